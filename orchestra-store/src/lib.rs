@@ -1,0 +1,15 @@
+//! Revisioned bytes: the one state of a cluster, behind one trait.
+//!
+//! A [`Store`] maps keys to values and numbers every change. It knows no Kubernetes type.
+
+pub mod key;
+pub mod revision;
+pub mod store;
+pub mod txn;
+pub mod watch;
+
+pub use key::{Key, KeyRange};
+pub use revision::{Revision, Versioned};
+pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+pub use txn::{Committed, Compare, Op, Outcome, Txn};
+pub use watch::{Event, WatchMessage, WatchStream};

@@ -1,0 +1,88 @@
+//! Transactions: compares, then writes, all or nothing.
+
+use bytes::Bytes;
+
+use crate::key::Key;
+use crate::revision::Revision;
+use crate::store::Entry;
+
+/// What must hold for a transaction to be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    /// The key looked at.
+    pub key: Key,
+    /// Its `mod_revision`; [`Revision::NONE`] demands that it does not exist.
+    pub mod_revision: Revision,
+}
+
+/// One write of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Sets a key.
+    Put {
+        /// The key.
+        key: Key,
+        /// Its new value.
+        value: Bytes,
+    },
+    /// Removes a key; nothing happens when it is absent.
+    Delete {
+        /// The key.
+        key: Key,
+    },
+}
+
+/// Compares, then writes: applied as a whole when every compare holds, not at all otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// What must hold.
+    pub compares: Vec<Compare>,
+    /// What is written then; a key may occur once.
+    pub ops: Vec<Op>,
+}
+
+impl Txn {
+    /// A transaction without compares or writes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Demands that `key` was last changed at `mod_revision` ([`Revision::NONE`]: does not exist).
+    #[must_use]
+    pub fn when(mut self, key: Key, mod_revision: Revision) -> Self {
+        self.compares.push(Compare { key, mod_revision });
+        self
+    }
+
+    /// Writes `value` under `key`.
+    #[must_use]
+    pub fn put(mut self, key: Key, value: impl Into<Bytes>) -> Self {
+        self.ops.push(Op::Put { key, value: value.into() });
+        self
+    }
+
+    /// Removes `key`.
+    #[must_use]
+    pub fn delete(mut self, key: Key) -> Self {
+        self.ops.push(Op::Delete { key });
+        self
+    }
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The revision the writes took; for a refused or empty one, the revision it was decided at.
+    pub revision: Revision,
+    /// Applied or refused.
+    pub outcome: Outcome,
+}
+
+/// Applied or refused; a refusal is an answer, not an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every compare held and every write is durable.
+    Applied,
+    /// A compare failed, nothing was written. What each compared key holds now, in the order of the compares.
+    Refused(Vec<Option<Entry>>),
+}
