@@ -8,6 +8,8 @@
 //! functions from values to values; only [`proxy::userspace`], [`ingress::server`] and the drivers touch a socket or the
 //! API.
 
+pub mod driver;
+pub mod ingress;
 pub mod ipam;
 pub mod local;
 pub mod network;
