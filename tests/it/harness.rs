@@ -105,7 +105,12 @@ impl Cluster {
     /// Runs kubectl, which must fail, and returns what it complained of.
     pub(crate) fn kubectl_fails(&self, arguments: &[&str]) -> String {
         let output = self.kubectl_output(arguments);
-        assert!(!output.status.success(), "kubectl {} succeeded: {}", arguments.join(" "), text(&output.stdout));
+        assert!(
+            !output.status.success(),
+            "kubectl {} succeeded: {}",
+            arguments.join(" "),
+            text(&output.stdout)
+        );
         text(&output.stderr)
     }
 
@@ -135,11 +140,15 @@ impl Cluster {
     /// Waits until kubectl prints what `wanted` accepts.
     pub(crate) fn eventually(&self, arguments: &[&str], wanted: impl Fn(&str) -> bool) -> String {
         let mut last = String::new();
-        until(&format!("kubectl {}", arguments.join(" ")), || {
-            let output = self.kubectl_output(arguments);
-            last = text(&output.stdout) + &text(&output.stderr);
-            output.status.success() && wanted(&text(&output.stdout))
-        }, || self.kubectl_output(arguments));
+        until(
+            &format!("kubectl {}", arguments.join(" ")),
+            || {
+                let output = self.kubectl_output(arguments);
+                last = text(&output.stdout) + &text(&output.stderr);
+                output.status.success() && wanted(&text(&output.stdout))
+            },
+            || self.kubectl_output(arguments),
+        );
         last
     }
 }
@@ -185,7 +194,11 @@ fn up(folder: &Path, arguments: &[&str]) -> (Child, String) {
 }
 
 /// Looks again and again until `condition` holds; fails with `state` when patience ends.
-pub(crate) fn until<S: std::fmt::Debug>(what: &str, mut condition: impl FnMut() -> bool, state: impl Fn() -> S) {
+pub(crate) fn until<S: std::fmt::Debug>(
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+    state: impl Fn() -> S,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "gave up waiting for: {what}\n{:?}", state());
@@ -195,7 +208,8 @@ pub(crate) fn until<S: std::fmt::Debug>(what: &str, mut condition: impl FnMut() 
 
 /// Sends a signal to a process that this test started or that belongs to its cluster.
 pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
+    let status =
+        Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
     // It may have ended by itself meanwhile.
     drop(status);
 }
