@@ -7,4 +7,5 @@
 pub mod gvk;
 pub mod kind;
 pub mod kinds;
+pub mod schema;
 pub mod violation;
