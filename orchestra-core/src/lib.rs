@@ -9,5 +9,6 @@ pub mod kind;
 pub mod kinds;
 pub mod meta;
 pub mod patch;
+pub mod schema;
 pub mod selector;
 pub mod violation;
