@@ -7,4 +7,7 @@
 pub mod gvk;
 pub mod kind;
 pub mod kinds;
+pub mod meta;
+pub mod patch;
+pub mod selector;
 pub mod violation;
