@@ -5,7 +5,7 @@ use serde_json::json;
 use super::frame::cells::{self, column, number};
 use super::frame::check::{at_most_whole, count_or_percent, percent, refuse, required_one_of, unchanged};
 use super::frame::{Builtin, Fill, Generation, Object, View};
-use super::workload::{self, count, counts};
+use super::workload::{self, counts};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::violation::{Violation, Violations};
@@ -16,10 +16,10 @@ pub(super) fn kind() -> Builtin {
         column("Ready", "string", "How many of the wanted pods are ready.", |object, _| {
             workload::ready_of_wanted(object)
         }),
-        count("Up-to-date", "Pods of the latest template.", |object, _| {
+        column("Up-to-date", "string", "Pods of the latest template.", |object, _| {
             number(object, "/status/updatedReplicas").into()
         }),
-        count("Available", "Pods ready for long enough.", |object, _| {
+        column("Available", "string", "Pods ready for long enough.", |object, _| {
             number(object, "/status/availableReplicas").into()
         }),
         cells::age(),

@@ -123,14 +123,3 @@ pub(crate) fn at_most_whole(out: &mut Violations, view: &View) {
         refuse(out, view, "must not be greater than 100%");
     }
 }
-
-/// Names that occur a second time below a list: `field` of each item must be its own.
-pub(crate) fn unique(out: &mut Violations, list: &View, field: &str) {
-    let mut seen = std::collections::HashSet::new();
-    for item in list.items() {
-        let name = item.get(field);
-        if !name.is_empty() && !seen.insert(name.text()) {
-            out.push(Violation::duplicate(name.path(), name.json()));
-        }
-    }
-}
