@@ -6,6 +6,7 @@
 
 pub mod duration;
 pub mod gvk;
+pub mod jsonpath;
 pub mod kind;
 pub mod kinds;
 pub mod manifest;
