@@ -7,5 +7,9 @@
 pub mod gvk;
 pub mod kind;
 pub mod kinds;
+pub mod meta;
+pub mod patch;
+pub mod protobuf;
 pub mod schema;
+pub mod selector;
 pub mod violation;
