@@ -13,7 +13,6 @@ use super::tree::Tree;
 use super::{index, tree};
 
 const MAX_PROBLEMS: usize = 100;
-const SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// Makes `value` a lean tree of type `ty`, as [`super::decode`] would have read it. Unknown fields are pruned and
 /// reported. On an error `value` is left as null.
@@ -233,7 +232,7 @@ impl Walk {
     /// The types of JSON schema that are an object or something else read themselves with another decoder, which
     /// knows neither strictness nor the path so far.
     fn schema_or(&mut self, tree: Tree, scalar: Scalar) -> Result<Value, Fatal> {
-        let Some(props) = index::by_name(SCHEMA_PROPS) else { return Ok(tree.into_value()) };
+        let Some(props) = index::json_schema_props() else { return Ok(tree.into_value()) };
         let mut inner = Walk::default();
         let value = match (tree, scalar) {
             (Tree::Object(entries), _) => Value::Object(inner.object(entries, props)?),

@@ -41,6 +41,11 @@ fn package_of(gv: &GroupVersion) -> String {
     }
 }
 
+/// The type of JSON schemas in custom resource definitions, to which fields lead that may hold something else.
+pub(crate) fn json_schema_props() -> Option<&'static ObjectType> {
+    by_name("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
+}
+
 pub(super) fn at(index: u16) -> Option<&'static ObjectType> {
     types().get(usize::from(index))
 }
