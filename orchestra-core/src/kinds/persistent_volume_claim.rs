@@ -1,0 +1,18 @@
+//! `PersistentVolumeClaim`.
+
+use serde_json::json;
+
+use super::frame::Builtin;
+use crate::gvk::GroupVersion;
+use crate::kind::Scope;
+
+pub(super) fn kind() -> Builtin {
+    Builtin::new(
+        GroupVersion::new("", "v1"),
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        Scope::Namespaced,
+    )
+    .short_names(&["pvc"])
+    .status(|| json!({"phase": "Pending"}))
+}
