@@ -99,6 +99,9 @@ pub enum Error {
     /// The revision asked for is ahead of the store.
     #[error("revision is in the future; the current one is {0}")]
     FutureRevision(Revision),
+    /// The call makes no sense, whatever the store holds; nothing was written.
+    #[error("{0}")]
+    Invalid(&'static str),
     /// A size limit was exceeded; nothing was written.
     #[error("{what} is {actual}, more than the limit of {limit}")]
     TooLarge {

@@ -1,0 +1,9 @@
+//! `Secret`.
+
+use super::frame::Builtin;
+use crate::gvk::GroupVersion;
+use crate::kind::Scope;
+
+pub(super) fn kind() -> Builtin {
+    Builtin::new(GroupVersion::new("", "v1"), "Secret", "secrets", Scope::Namespaced)
+}
