@@ -9,6 +9,7 @@ pub mod gvk;
 pub mod kind;
 pub mod kinds;
 pub mod meta;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
