@@ -61,6 +61,8 @@ pub struct Description {
     pub create_on_update: bool,
     /// Whether a PUT without resourceVersion overwrites unconditionally.
     pub unconditional_update: bool,
+    /// Whether DELETE on the collection is served; namespaces refuse it.
+    pub delete_collection: bool,
 }
 
 /// A column of the kind's table, as `kubectl get` prints it.

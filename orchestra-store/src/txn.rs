@@ -32,6 +32,15 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The key it writes.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+}
+
 /// Compares, then writes: applied as a whole when every compare holds, not at all otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {

@@ -27,6 +27,24 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The key that changed.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { entry, .. } => &entry.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision of the change.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Put { entry, .. } => entry.mod_revision,
+            Self::Delete { revision, .. } => *revision,
+        }
+    }
+}
+
 /// One message of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchMessage {
@@ -37,7 +55,13 @@ pub enum WatchMessage {
         /// At least one.
         events: Vec<Event>,
     },
-    /// Every matching change up to this revision has been delivered on this watch.
+    /// Every matching change up to this revision has been delivered on this watch, and none at or below it follows.
+    ///
+    /// Nobody asks for it. It comes once when a watch that began in the past has reached the present, and
+    /// whenever the store has moved on by changes outside the range while nothing else was queued; many such
+    /// revisions come as one message with the newest. So a watch that is drained always knows how far the
+    /// store is, and a cache behind it can answer "not older than" reads and send bookmarks without asking.
+    /// It is never below the revision that the watch was asked to begin at.
     Progress(Revision),
 }
 

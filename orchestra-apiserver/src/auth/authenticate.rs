@@ -1,0 +1,75 @@
+//! Who asks.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use http::request::Parts;
+
+use crate::status::StatusError;
+
+/// The group whose members may do everything.
+pub(crate) const MASTERS: &str = "system:masters";
+
+/// Who sent a request.
+///
+/// A request that carries a `User` among its extensions is believed: only code in this process can put one there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The groups.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// A user who is in `groups`, and in `system:authenticated`.
+    pub fn new(name: impl Into<String>, groups: impl IntoIterator<Item = String>) -> Self {
+        let mut groups: Vec<String> = groups.into_iter().collect();
+        groups.push("system:authenticated".to_owned());
+        Self { name: name.into(), groups }
+    }
+
+    /// The administrator inside the process.
+    pub fn admin() -> Self {
+        Self::new("system:admin", [MASTERS.to_owned()])
+    }
+
+    /// Nobody known; may see health and version only.
+    pub fn anonymous() -> Self {
+        Self { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+    }
+
+    /// Whether the user is in a group.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g == group)
+    }
+}
+
+/// Finds out who sent a request.
+#[async_trait]
+pub trait Authenticator: Debug + Send + Sync + 'static {
+    /// The user, or `None` when the request carries nothing this authenticator knows. An error refuses the request.
+    async fn authenticate(&self, request: &Parts) -> Result<Option<User>, StatusError>;
+}
+
+/// The client certificate of a connection, verified against the cluster's CA; a request extension.
+#[derive(Clone, Debug)]
+pub struct PeerCertificate {
+    /// The subject's common name: the user.
+    pub common_name: String,
+    /// The subject's organisations: the groups.
+    pub organizations: Vec<String>,
+}
+
+/// Believes verified client certificates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateAuthenticator;
+
+#[async_trait]
+impl Authenticator for CertificateAuthenticator {
+    async fn authenticate(&self, request: &Parts) -> Result<Option<User>, StatusError> {
+        let certificate = request.extensions.get::<PeerCertificate>();
+        Ok(certificate.map(|c| User::new(c.common_name.clone(), c.organizations.clone())))
+    }
+}

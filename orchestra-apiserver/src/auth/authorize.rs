@@ -1,0 +1,50 @@
+//! Whether they may.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use super::User;
+use crate::request::RequestInfo;
+use crate::status::StatusError;
+
+/// What an authorizer is asked.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AccessRequest<'a> {
+    /// Who asks.
+    pub user: &'a User,
+    /// The verb: one of the resource verbs, or the lower-case method for other paths.
+    pub verb: &'a str,
+    /// What is asked for.
+    pub info: &'a RequestInfo,
+    /// The path as it came.
+    pub path: &'a str,
+}
+
+/// An authorizer's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No, with a reason for people; may be empty.
+    Deny(String),
+}
+
+/// Decides whether a user may do something. Members of `system:masters` are never asked about.
+#[async_trait]
+pub trait Authorizer: Debug + Send + Sync + 'static {
+    /// Decides.
+    async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError>;
+}
+
+/// Lets nobody but `system:masters` in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DenyAll;
+
+#[async_trait]
+impl Authorizer for DenyAll {
+    async fn authorize(&self, _request: AccessRequest<'_>) -> Result<Decision, StatusError> {
+        Ok(Decision::Deny(String::new()))
+    }
+}

@@ -1,0 +1,7 @@
+//! Who asks, and whether they may.
+
+mod authenticate;
+mod authorize;
+
+pub use authenticate::{Authenticator, CertificateAuthenticator, PeerCertificate, User};
+pub use authorize::{AccessRequest, Authorizer, Decision, DenyAll};

@@ -1,0 +1,74 @@
+//! Bodies of responses, and the limit on bodies of requests.
+
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use serde_json::Value;
+use tower::BoxError;
+
+use crate::status::StatusError;
+
+/// The body of every response.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Largest request body, as upstream.
+pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
+
+/// A body that is there as a whole.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that comes bit by bit.
+pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Body {
+    use futures::StreamExt;
+    StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).boxed_unsync()
+}
+
+/// Reads a request's body up to the limit.
+pub(crate) async fn read<B>(body: B) -> Result<Bytes, StatusError>
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(StatusError::too_large(MAX_REQUEST_BYTES)),
+        Err(error) => Err(StatusError::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// A response with a JSON body that stands in memory.
+pub(crate) fn json(code: StatusCode, bytes: impl Into<Bytes>) -> Response<Body> {
+    typed(code, "application/json", bytes)
+}
+
+/// A response with a body of a media type.
+pub(crate) fn typed(code: StatusCode, media: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+    respond(code, media, whole(bytes))
+}
+
+/// A response with any body.
+pub(crate) fn respond(code: StatusCode, media: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// A tree as a JSON response.
+pub(crate) fn tree(code: StatusCode, value: &Value) -> Response<Body> {
+    json(code, value.to_string())
+}
+
+/// A refusal as a response.
+pub(crate) fn refusal(error: &StatusError) -> Response<Body> {
+    let mut response = tree(error.code(), &error.to_json());
+    if let Some(seconds) = error.retry_after_seconds() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

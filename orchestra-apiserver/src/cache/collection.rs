@@ -1,0 +1,196 @@
+//! The objects of one resource as of now, and what recently happened to them.
+//!
+//! Watchers are not called: they hold a revision and come to fetch what lies behind it, so a slow one costs nothing
+//! but its place in the history, and when that is gone it is told so.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use orchestra_store::{Event, Revision};
+use tokio::sync::watch;
+
+use super::object::{Change, Object};
+use crate::storage::resource::Resource;
+
+/// Changes kept for watchers that resume.
+const HISTORY_CHANGES: usize = 4096;
+/// Bytes of objects that those changes may hold alive.
+const HISTORY_BYTES: usize = 8 << 20;
+
+/// The watcher's revision is no longer covered by the history.
+#[derive(Debug)]
+pub(crate) struct TooOld {
+    /// The oldest revision a watch can start from.
+    pub(crate) floor: Revision,
+}
+
+/// One resource in memory.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    pub(crate) resource: Arc<Resource>,
+    state: Mutex<State>,
+    /// Raised after each batch of changes; watchers sleep on it.
+    changed: watch::Sender<Revision>,
+}
+
+#[derive(Debug)]
+struct State {
+    objects: BTreeMap<Box<str>, Arc<Object>>,
+    /// The revision of the last change applied, or that of the load.
+    last: Revision,
+    history: VecDeque<Arc<Change>>,
+    history_bytes: usize,
+    /// Every change above this is in the history.
+    floor: Revision,
+    /// Changes that came before the load was finished.
+    loading: Option<Vec<(Revision, Vec<Event>)>>,
+    /// The feed was lost; whoever reads must find a new collection.
+    dead: bool,
+}
+
+/// A consistent view: objects in key order, and the last revision that touched them.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) objects: Vec<(Box<str>, Arc<Object>)>,
+    pub(crate) last: Revision,
+    /// Objects in the range behind the last one returned.
+    pub(crate) remaining: usize,
+}
+
+impl Collection {
+    pub(crate) fn new(resource: Arc<Resource>) -> Self {
+        let state = State {
+            objects: BTreeMap::new(),
+            last: Revision::NONE,
+            history: VecDeque::new(),
+            history_bytes: 0,
+            floor: Revision::NONE,
+            loading: Some(Vec::new()),
+            dead: false,
+        };
+        Self { resource, state: Mutex::new(state), changed: watch::Sender::new(Revision::NONE) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs while a state is half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the load: these objects are the state at `revision`; what came meanwhile is applied on top.
+    pub(crate) fn loaded(&self, objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) {
+        let mut state = self.state();
+        state.objects = objects;
+        state.last = revision;
+        state.floor = revision;
+        for (revision, events) in state.loading.take().unwrap_or_default() {
+            state.apply(&self.resource, revision, &events);
+        }
+    }
+
+    /// Applies what one revision of the store changed in this resource.
+    pub(crate) fn apply(&self, revision: Revision, events: Vec<Event>) {
+        let mut state = self.state();
+        if let Some(waiting) = &mut state.loading {
+            waiting.push((revision, events));
+            return;
+        }
+        state.apply(&self.resource, revision, &events);
+        drop(state);
+        self.changed.send_replace(revision);
+    }
+
+    /// The feed is lost: nothing more will come.
+    pub(crate) fn kill(&self) {
+        self.state().dead = true;
+        self.changed.send_modify(|_| {});
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
+        self.changed.subscribe()
+    }
+
+    /// Objects whose key suffix begins with `prefix`, from `start` on, as long as `take` says so.
+    pub(crate) fn snapshot(
+        &self,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+        matches: impl Fn(&Object) -> bool,
+    ) -> Snapshot {
+        let state = self.state();
+        let from = if start > prefix { start } else { prefix };
+        let range = (Bound::Included(from), Bound::Unbounded);
+        let mut objects = Vec::new();
+        let mut remaining = 0;
+        for (key, object) in state.objects.range::<str, _>(range) {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            if objects.len() == limit {
+                remaining += 1;
+            } else if matches(object) {
+                objects.push((key.clone(), object.clone()));
+            }
+        }
+        Snapshot { objects, last: state.last, remaining }
+    }
+
+    /// Every change above `after`, oldest first; the view is complete up to the returned revision.
+    pub(crate) fn changes(&self, after: Revision) -> Result<(Vec<Arc<Change>>, Revision), TooOld> {
+        let state = self.state();
+        if state.dead || after < state.floor {
+            return Err(TooOld { floor: state.floor });
+        }
+        let at = state.history.partition_point(|change| change.revision <= after);
+        Ok((state.history.range(at..).cloned().collect(), state.last.max(after)))
+    }
+}
+
+impl State {
+    fn apply(&mut self, resource: &Resource, revision: Revision, events: &[Event]) {
+        if revision <= self.last {
+            return;
+        }
+        for event in events {
+            let (key, now) = match event {
+                Event::Put { entry, .. } => match Object::read(resource, entry) {
+                    Ok(object) => (&entry.key, Some(Arc::new(object))),
+                    Err(error) => {
+                        tracing::error!(key = ?entry.key, %error, "an object in the store cannot be read");
+                        (&entry.key, None)
+                    }
+                },
+                Event::Delete { key, .. } => (key, None),
+            };
+            let Some(suffix) = suffix_of(resource, key.as_bytes()) else { continue };
+            let before = match &now {
+                Some(object) => self.objects.insert(suffix.into(), object.clone()),
+                None => self.objects.remove(suffix),
+            };
+            if now.is_some() || before.is_some() {
+                self.remember(Change::new(revision, now, before));
+            }
+        }
+        self.last = revision;
+    }
+
+    fn remember(&mut self, change: Change) {
+        self.history_bytes += change.weight();
+        self.history.push_back(Arc::new(change));
+        while self.history.len() > HISTORY_CHANGES || self.history_bytes > HISTORY_BYTES {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.history_bytes -= oldest.weight();
+            self.floor = oldest.revision;
+        }
+    }
+}
+
+/// The part of a key behind the resource's prefix.
+pub(crate) fn suffix_of<'a>(resource: &Resource, key: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(key.strip_prefix(resource.prefix().as_bytes())?).ok()
+}

@@ -1,0 +1,219 @@
+//! One watch of the store feeds every collection.
+//!
+//! Each write takes one revision, and the feed sees all of them, so it knows that it has seen everything up to the
+//! revision it is at. A consistent list therefore needs no read of the store: it waits until the feed has reached the
+//! store's revision and answers from memory, whoever wrote last.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures::StreamExt;
+use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Duration;
+
+use super::collection::{Collection, suffix_of};
+use super::object::Object;
+use crate::status::StatusError;
+use crate::storage::resource::Resource;
+
+/// How long a read waits for the feed to reach the store's revision.
+const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// All collections, and the task that keeps them current.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    store: Arc<dyn Store>,
+    slots: Mutex<HashMap<Box<str>, Arc<Slot>>>,
+    /// Every change up to this revision has been applied.
+    applied: watch::Sender<Revision>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    collection: Arc<Collection>,
+    loaded: OnceCell<()>,
+}
+
+impl Feed {
+    /// Starts to follow the store. The task ends when the feed is dropped.
+    pub(crate) async fn start(store: Arc<dyn Store>) -> orchestra_store::Result<Arc<Self>> {
+        let revision = store.status().await?.revision;
+        let stream = store.watch(KeyRange::all(), revision.next()).await?;
+        let feed = Arc::new(Self { store, slots: Mutex::default(), applied: watch::Sender::new(revision) });
+        tokio::spawn(follow(Arc::downgrade(&feed), stream));
+        Ok(feed)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Slot>>> {
+        // The map is never left half-changed.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The collection of a resource, loaded from the store when this is its first reader.
+    pub(crate) async fn collection(&self, resource: &Arc<Resource>) -> Result<Arc<Collection>, StatusError> {
+        let slot = self
+            .slots()
+            .entry(resource.prefix().into())
+            .or_insert_with(|| {
+                let collection = Arc::new(Collection::new(resource.clone()));
+                Arc::new(Slot { collection, loaded: OnceCell::new() })
+            })
+            .clone();
+        slot.loaded.get_or_try_init(|| self.load(&slot.collection)).await?;
+        Ok(slot.collection.clone())
+    }
+
+    /// The collection, waited for until it shows everything the store has acknowledged.
+    pub(crate) async fn fresh(&self, resource: &Arc<Resource>) -> Result<(Arc<Collection>, Revision), StatusError> {
+        let collection = self.collection(resource).await?;
+        let current = self.store.status().await?.revision;
+        let applied = self.wait_for(current).await?;
+        Ok((collection, applied))
+    }
+
+    /// The revision up to which everything has been applied.
+    pub(crate) fn applied(&self) -> Revision {
+        *self.applied.borrow()
+    }
+
+    /// Waits until the feed has reached `revision`.
+    pub(crate) async fn wait_for(&self, revision: Revision) -> Result<Revision, StatusError> {
+        let mut applied = self.applied.subscribe();
+        let reached = tokio::time::timeout(FRESHNESS_TIMEOUT, applied.wait_for(|at| *at >= revision)).await;
+        match reached {
+            Ok(Ok(at)) => Ok(*at),
+            Ok(Err(_)) => Err(StatusError::unavailable("the watch cache has ended")),
+            Err(_) => Err(StatusError::too_large_resource_version(revision.0, self.applied().0)),
+        }
+    }
+
+    async fn load(&self, collection: &Arc<Collection>) -> Result<(), StatusError> {
+        let resource = &collection.resource;
+        let page = self.store.range(resource.range(None), RangeOptions::new()).await?;
+        let mut objects = BTreeMap::new();
+        for entry in &page.value.entries {
+            let Some(suffix) = suffix_of(resource, entry.key.as_bytes()) else { continue };
+            match Object::read(resource, entry) {
+                Ok(object) => {
+                    objects.insert(suffix.into(), Arc::new(object));
+                }
+                Err(error) => {
+                    tracing::error!(key = ?entry.key, %error, "an object in the store cannot be read");
+                }
+            }
+        }
+        collection.loaded(objects, page.revision);
+        Ok(())
+    }
+
+    fn route(&self, revision: Revision, events: Vec<Event>) {
+        let mut by_slot: Vec<(Arc<Collection>, Vec<Event>)> = Vec::new();
+        {
+            let slots = self.slots();
+            for event in events {
+                let key = match &event {
+                    Event::Put { entry, .. } => entry.key.as_bytes(),
+                    Event::Delete { key, .. } => key.as_bytes(),
+                };
+                let Some(slot) = prefix_of(key).and_then(|prefix| slots.get(prefix)) else { continue };
+                match by_slot.iter_mut().find(|(c, _)| Arc::ptr_eq(c, &slot.collection)) {
+                    Some((_, events)) => events.push(event),
+                    None => by_slot.push((slot.collection.clone(), vec![event])),
+                }
+            }
+        }
+        for (collection, events) in by_slot {
+            collection.apply(revision, events);
+        }
+        self.reached(revision);
+    }
+
+    fn reached(&self, revision: Revision) {
+        self.applied.send_if_modified(|at| {
+            let newer = revision > *at;
+            *at = revision.max(*at);
+            newer
+        });
+    }
+
+    /// Forgets every collection: their watchers are told to list again.
+    fn reset(&self) {
+        for (_, slot) in self.slots().drain() {
+            slot.collection.kill();
+        }
+    }
+}
+
+/// `/registry/{group}/{plural}/` of a key.
+fn prefix_of(key: &[u8]) -> Option<&str> {
+    let slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let end = slashes.skip(3).next()?;
+    std::str::from_utf8(key.get(..=end)?).ok()
+}
+
+async fn follow(feed: Weak<Feed>, mut stream: orchestra_store::WatchStream) {
+    loop {
+        match stream.next().await {
+            Some(Ok(WatchMessage::Events { revision, events })) => {
+                let Some(feed) = feed.upgrade() else { return };
+                feed.route(revision, events);
+            }
+            Some(Ok(WatchMessage::Progress(revision))) => {
+                let Some(feed) = feed.upgrade() else { return };
+                feed.reached(revision);
+            }
+            ended => {
+                let Some(strong) = feed.upgrade() else { return };
+                if let Some(Err(error)) = ended {
+                    tracing::warn!(%error, "the store's watch ended; every collection is read anew");
+                }
+                strong.reset();
+                let store = strong.store.clone();
+                drop(strong);
+                let Some((restarted, revision)) = reconnect(&feed, &store).await else { return };
+                stream = restarted;
+                if let Some(feed) = feed.upgrade() {
+                    // Collections made while there was no watch may lack changes.
+                    feed.reset();
+                    feed.reached(revision);
+                }
+            }
+        }
+    }
+}
+
+/// Opens the watch again, with growing pauses; `None` when nobody needs it any more.
+async fn reconnect(
+    feed: &Weak<Feed>,
+    store: &Arc<dyn Store>,
+) -> Option<(orchestra_store::WatchStream, Revision)> {
+    let mut pause = Duration::from_millis(10);
+    loop {
+        if feed.strong_count() == 0 {
+            return None;
+        }
+        let opened = async {
+            let revision = store.status().await?.revision;
+            Ok::<_, orchestra_store::Error>((store.watch(KeyRange::all(), revision.next()).await?, revision))
+        };
+        match opened.await {
+            Ok(opened) => return Some(opened),
+            Err(error) => tracing::warn!(%error, "the store cannot be watched"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_leads_to_its_resource() {
+        assert_eq!(prefix_of(b"/registry/apps/deployments/ns/x"), Some("/registry/apps/deployments/"));
+        assert_eq!(prefix_of(b"/registry/core/nodes/n"), Some("/registry/core/nodes/"));
+        assert_eq!(prefix_of(b"/registry/core"), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! The watch cache: reads and watches are served from memory, bytes shared.
+
+pub(crate) mod collection;
+pub(crate) mod feed;
+pub(crate) mod object;

@@ -1,0 +1,95 @@
+//! What the watch cache keeps of an object: its bytes, and the little that selectors look at.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use orchestra_store::{Entry, Revision};
+use serde_json::{Map, Value};
+
+use crate::status::StatusError;
+use crate::storage::codec::Encoded;
+use crate::storage::meta;
+use crate::storage::resource::Resource;
+
+/// An object as lists and watches serve it.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) encoded: Encoded,
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) name: Box<str>,
+    pub(crate) labels: Option<Map<String, Value>>,
+    /// Values of the kind's selectable fields, in the kind's order.
+    fields: Box<[Box<str>]>,
+}
+
+impl AsRef<Object> for Object {
+    fn as_ref(&self) -> &Object {
+        self
+    }
+}
+
+impl Object {
+    /// Reads an entry of the store. The tree is parsed once, here, and dropped again.
+    pub(crate) fn read(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
+        let encoded = resource.attach(entry)?;
+        let mut tree: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
+        let kind = &resource.kind;
+        let fields = kind.selectable_fields().iter().map(|f| kind.field_value(&tree, f).as_ref().into()).collect();
+        let labels = match tree.pointer_mut("/metadata/labels").map(Value::take) {
+            Some(Value::Object(labels)) if !labels.is_empty() => Some(labels),
+            _ => None,
+        };
+        Ok(Self {
+            encoded,
+            namespace: meta::namespace(&tree).map(Into::into),
+            name: meta::name(&tree).into(),
+            labels,
+            fields,
+        })
+    }
+
+    /// The value of a field that a selector names.
+    pub(crate) fn field(&self, resource: &Resource, field: &str) -> &str {
+        match field {
+            "metadata.name" => &self.name,
+            "metadata.namespace" => self.namespace.as_deref().unwrap_or_default(),
+            _ => {
+                let at = resource.kind.selectable_fields().iter().position(|f| *f == field);
+                at.and_then(|at| self.fields.get(at)).map(AsRef::as_ref).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// What happened to an object.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) revision: Revision,
+    /// The state after the change; `None` when the object is gone.
+    pub(crate) now: Option<std::sync::Arc<Object>>,
+    /// The state before it; `None` when the object is new.
+    pub(crate) before: Option<std::sync::Arc<Object>>,
+    /// The state before under the revision of the change: what a DELETED event shows. Made when first wanted.
+    departed: OnceLock<Bytes>,
+}
+
+impl Change {
+    pub(crate) fn new(
+        revision: Revision,
+        now: Option<std::sync::Arc<Object>>,
+        before: Option<std::sync::Arc<Object>>,
+    ) -> Self {
+        Self { revision, now, before, departed: OnceLock::new() }
+    }
+
+    /// The last state, at the revision of the change.
+    pub(crate) fn departed(&self) -> Bytes {
+        let make = || self.before.as_ref().map(|b| b.encoded.at(self.revision)).unwrap_or_default();
+        self.departed.get_or_init(make).clone()
+    }
+
+    /// How much memory the change holds alive, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.now.as_ref().map_or(64, |now| now.encoded.json.len() + 128)
+    }
+}

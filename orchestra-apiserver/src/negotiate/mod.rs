@@ -1,0 +1,5 @@
+//! Between the media types of clients and JSON trees.
+
+pub(crate) mod accept;
+pub(crate) mod decode;
+pub(crate) mod render;

@@ -1,0 +1,242 @@
+//! Query parameters, and the options that lists, watches and writes take from them.
+
+use crate::status::StatusError;
+
+/// The decoded parameters of a query, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads `a=b&c=d`; pairs that are not valid UTF-8 are dropped, as Go's `url.ParseQuery` does.
+    pub fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((form_decode(key)?, form_decode(value)?))
+        });
+        Self(pairs.collect())
+    }
+
+    /// The first value of a parameter; empty ones count as absent.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// Whether a parameter is set to something true; bare `?watch` counts.
+    pub fn flag(&self, key: &str) -> bool {
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .is_some_and(|(_, v)| !matches!(v.to_ascii_lowercase().as_str(), "false" | "0" | "f"))
+    }
+
+    /// All pairs.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>, StatusError> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        match text.parse::<i64>() {
+            Ok(n) => Ok(u64::try_from(n).ok()),
+            Err(_) => Err(StatusError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+        }
+    }
+}
+
+fn form_decode(text: &str) -> Option<String> {
+    percent_decode(&text.replace('+', " "))
+}
+
+/// Undoes percent encoding; `None` when the result is not UTF-8 or an escape is broken.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+/// How a list's `resourceVersion` is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VersionMatch {
+    Exact,
+    NotOlderThan,
+}
+
+/// `metav1.ListOptions`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListOptions {
+    pub(crate) label_selector: String,
+    pub(crate) field_selector: String,
+    pub(crate) limit: Option<usize>,
+    pub(crate) continue_token: Option<String>,
+    /// `None` when unset.
+    pub(crate) resource_version: Option<u64>,
+    pub(crate) version_match: Option<VersionMatch>,
+    pub(crate) timeout_seconds: Option<u64>,
+    pub(crate) allow_bookmarks: bool,
+    pub(crate) send_initial_events: Option<bool>,
+}
+
+impl ListOptions {
+    pub(crate) fn parse(query: &Query, watch: bool) -> Result<Self, StatusError> {
+        let resource_version = match query.get("resourceVersion") {
+            None => None,
+            Some(text) => match text.parse::<u64>() {
+                Ok(n) => Some(n),
+                Err(_) if watch => {
+                    return Err(StatusError::internal(format!("resourceVersion: Invalid value: {text:?}")));
+                }
+                Err(_) => {
+                    return Err(StatusError::bad_request(format!("resourceVersion: Invalid value: {text:?}")));
+                }
+            },
+        };
+        let limit = query.number("limit")?.filter(|n| *n > 0);
+        let options = Self {
+            label_selector: query.get("labelSelector").unwrap_or_default().to_owned(),
+            field_selector: query.get("fieldSelector").unwrap_or_default().to_owned(),
+            limit: limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+            continue_token: query.get("continue").map(str::to_owned),
+            resource_version,
+            version_match: version_match(query.get("resourceVersionMatch"))?,
+            timeout_seconds: query.number("timeoutSeconds")?.filter(|n| *n > 0),
+            allow_bookmarks: query.flag("allowWatchBookmarks"),
+            send_initial_events: query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")),
+        };
+        options.check(watch)?;
+        Ok(options)
+    }
+
+    /// The combinations upstream forbids (`ValidateListOptions`).
+    fn check(&self, watch: bool) -> Result<(), StatusError> {
+        let refuse = |field: &str, why: &str| {
+            Err(StatusError::unprocessable(format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}")))
+        };
+        if watch {
+            if self.send_initial_events.is_some() && self.version_match.is_none() {
+                return refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+            }
+            if self.version_match.is_some() && self.send_initial_events.is_none() {
+                return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            }
+            if self.version_match == Some(VersionMatch::Exact) {
+                return refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+            }
+            return Ok(());
+        }
+        if self.send_initial_events.is_some() {
+            return refuse("sendInitialEvents", "sendInitialEvents is forbidden for list");
+        }
+        match self.version_match {
+            Some(_) if self.resource_version.is_none() => {
+                refuse("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
+            }
+            Some(_) if self.continue_token.is_some() => {
+                refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+            }
+            Some(VersionMatch::Exact) if self.resource_version == Some(0) => refuse(
+                "resourceVersionMatch",
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn version_match(text: Option<&str>) -> Result<Option<VersionMatch>, StatusError> {
+    match text {
+        None => Ok(None),
+        Some("Exact") => Ok(Some(VersionMatch::Exact)),
+        Some("NotOlderThan") => Ok(Some(VersionMatch::NotOlderThan)),
+        Some(other) => Err(StatusError::unprocessable(format!(
+            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
+        ))),
+    }
+}
+
+/// What to do with unknown and duplicate fields of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them silently.
+    Ignore,
+    /// Drop them and warn.
+    #[default]
+    Warn,
+    /// Refuse the request.
+    Strict,
+}
+
+/// What every write takes from the query.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) field_validation: FieldValidation,
+    pub(crate) field_manager: Option<String>,
+    pub(crate) force: bool,
+}
+
+impl WriteOptions {
+    pub(crate) fn parse(query: &Query, kind: &str) -> Result<Self, StatusError> {
+        let refuse = |field: &str, value: &str, supported: &str| {
+            StatusError::unprocessable(format!(
+                "{kind}.meta.k8s.io \"\" is invalid: {field}: Unsupported value: {value:?}: supported values: {supported}"
+            ))
+        };
+        let dry_run = match query.get("dryRun") {
+            None => false,
+            Some("All") => true,
+            Some(other) => return Err(refuse("dryRun", other, "\"All\"")),
+        };
+        let field_validation = match query.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                return Err(refuse("fieldValidation", other, "\"\", \"Ignore\", \"Strict\", \"Warn\""));
+            }
+        };
+        Ok(Self {
+            dry_run,
+            field_validation,
+            field_manager: query.get("fieldManager").map(str::to_owned),
+            force: query.flag("force"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded() {
+        let query = Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&watch&limit=5");
+        assert_eq!(query.get("labelSelector"), Some("a=b,c in (d)"));
+        assert!(query.flag("watch"));
+        assert!(!query.flag("allowWatchBookmarks"));
+        assert_eq!(ListOptions::parse(&query, false).unwrap().limit, Some(5));
+    }
+
+    #[test]
+    fn combinations_that_mean_nothing_are_refused() {
+        for (query, watch) in [
+            ("resourceVersionMatch=Exact", false),
+            ("resourceVersionMatch=Exact&resourceVersion=0", false),
+            ("sendInitialEvents=true", true),
+            ("resourceVersion=x", false),
+        ] {
+            assert!(ListOptions::parse(&Query::parse(query), watch).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Objects in the store: keys, encoding, and the transactions that change them.
+
+pub(crate) mod claims;
+pub(crate) mod codec;
+pub(crate) mod meta;
+pub(crate) mod resource;
+pub(crate) mod writer;

@@ -1,0 +1,104 @@
+//! A served resource: its kind, and where and how its objects lie in the store.
+
+use std::sync::Arc;
+
+use orchestra_core::kind::{Description, Kind, Scope};
+use orchestra_store::{Entry, Key, KeyRange};
+use serde_json::Value;
+
+use crate::status::{GroupResource, StatusError};
+use crate::storage::codec::{Encoded, Layout};
+
+/// A kind with all that is derived from it once, when the server is built.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) kind: Arc<dyn Kind>,
+    pub(crate) gr: GroupResource,
+    pub(crate) api_version: String,
+    layout: Layout,
+    /// `/registry/{group}/{plural}/`.
+    prefix: Box<str>,
+}
+
+impl Resource {
+    pub(crate) fn new(kind: Arc<dyn Kind>) -> Self {
+        let description = kind.description();
+        let group = if description.gv.group.is_empty() { "core" } else { description.gv.group.as_ref() };
+        let api_version = description.gv.to_string();
+        Self {
+            gr: GroupResource::new(description.gv.group.as_ref(), description.plural.as_ref()),
+            layout: Layout::new(&api_version, &description.kind),
+            prefix: format!("/registry/{group}/{}/", description.plural).into(),
+            api_version,
+            kind,
+        }
+    }
+
+    pub(crate) fn description(&self) -> &Description {
+        self.kind.description()
+    }
+
+    pub(crate) fn kind_name(&self) -> &str {
+        &self.description().kind
+    }
+
+    pub(crate) fn namespaced(&self) -> bool {
+        self.description().scope == Scope::Namespaced
+    }
+
+    /// Whether this is the resource `plural` of `group`.
+    pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
+        self.gr.group == group && self.gr.resource == plural
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What stands behind the prefix in an object's key.
+    pub(crate) fn suffix(&self, namespace: Option<&str>, name: &str) -> String {
+        match namespace {
+            Some(namespace) if self.namespaced() => format!("{namespace}/{name}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    pub(crate) fn key(&self, namespace: Option<&str>, name: &str) -> Key {
+        Key::from(format!("{}{}", self.prefix, self.suffix(namespace, name)))
+    }
+
+    /// The keys of all objects, or those of one namespace.
+    pub(crate) fn range(&self, namespace: Option<&str>) -> KeyRange {
+        match namespace {
+            Some(namespace) if self.namespaced() => KeyRange::prefix(format!("{}{namespace}/", self.prefix)),
+            _ => KeyRange::prefix(self.prefix.as_bytes()),
+        }
+    }
+
+    pub(crate) fn encode(&self, object: &Value) -> bytes::Bytes {
+        self.layout.encode(object)
+    }
+
+    /// A stored entry as clients see it.
+    pub(crate) fn attach(&self, entry: &Entry) -> Result<Encoded, StatusError> {
+        self.layout.attach(&entry.value, entry.mod_revision).map_err(StatusError::internal)
+    }
+
+    /// A stored entry as a tree, resourceVersion included.
+    pub(crate) fn tree(&self, entry: &Entry) -> Result<Value, StatusError> {
+        let mut value: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
+        set_resource_version(&mut value, entry.mod_revision.0);
+        Ok(value)
+    }
+
+    pub(crate) fn not_found(&self, name: &str) -> StatusError {
+        StatusError::not_found(&self.gr, name)
+    }
+}
+
+/// Writes `metadata.resourceVersion`.
+pub(crate) fn set_resource_version(object: &mut Value, revision: u64) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".into(), revision.to_string().into());
+    }
+}

@@ -1,0 +1,15 @@
+//! `ClusterRole`.
+
+use super::frame::Builtin;
+use crate::gvk::GroupVersion;
+use crate::kind::Scope;
+
+pub(super) fn kind() -> Builtin {
+    Builtin::new(
+        GroupVersion::new("rbac.authorization.k8s.io", "v1"),
+        "ClusterRole",
+        "clusterroles",
+        Scope::Cluster,
+    )
+    .create_on_update()
+}

@@ -1,0 +1,15 @@
+//! `ClusterRoleBinding`.
+
+use super::frame::Builtin;
+use crate::gvk::GroupVersion;
+use crate::kind::Scope;
+
+pub(super) fn kind() -> Builtin {
+    Builtin::new(
+        GroupVersion::new("rbac.authorization.k8s.io", "v1"),
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        Scope::Cluster,
+    )
+    .create_on_update()
+}

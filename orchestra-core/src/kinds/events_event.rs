@@ -1,0 +1,11 @@
+//! `Event`.
+
+use super::frame::Builtin;
+use crate::gvk::GroupVersion;
+use crate::kind::Scope;
+
+pub(super) fn kind() -> Builtin {
+    Builtin::new(GroupVersion::new("events.k8s.io", "v1"), "Event", "events", Scope::Namespaced)
+        .short_names(&["ev"])
+        .create_on_update()
+}

@@ -1,0 +1,18 @@
+//! The frame every built-in kind hangs in: what they all need, so that a kind's own file states only its rules.
+//!
+//! Nothing in here knows a kind by name.
+
+#![allow(dead_code, unused_imports, reason = "the kinds that use all of it follow at once")]
+
+pub(crate) mod builtin;
+pub(crate) mod cells;
+pub(crate) mod check;
+pub(crate) mod fill;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod view;
+
+pub(crate) use builtin::{Builtin, Generation};
+pub(crate) use cells::{Show, column};
+pub(crate) use fill::{Fill, Object};
+pub(crate) use view::View;

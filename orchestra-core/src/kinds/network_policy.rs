@@ -1,0 +1,16 @@
+//! `NetworkPolicy`.
+
+use super::frame::{Builtin, Generation};
+use crate::gvk::GroupVersion;
+use crate::kind::Scope;
+
+pub(super) fn kind() -> Builtin {
+    Builtin::new(
+        GroupVersion::new("networking.k8s.io", "v1"),
+        "NetworkPolicy",
+        "networkpolicies",
+        Scope::Namespaced,
+    )
+    .short_names(&["netpol"])
+    .generation(Generation::Spec)
+}

@@ -1,0 +1,111 @@
+//! Merging of lists: sets of plain values, and lists of objects told apart by a merge key.
+
+use serde_json::Value;
+
+use super::directive::{self, Directive, PATCH};
+use super::order;
+use super::{FieldRule, MergeStrategy, merge_objects};
+use crate::patch::PatchError;
+
+pub(super) fn merge(
+    target: Vec<Value>,
+    patch: Vec<Value>,
+    rule: &FieldRule<'_>,
+    deletes: bool,
+) -> Result<Vec<Value>, PatchError> {
+    if rule.strategy != MergeStrategy::Merge && !deletes {
+        return Ok(patch);
+    }
+    if target.is_empty() && patch.is_empty() {
+        return Ok(target);
+    }
+    if items_are_objects(&target, &patch)? {
+        return merge_objects_by_key(target, patch, rule);
+    }
+    if deletes {
+        return Ok(target.into_iter().filter(|item| !patch.contains(item)).collect());
+    }
+    if let Some(key) = rule.merge_key {
+        let plain = target.first().or(patch.first()).unwrap_or(&Value::Null);
+        return Err(order::without_key(plain, key));
+    }
+    let mut merged: Vec<Value> = Vec::with_capacity(target.len() + patch.len());
+    for item in target.iter().chain(&patch) {
+        if !merged.contains(item) {
+            merged.push(item.clone());
+        }
+    }
+    order::arrange(merged, &patch, &target, None)
+}
+
+/// Whether all items of both lists are objects; an error if they are not all of one type.
+pub(super) fn items_are_objects(target: &[Value], patch: &[Value]) -> Result<bool, PatchError> {
+    let mut items = target.iter().chain(patch);
+    let Some(first) = items.next() else {
+        return Err(PatchError::Internal("no elements in any of the given slices".to_owned()));
+    };
+    if first.is_array() {
+        return Err(PatchError::Unprocessable { cause: "lists of lists are not supported".to_owned() });
+    }
+    let kind = directive::go_type(first);
+    if first.is_null() || items.any(|item| directive::go_type(item) != kind) {
+        let both = Value::from(vec![Value::from(target), Value::from(patch)]);
+        let both = directive::go_text(&both);
+        return Err(PatchError::Internal(format!("list element types are not identical: {both}")));
+    }
+    Ok(first.is_object())
+}
+
+fn merge_objects_by_key(
+    target: Vec<Value>,
+    patch: Vec<Value>,
+    rule: &FieldRule<'_>,
+) -> Result<Vec<Value>, PatchError> {
+    let Some(key) = rule.merge_key else {
+        let name = rule.child.map_or("a value without fields", |child| child.name());
+        return Err(PatchError::Internal(format!("cannot merge lists without merge key for {name}")));
+    };
+    let (target, patch) = obey_directives(target, patch, key)?;
+    let mut merged = target.clone();
+    for item in &patch {
+        let wanted = order::key_of(item, key)?;
+        match merged.iter_mut().find(|old| old.get(key) == Some(wanted)) {
+            Some(Value::Object(old)) => {
+                let Value::Object(change) = item else { continue };
+                *old = merge_objects(std::mem::take(old), change.clone(), rule.child)?;
+            }
+            _ => merged.push(item.clone()),
+        }
+    }
+    order::arrange(merged, &patch, &target, Some(key))
+}
+
+// Deletes from the target what the patch's items with `$patch: delete` name; all of it if one says `replace`. Gives
+// back the target and the items without a directive.
+fn obey_directives(
+    mut target: Vec<Value>,
+    patch: Vec<Value>,
+    key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let mut plain = Vec::with_capacity(patch.len());
+    let mut replaces = false;
+    for item in patch {
+        let Some((directive, map)) = item.get(PATCH).zip(item.as_object()) else {
+            plain.push(item);
+            continue;
+        };
+        match directive::read(directive, map)? {
+            Directive::Delete => {
+                let gone = order::key_of(&item, key)?;
+                target.retain(|old| old.get(key) != Some(gone));
+            }
+            Directive::Replace => replaces = true,
+            Directive::Merge => {
+                return Err(PatchError::Internal(
+                    "merging lists cannot yet be specified in the patch".to_owned(),
+                ));
+            }
+        }
+    }
+    Ok(if replaces { (plain, Vec::new()) } else { (target, plain) })
+}

@@ -1,0 +1,169 @@
+//! What the in-process backends have in common: the state behind a lock, its watchers, and all reads.
+//!
+//! The lock is held for moments and never across an await. Backends differ in one thing only: what must have
+//! happened before [`Engine::publish`] may be called.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::{Context, Poll, Waker};
+
+use futures::Stream;
+
+use crate::feed::{Feed, Hub};
+use crate::key::{Key, KeyRange};
+use crate::limits::WatchBound;
+use crate::mvcc::{Latest, Mvcc, Write};
+use crate::revision::{Revision, Versioned};
+use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, StoreStatus};
+use crate::watch::WatchMessage;
+
+/// How many past changes a watch looks at while it holds the lock.
+const REPLAY_CHANGES: usize = 512;
+/// How many changes a compaction frees while it holds the lock.
+const TRIM_CHANGES: usize = 256;
+
+/// State and watchers.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    state: RwLock<Mvcc>,
+    /// Locked inside `state`, never the other way round.
+    hub: Mutex<Hub>,
+    bound: WatchBound,
+}
+
+impl Engine {
+    pub(crate) fn new(state: Mvcc, bound: WatchBound) -> Self {
+        Self { state: RwLock::new(state), hub: Mutex::default(), bound }
+    }
+
+    pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, Mvcc>> {
+        self.state.read().map_err(|_| broken())
+    }
+
+    pub(crate) fn write(&self) -> Result<RwLockWriteGuard<'_, Mvcc>> {
+        self.state.write().map_err(|_| broken())
+    }
+
+    fn hub(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+        let state = self.read()?;
+        let revision = state.resolve(at)?;
+        Ok(Versioned { revision, value: state.get(key, revision) })
+    }
+
+    pub(crate) fn range(&self, range: &KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+        let state = self.read()?;
+        let revision = state.resolve(options.at)?;
+        Ok(Versioned { revision, value: state.range(range, revision, options.limit) })
+    }
+
+    /// Makes `writes` visible to reads and watches, in their order. The caller holds the lock, so that what it
+    /// decided still holds; the wakers are woken when it has let go.
+    #[must_use = "watchers sleep until they are woken"]
+    pub(crate) fn publish(&self, state: &mut Mvcc, writes: impl IntoIterator<Item = Write>) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        let mut hub = self.hub();
+        for write in writes {
+            let revision = write.revision;
+            let events = state.apply(write);
+            hub.publish(revision, &events, &mut wakers);
+        }
+        wakers
+    }
+
+    pub(crate) fn watch(self: &Arc<Self>, range: KeyRange, from: Revision) -> Result<Watch> {
+        let feed = Arc::new(Feed::new(range, from, self.bound));
+        let mut watch = Watch { engine: Arc::clone(self), feed, past: VecDeque::new(), next: Some(from) };
+        watch.replay()?;
+        Ok(watch)
+    }
+
+    /// Frees what compaction left behind, in small steps between which others get the lock.
+    pub(crate) async fn trim(&self) -> Result<()> {
+        while self.write()?.trim(TRIM_CHANGES) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn status(&self, disk_bytes: u64) -> Result<StoreStatus> {
+        let state = self.read()?;
+        Ok(StoreStatus {
+            revision: state.revision(),
+            compacted: state.compacted(),
+            keys: state.live(),
+            disk_bytes,
+        })
+    }
+
+    /// Ends all watches.
+    pub(crate) fn close(&self, why: &str) {
+        let wakers = self.hub().close(why);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// How many watches have reached the present.
+    pub(crate) fn watchers(&self) -> usize {
+        self.hub().watchers()
+    }
+}
+
+fn broken() -> Error {
+    Error::Unavailable("a panic interrupted a write".to_owned())
+}
+
+/// One watch: first the past from the log, then the feed.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    engine: Arc<Engine>,
+    feed: Arc<Feed>,
+    past: VecDeque<WatchMessage>,
+    /// Where the replay goes on; `None` once the feed has taken over.
+    next: Option<Revision>,
+}
+
+impl Watch {
+    /// Fetches the next part of the past. Reaching the present and joining the hub happen under one
+    /// lock, so nothing is missed and nothing comes twice.
+    fn replay(&mut self) -> Result<()> {
+        while let (Some(from), true) = (self.next, self.past.is_empty()) {
+            let state = self.engine.read()?;
+            let replay = state.replay(self.feed.range(), from, REPLAY_CHANGES)?;
+            self.past.extend(replay.messages);
+            self.next = replay.next;
+            if self.next.is_none() {
+                if from <= state.revision() {
+                    self.past.push_back(WatchMessage::Progress(state.revision()));
+                }
+                self.engine.hub().register(Arc::clone(&self.feed));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<WatchMessage>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Err(error) = self.replay() {
+            self.next = None;
+            self.feed.close();
+            return Poll::Ready(Some(Err(error)));
+        }
+        match self.past.pop_front() {
+            Some(message) => Poll::Ready(Some(Ok(message))),
+            None => self.feed.poll_next(context),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.feed.close();
+    }
+}

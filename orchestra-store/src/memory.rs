@@ -1,0 +1,183 @@
+//! The store that lives and dies with its process.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+
+use crate::engine::Engine;
+use crate::key::{Key, KeyRange};
+use crate::limits::{self, Retention, WatchBound};
+use crate::mvcc::{Mvcc, Plan, plan};
+use crate::revision::{Revision, Versioned};
+use crate::store::{Entry, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+use crate::txn::{Committed, Txn};
+use crate::watch::WatchStream;
+
+/// Everything in memory: a write survives anything short of the end of the process.
+///
+/// Cheap to make; for tests, simulation and embedding. Clones are handles on the same store.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    engine: Arc<Engine>,
+    retention: Retention,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::with_options(MemoryOptions::new())
+    }
+
+    /// An empty store with bounds of one's own.
+    pub fn with_options(options: MemoryOptions) -> Self {
+        Self {
+            engine: Arc::new(Engine::new(Mvcc::default(), options.watch_bound)),
+            retention: options.retention,
+        }
+    }
+
+    /// How many watches are served live.
+    pub fn watchers(&self) -> usize {
+        self.engine.watchers()
+    }
+
+    fn commit_now(&self, txn: Txn) -> Result<Committed> {
+        limits::check(&txn)?;
+        let mut state = self.engine.write()?;
+        let write = match plan(txn, &*state) {
+            Plan::Answer(answer) => return Ok(answer),
+            Plan::Write(write) => write,
+        };
+        let committed = write.committed();
+        let trim = write.trim_share();
+        let wakers = self.engine.publish(&mut state, [write]);
+        if let Some(to) = state.overdue(self.retention) {
+            state.compact(to)?;
+        }
+        state.trim(trim);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(committed)
+    }
+}
+
+/// Bounds of a [`MemoryStore`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryOptions {
+    /// How much of the past is kept.
+    pub retention: Retention,
+    /// How far a watcher may fall behind.
+    pub watch_bound: WatchBound,
+}
+
+impl MemoryOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps so much of the past.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Lets a watcher fall so far behind.
+    #[must_use]
+    pub fn watch_bound(mut self, bound: WatchBound) -> Self {
+        self.watch_bound = bound;
+        self
+    }
+}
+
+// Nothing here ever waits, so a caller in a loop would starve the watchers on its thread;
+// every call therefore takes part in the runtime's cooperative scheduling.
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+        tokio::task::coop::consume_budget().await;
+        self.engine.get(key, at)
+    }
+
+    async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+        tokio::task::coop::consume_budget().await;
+        self.engine.range(&range, options)
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Committed> {
+        tokio::task::coop::consume_budget().await;
+        self.commit_now(txn)
+    }
+
+    async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+        Ok(self.engine.watch(range, from)?.boxed())
+    }
+
+    async fn compact(&self, to: Revision) -> Result<()> {
+        self.engine.write()?.compact(to)?;
+        self.engine.trim().await
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        self.engine.status(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::txn::Outcome;
+    use crate::watch::{Event, WatchMessage};
+
+    fn put(key: &str, value: &str) -> Txn {
+        Txn::new().put(key.into(), value.to_owned())
+    }
+
+    #[tokio::test]
+    async fn writes_take_one_revision_each_and_refusals_none() {
+        let store = MemoryStore::new();
+        assert_eq!(store.status().await.unwrap().revision, Revision(1));
+        assert_eq!(store.commit(put("a", "1")).await.unwrap().revision, Revision(2));
+        let refused = store.commit(put("a", "2").when("a".into(), Revision::NONE)).await.unwrap();
+        assert_eq!(refused.revision, Revision(2));
+        let Outcome::Refused(found) = refused.outcome else { panic!("not refused") };
+        assert_eq!(found[0].as_ref().unwrap().value, "1");
+        let none = store.commit(Txn::new().delete("b".into())).await.unwrap();
+        assert_eq!(none, Committed { revision: Revision(2), outcome: Outcome::Applied });
+    }
+
+    #[tokio::test]
+    async fn a_watch_replays_the_past_then_marks_progress_then_goes_live() {
+        let store = MemoryStore::new();
+        store.commit(put("/a/1", "x")).await.unwrap();
+        store.commit(put("/b/1", "x")).await.unwrap();
+        let mut watch = store.watch(KeyRange::prefix("/a/"), Revision(1)).await.unwrap();
+        let WatchMessage::Events { revision, .. } = watch.next().await.unwrap().unwrap() else {
+            panic!("no events")
+        };
+        assert_eq!(revision, Revision(2));
+        assert_eq!(watch.next().await.unwrap().unwrap(), WatchMessage::Progress(Revision(3)));
+        store.commit(put("/b/2", "x")).await.unwrap();
+        store.commit(put("/b/3", "x")).await.unwrap();
+        assert_eq!(watch.next().await.unwrap().unwrap(), WatchMessage::Progress(Revision(5)));
+        store.commit(Txn::new().delete("/a/1".into())).await.unwrap();
+        let WatchMessage::Events { revision, events } = watch.next().await.unwrap().unwrap() else {
+            panic!("no events")
+        };
+        assert_eq!(revision, Revision(6));
+        assert!(matches!(&events[..], [Event::Delete { previous, .. }] if previous.value == "x"));
+        drop(watch);
+        store.commit(put("/b/4", "x")).await.unwrap();
+        assert_eq!(store.watchers(), 0);
+    }
+}
