@@ -4,10 +4,15 @@
 //! ([`kind`]), its defaults and validation ([`kinds`]), and the problems found in an object ([`violation`]).
 //! Everything in this crate is a function from values to values: no clock, no I/O, no async.
 
+pub mod duration;
 pub mod gvk;
 pub mod kind;
 pub mod kinds;
 pub mod meta;
 pub mod patch;
+pub mod protobuf;
+pub mod quantity;
+pub mod schema;
 pub mod selector;
+pub mod table;
 pub mod violation;

@@ -2,20 +2,19 @@
 //!
 //! A [`Store`] maps keys to values and numbers every change. It knows no Kubernetes type.
 
-#[allow(dead_code, reason = "closing is for the durable store, which comes next")]
+pub mod durable;
 mod engine;
-#[allow(dead_code, reason = "closing is for the durable store, which comes next")]
 mod feed;
 pub mod key;
 pub mod limits;
 pub mod memory;
-#[allow(dead_code, unused_imports, reason = "staging is for the durable store, which comes next")]
 mod mvcc;
 pub mod revision;
 pub mod store;
 pub mod txn;
 pub mod watch;
 
+pub use durable::{DurableOptions, DurableStore};
 pub use key::{Key, KeyRange};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use revision::{Revision, Versioned};

@@ -57,12 +57,11 @@ impl MemoryStore {
             Plan::Write(write) => write,
         };
         let committed = write.committed();
-        let trim = 2 * write.changes.len();
+        let trim = write.trim_share();
         let wakers = self.engine.publish(&mut state, [write]);
         if let Some(to) = state.overdue(self.retention) {
             state.compact(to)?;
         }
-        // Twice as fast as the log grows, so that what the bound cut off is gone soon and no write pays for all.
         state.trim(trim);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);

@@ -39,22 +39,83 @@ pub(crate) struct Mvcc {
     log: VecDeque<Logged>,
     /// Cost of the versions that are not the latest value of a key.
     past_bytes: usize,
+    /// While anyone needs the past as it is, nothing is freed.
+    pins: usize,
 }
 
 impl Default for Mvcc {
     fn default() -> Self {
-        Self {
-            revision: Revision(1),
-            compacted: Revision::NONE,
-            keys: BTreeMap::new(),
-            live: 0,
-            log: VecDeque::new(),
-            past_bytes: 0,
-        }
+        Self::at(Revision::NONE)
     }
 }
 
 impl Mvcc {
+    /// A state without keys whose window begins above `compacted`.
+    pub(crate) fn at(compacted: Revision) -> Self {
+        Self {
+            revision: compacted.max(Revision(1)),
+            compacted,
+            keys: BTreeMap::new(),
+            live: 0,
+            log: VecDeque::new(),
+            past_bytes: 0,
+            pins: 0,
+        }
+    }
+
+    /// Puts a key back that was alive at the lower end of the window.
+    pub(crate) fn load(&mut self, entry: Entry) {
+        let Entry { key, value, create_revision, mod_revision, version } = entry;
+        let version = Version { mod_revision, create_revision, version, value: Some(value) };
+        if self.keys.insert(key, History::One(version)).is_none() {
+            self.live += 1;
+        }
+    }
+
+    /// Keeps the past as it is until [`Mvcc::unpin`]; what is compacted meanwhile is freed later.
+    pub(crate) fn pin(&mut self) {
+        self.pins += 1;
+    }
+
+    pub(crate) fn unpin(&mut self) {
+        self.pins = self.pins.saturating_sub(1);
+    }
+
+    /// The next `limit` keys behind `after` that hold a value at revision `at`, which is compacted but pinned.
+    pub(crate) fn entries_behind(&self, after: Option<&Key>, at: Revision, limit: usize) -> Vec<Entry> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.keys.range::<Key, _>((start, Bound::Unbounded));
+        entries.filter_map(|(key, history)| history.at(at)?.entry(key)).take(limit).collect()
+    }
+
+    /// The next writes behind `after` up to `through`, of `limit` changes or a little more.
+    pub(crate) fn writes_behind(&self, after: Revision, through: Revision, limit: usize) -> Vec<Write> {
+        let begin = self.log.partition_point(|logged| logged.revision <= after);
+        let mut writes: Vec<Write> = Vec::new();
+        for (changes, logged) in self.log.range(begin..).enumerate() {
+            let is_new = writes.last().is_none_or(|write| write.revision != logged.revision);
+            if logged.revision > through || (is_new && changes >= limit) {
+                break;
+            }
+            let Some((_, version)) =
+                self.keys.get(&logged.key).and_then(|keys| keys.written_at(logged.revision))
+            else {
+                continue;
+            };
+            let change = Change {
+                key: logged.key.clone(),
+                create_revision: version.create_revision,
+                version: version.version,
+                value: version.value.clone(),
+            };
+            match writes.last_mut() {
+                Some(write) if !is_new => write.changes.push(change),
+                _ => writes.push(Write { revision: logged.revision, changes: vec![change] }),
+            }
+        }
+        writes
+    }
+
     pub(crate) fn compacted(&self) -> Revision {
         self.compacted
     }
@@ -156,6 +217,9 @@ impl Mvcc {
 
     /// Frees at most `changes` changes below the window; false when nothing is left to free.
     pub(crate) fn trim(&mut self, changes: usize) -> bool {
+        if self.pins > 0 {
+            return false;
+        }
         for _ in 0..changes {
             let Some(oldest) = self.log.front().filter(|oldest| oldest.revision <= self.compacted) else {
                 return false;
@@ -175,19 +239,24 @@ impl Mvcc {
         if self.log.capacity() > 1024 && self.log.capacity() > 8 * self.log.len() {
             self.log.shrink_to(2 * self.log.len());
         }
-        self.log.front().is_some_and(|oldest| oldest.revision <= self.compacted)
+        self.has_garbage()
     }
 
     /// Up to where the window should be cut so that the past stays within `keep`, if it is beyond.
-    /// Cuts an eighth at a time, so that a store that is always at its bound compacts seldom.
+    ///
+    /// Cuts an eighth at a time, so that a store that is always at its bound compacts seldom; and not before the
+    /// last cut has been freed, for until then nobody knows whether it was enough.
     pub(crate) fn overdue(&self, keep: Retention) -> Option<Revision> {
         let changes = self.log.len();
-        if changes <= keep.changes && self.past_bytes <= keep.bytes {
+        if changes <= keep.changes && self.past_bytes <= keep.bytes || self.has_garbage() {
             return None;
         }
         let cut = (changes / 8).max(changes.saturating_sub(keep.changes)).max(1);
-        let to = self.log.get(cut - 1)?.revision;
-        (to > self.compacted).then_some(to)
+        Some(self.log.get(cut - 1)?.revision)
+    }
+
+    fn has_garbage(&self) -> bool {
+        self.log.front().is_some_and(|oldest| oldest.revision <= self.compacted)
     }
 
     /// The next events in `range` from revision `from` on, looking at `changes` changes and the rest of the last one's revision.
@@ -198,7 +267,6 @@ impl Mvcc {
         let mut messages: Vec<WatchMessage> = Vec::new();
         let begin = self.log.partition_point(|logged| logged.revision < from);
         for (looked_at, logged) in self.log.range(begin..).enumerate() {
-            let last = messages.last_mut();
             if looked_at >= changes
                 && self.log.get(begin + looked_at - 1).is_some_and(|l| l.revision != logged.revision)
             {
@@ -208,7 +276,7 @@ impl Mvcc {
                 continue;
             }
             let Some(event) = self.logged_event(logged) else { continue };
-            match last {
+            match messages.last_mut() {
                 Some(WatchMessage::Events { revision, events }) if *revision == logged.revision => {
                     events.push(event)
                 }

@@ -1,2 +1,39 @@
-//! The workspace's chores.
-fn main() {}
+//! The workspace's own chores, run as `cargo xtask <chore>`.
+//!
+//! - `test`: every test of the workspace, doctests and examples included; installs what is missing.
+//! - `tidy`: the house rules that a machine can check. Never writes.
+
+mod need;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let root = workspace_root();
+    let outcome = match arguments.next().as_deref() {
+        Some("test") => test::run(&root),
+        Some("tidy") => tidy::run(&root),
+        other => {
+            if let Some(other) = other {
+                eprintln!("xtask: no chore is called {other:?}");
+            }
+            eprintln!("usage: cargo xtask test | tidy");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn workspace_root() -> PathBuf {
+    // xtask sits directly below the root.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}

@@ -48,6 +48,13 @@ pub(crate) struct Change {
 }
 
 impl Write {
+    /// How many changes below the window may be freed along with this write. Twice as many as it adds, and more when it is
+    /// large, so that the past is freed faster than it grows, by count and by size, and no write pays for all.
+    pub(crate) fn trim_share(&self) -> usize {
+        let of = |change: &Change| 2 + change.value.as_ref().map_or(0, |value| value.len() / 64);
+        self.changes.iter().map(of).sum()
+    }
+
     pub(crate) fn committed(&self) -> Committed {
         Committed { revision: self.revision, outcome: Outcome::Applied }
     }

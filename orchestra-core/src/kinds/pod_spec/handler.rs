@@ -1,0 +1,97 @@
+//! Probes and lifecycle hooks: what the node agent does to a container from outside.
+
+use crate::kinds::frame::View;
+use crate::kinds::frame::check::{
+    not_negative, port_number, port_number_or_name, refuse, refuse_all, required, required_one_of,
+};
+use crate::meta::name;
+use crate::violation::{Violation, Violations};
+
+/// Which probe; their rules differ a little.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probe {
+    Liveness,
+    Readiness,
+    Startup,
+}
+
+/// A probe, if there is one.
+pub(super) fn probe(out: &mut Violations, probe: &View, which: Probe) {
+    if !probe.is_set() {
+        return;
+    }
+    handler(out, probe, &["exec", "httpGet", "tcpSocket", "grpc"], None);
+    for field in
+        ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+    {
+        not_negative(out, &probe.get(field));
+    }
+    let grace = probe.get("terminationGracePeriodSeconds");
+    if grace.int().is_some_and(|seconds| seconds <= 0) {
+        refuse(out, &grace, "must be greater than 0");
+    }
+    let successes = probe.get("successThreshold");
+    match which {
+        Probe::Readiness if grace.is_set() => refuse(out, &grace, "must not be set for readinessProbes"),
+        Probe::Liveness | Probe::Startup if successes.int() != Some(1) => refuse(out, &successes, "must be 1"),
+        _ => (),
+    }
+}
+
+/// The hooks of a container. A hook cannot sleep longer than the pod has time to end.
+pub(super) fn lifecycle(out: &mut Violations, lifecycle: &View, grace_seconds: i64) {
+    for field in ["postStart", "preStop"] {
+        let hook = lifecycle.get(field);
+        if hook.is_set() {
+            handler(out, &hook, &["exec", "httpGet", "tcpSocket", "sleep"], Some(grace_seconds));
+        }
+    }
+}
+
+fn handler(out: &mut Violations, holder: &View, kinds: &[&str], grace_seconds: Option<i64>) {
+    let mut count = 0;
+    for &kind in kinds {
+        let action = holder.get(kind);
+        if !action.is_set() {
+            continue;
+        }
+        count += 1;
+        if count > 1 {
+            out.push(Violation::forbidden(action.path(), "may not specify more than 1 handler type"));
+            continue;
+        }
+        match kind {
+            "exec" => {
+                required(out, &action.get("command"));
+            }
+            "httpGet" => http_get(out, &action),
+            "tcpSocket" => port_number_or_name(out, &action.get("port")),
+            "grpc" => port_number(out, &action.get("port")),
+            _ => sleep(out, &action, grace_seconds.unwrap_or_default()),
+        }
+    }
+    if count == 0 {
+        out.push(Violation::required(holder.path(), "must specify a handler type"));
+    }
+}
+
+fn http_get(out: &mut Violations, get: &View) {
+    required(out, &get.get("path"));
+    port_number_or_name(out, &get.get("port"));
+    required_one_of(out, &get.get("scheme"), &["HTTP", "HTTPS"]);
+    for header in get.get("httpHeaders").items() {
+        let own = header.get("name");
+        let messages = name::is_http_header_name(own.text());
+        refuse_all(out, &own, messages);
+    }
+}
+
+fn sleep(out: &mut Violations, sleep: &View, grace_seconds: i64) {
+    let seconds = sleep.get("seconds").int().unwrap_or_default();
+    if seconds < 0 || seconds > grace_seconds {
+        let detail = format!(
+            "must be non-negative and less than terminationGracePeriodSeconds ({grace_seconds})"
+        );
+        out.push(Violation::invalid(sleep.path(), seconds, detail));
+    }
+}

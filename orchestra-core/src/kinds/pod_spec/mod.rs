@@ -1,0 +1,136 @@
+//! The specification of a pod, which pods hold directly and workloads hold in a template.
+//!
+//! One file for each part of it; this one walks them in upstream's order, so that several mistakes are told in the
+//! order a user of upstream expects (`pkg/apis/core/validation/validation.go`, `pkg/apis/core/v1/defaults.go`).
+
+mod container;
+mod defaults;
+mod env;
+mod handler;
+mod port;
+pub(crate) mod resources;
+mod scheduling;
+mod security;
+mod volume;
+mod volume_source;
+
+pub(crate) use defaults::{default, default_for_pod};
+pub(crate) use scheduling::toleration;
+
+use super::frame::View;
+use super::frame::check::{in_range, one_of, optional_name, required_because, required_one_of};
+use super::labels;
+use crate::meta::name;
+use crate::violation::{Violation, Violations};
+
+/// Where a specification stands; a few rules differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// In a Pod.
+    Pod,
+    /// In the template of a workload.
+    Template,
+}
+
+/// What the parts of a specification need to know of the rest.
+pub(crate) struct Context<'a> {
+    pub(crate) holder: Holder,
+    pub(crate) volumes: volume::Declared<'a>,
+    pub(crate) host_network: bool,
+    /// The grace period, which bounds a handler's sleep.
+    pub(crate) grace_seconds: i64,
+    /// Names under `spec.resourceClaims`.
+    pub(crate) claims: Vec<&'a str>,
+}
+
+/// All rules of a specification that has been defaulted.
+pub(crate) fn validate(out: &mut Violations, spec: &View, holder: Holder) {
+    let context = Context {
+        holder,
+        volumes: volume::validate_all(out, &spec.get("volumes")),
+        host_network: spec.get("hostNetwork").flag(),
+        grace_seconds: spec.get("terminationGracePeriodSeconds").int().unwrap_or(30),
+        claims: scheduling::resource_claims(out, &spec.get("resourceClaims")),
+    };
+    container::validate_all(out, spec, &context);
+    required_one_of(out, &spec.get("restartPolicy"), &["Always", "OnFailure", "Never"]);
+    dns(out, spec);
+    labels::validate(out, &spec.get("nodeSelector"));
+    security::pod(out, spec);
+    image_pull_secrets(out, &spec.get("imagePullSecrets"));
+    scheduling::affinity(out, &spec.get("affinity"));
+    readiness_gates(out, &spec.get("readinessGates"));
+    scheduling::gates(out, &spec.get("schedulingGates"));
+    scheduling::topology_spread(out, &spec.get("topologySpreadConstraints"));
+    optional_name(out, &spec.get("serviceAccountName"), name::is_dns1123_subdomain);
+    optional_name(out, &spec.get("nodeName"), name::is_dns1123_subdomain);
+    in_range(out, &spec.get("activeDeadlineSeconds"), 1, i64::from(i32::MAX));
+    optional_name(out, &spec.get("hostname"), name::is_dns1123_label);
+    optional_name(out, &spec.get("subdomain"), name::is_dns1123_label);
+    for item in spec.get("tolerations").items() {
+        toleration(out, &item);
+    }
+    host_aliases(out, &spec.get("hostAliases"));
+    optional_name(out, &spec.get("priorityClassName"), name::is_dns1123_subdomain);
+    optional_name(out, &spec.get("runtimeClassName"), name::is_dns1123_subdomain);
+    one_of(out, &spec.get("preemptionPolicy"), &["Never", "PreemptLowerPriority"]);
+    resources::overhead(out, &spec.get("overhead"));
+}
+
+fn dns(out: &mut Violations, spec: &View) {
+    let policy = spec.get("dnsPolicy");
+    required_one_of(out, &policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]);
+    let config = spec.get("dnsConfig");
+    if policy.text() == "None" {
+        if !config.is_set() {
+            let detail = "must provide `dnsConfig` when `dnsPolicy` is None";
+            out.push(Violation::required(config.path(), detail));
+        } else {
+            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            required_because(out, &config.get("nameservers"), detail);
+        }
+    }
+    let servers = config.get("nameservers");
+    if servers.len() > 3 {
+        let detail = "must not have more than 3 nameservers";
+        out.push(Violation::invalid(servers.path(), servers.json(), detail));
+    }
+    for server in servers.items() {
+        optional_name(out, &server, name::is_ip);
+    }
+    for option in config.get("options").items() {
+        required_because(out, &option.get("name"), "must not be empty");
+    }
+}
+
+fn image_pull_secrets(out: &mut Violations, secrets: &View) {
+    for secret in secrets.items() {
+        if secret.is_empty() {
+            let detail = "secrets with empty names will be ignored";
+            out.push(Violation::invalid(secret.path(), secret.json(), detail));
+        }
+    }
+}
+
+fn readiness_gates(out: &mut Violations, gates: &View) {
+    for gate in gates.items() {
+        let kind = gate.get("conditionType");
+        for message in name::is_qualified_name(kind.text()) {
+            out.push(Violation::invalid(kind.path(), kind.text(), message));
+        }
+    }
+}
+
+fn host_aliases(out: &mut Violations, aliases: &View) {
+    for alias in aliases.items() {
+        let ip = alias.get("ip");
+        for message in name::is_ip(ip.text()) {
+            out.push(Violation::invalid(ip.path(), ip.text(), message));
+        }
+        for host in alias.get("hostnames").items() {
+            for message in name::is_dns1123_subdomain(host.text()) {
+                out.push(Violation::invalid(host.path(), host.text(), message));
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The embedded store that survives everything but the loss of its disk.
+//!
+//! The same multi-version core as in memory, behind an append-only log: a write is on disk before anyone sees it, and
+//! before it is acknowledged. Reads and watches are served from memory and never wait for the disk. The format of the
+//! files is described in `docs/store-format.md`.
+
+mod batch;
+mod checkpoint;
+mod checkpointer;
+mod codec;
+mod disk;
+mod frame;
+mod lock;
+mod queue;
+mod recover;
+mod segment;
+mod usage;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use tokio::sync::oneshot;
+
+use checkpointer::Checkpointer;
+use lock::DirLock;
+use queue::{Command, Queue};
+use usage::DiskUsage;
+use writer::Writer;
+
+use crate::engine::Engine;
+use crate::key::{Key, KeyRange};
+use crate::limits::{self, Retention, WatchBound};
+use crate::revision::{Revision, Versioned};
+use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+use crate::txn::{Committed, Txn};
+use crate::watch::WatchStream;
+
+/// Keys and values in memory and in a directory, of which it is the only user.
+///
+/// Dropping it does what is still queued, ends its watches and lets go of the directory; that takes as long as one
+/// sync of the disk. A `commit` whose future is dropped may or may not take effect.
+///
+/// When the disk fails, every further write and [`Store::status`] answer [`Error::Unavailable`] with the reason, and
+/// reads go on with what was acknowledged. Opening the directory anew tells what is there.
+#[derive(Debug)]
+pub struct DurableStore {
+    dir: PathBuf,
+    engine: Arc<Engine>,
+    queue: Arc<Queue>,
+    usage: Arc<DiskUsage>,
+    writer: Option<JoinHandle<()>>,
+    /// Last, so that the directory is free only when nothing writes to it any more.
+    _lock: DirLock,
+}
+
+/// Bounds of a [`DurableStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DurableOptions {
+    /// How much of the past is kept.
+    pub retention: Retention,
+    /// How far a watcher may fall behind.
+    pub watch_bound: WatchBound,
+    /// How large the log grows before a checkpoint takes its place. A checkpoint that is larger itself counts instead.
+    pub checkpoint_bytes: u64,
+}
+
+impl Default for DurableOptions {
+    fn default() -> Self {
+        Self {
+            retention: Retention::default(),
+            watch_bound: WatchBound::default(),
+            checkpoint_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl DurableOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps so much of the past.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Lets a watcher fall so far behind.
+    #[must_use]
+    pub fn watch_bound(mut self, bound: WatchBound) -> Self {
+        self.watch_bound = bound;
+        self
+    }
+
+    /// Lets the log grow so large between checkpoints.
+    #[must_use]
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+}
+
+impl DurableStore {
+    /// Opens the store in `dir`, making both if they are missing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has it open, [`Error::Corrupt`] when a file is not what was written, and
+    /// [`Error::Backend`] naming the path when the file system refuses.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(dir, DurableOptions::new())
+    }
+
+    /// Opens the store in `dir` with bounds of one's own.
+    ///
+    /// # Errors
+    /// As [`DurableStore::open`].
+    pub fn open_with(dir: impl AsRef<Path>, options: DurableOptions) -> Result<Self> {
+        let (writer, lock) = Self::prepare(dir.as_ref(), options)?;
+        Self::start(writer, lock)
+    }
+
+    /// Everything but the thread.
+    fn prepare(dir: &Path, options: DurableOptions) -> Result<(Writer, DirLock)> {
+        disk::create_dir(dir)?;
+        let lock = DirLock::acquire(dir)?;
+        let recovered = recover::recover(dir)?;
+        let segment = recovered.segment;
+        let closed_logs = recovered.log_bytes - segment.length;
+        let usage = Arc::new(DiskUsage::new(recovered.checkpoint_bytes, closed_logs, segment.length));
+        let engine = Arc::new(Engine::new(recovered.state, options.watch_bound));
+        let (checkpoint_engine, checkpoint_usage) = (Arc::clone(&engine), Arc::clone(&usage));
+        let checkpointer =
+            Checkpointer::new(dir.to_owned(), checkpoint_engine, checkpoint_usage, options.checkpoint_bytes);
+        let (dir, queue, retention) = (dir.to_owned(), Arc::default(), options.retention);
+        Ok((Writer { dir, engine, queue, retention, segment, usage, checkpointer }, lock))
+    }
+
+    fn start(writer: Writer, lock: DirLock) -> Result<Self> {
+        let dir = writer.dir.clone();
+        let (engine, queue, usage) =
+            (Arc::clone(&writer.engine), Arc::clone(&writer.queue), Arc::clone(&writer.usage));
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        let writer =
+            thread.spawn(move || writer.run()).map_err(disk::at("start a writer thread for", &dir))?;
+        Ok(Self { dir, engine, queue, usage, writer: Some(writer), _lock: lock })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How many watches are served live.
+    pub fn watchers(&self) -> usize {
+        self.engine.watchers()
+    }
+
+    async fn answer<T>(&self, reply: oneshot::Receiver<Result<T>>) -> Result<T> {
+        reply.await.unwrap_or_else(|_| Err(self.queue.refusal()))
+    }
+}
+
+impl Drop for DurableStore {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(Err(_)) = self.writer.take().map(JoinHandle::join) {
+            tracing::error!(dir = %self.dir.display(), "the writer thread panicked");
+        }
+        self.engine.close("it is closed");
+    }
+}
+
+// Reads never wait, so a caller in a loop would starve others on its thread; they therefore take part in the
+// runtime's cooperative scheduling.
+#[async_trait]
+impl Store for DurableStore {
+    async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+        tokio::task::coop::consume_budget().await;
+        self.engine.get(key, at)
+    }
+
+    async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+        tokio::task::coop::consume_budget().await;
+        self.engine.range(&range, options)
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Committed> {
+        limits::check(&txn)?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Command::Commit { txn, reply })?;
+        self.answer(answer).await
+    }
+
+    async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+        Ok(self.engine.watch(range, from)?.boxed())
+    }
+
+    async fn compact(&self, to: Revision) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Command::Compact { to, reply })?;
+        self.answer(answer).await?;
+        self.engine.trim().await
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        match self.queue.failure() {
+            Some(why) => Err(Error::Unavailable(why)),
+            None => self.engine.status(self.usage.total()),
+        }
+    }
+}

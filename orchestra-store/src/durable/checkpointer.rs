@@ -1,0 +1,140 @@
+//! Writing checkpoints beside the writing of the log.
+//!
+//! One at a time, on a thread of its own. It looks at the state in small pieces, so that writers and readers
+//! wait for moments only; the past it needs is pinned meanwhile.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use super::checkpoint::{self, Source};
+use super::disk::at;
+use super::frame::{Header, Kind};
+use super::recover::remove_before;
+use super::usage::DiskUsage;
+use crate::engine::Engine;
+use crate::key::Key;
+use crate::mvcc::Write;
+use crate::revision::Revision;
+use crate::store::{Entry, Result};
+
+/// Keys or changes looked at while the lock is held.
+const CHUNK: usize = 256;
+
+/// Starts checkpoints and knows whether one is running.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    dir: PathBuf,
+    engine: Arc<Engine>,
+    usage: Arc<DiskUsage>,
+    /// Log bytes that make a checkpoint due, if the last checkpoint is not larger.
+    bound: u64,
+    /// After a failure: not before the logs have reached this size.
+    not_before: u64,
+    stopping: Arc<AtomicBool>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(dir: PathBuf, engine: Arc<Engine>, usage: Arc<DiskUsage>, bound: u64) -> Self {
+        Self { dir, engine, usage, bound, not_before: 0, stopping: Arc::default(), running: None }
+    }
+
+    /// Whether the logs have outgrown their bound and nothing is being done about it yet. Waiting until they are as
+    /// large as the last checkpoint keeps the writing of checkpoints below the writing of logs.
+    pub(crate) fn is_due(&self, usage: &DiskUsage) -> bool {
+        let logs = usage.logs();
+        logs >= self.bound.max(usage.checkpoint())
+            && logs >= self.not_before
+            && self.running.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Tries again only when the logs have grown noticeably.
+    pub(crate) fn put_off(&mut self, usage: &DiskUsage) {
+        self.not_before = usage.logs() + self.bound / 4;
+    }
+
+    /// Begins checkpoint `generation` of the state at `revision`.
+    pub(crate) fn start(&mut self, generation: u64, revision: Revision, compacted: Revision) -> Result<()> {
+        self.engine.write()?.pin();
+        let job = Job {
+            dir: self.dir.clone(),
+            header: Header::new(Kind::Checkpoint, generation, revision, compacted),
+            pin: Pin(Arc::clone(&self.engine)),
+            usage: Arc::clone(&self.usage),
+            stopping: Arc::clone(&self.stopping),
+        };
+        // What a failed checkpoint leaves is tried again after as much again was written.
+        self.put_off(&self.usage.clone());
+        let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || job.run());
+        self.running = Some(thread.map_err(at("start a checkpoint thread for", &self.dir))?);
+        Ok(())
+    }
+
+    /// Breaks off what is running and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(Err(_)) = self.running.take().map(JoinHandle::join) {
+            tracing::error!(dir = %self.dir.display(), "the checkpoint thread panicked");
+        }
+    }
+}
+
+/// Holds the past in place; lets go of it however the job ends.
+#[derive(Debug)]
+struct Pin(Arc<Engine>);
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        // A broken engine frees nothing any more, and need not.
+        if let Ok(mut state) = self.0.write() {
+            state.unpin();
+        }
+        while self.0.write().is_ok_and(|mut state| state.trim(CHUNK)) {}
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    dir: PathBuf,
+    header: Header,
+    pin: Pin,
+    usage: Arc<DiskUsage>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Job {
+    fn run(self) {
+        match self.checkpoint() {
+            Ok(()) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(dir = %self.dir.display(), error, "a checkpoint failed; the log goes on growing");
+            }
+        }
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        let Some(bytes) = checkpoint::write(&self.dir, self.header, self)? else { return Ok(()) };
+        remove_before(&self.dir, self.header.generation)?;
+        self.usage.checkpointed(bytes);
+        tracing::debug!(dir = %self.dir.display(), revision = %self.header.revision, bytes, "checkpoint written");
+        Ok(())
+    }
+}
+
+impl Source for Job {
+    fn entries(&self, after: Option<&Key>) -> Result<Vec<Entry>> {
+        Ok(self.pin.0.read()?.entries_behind(after, self.header.compacted, CHUNK))
+    }
+
+    fn writes(&self, after: Revision) -> Result<Vec<Write>> {
+        Ok(self.pin.0.read()?.writes_behind(after, self.header.revision, CHUNK))
+    }
+
+    fn go_on(&self) -> ControlFlow<()> {
+        if self.stopping.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

@@ -1,0 +1,205 @@
+//! The bytes of what is stored. All numbers are little-endian; see `docs/store-format.md`.
+//!
+//! Decoding is total: any bytes give items or an error, never a panic.
+
+use bytes::Bytes;
+
+use crate::key::Key;
+use crate::mvcc::{Change, Write};
+use crate::revision::Revision;
+use crate::store::Entry;
+
+const WRITE: u8 = 1;
+const COMPACT: u8 = 2;
+const ENTRY: u8 = 3;
+const END: u8 = 4;
+
+const REMOVED: u8 = 0;
+const SET: u8 = 1;
+
+/// One thing a frame holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// The changes of one revision.
+    Write(Write),
+    /// The window begins above this revision.
+    Compact(Revision),
+    /// A key that was alive at the lower end of the window (checkpoints only).
+    Entry(Entry),
+    /// The last item of a checkpoint: how many entries and writes came before it.
+    End { entries: u64, writes: u64 },
+}
+
+/// Whether a log frame can begin with this byte.
+pub(crate) fn is_log_tag(byte: u8) -> bool {
+    matches!(byte, WRITE | COMPACT)
+}
+
+pub(crate) fn put_write(out: &mut Vec<u8>, write: &Write) {
+    out.push(WRITE);
+    put_u64(out, write.revision.0);
+    put_u32(out, write.changes.len());
+    for change in &write.changes {
+        out.push(if change.value.is_some() { SET } else { REMOVED });
+        put_u64(out, change.create_revision.0);
+        put_u64(out, change.version);
+        put_bytes(out, change.key.as_bytes());
+        if let Some(value) = &change.value {
+            put_bytes(out, value);
+        }
+    }
+}
+
+pub(crate) fn put_compact(out: &mut Vec<u8>, to: Revision) {
+    out.push(COMPACT);
+    put_u64(out, to.0);
+}
+
+pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    out.push(ENTRY);
+    put_u64(out, entry.create_revision.0);
+    put_u64(out, entry.mod_revision.0);
+    put_u64(out, entry.version);
+    put_bytes(out, entry.key.as_bytes());
+    put_bytes(out, &entry.value);
+}
+
+pub(crate) fn put_end(out: &mut Vec<u8>, entries: u64, writes: u64) {
+    out.push(END);
+    put_u64(out, entries);
+    put_u64(out, writes);
+}
+
+fn put_u64(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+/// Sizes are checked at the store's door and far below 4 GiB.
+fn put_u32(out: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("sizes are limited before anything is encoded");
+    out.extend_from_slice(&length.to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u32(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// The items of a frame, or what is wrong with it.
+pub(crate) fn items(mut payload: &[u8]) -> Result<Vec<Item>, &'static str> {
+    let mut items = Vec::new();
+    while !payload.is_empty() {
+        items.push(item(&mut payload)?);
+    }
+    Ok(items)
+}
+
+fn item(input: &mut &[u8]) -> Result<Item, &'static str> {
+    match take_u8(input)? {
+        WRITE => take_write(input).map(Item::Write),
+        COMPACT => Ok(Item::Compact(Revision(take_u64(input)?))),
+        ENTRY => {
+            let create_revision = Revision(take_u64(input)?);
+            let mod_revision = Revision(take_u64(input)?);
+            let version = take_u64(input)?;
+            let key = Key::new(take_bytes(input)?);
+            Ok(Item::Entry(Entry { create_revision, mod_revision, version, key, value: take_bytes(input)? }))
+        }
+        END => Ok(Item::End { entries: take_u64(input)?, writes: take_u64(input)? }),
+        _ => Err("unknown item"),
+    }
+}
+
+fn take_write(input: &mut &[u8]) -> Result<Write, &'static str> {
+    let revision = Revision(take_u64(input)?);
+    let count = take_u32(input)?;
+    // No more than the bytes can hold, whatever the number says.
+    let mut changes = Vec::with_capacity(count.min(input.len() / 16));
+    for _ in 0..count {
+        let kind = take_u8(input)?;
+        let create_revision = Revision(take_u64(input)?);
+        let version = take_u64(input)?;
+        let key = Key::new(take_bytes(input)?);
+        let value = match kind {
+            SET => Some(take_bytes(input)?),
+            REMOVED => None,
+            _ => return Err("unknown kind of change"),
+        };
+        changes.push(Change { key, create_revision, version, value });
+    }
+    Ok(Write { revision, changes })
+}
+
+fn take_u8(input: &mut &[u8]) -> Result<u8, &'static str> {
+    let (&first, rest) = input.split_first().ok_or(SHORT)?;
+    *input = rest;
+    Ok(first)
+}
+
+fn take_u32(input: &mut &[u8]) -> Result<usize, &'static str> {
+    let (number, rest) = input.split_first_chunk().ok_or(SHORT)?;
+    *input = rest;
+    usize::try_from(u32::from_le_bytes(*number)).map_err(|_| SHORT)
+}
+
+fn take_u64(input: &mut &[u8]) -> Result<u64, &'static str> {
+    let (number, rest) = input.split_first_chunk().ok_or(SHORT)?;
+    *input = rest;
+    Ok(u64::from_le_bytes(*number))
+}
+
+/// A copy, so that a value does not keep its whole frame in memory.
+fn take_bytes(input: &mut &[u8]) -> Result<Bytes, &'static str> {
+    let length = take_u32(input)?;
+    let (bytes, rest) = input.split_at_checked(length).ok_or(SHORT)?;
+    *input = rest;
+    Ok(Bytes::copy_from_slice(bytes))
+}
+
+const SHORT: &str = "an item is cut short";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        (bytes(), any::<u64>(), any::<u64>(), prop::option::of(bytes())).prop_map(
+            |(key, create, version, value)| Change {
+                key: Key::new(key),
+                create_revision: Revision(create),
+                version,
+                value,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_write_reads_back_as_it_was(revision: u64, changes in prop::collection::vec(change(), 0..5), to: u64) {
+            let write = Write { revision: Revision(revision), changes };
+            let mut out = Vec::new();
+            put_write(&mut out, &write);
+            put_compact(&mut out, Revision(to));
+            prop_assert_eq!(items(&out).unwrap(), vec![Item::Write(write), Item::Compact(Revision(to))]);
+        }
+
+        #[test]
+        fn an_entry_reads_back_as_it_was(key in bytes(), value in bytes(), n: u64) {
+            let entry = Entry { key: Key::new(key), value, create_revision: Revision(n), mod_revision: Revision(n / 2), version: n / 3 };
+            let mut out = Vec::new();
+            put_entry(&mut out, &entry);
+            put_end(&mut out, n, 7);
+            prop_assert_eq!(items(&out).unwrap(), vec![Item::Entry(entry), Item::End { entries: n, writes: 7 }]);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _either = items(&bytes);
+        }
+    }
+}

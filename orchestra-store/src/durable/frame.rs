@@ -1,0 +1,214 @@
+//! Files as a header and checksummed frames.
+//!
+//! A frame is the unit of truth: it is wholly there or not there. Its checksum begins with a number drawn for
+//! each file, so that neither another file's blocks nor a value that looks like a frame can pass for one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+
+use crate::revision::Revision;
+
+/// Version of the format that this program writes, and the only one it reads.
+pub(crate) const FORMAT: u32 = 1;
+/// Largest payload of a frame.
+pub(crate) const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
+/// Bytes of a header.
+pub(crate) const HEADER: usize = 44;
+/// Bytes of a frame before its payload.
+pub(crate) const FRAME_HEAD: usize = 8;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Changes as they came.
+    Log,
+    /// A state and the changes of its window.
+    Checkpoint,
+}
+
+impl Kind {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Log => b"orch-log",
+            Self::Checkpoint => b"orch-chk",
+        }
+    }
+}
+
+/// How a file begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) salt: u32,
+    /// Checkpoint n holds everything that came before log n.
+    pub(crate) generation: u64,
+    /// A log: the store's revision when it was begun. A checkpoint: the revision it holds.
+    pub(crate) revision: Revision,
+    /// The lower end of the window at that time.
+    pub(crate) compacted: Revision,
+}
+
+impl Header {
+    pub(crate) fn new(kind: Kind, generation: u64, revision: Revision, compacted: Revision) -> Self {
+        // A randomly keyed hasher is randomness enough: it has to differ, not to be secret.
+        let salt = RandomState::new().hash_one(generation) as u32;
+        Self { kind, salt, generation, revision, compacted }
+    }
+
+    pub(crate) fn encode(&self) -> [u8; HEADER] {
+        let mut out = Vec::with_capacity(HEADER);
+        out.extend_from_slice(self.kind.magic());
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&self.salt.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.revision.0.to_le_bytes());
+        out.extend_from_slice(&self.compacted.0.to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        out.try_into().expect("the parts add up to the header's size")
+    }
+
+    pub(crate) fn decode(kind: Kind, bytes: &[u8; HEADER]) -> Result<Self, String> {
+        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        if !bytes.starts_with(kind.magic()) {
+            return Err("not a file of this store".to_owned());
+        }
+        if u32_at(8) != FORMAT {
+            return Err(format!("has format {}, this program knows {FORMAT}", u32_at(8)));
+        }
+        if u32_at(40) != crc32fast::hash(&bytes[..40]) {
+            return Err("its header is damaged".to_owned());
+        }
+        Ok(Self {
+            kind,
+            salt: u32_at(12),
+            generation: u64_at(16),
+            revision: Revision(u64_at(24)),
+            compacted: Revision(u64_at(32)),
+        })
+    }
+}
+
+/// The first bytes of a frame whose payload is `payload`.
+pub(crate) fn head(salt: u32, payload: &[u8]) -> [u8; FRAME_HEAD] {
+    let length =
+        u32::try_from(payload.len()).expect("payloads are limited before they are framed").to_le_bytes();
+    let [a, b, c, d] = length;
+    let [e, f, g, h] = checksum(salt, length, payload).to_le_bytes();
+    [a, b, c, d, e, f, g, h]
+}
+
+fn checksum(salt: u32, length: [u8; 4], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(&length);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// The next thing in a file.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A whole frame's payload.
+    Payload(Vec<u8>),
+    /// The file ends here.
+    End,
+    /// Bytes that are no frame.
+    Bad,
+}
+
+/// Reads the frame at the reader's place. What was consumed of a bad one is of no use.
+pub(crate) fn read(reader: &mut impl Read, salt: u32) -> io::Result<Next> {
+    let mut head = [0; FRAME_HEAD];
+    match fill(reader, &mut head)? {
+        0 => return Ok(Next::End),
+        FRAME_HEAD => {}
+        _ => return Ok(Next::Bad),
+    }
+    let [a, b, c, d, crc @ ..] = head;
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    if length == 0 || length > MAX_PAYLOAD {
+        return Ok(Next::Bad);
+    }
+    let mut payload = vec![0; length];
+    if fill(reader, &mut payload)? != length {
+        return Ok(Next::Bad);
+    }
+    let good = checksum(salt, [a, b, c, d], &payload) == u32::from_le_bytes(crc);
+    Ok(if good { Next::Payload(payload) } else { Next::Bad })
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(crate) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Where in `bytes`, behind its first byte, a whole frame of a log begins.
+///
+/// The last frame of a log may be torn, and nothing whole can follow it, for it was still being
+/// written. So a whole frame behind a bad one means that bytes were lost which had been acknowledged.
+pub(crate) fn find_log_frame(bytes: &[u8], salt: u32) -> Option<usize> {
+    (1..bytes.len().saturating_sub(FRAME_HEAD)).find(|&begin| is_log_frame(&bytes[begin..], salt))
+}
+
+fn is_log_frame(bytes: &[u8], salt: u32) -> bool {
+    let Some((&[a, b, c, d, e, f, g, h], rest)) = bytes.split_first_chunk::<FRAME_HEAD>() else {
+        return false;
+    };
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    let Some((payload, _)) = rest.split_at_checked(length).filter(|_| length <= MAX_PAYLOAD) else {
+        return false;
+    };
+    payload.first().copied().is_some_and(super::codec::is_log_tag)
+        && checksum(salt, [a, b, c, d], payload) == u32::from_le_bytes([e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(salt: u32, payload: &[u8]) -> Vec<u8> {
+        [&head(salt, payload)[..], payload].concat()
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_frame_is_found() {
+        let good = framed(7, b"\x01payload");
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(read(&mut &bad[..], 7).unwrap(), Next::Bad), "bit {bit}");
+        }
+        assert!(matches!(read(&mut &good[..], 8).unwrap(), Next::Bad), "another file's salt");
+        assert!(matches!(read(&mut &good[..], 7).unwrap(), Next::Payload(_)));
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_header_is_found() {
+        let header = Header::new(Kind::Log, 3, Revision(9), Revision(4));
+        let good = header.encode();
+        assert_eq!(Header::decode(Kind::Log, &good).unwrap(), header);
+        for bit in 0..HEADER * 8 {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::decode(Kind::Log, &bad).is_err(), "bit {bit}");
+        }
+        assert!(Header::decode(Kind::Checkpoint, &good).is_err());
+    }
+
+    #[test]
+    fn a_whole_frame_behind_damage_is_found_and_nothing_else_is() {
+        let bytes = [&[9; 13][..], &framed(7, b"\x01x")].concat();
+        assert_eq!(find_log_frame(&bytes, 7), Some(13));
+        assert_eq!(find_log_frame(&bytes[..bytes.len() - 1], 7), None);
+        assert_eq!(find_log_frame(&bytes, 8), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! Where callers leave their transactions for the writer thread.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::revision::Revision;
+use crate::store::{Error, Result};
+use crate::txn::{Committed, Txn};
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Decide and apply a transaction.
+    Commit { txn: Txn, reply: oneshot::Sender<Result<Committed>> },
+    /// Raise the lower end of the window.
+    Compact { to: Revision, reply: oneshot::Sender<Result<()>> },
+}
+
+/// Commands in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    ready: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    commands: VecDeque<Command>,
+    end: Option<End>,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    /// The owner let go; what is queued is still done.
+    Closed,
+    /// Nothing can be written any more.
+    Failed(String),
+}
+
+impl Queue {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a command, unless nobody would take it.
+    pub(crate) fn push(&self, command: Command) -> Result<()> {
+        let mut inner = self.inner();
+        if inner.end.is_some() {
+            drop(inner);
+            return Err(self.refusal());
+        }
+        inner.commands.push_back(command);
+        drop(inner);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Moves what is queued to the end of `backlog`, and waits for something if that is empty.
+    /// False when there is nothing left to do, ever.
+    pub(crate) fn take(&self, backlog: &mut VecDeque<Command>) -> bool {
+        let mut inner = self.inner();
+        while backlog.is_empty() && inner.commands.is_empty() {
+            if inner.end.is_some() {
+                return false;
+            }
+            inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        backlog.append(&mut inner.commands);
+        true
+    }
+
+    /// Takes no more commands; those queued are still done.
+    pub(crate) fn close(&self) {
+        self.inner().end.get_or_insert(End::Closed);
+        self.ready.notify_one();
+    }
+
+    /// Takes no more commands, and answers those queued that they were not done.
+    pub(crate) fn fail(&self, why: &str) {
+        let mut inner = self.inner();
+        if !matches!(inner.end, Some(End::Failed(_))) {
+            inner.end = Some(End::Failed(why.to_owned()));
+        }
+        let commands = std::mem::take(&mut inner.commands);
+        drop(inner);
+        commands.into_iter().for_each(|command| command.refuse(why));
+    }
+
+    /// Why nothing can be written, if so.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match &self.inner().end {
+            Some(End::Failed(why)) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a caller is told whose command was not taken or not answered.
+    pub(crate) fn refusal(&self) -> Error {
+        Error::Unavailable(self.failure().unwrap_or_else(|| "it is closed".to_owned()))
+    }
+}
+
+impl Command {
+    /// Answers that it was not done, or that nobody knows.
+    pub(crate) fn refuse(self, why: &str) {
+        let error = Error::Unavailable(why.to_owned());
+        // A caller that has gone away does not want the answer.
+        match self {
+            Self::Commit { reply, .. } => drop(reply.send(Err(error))),
+            Self::Compact { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One file of the log.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::codec::{self, Item};
+use super::disk::{Draft, at, corrupt};
+use super::frame::{self, FRAME_HEAD, HEADER, Header, Kind, Next};
+use crate::mvcc::{Latest, Mvcc};
+use crate::revision::Revision;
+use crate::store::Result;
+
+/// What appending needs of a file; a test puts a failing one here.
+pub(crate) trait LogFile: Send + std::fmt::Debug {
+    /// Writes all of it at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Returns when what was appended is on disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl LogFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) generation: u64,
+    pub(crate) path: PathBuf,
+    /// Bytes in the file.
+    pub(crate) length: u64,
+    salt: u32,
+    file: Box<dyn LogFile>,
+}
+
+/// The path of log `generation`.
+pub(crate) fn path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("{generation:010}.log"))
+}
+
+impl Segment {
+    /// A new, empty segment, durably in its directory.
+    pub(crate) fn create(
+        dir: &Path,
+        generation: u64,
+        revision: Revision,
+        compacted: Revision,
+    ) -> Result<Self> {
+        let path = path(dir, generation);
+        let header = Header::new(Kind::Log, generation, revision, compacted);
+        let mut draft = Draft::create(path.clone())?;
+        draft.file().write_all(&header.encode()).map_err(at("write", &path))?;
+        let (file, path) = draft.publish()?;
+        Ok(Self { generation, path, length: HEADER as u64, salt: header.salt, file: Box::new(file) })
+    }
+
+    /// Room at the front of a buffer for the head of the frame that the rest will be.
+    pub(crate) const ROOM: usize = FRAME_HEAD;
+
+    /// Appends `buffer`, which begins with [`Segment::ROOM`], as one frame and makes it durable.
+    pub(crate) fn append(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else { return Ok(()) };
+        room.copy_from_slice(&frame::head(self.salt, payload));
+        self.file.append(buffer)?;
+        self.file.sync()?;
+        self.length += buffer.len() as u64;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn replace_file(&mut self, file: Box<dyn LogFile>) {
+        self.file = file;
+    }
+}
+
+/// Whether a segment may end in a torn frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// More segments follow: this one was whole when the next was begun.
+    Inner,
+    /// The one that was being written.
+    Last,
+}
+
+/// Applies the segment's frames to `state`, cuts a torn tail, and returns it ready for appending.
+pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvcc) -> Result<Segment> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(at("open", path))?;
+    let mut reader = BufReader::with_capacity(256 * 1024, &file);
+    let header = read_header(&mut reader, path, Kind::Log)?;
+    if header.generation != generation {
+        return Err(corrupt(path, format!("holds log {}", header.generation)));
+    }
+    if header.revision != state.revision() {
+        let (then, now) = (header.revision, state.revision());
+        return Err(corrupt(path, format!("begins at revision {then}, but what is before it ends at {now}")));
+    }
+    let mut good = HEADER as u64;
+    loop {
+        match frame::read(&mut reader, header.salt).map_err(at("read", path))? {
+            Next::End => break,
+            Next::Payload(payload) => {
+                apply(&payload, state).map_err(|what| corrupt(path, format!("at byte {good}: {what}")))?;
+                good += (FRAME_HEAD + payload.len()) as u64;
+            }
+            Next::Bad if place == Place::Inner => {
+                return Err(corrupt(path, format!("bad frame at byte {good}")));
+            }
+            Next::Bad => {
+                drop(reader);
+                cut(&mut file, path, header.salt, good)?;
+                break;
+            }
+        }
+    }
+    // A killed process may have left whole frames that only the page cache holds. They are about to become visible, so they must stay.
+    file.sync_all().map_err(at("sync", path))?;
+    file.seek(SeekFrom::Start(good)).map_err(at("seek in", path))?;
+    Ok(Segment { generation, path: path.to_owned(), length: good, salt: header.salt, file: Box::new(file) })
+}
+
+fn cut(file: &mut File, path: &Path, salt: u32, good: u64) -> Result<()> {
+    let mut rest = Vec::new();
+    file.seek(SeekFrom::Start(good)).and_then(|_| file.read_to_end(&mut rest)).map_err(at("read", path))?;
+    if let Some(offset) = frame::find_log_frame(&rest, salt) {
+        let next = good + offset as u64;
+        return Err(corrupt(path, format!("bad frame at byte {good}, before a good one at byte {next}")));
+    }
+    tracing::warn!(path = %path.display(), at = good, bytes = rest.len(), "cutting a write that a crash left unfinished");
+    file.set_len(good).map_err(at("cut", path))?;
+    Ok(())
+}
+
+fn apply(payload: &[u8], state: &mut Mvcc) -> Result<(), String> {
+    for item in codec::items(payload)? {
+        match item {
+            Item::Write(write) if write.revision == state.revision().next() => {
+                state.apply(write);
+            }
+            Item::Write(write) => {
+                return Err(format!("revision {} follows {}", write.revision, state.revision()));
+            }
+            Item::Compact(to) => {
+                state.compact(to).map_err(|_| format!("compaction to {to} in the future"))?
+            }
+            Item::Entry(_) | Item::End { .. } => return Err("an item of a checkpoint in a log".to_owned()),
+        }
+    }
+    // What is compacted is dropped as it goes, so that opening needs no more memory than running did.
+    while state.trim(1024) {}
+    Ok(())
+}
+
+/// Reads and checks a file's header.
+pub(crate) fn read_header(reader: &mut impl Read, path: &Path, kind: Kind) -> Result<Header> {
+    let mut bytes = [0; HEADER];
+    if frame::fill(reader, &mut bytes).map_err(at("read", path))? != HEADER {
+        return Err(corrupt(path, "is shorter than its header"));
+    }
+    let header = Header::decode(kind, &bytes).map_err(|what| corrupt(path, what))?;
+    // A counter that high was never reached by counting, and would overflow.
+    if header.revision.0 >= u64::MAX / 2 || header.compacted > header.revision {
+        return Err(corrupt(path, "its header makes no sense"));
+    }
+    Ok(header)
+}

@@ -1,0 +1,126 @@
+//! The one thread that writes: group commit.
+//!
+//! It takes everything that waits, decides it in order, writes one frame, syncs once, and only then shows and acknowledges all of
+//! it. While the disk works, the next batch gathers. When the disk fails, nothing is acknowledged ever again:
+//! what a failed sync left on disk is not known, and asking a second time would be told a lie.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::batch::{self, Batch};
+use super::checkpointer::Checkpointer;
+use super::queue::{Command, Queue};
+use super::segment::Segment;
+use super::usage::DiskUsage;
+use crate::engine::Engine;
+use crate::limits::Retention;
+use crate::mvcc::{Latest, Write};
+use crate::store::Result;
+
+/// Changes freed below the window with each batch, beside the share of its writes.
+const TRIM_CHANGES: usize = 64;
+/// A buffer that a large batch has grown beyond this is not kept.
+const KEEP_BUFFER: usize = 1024 * 1024;
+
+/// The writer's own state.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) dir: PathBuf,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) retention: Retention,
+    pub(crate) segment: Segment,
+    pub(crate) usage: Arc<DiskUsage>,
+    pub(crate) checkpointer: Checkpointer,
+}
+
+/// Whoever waits is told when the writer ends, also when it ends by a panic.
+struct Farewell(Arc<Queue>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.fail(if std::thread::panicking() { "its writer has panicked" } else { "it is closed" });
+    }
+}
+
+impl Writer {
+    /// Serves the queue until it is closed or the disk fails.
+    pub(crate) fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        let _farewell = Farewell(Arc::clone(&queue));
+        let mut backlog = VecDeque::new();
+        let mut frame = Vec::new();
+        while queue.take(&mut backlog) {
+            if let Err(why) = self.step(&mut backlog, &mut frame) {
+                tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
+                queue.fail(&why);
+                backlog.drain(..).for_each(|command| command.refuse(&why));
+                break;
+            }
+            if frame.capacity() > KEEP_BUFFER {
+                frame = Vec::new();
+            }
+        }
+        self.checkpointer.stop();
+    }
+
+    fn step(&mut self, backlog: &mut VecDeque<Command>, frame: &mut Vec<u8>) -> Result<(), String> {
+        let batch = {
+            let state = self.engine.read().map_err(|error| error.to_string())?;
+            batch::decide(backlog, &state, self.retention, frame)
+        };
+        if frame.len() > Segment::ROOM
+            && let Err(error) = self.segment.append(frame)
+        {
+            let why = format!("writing to {} failed: {error}", self.segment.path.display());
+            batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
+            return Err(why);
+        }
+        self.usage.set_log(self.segment.length);
+        self.publish(batch).map_err(|error| error.to_string())?;
+        self.checkpoint_if_due();
+        Ok(())
+    }
+
+    fn publish(&self, batch: Batch) -> Result<()> {
+        let Batch { writes, compact, answers } = batch;
+        if !writes.is_empty() || compact.is_some() {
+            let share: usize = writes.iter().map(Write::trim_share).sum();
+            let mut state = self.engine.write()?;
+            let wakers = self.engine.publish(&mut state, writes);
+            if let Some(to) = compact {
+                state.compact(to)?;
+            }
+            state.trim(TRIM_CHANGES + share);
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+        answers.into_iter().for_each(batch::Answer::give);
+        Ok(())
+    }
+
+    /// Begins a new log and has everything before it written into a checkpoint, beside the writing.
+    fn checkpoint_if_due(&mut self) {
+        if !self.checkpointer.is_due(&self.usage) {
+            return;
+        }
+        if let Err(error) = self.begin_checkpoint() {
+            tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin a checkpoint; the log goes on growing");
+            self.checkpointer.put_off(&self.usage);
+        }
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<()> {
+        // No one but this thread moves the revision on, so what is read here still holds below.
+        let (revision, compacted) = {
+            let state = self.engine.read()?;
+            (state.revision(), state.compacted())
+        };
+        let generation = self.segment.generation + 1;
+        self.segment = Segment::create(&self.dir, generation, revision, compacted)?;
+        self.usage.begin_log(self.segment.length);
+        self.checkpointer.start(generation, revision, compacted)
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole product from outside: the real `orchestra` binary, the real kubectl, real processes, real connections.
+
+mod bad_input;
+mod guestbook;
+mod harness;
+mod healing;
+mod kubectl_verbs;
+mod library;
+mod rollout;
+mod start;
