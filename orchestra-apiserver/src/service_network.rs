@@ -72,7 +72,9 @@ impl ServiceNetwork {
             return Ok(Ok(()));
         }
         let given = match text(spec, "clusterIP") {
-            "" => spec.get("clusterIPs").and_then(|ips| ips.get(0)).and_then(Value::as_str).unwrap_or_default(),
+            "" => {
+                spec.get("clusterIPs").and_then(|ips| ips.get(0)).and_then(Value::as_str).unwrap_or_default()
+            }
             given => given,
         }
         .to_owned();
@@ -84,7 +86,9 @@ impl ServiceNetwork {
                 let taken = taken(store, claims::cluster_ips()).await?;
                 match self.free_ip(&taken, chance) {
                     Some(ip) => ip.to_string(),
-                    None => return Err(StatusError::internal("failed to allocate a serviceIP: range is full")),
+                    None => {
+                        return Err(StatusError::internal("failed to allocate a serviceIP: range is full"));
+                    }
                 }
             }
             wanted if wanted == kept => given,
@@ -131,7 +135,8 @@ impl ServiceNetwork {
     ) -> Result<Result<(), Violation>, StatusError> {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(Ok(())) };
         let kind = text(spec, "type").to_owned();
-        let balancer_ports = spec.get("allocateLoadBalancerNodePorts").and_then(Value::as_bool) != Some(false);
+        let balancer_ports =
+            spec.get("allocateLoadBalancerNodePorts").and_then(Value::as_bool) != Some(false);
         let wants = kind == "NodePort" || (kind == "LoadBalancer" && balancer_ports);
         let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else { return Ok(Ok(())) };
         if !wants {
@@ -145,22 +150,29 @@ impl ServiceNetwork {
         let mine = old.map(node_ports_of).unwrap_or_default();
         let mut taken: BTreeSet<String> = taken(store, claims::node_ports()).await?;
         taken.retain(|port| !port.parse().is_ok_and(|port| mine.contains(&port)));
-        let previous = old.and_then(|o| o.pointer("/spec/ports")).and_then(Value::as_array).cloned().unwrap_or_default();
+        let previous =
+            old.and_then(|o| o.pointer("/spec/ports")).and_then(Value::as_array).cloned().unwrap_or_default();
         for (at, port) in ports.iter_mut().enumerate() {
             let Some(port) = port.as_object_mut() else { continue };
             let given = port.get("nodePort").and_then(Value::as_u64).unwrap_or(0);
             let chosen = if given == 0 {
-                let same = previous.iter().find(|p| p.get("port") == port.get("port") && p.get("protocol") == port.get("protocol"));
+                let same = previous
+                    .iter()
+                    .find(|p| p.get("port") == port.get("port") && p.get("protocol") == port.get("protocol"));
                 let kept = same.and_then(|p| p.get("nodePort")).and_then(Value::as_u64).filter(|p| *p != 0);
                 match kept.or_else(|| self.free_port(&taken, chance)) {
                     Some(port) => port,
-                    None => return Err(StatusError::internal("failed to allocate a nodePort: range is full")),
+                    None => {
+                        return Err(StatusError::internal("failed to allocate a nodePort: range is full"));
+                    }
                 }
             } else {
                 let path = FieldPath::new("spec").child("ports").index(at).child("nodePort");
                 if !u16::try_from(given).is_ok_and(|port| self.node_ports.contains(&port)) {
                     let (low, high) = (self.node_ports.start(), self.node_ports.end());
-                    let why = format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
+                    let why = format!(
+                        "provided port is not in the valid range. The range of valid ports is {low}-{high}"
+                    );
                     return Ok(Err(Violation::invalid(&path, given, why)));
                 }
                 if taken.contains(&given.to_string()) {

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) admission: Vec<Arc<dyn Admission>>,
     pub(crate) nodes: Option<Arc<dyn NodeTransport>>,
     pub(crate) network: ServiceNetwork,
+    /// Whether endpoints may have loopback addresses.
+    pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
     pub(crate) discovery: crate::discovery::Discovery,

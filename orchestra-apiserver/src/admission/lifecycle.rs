@@ -18,7 +18,10 @@ pub(super) struct NamespaceLifecycle;
 impl Admission for NamespaceLifecycle {
     async fn mutate(&self, request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         // Checked first, so that nobody is told more about an object that cannot be.
-        if request.operation != Operation::Create || request.namespace.is_empty() || request.is("", "namespaces") {
+        if request.operation != Operation::Create
+            || request.namespace.is_empty()
+            || request.is("", "namespaces")
+        {
             return Ok(());
         }
         let namespaces = GroupResource::new("", "namespaces");

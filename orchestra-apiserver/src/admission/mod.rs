@@ -60,7 +60,9 @@ pub struct AdmissionRequest<'a> {
 impl AdmissionRequest<'_> {
     /// Whether this writes the main resource `plural` of `group`.
     pub fn is(&self, group: &str, plural: &str) -> bool {
-        self.request.subresource.is_none() && self.request.gv.group == group && self.request.resource == plural
+        self.request.subresource.is_none()
+            && self.request.gv.group == group
+            && self.request.resource == plural
     }
 
     /// The resource, for refusals.

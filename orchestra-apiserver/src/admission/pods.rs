@@ -57,7 +57,8 @@ impl Admission for Priority {
         let name = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
         let class = if name.is_empty() {
             let classes = request.reader.list(&SCHEDULING, "priorityclasses", None).await?;
-            let default = |class: &Value| class.get("globalDefault").and_then(Value::as_bool).unwrap_or(false);
+            let default =
+                |class: &Value| class.get("globalDefault").and_then(Value::as_bool).unwrap_or(false);
             // Several defaults are a race of their makers; the lowest wins.
             classes.into_iter().filter(default).min_by_key(value_of)
         } else {

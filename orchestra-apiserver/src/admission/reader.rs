@@ -23,7 +23,9 @@ impl Reader {
     }
 
     fn resource(&self, gv: &GroupVersion, plural: &str) -> Result<&Arc<Resource>, StatusError> {
-        self.catalog.find(gv, plural).ok_or_else(|| StatusError::internal(format!("{gv} {plural} is not served")))
+        self.catalog
+            .find(gv, plural)
+            .ok_or_else(|| StatusError::internal(format!("{gv} {plural} is not served")))
     }
 
     /// One object, or `None`; the namespace is ignored for kinds of the whole cluster.

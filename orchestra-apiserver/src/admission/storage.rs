@@ -51,7 +51,8 @@ impl Admission for DefaultStorageClass {
         if request.operation != Operation::Create || !request.is("", "persistentvolumeclaims") {
             return Ok(());
         }
-        let annotated = object.pointer("/metadata/annotations/volume.beta.kubernetes.io~1storage-class").is_some();
+        let annotated =
+            object.pointer("/metadata/annotations/volume.beta.kubernetes.io~1storage-class").is_some();
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         // An empty name is an answer of its own: no class.
         if annotated || spec.get("storageClassName").is_some_and(|name| !name.is_null()) {

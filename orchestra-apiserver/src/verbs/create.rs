@@ -57,12 +57,16 @@ pub(crate) async fn prepare(state: &State, call: &Call, mut object: Value) -> Re
     call.admit(state, Operation::Create, &mut object, None).await?;
     kind.default(&mut object);
     generate_name(state, &mut object);
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+    for field in
+        ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"]
+    {
         meta::remove(&mut object, field);
     }
     meta::set(&mut object, "uid", state.chance.uuid());
     meta::set(&mut object, "creationTimestamp", state.stamp());
+    call.resource.complete(&mut object);
     kind.prepare_create(&mut object);
+    call.resource.complete(&mut object);
     call.refuse_invalid(&object, &kind.validate_create(&object))?;
     if call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut object, None).await?;

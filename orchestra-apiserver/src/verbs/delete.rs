@@ -84,7 +84,8 @@ impl DeleteOptions {
         if value.is_null() {
             return Ok(Self::default());
         }
-        serde_json::from_value(value).map_err(|error| StatusError::bad_request(format!("DeleteOptions: {error}")))
+        serde_json::from_value(value)
+            .map_err(|error| StatusError::bad_request(format!("DeleteOptions: {error}")))
     }
 
     fn is_dry_run(&self) -> bool {
@@ -102,7 +103,8 @@ pub(crate) async fn delete(state: &State, call: &Call) -> Result<Response<Body>,
                 return call.renderer(state).object(StatusCode::OK, last.json);
             }
             let object: Value = serde_json::from_slice(&last.json).map_err(StatusError::internal)?;
-            let mut details = json!({"name": call.name(), "kind": gr.resource, "uid": meta::text(&object, "uid")});
+            let mut details =
+                json!({"name": call.name(), "kind": gr.resource, "uid": meta::text(&object, "uid")});
             if !gr.group.is_empty() {
                 details["group"] = gr.group.as_str().into();
             }
@@ -121,7 +123,11 @@ pub(crate) async fn delete(state: &State, call: &Call) -> Result<Response<Body>,
 }
 
 /// Removes the object the path names, or starts its removal.
-pub(crate) async fn remove(state: &State, call: &Call, options: &DeleteOptions) -> Result<Written, StatusError> {
+pub(crate) async fn remove(
+    state: &State,
+    call: &Call,
+    options: &DeleteOptions,
+) -> Result<Written, StatusError> {
     let effect = (call.options.dry_run || options.is_dry_run()).into();
     let key = call.resource.key(call.namespace(), call.name());
     let edit = DeleteEdit { state, call, options };
@@ -166,7 +172,8 @@ impl Edit for DeleteEdit<'_> {
 impl DeleteEdit<'_> {
     fn check_preconditions(&self, current: &Value) -> Result<(), StatusError> {
         let Some(wanted) = &self.options.preconditions else { return Ok(()) };
-        let checks = [("UID", "uid", &wanted.uid), ("ResourceVersion", "resourceVersion", &wanted.resource_version)];
+        let checks =
+            [("UID", "uid", &wanted.uid), ("ResourceVersion", "resourceVersion", &wanted.resource_version)];
         for (title, field, wish) in checks {
             let is = meta::text(current, field);
             if let Some(wish) = wish.as_deref().filter(|wish| *wish != is) {
@@ -312,7 +319,9 @@ mod tests {
     #[test]
     fn a_finalizer_holds_an_object() {
         let held = json!({"kind": "ConfigMap", "metadata": {"name": "c", "finalizers": ["a/b"]}});
-        let Step::Put(going) = plan(&held, &options(None), None, false, Timestamp::UNIX_EPOCH) else { panic!() };
+        let Step::Put(going) = plan(&held, &options(None), None, false, Timestamp::UNIX_EPOCH) else {
+            panic!()
+        };
         assert_eq!(going["metadata"]["deletionGracePeriodSeconds"], 0);
         assert_eq!(going["metadata"]["finalizers"], json!(["a/b"]));
     }
@@ -322,7 +331,9 @@ mod tests {
         let object = json!({"kind": "Deployment", "metadata": {"name": "d", "generation": 3}});
         let foreground =
             DeleteOptions { propagation_policy: Some(Propagation::Foreground), ..DeleteOptions::default() };
-        let Step::Put(going) = plan(&object, &foreground, None, false, Timestamp::UNIX_EPOCH) else { panic!() };
+        let Step::Put(going) = plan(&object, &foreground, None, false, Timestamp::UNIX_EPOCH) else {
+            panic!()
+        };
         assert_eq!(going["metadata"]["finalizers"], json!(["foregroundDeletion"]));
         assert_eq!(going["metadata"]["generation"], 4);
         let background =

@@ -69,7 +69,9 @@ fn read_token(text: &str, options: &ListOptions) -> Result<Token, StatusError> {
         return Err(refuse("incorrect encoded start resourceVersion or key"));
     }
     if options.resource_version.is_some_and(|rv| rv != 0) {
-        return Err(StatusError::bad_request("specifying resource version is not allowed when using continue"));
+        return Err(StatusError::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
     }
     Ok(token)
 }

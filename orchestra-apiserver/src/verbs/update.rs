@@ -35,7 +35,10 @@ pub(crate) async fn update(state: &State, call: &Call, part: Part) -> Result<Res
                 "the name of the object ({} based on URL) was undeterminable: name must be provided",
                 call.name()
             ),
-            name => format!("the name of the object ({name}) does not match the name on the URL ({})", call.name()),
+            name => format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                call.name()
+            ),
         }));
     }
     let written = write(state, call, &Replace { state, call, part, new }).await?;
@@ -94,9 +97,11 @@ pub(crate) async fn finish(
     kind.default(&mut new);
     call.admit(state, Operation::Update, &mut new, Some(old)).await?;
     kind.default(&mut new);
+    call.resource.complete(&mut new);
     let violations = match part {
         Part::Main => {
             kind.prepare_update(&mut new, old);
+            call.resource.complete(&mut new);
             if call.resource.is("", "services") {
                 state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
             }
@@ -104,6 +109,7 @@ pub(crate) async fn finish(
         }
         Part::Status => {
             kind.prepare_status_update(&mut new, old);
+            call.resource.complete(&mut new);
             kind.validate_status_update(&new, old)
         }
     };
@@ -119,7 +125,10 @@ fn check_version(call: &Call, new: &Value, old: &Value) -> Result<(), StatusErro
         return Err(StatusError::conflict(
             gr,
             call.name(),
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta::text(old, "uid")),
+            format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::text(old, "uid")
+            ),
         ));
     }
     match meta::text(new, "resourceVersion") {
@@ -136,7 +145,8 @@ fn check_version(call: &Call, new: &Value, old: &Value) -> Result<(), StatusErro
 
 /// What of the metadata no client may change.
 fn carry_metadata(new: &mut Value, old: &Value) {
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
+    {
         meta::keep(new, old, field);
     }
     for field in ["selfLink", "managedFields"] {

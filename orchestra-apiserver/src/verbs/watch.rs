@@ -82,7 +82,8 @@ async fn start(
     filter: Filter,
 ) -> Result<Watcher, StatusError> {
     let namespace = call.namespace().map(str::to_owned);
-    let wants_state = options.send_initial_events.unwrap_or(matches!(options.resource_version, None | Some(0)));
+    let wants_state =
+        options.send_initial_events.unwrap_or(matches!(options.resource_version, None | Some(0)));
     let (collection, applied) = match options.resource_version {
         // The most recent state, whatever was written just now.
         None if wants_state => state.feed.fresh(&call.resource).await?,
@@ -224,7 +225,8 @@ impl Watcher {
             Some(Ok(WatchMessage::Events { revision, events })) => {
                 self.cursor = revision;
                 let resource = self.renderer.resource.clone();
-                let changes: Vec<_> = events.iter().filter_map(|e| change(&resource, revision, e)).map(Arc::new).collect();
+                let changes: Vec<_> =
+                    events.iter().filter_map(|e| change(&resource, revision, e)).map(Arc::new).collect();
                 self.deliver(&changes);
             }
             Some(Ok(WatchMessage::Progress(revision))) => self.cursor = self.cursor.max(revision),
