@@ -8,6 +8,7 @@ pub mod duration;
 pub mod gvk;
 pub mod kind;
 pub mod kinds;
+pub mod manifest;
 pub mod meta;
 pub mod patch;
 pub mod protobuf;

@@ -2,6 +2,8 @@
 //!
 //! A [`Store`] maps keys to values and numbers every change. It knows no Kubernetes type.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod durable;
 mod engine;
 mod feed;
@@ -16,6 +18,7 @@ pub mod watch;
 
 pub use durable::{DurableOptions, DurableStore};
 pub use key::{Key, KeyRange};
+pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use revision::{Revision, Versioned};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};

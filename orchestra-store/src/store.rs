@@ -1,6 +1,7 @@
 //! The trait every backend implements.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -158,3 +159,38 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Revision, window and sizes.
     async fn status(&self) -> Result<StoreStatus>;
 }
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<S: Store + ?Sized> Store for $pointer<S> {
+            async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+                (**self).get(key, at).await
+            }
+
+            async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+                (**self).range(range, options).await
+            }
+
+            async fn commit(&self, txn: Txn) -> Result<Committed> {
+                (**self).commit(txn).await
+            }
+
+            async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+                (**self).watch(range, from).await
+            }
+
+            async fn compact(&self, to: Revision) -> Result<()> {
+                (**self).compact(to).await
+            }
+
+            async fn status(&self) -> Result<StoreStatus> {
+                (**self).status().await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

@@ -336,7 +336,7 @@ impl Kind for Builtin {
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Violations {
-        let mut out = super::super::meta::validate_update(new, old, self.description.scope);
+        let mut out = super::super::meta::validate_update(new, old);
         let (new, old) = (View::root(new), View::root(old));
         (self.validate)(&new, &mut out);
         (self.validate_change)(&new, &old, &mut out);
@@ -344,7 +344,7 @@ impl Kind for Builtin {
     }
 
     fn validate_status_update(&self, new: &Value, old: &Value) -> Violations {
-        let mut out = super::super::meta::validate_update(new, old, self.description.scope);
+        let mut out = super::super::meta::validate_update(new, old);
         (self.validate_status)(&View::root(new), &View::root(old), &mut out);
         out
     }
