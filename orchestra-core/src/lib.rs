@@ -11,6 +11,7 @@ pub mod kind;
 pub mod kinds;
 pub mod manifest;
 pub mod meta;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
