@@ -3,6 +3,8 @@
 //! A kind's file returns a `Builtin`: its description, its defaults, its rules and its columns. Adding a kind is
 //! one such file and its line in the list below. Rules that kinds share stand in files of their own beside them.
 
+#![allow(dead_code, unused_imports, reason = "the kinds that use all of it follow at once")]
+
 mod cluster_role;
 mod cluster_role_binding;
 mod config_map;
@@ -18,7 +20,9 @@ mod frame;
 mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
+mod ip;
 mod job;
+mod labels;
 mod lease;
 mod limit_range;
 mod meta;
@@ -29,6 +33,7 @@ mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
 mod pod_disruption_budget;
+mod pod_spec;
 mod pod_template;
 mod priority_class;
 mod registry;
@@ -42,7 +47,9 @@ mod service;
 mod service_account;
 mod stateful_set;
 mod storage_class;
+mod workload;
 
+pub use ip::is_loopback_violation;
 pub use registry::Registry;
 
 /// Every built-in kind, in the order of upstream's discovery.

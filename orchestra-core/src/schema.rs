@@ -35,6 +35,7 @@ mod model;
 mod patch;
 mod problem;
 mod scalar;
+mod syntax;
 mod tree;
 
 pub use complete::complete;

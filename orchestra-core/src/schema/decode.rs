@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::conform::{conform_tree, duplicates};
 use super::model::ObjectType;
 use super::problem::{DecodeError, Problem};
+use super::syntax;
 use super::tree::Tree;
 
 /// How a body is written.
@@ -44,7 +45,9 @@ fn parse(body: &[u8], format: Format) -> Result<Tree, DecodeError> {
     // Go replaces what is not UTF-8.
     let text = String::from_utf8_lossy(body);
     match format {
-        Format::Json => serde_json::from_str(&text).map_err(|error| DecodeError::Syntax(error.to_string())),
+        Format::Json => {
+            serde_json::from_str(&text).map_err(|error| DecodeError::Syntax(syntax::message(&text, &error)))
+        }
         Format::Yaml => parse_yaml(&text),
     }
 }
@@ -56,7 +59,7 @@ fn parse_yaml(text: &str) -> Result<Tree, DecodeError> {
     options.with_snippet = false;
     options.alias_limits.max_total_replayed_events = 100_000;
     serde_yaml::from_str_with_options(text, options)
-        .map_err(|error| DecodeError::Syntax(format!("error converting YAML to JSON: yaml: {error}")))
+        .map_err(|error| DecodeError::Syntax(format!("yaml: {error}")))
 }
 
 #[cfg(test)]

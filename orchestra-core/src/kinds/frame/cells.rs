@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use crate::duration::human;
 use crate::kind::Column;
 
 /// A column and how its cell is read from an object. The number is the time now, in Unix seconds.
@@ -81,27 +82,4 @@ pub(crate) fn seconds_since(time: &str, now: i64) -> Option<i64> {
 /// How long ago a time was, as `kubectl` words it; `<unknown>` for none.
 pub(crate) fn since(time: &str, now: i64) -> String {
     seconds_since(time, now).map_or_else(|| "<unknown>".to_owned(), human)
-}
-
-/// The span of some seconds, as `kubectl` words it: `45s`, `3m12s`, `5d3h`.
-pub(crate) fn human(seconds: i64) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    let with_rest = |big: i64, unit: &str, rest: i64, small: &str| {
-        if rest == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{rest}{small}") }
-    };
-    match seconds {
-        ..-1 => "<invalid>".to_owned(),
-        -1 => "0s".to_owned(),
-        s if s < 2 * MINUTE => format!("{s}s"),
-        s if s < 10 * MINUTE => with_rest(s / MINUTE, "m", s % MINUTE, "s"),
-        s if s < 3 * HOUR => format!("{}m", s / MINUTE),
-        s if s < 8 * HOUR => with_rest(s / HOUR, "h", s % HOUR / MINUTE, "m"),
-        s if s < 2 * DAY => format!("{}h", s / HOUR),
-        s if s < 8 * DAY => with_rest(s / DAY, "d", s % DAY / HOUR, "h"),
-        s if s < 2 * 365 * DAY => format!("{}d", s / DAY),
-        s if s < 8 * 365 * DAY => with_rest(s / DAY / 365, "y", s / DAY % 365, "d"),
-        s => format!("{}y", s / DAY / 365),
-    }
 }

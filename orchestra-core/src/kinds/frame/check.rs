@@ -111,7 +111,10 @@ pub(crate) fn count_or_percent(out: &mut Violations, view: &View) {
 
 /// The share that a text such as `25%` names.
 pub(crate) fn percent(view: &View) -> Option<i64> {
-    view.value().and_then(Value::as_str).and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse().ok())
+    view.value()
+        .and_then(Value::as_str)
+        .and_then(|text| text.strip_suffix('%'))
+        .and_then(|text| text.parse().ok())
 }
 
 /// A share must not be above the whole.

@@ -6,7 +6,10 @@
 
 pub(crate) mod builtin;
 pub(crate) mod cells;
+pub(crate) mod check;
 pub(crate) mod fill;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod view;
 
 pub(crate) use builtin::{Builtin, Generation};

@@ -33,7 +33,9 @@ pub(super) fn probe(out: &mut Violations, probe: &View, which: Probe) {
     let successes = probe.get("successThreshold");
     match which {
         Probe::Readiness if grace.is_set() => refuse(out, &grace, "must not be set for readinessProbes"),
-        Probe::Liveness | Probe::Startup if successes.int() != Some(1) => refuse(out, &successes, "must be 1"),
+        Probe::Liveness | Probe::Startup if successes.int() != Some(1) => {
+            refuse(out, &successes, "must be 1")
+        }
         _ => (),
     }
 }
@@ -89,9 +91,8 @@ fn http_get(out: &mut Violations, get: &View) {
 fn sleep(out: &mut Violations, sleep: &View, grace_seconds: i64) {
     let seconds = sleep.get("seconds").int().unwrap_or_default();
     if seconds < 0 || seconds > grace_seconds {
-        let detail = format!(
-            "must be non-negative and less than terminationGracePeriodSeconds ({grace_seconds})"
-        );
+        let detail =
+            format!("must be non-negative and less than terminationGracePeriodSeconds ({grace_seconds})");
         out.push(Violation::invalid(sleep.path(), seconds, detail));
     }
 }

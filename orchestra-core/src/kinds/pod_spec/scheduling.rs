@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::kinds::frame::View;
 use crate::kinds::frame::check::{
-    in_range, one_of, refuse, refuse_all, required, required_because, required_name, required_one_of,
+    one_of, refuse, refuse_all, required, required_because, required_name, required_one_of,
 };
 use crate::kinds::labels;
 use crate::meta::name;
@@ -147,7 +147,11 @@ pub(super) fn topology_spread(out: &mut Violations, constraints: &View) {
     for constraint in constraints.items() {
         let skew = constraint.get("maxSkew");
         if skew.int().unwrap_or_default() <= 0 {
-            out.push(Violation::invalid(skew.path(), skew.int().unwrap_or_default(), "must be greater than zero"));
+            out.push(Violation::invalid(
+                skew.path(),
+                skew.int().unwrap_or_default(),
+                "must be greater than zero",
+            ));
         }
         let key = constraint.get("topologyKey");
         if required_because(out, &key, "can not be empty") {

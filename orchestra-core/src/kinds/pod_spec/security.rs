@@ -39,11 +39,7 @@ pub(super) fn container(out: &mut Violations, context: &View) {
     let escalation = context.get("allowPrivilegeEscalation");
     if escalation.is_set() && !escalation.flag() {
         if context.get("privileged").flag() {
-            refuse(
-                out,
-                context,
-                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
-            );
+            refuse(out, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         }
         let adds = context.get("capabilities").get("add");
         let admin = adds.items().any(|capability| capability.text() == "CAP_SYS_ADMIN");

@@ -60,7 +60,11 @@ pub(super) fn mounts(out: &mut Violations, container: &View, declared: &Declared
             match declared.get(volume.text()) {
                 None => out.push(Violation::not_found(volume.path(), volume.text())),
                 Some(true) => (),
-                Some(false) => refuse(out, &volume, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"),
+                Some(false) => refuse(
+                    out,
+                    &volume,
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
+                ),
             }
         }
         let path = device.get("devicePath");

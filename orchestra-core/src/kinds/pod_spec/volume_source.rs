@@ -34,7 +34,9 @@ pub(super) fn default(volume: &mut Object) {
     if let Some(host) = volume.object_if("hostPath") {
         host.fill("type", "");
     }
-    if let Some(claim) = volume.object_if("ephemeral").and_then(|source| source.object_if("volumeClaimTemplate")) {
+    if let Some(claim) =
+        volume.object_if("ephemeral").and_then(|source| source.object_if("volumeClaimTemplate"))
+    {
         claim.object("metadata");
         persistent_volume_claim::default_spec(claim.object("spec"));
     }
@@ -84,14 +86,14 @@ pub(super) fn validate(out: &mut Violations, volume: &View) {
             out.push(Violation::forbidden(source.path(), "may not specify more than 1 volume type"));
             continue;
         }
-        one(out, volume, field, &source);
+        one(out, field, &source);
     }
     if count == 0 {
         out.push(Violation::required(volume.path(), "must specify a volume type"));
     }
 }
 
-fn one(out: &mut Violations, volume: &View, field: &str, source: &View) {
+fn one(out: &mut Violations, field: &str, source: &View) {
     match field {
         "hostPath" => host_path(out, source),
         "secret" => {
@@ -136,11 +138,9 @@ fn one(out: &mut Violations, volume: &View, field: &str, source: &View) {
             required(out, &source.get("reference"));
             one_of(out, &source.get("pullPolicy"), &["Always", "IfNotPresent", "Never"]);
         }
-        "emptyDir" => {
-            if super::resources::is_negative(&source.get("sizeLimit")) {
-                let detail = "SizeLimit field must be a valid resource quantity";
-                out.push(Violation::forbidden(volume.get("emptyDir").get("sizeLimit").path(), detail));
-            }
+        "emptyDir" if super::resources::is_negative(&source.get("sizeLimit")) => {
+            let detail = "SizeLimit field must be a valid resource quantity";
+            out.push(Violation::forbidden(source.get("sizeLimit").path(), detail));
         }
         _ => (),
     }
@@ -186,7 +186,10 @@ fn projection(out: &mut Violations, part: &View) {
         }
         count += 1;
         if count > 1 {
-            out.push(Violation::forbidden(source.path(), "may not specify more than 1 volume type per source"));
+            out.push(Violation::forbidden(
+                source.path(),
+                "may not specify more than 1 volume type per source",
+            ));
             continue;
         }
         match field {

@@ -230,3 +230,16 @@ fn schemas_of_custom_resources_may_be_booleans_or_lists() {
     let body = r#"{"openAPIV3Schema":{"additionalProperties":1}}"#;
     assert_eq!(error(crd, body), "boolean or JSON schema expected");
 }
+
+#[test]
+fn quantities_are_written_in_their_canonical_form() {
+    let quota = by_name("io.k8s.api.core.v1.ResourceQuota").unwrap();
+    let body = r#"{"spec":{"hard":{"cpu":0.5,"memory":"1024Mi","pods":"1000m"}}}"#;
+    assert_eq!(read(quota, body).value, json!({"spec":{"hard":{"cpu":"500m","memory":"1Gi","pods":"1"}}}));
+    let message =
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+    for bad in [r#"{"spec":{"hard":{"cpu":"much"}}}"#, r#"{"spec":{"hard":{"cpu":true}}}"#] {
+        assert_eq!(error(quota, bad), message);
+    }
+    assert_eq!(error(quota, r#"{"spec":{"hard":{"cpu":"1KK"}}}"#), "unable to parse quantity's suffix");
+}
