@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use serde_json::Value;
@@ -29,11 +29,7 @@ pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Bo
 }
 
 /// Reads a request's body up to the limit.
-pub(crate) async fn read<B>(body: B) -> Result<Bytes, StatusError>
-where
-    B: HttpBody<Data = Bytes> + Send,
-    B::Error: Into<BoxError>,
-{
+pub(crate) async fn read(body: Body) -> Result<Bytes, StatusError> {
     match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(StatusError::too_large(MAX_REQUEST_BYTES)),
