@@ -32,8 +32,12 @@ mod conform;
 mod decode;
 mod index;
 mod model;
+mod patch;
 mod problem;
+#[cfg(test)]
+pub(crate) mod sample;
 mod scalar;
+mod syntax;
 mod tree;
 
 pub use complete::complete;
@@ -42,3 +46,6 @@ pub use decode::{Decoded, Format, decode, decode_untyped};
 pub use index::{by_name, of_kind, types};
 pub use model::{Default, Field, Item, ListType, Number, ObjectType, PatchStrategy, Scalar, Shape};
 pub use problem::{DecodeError, Problem, strict_error};
+
+pub(crate) use index::json_schema_props;
+pub(crate) use scalar::{BASE64, format_micro_time, format_time};

@@ -1,1 +1,55 @@
-//! orchestra-scheduler
+//! The Kubernetes scheduling framework: extension points, the default plugins of Kubernetes 1.36, the scheduling
+//! cycle, and a driver that runs them against any Kubernetes API.
+//!
+//! The core is synchronous and knows no API: it decides from [views](view) of pods and nodes.
+//!
+//! # A scoring plugin
+//! ```
+//! use orchestra_scheduler::plugin::{Cycle, Plugin, Score};
+//! use orchestra_scheduler::view::{NodeView, PodView};
+//! use orchestra_scheduler::{Points, Profile};
+//!
+//! /// Prefers nodes with few pods.
+//! #[derive(Debug)]
+//! struct FewPods;
+//!
+//! impl Plugin for FewPods {
+//!     fn name(&self) -> &str {
+//!         "FewPods"
+//!     }
+//! }
+//!
+//! impl Score for FewPods {
+//!     fn score(&self, _: &Cycle<'_>, _: &PodView, node: &NodeView) -> Points {
+//!         Points(100 - node.pods().len().min(100) as i64)
+//!     }
+//! }
+//!
+//! let profile = Profile::default().score(FewPods, 3);
+//! # assert_eq!(&**profile.name(), "default-scheduler");
+//! ```
+
+mod dispatcher;
+mod driver;
+pub mod effect;
+pub mod engine;
+pub mod event;
+mod guard;
+pub mod outcome;
+pub mod plugin;
+pub mod plugins;
+mod profile;
+pub mod queue;
+mod scheduler;
+mod strategy;
+#[cfg(test)]
+mod testing;
+mod unit;
+pub mod verdict;
+pub mod view;
+
+pub use dispatcher::{Dispatcher, Job, Report, ReportReason, Step};
+pub use profile::{DEFAULT_NAME, PluginSet, Profile, Registration, Sampling, TieBreak, Version};
+pub use scheduler::{Error, Scheduler};
+pub use strategy::{Placement, Strategy};
+pub use unit::{Bytes, Millicores, NonZero, Points, Priority, ResourceName, Resources};

@@ -34,7 +34,7 @@ pub fn strict_error(problems: &[Problem]) -> DecodeError {
 #[non_exhaustive]
 pub enum DecodeError {
     /// It is no JSON, or no YAML.
-    #[error("couldn't get version/kind; json parse error: {0}")]
+    #[error("{0}")]
     Syntax(String),
     /// A value does not fit its field.
     #[error("{0}")]
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_body_that_does_not_parse_is_shown_in_short() {
-        let error = DecodeError::Syntax("unexpected end of JSON input".into());
+        let error = DecodeError::Syntax("unexpected end".into());
         assert_eq!(
             error.message("", "", "Pod", b"{"),
-            "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({)"
+            "the object provided is unrecognized (must be of type Pod): unexpected end ({)"
         );
         assert!(error.message("", "", "Pod", b"").ends_with("(<empty>)"));
         assert!(error.message("", "", "Pod", &[0xff; 40]).ends_with(&format!("({} ...)", "ff".repeat(30))));

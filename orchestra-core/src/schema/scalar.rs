@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::model::Scalar;
 use super::tree::Tree;
+use crate::quantity::Quantity;
 
 /// Why a value was not taken.
 pub(super) enum Unfit {
@@ -166,15 +167,13 @@ fn bytes(tree: Tree) -> Result<Value, Unfit> {
 }
 
 fn quantity(tree: Tree) -> Result<Value, Unfit> {
-    match tree {
-        Tree::String(text) => Ok(Value::String(text)),
-        Tree::Number(number) => Ok(Value::String(number.to_string())),
-        _ => Err(Unfit::Fatal(BAD_QUANTITY.to_owned())),
-    }
+    // Upstream reads the JSON text, whatever it is, less its quotes.
+    let text = match tree {
+        Tree::String(text) => text,
+        other => other.into_value().to_string(),
+    };
+    Quantity::rewrite(text.trim()).map(Value::String).map_err(|error| Unfit::Fatal(error.to_string()))
 }
-
-const BAD_QUANTITY: &str =
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 fn time(text: &str, layout: &str) -> Result<Timestamp, Unfit> {
     let shaped = matches!(text.as_bytes(), [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..]);

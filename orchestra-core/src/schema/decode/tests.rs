@@ -157,11 +157,8 @@ fn completing_adds_what_go_always_writes() {
         json!({"metadata":{},"spec":{"selector":null,"strategy":{},"template":{"metadata":{},"spec":{"containers":[
             {"name":"a","resources":{},"ports":[{"containerPort":80}]}]}}},"status":{}})
     );
-    let again = {
-        let mut again = value.clone();
-        complete(&mut again, deployment());
-        again
-    };
+    let mut again = value.clone();
+    complete(&mut again, deployment());
     assert_eq!(again, value);
 }
 
@@ -209,6 +206,10 @@ fn bombs_are_refused() {
         bomb += &format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 10].join(","));
     }
     assert!(matches!(decode_untyped(bomb.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), ["*a"; 50].join(","));
+    assert!(matches!(decode_untyped(long.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
+    let steep: String = (0..2000).map(|level| " ".repeat(level) + "a:\n").collect();
+    assert!(matches!(decode_untyped(steep.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     assert!(matches!(decode_untyped(deep.as_bytes(), Format::Json), Err(DecodeError::Syntax(_))));
     assert!(matches!(decode_untyped(deep.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
@@ -229,4 +230,33 @@ fn schemas_of_custom_resources_may_be_booleans_or_lists() {
     assert_eq!(read(crd, body).value, serde_json::from_str::<Value>(body).unwrap());
     let body = r#"{"openAPIV3Schema":{"additionalProperties":1}}"#;
     assert_eq!(error(crd, body), "boolean or JSON schema expected");
+}
+
+#[test]
+fn quantities_are_written_in_their_canonical_form() {
+    let quota = by_name("io.k8s.api.core.v1.ResourceQuota").unwrap();
+    let body = r#"{"spec":{"hard":{"cpu":0.5,"memory":"1024Mi","pods":"1000m"}}}"#;
+    assert_eq!(read(quota, body).value, json!({"spec":{"hard":{"cpu":"500m","memory":"1Gi","pods":"1"}}}));
+    let message =
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+    for bad in [r#"{"spec":{"hard":{"cpu":"much"}}}"#, r#"{"spec":{"hard":{"cpu":true}}}"#] {
+        assert_eq!(error(quota, bad), message);
+    }
+    assert_eq!(error(quota, r#"{"spec":{"hard":{"cpu":"1KK"}}}"#), "unable to parse quantity's suffix");
+}
+
+#[test]
+fn a_second_yaml_document_is_passed_over() {
+    let value = json!({"metadata":{"name":"a"}});
+    for body in ["metadata: {name: a}\n---\nspec: {}\n", "# note\n---\nmetadata:\n  name: a\n---\n: :\n"] {
+        assert_eq!(decode(body.as_bytes(), Format::Yaml, pod()).unwrap().value, value, "{body}");
+    }
+}
+
+#[test]
+fn many_unknown_fields_under_a_long_path_cost_little() {
+    let unknown: Vec<String> = (0..50_000).map(|_| r#""x":1"#.to_owned()).collect();
+    let body = format!(r#"{{"properties":{{"{}":{{{}}}}}}}"#, "k".repeat(1 << 20), unknown.join(","));
+    let props = by_name("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").unwrap();
+    assert_eq!(read(props, &body).problems.len(), 1);
 }

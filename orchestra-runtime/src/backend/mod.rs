@@ -1,0 +1,4 @@
+//! Container runtimes that come with the crate.
+
+#[cfg(target_os = "linux")]
+pub mod process;

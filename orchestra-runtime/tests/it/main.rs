@@ -1,0 +1,7 @@
+//! The node agent and its backends, with real processes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
+mod volumes;

@@ -1,0 +1,27 @@
+//! What a decision changes in the world, as data; the driver carries it out.
+
+use crate::view::{ClaimKey, NodeName, PodKey, PodUid};
+
+/// One write to the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Bind a pod to a node through `pods/{name}/binding`.
+    Bind {
+        /// The pod.
+        pod: PodKey,
+        /// Its identity, so that a namesake is not bound.
+        uid: PodUid,
+        /// Where to.
+        node: NodeName,
+    },
+    /// Set an annotation of a claim.
+    AnnotateClaim {
+        /// The claim.
+        claim: ClaimKey,
+        /// The annotation's key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+}

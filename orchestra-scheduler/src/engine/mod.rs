@@ -1,0 +1,23 @@
+//! Engines find the node for a pod. They differ in speed, never in the answer.
+
+mod reference;
+mod select;
+
+use std::fmt::Debug;
+
+use crate::outcome::Outcome;
+use crate::plugin::Cycle;
+use crate::profile::Profile;
+use crate::view::PodView;
+
+pub use reference::ReferenceEngine;
+
+/// Finds the node for one pod in one cluster.
+///
+/// # Contract
+/// 1. The outcome is the one [`ReferenceEngine`] would give from the same seed after the same calls.
+/// 2. The cluster of `cycle` may have changed in any way since the last call.
+pub trait Engine: Debug + Send {
+    /// Runs the extension points from `PreFilter` to `Score` and chooses.
+    fn place(&mut self, profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView) -> Outcome;
+}

@@ -1,0 +1,61 @@
+//! Changes in the cluster that can make a rejected pod worth another try.
+
+use std::sync::Arc;
+
+use crate::view::{ClaimView, ClassView, NodeFacts, PodView, VolumeView};
+
+/// A change, with what was there before where that matters.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ClusterEvent {
+    /// A node came.
+    NodeAdded(Arc<NodeFacts>),
+    /// A node says something else about itself.
+    NodeUpdated {
+        /// What it said.
+        old: Arc<NodeFacts>,
+        /// What it says.
+        new: Arc<NodeFacts>,
+    },
+    /// A pod now runs on a node.
+    AssignedPodAdded(Arc<PodView>),
+    /// A pod on a node changed.
+    AssignedPodUpdated {
+        /// What it was.
+        old: Arc<PodView>,
+        /// What it is.
+        new: Arc<PodView>,
+    },
+    /// A pod left its node, or ended.
+    AssignedPodDeleted(Arc<PodView>),
+    /// A waiting pod itself changed.
+    PodUpdated {
+        /// What it was.
+        old: Arc<PodView>,
+        /// What it is.
+        new: Arc<PodView>,
+    },
+    /// A claim came or changed.
+    ClaimChanged(Arc<ClaimView>),
+    /// A volume came or changed.
+    VolumeChanged(Arc<VolumeView>),
+    /// A storage class came or changed.
+    ClassChanged(Arc<ClassView>),
+}
+
+/// Whether an event is a reason to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It is.
+    Queue,
+    /// It changes nothing for this pod.
+    Skip,
+}
+
+impl Hint {
+    /// [`Hint::Queue`] if `helps`.
+    #[must_use]
+    pub fn when(helps: bool) -> Self {
+        if helps { Self::Queue } else { Self::Skip }
+    }
+}

@@ -1,0 +1,83 @@
+//! NodePorts: no two pods share a host port.
+
+use crate::event::{ClusterEvent, Hint};
+use crate::plugin::{Cycle, Filter, Plugin, PreFilter, Requeue};
+use crate::verdict::{PreFiltered, Verdict};
+use crate::view::{HostPort, NodeView, PodView};
+
+/// Rules out nodes where a wanted host port is taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodePorts;
+
+fn conflict(wanted: &[HostPort], taken: &[HostPort]) -> bool {
+    wanted.iter().any(|want| taken.iter().any(|port| port.conflicts_with(want)))
+}
+
+impl Plugin for NodePorts {
+    fn name(&self) -> &str {
+        "NodePorts"
+    }
+}
+
+impl PreFilter for NodePorts {
+    fn pre_filter(&self, _: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
+        if pod.host_ports.is_empty() { PreFiltered::Skip } else { PreFiltered::All }
+    }
+}
+
+impl Filter for NodePorts {
+    fn filter(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
+        if node.pods().iter().any(|other| conflict(&pod.host_ports, &other.host_ports)) {
+            return Verdict::unschedulable("node(s) didn't have free ports for the requested pod ports");
+        }
+        Verdict::Pass
+    }
+}
+
+impl Requeue for NodePorts {
+    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+        Hint::when(match event {
+            ClusterEvent::NodeAdded(_) => true,
+            ClusterEvent::AssignedPodDeleted(gone) => conflict(&pod.host_ports, &gone.host_ports),
+            _ => false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::pod;
+    use serde_json::{Value, json};
+
+    fn ports(list: Value) -> Box<[HostPort]> {
+        pod(json!({"spec": {"containers": [{"name": "c", "ports": list}]}})).host_ports.clone()
+    }
+
+    #[test]
+    fn a_port_conflicts_with_itself_and_with_every_address() {
+        let any = json!([{"containerPort": 80, "hostPort": 80}]);
+        let one = json!([{"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"}]);
+        let two = json!([{"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.2"}]);
+        let udp = json!([{"containerPort": 80, "hostPort": 80, "protocol": "UDP"}]);
+        let zeros = json!([{"containerPort": 80, "hostPort": 80, "hostIP": "0.0.0.0"}]);
+        for (left, right, expected) in [
+            (&any, &any, true),
+            (&any, &one, true),
+            (&one, &one, true),
+            (&one, &two, false),
+            (&any, &udp, false),
+            (&zeros, &two, true),
+        ] {
+            assert_eq!(conflict(&ports(left.clone()), &ports(right.clone())), expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn sidecar_ports_count_and_ordinary_init_ports_do_not() {
+        let port = |number: u16| json!([{"containerPort": number, "hostPort": number}]);
+        let pod = pod(json!({"spec": {"containers": [{"name": "c"}], "initContainers": [
+            {"name": "init", "ports": port(1)}, {"name": "side", "restartPolicy": "Always", "ports": port(2)}]}}));
+        assert_eq!(pod.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [2]);
+    }
+}

@@ -1,0 +1,44 @@
+//! The normalisation several plugins share: the highest raw score becomes 100.
+
+use crate::unit::Points;
+
+/// Which end of the raw scores is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Best {
+    Highest,
+    Lowest,
+}
+
+/// Scales `scores` so that the highest becomes 100 (or, if the lowest is best, 0), truncating. When all are 0 they
+/// all stay the worst, or all become the best.
+pub(super) fn by_highest(scores: &mut [Points], best: Best) {
+    let highest = scores.iter().map(|points| points.0).max().unwrap_or(0);
+    for points in scores {
+        let share = if highest == 0 { 0 } else { scale(points.0, highest) };
+        points.0 = if best == Best::Lowest { Points::MAX.0 - share } else { share };
+    }
+}
+
+fn scale(value: i64, highest: i64) -> i64 {
+    let scaled = i128::from(value) * i128::from(Points::MAX.0) / i128::from(highest);
+    i64::try_from(scaled).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalise_truncates_and_reverses_as_upstream() {
+        for (raw, best, expected) in [
+            (&[0, 1, 3][..], Best::Highest, &[0, 33, 100][..]),
+            (&[0, 1, 3], Best::Lowest, &[100, 67, 0]),
+            (&[0, 0], Best::Highest, &[0, 0]),
+            (&[0, 0], Best::Lowest, &[100, 100]),
+        ] {
+            let mut scores: Vec<_> = raw.iter().copied().map(Points).collect();
+            by_highest(&mut scores, best);
+            assert_eq!(scores.iter().map(|points| points.0).collect::<Vec<_>>(), expected);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! NodeResourcesBalancedAllocation: prefers nodes whose resources would be used evenly.
+
+use crate::plugin::{Cycle, Plugin, PreScore, Score};
+use crate::plugins::resources_fit::{ScoredResource, cpu_and_memory};
+use crate::profile::Version;
+use crate::unit::{Points, ResourceName};
+use crate::verdict::PreScored;
+use crate::view::{NodeView, PodView};
+
+/// Scores by how far apart the used shares of the resources are.
+#[derive(Clone, Debug)]
+pub struct NodeResourcesBalancedAllocation {
+    version: Version,
+    resources: Vec<ResourceName>,
+}
+
+impl NodeResourcesBalancedAllocation {
+    /// The plugin with the formula of one Kubernetes version, over CPU and memory.
+    #[must_use]
+    pub fn for_version(version: Version) -> Self {
+        Self::over(version, cpu_and_memory())
+    }
+
+    /// The plugin with the formula of one Kubernetes version, over these resources; weights do not matter.
+    #[must_use]
+    pub fn over(version: Version, resources: Vec<ScoredResource>) -> Self {
+        Self { version, resources: resources.into_iter().map(|resource| resource.name).collect() }
+    }
+
+    /// How even the shares are, with or without the pod: 100 is perfectly.
+    fn evenness(&self, node: &NodeView, pod: &PodView, with: bool) -> i64 {
+        let fractions: Vec<f64> = self
+            .resources
+            .iter()
+            .filter_map(|name| {
+                let (offered, asked) = (node.facts().allocatable.amount(name), pod.requests.amount(name));
+                let unasked = matches!(name, ResourceName::Scalar(_)) && asked == 0;
+                if offered == 0 || unasked {
+                    return None;
+                }
+                let used = node.requested().amount(name).saturating_add(if with { asked } else { 0 });
+                Some((used as f64 / offered as f64).min(1.0))
+            })
+            .collect();
+        ((1.0 - deviation(&fractions)) * Points::MAX.0 as f64) as i64
+    }
+}
+
+/// The standard deviation of the fractions, by the shortcut upstream takes for two.
+fn deviation(fractions: &[f64]) -> f64 {
+    match fractions {
+        [] | [_] => 0.0,
+        [left, right] => ((left - right) / 2.0).abs(),
+        many => {
+            let count = many.len() as f64;
+            let mean = many.iter().sum::<f64>() / count;
+            (many.iter().map(|fraction| (fraction - mean) * (fraction - mean)).sum::<f64>() / count).sqrt()
+        }
+    }
+}
+
+impl Plugin for NodeResourcesBalancedAllocation {
+    fn name(&self) -> &str {
+        "NodeResourcesBalancedAllocation"
+    }
+}
+
+impl PreScore for NodeResourcesBalancedAllocation {
+    fn pre_score(&self, _: &mut Cycle<'_>, pod: &PodView, _: &[&NodeView]) -> PreScored {
+        let best_effort = self.resources.iter().all(|name| pod.requests.amount(name) == 0);
+        if best_effort { PreScored::Skip } else { PreScored::Score }
+    }
+}
+
+impl Score for NodeResourcesBalancedAllocation {
+    fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
+        let with = self.evenness(node, pod, true);
+        if self.version < Version::V1_36 {
+            return Points(with);
+        }
+        Points(50 + (50 + with - self.evenness(node, pod, false)) / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{asking, cluster, pod};
+    use crate::view::NodeName;
+    use serde_json::json;
+
+    fn score(version: Version, used: (&str, &str), asked: (&str, &str)) -> i64 {
+        let mut cluster = cluster([json!({"status": {"allocatable": {"cpu": "10", "memory": "10000"}}})]);
+        cluster.place(asking("old", used.0, used.1), &NodeName::from("node"));
+        let plugin = NodeResourcesBalancedAllocation::for_version(version);
+        plugin.score(&Cycle::new(&cluster), &asking("new", asked.0, asked.1), cluster.node("node").unwrap()).0
+    }
+
+    #[test]
+    fn until_1_35_the_score_is_the_evenness_with_the_pod() {
+        // cpu 0.6, memory 0.5: std 0.05
+        assert_eq!(score(Version::V1_35, ("3", "2000"), ("3", "3000")), 95);
+        // cpu clipped at 1.0, memory 0: std 0.5
+        assert_eq!(score(Version::V1_35, ("9", "0"), ("9", "0")), 50);
+    }
+
+    #[test]
+    fn in_1_36_the_score_is_the_change_of_evenness_and_no_change_gives_75() {
+        assert_eq!(score(Version::V1_36, ("1", "1000"), ("1", "1000")), 75);
+        // without: |0.3−0.2|/2 = 0.05 → 95; with: |0.3−0.5|/2 = 0.1 → 90; 50 + (50 − 5)/2 = 72
+        assert_eq!(score(Version::V1_36, ("3", "2000"), ("0", "3000")), 72);
+    }
+
+    #[test]
+    fn more_than_two_resources_use_the_population_deviation() {
+        assert!((deviation(&[0.0, 0.5, 1.0]) - (1.0_f64 / 6.0).sqrt()).abs() < 1e-12);
+        assert!(deviation(&[0.7]).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn best_effort_pods_are_skipped() {
+        let cluster = cluster([json!({})]);
+        let plugin = NodeResourcesBalancedAllocation::for_version(Version::V1_36);
+        let skipped = |pod: &PodView| plugin.pre_score(&mut Cycle::new(&cluster), pod, &[]);
+        assert_eq!(skipped(&pod(json!({}))), PreScored::Skip);
+        assert_eq!(skipped(&asking("p", "1m", "0")), PreScored::Score);
+    }
+}

@@ -1,0 +1,360 @@
+//! The queue of pods that want a node: active, backing off, unschedulable, gated, in flight.
+//!
+//! A pure structure: time comes from outside as [`Moment`], and which events help which pod is asked of the
+//! caller. Follows upstream's `backend/queue`.
+
+mod backoff;
+mod in_flight;
+mod rank;
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::ClusterEvent;
+use crate::plugin::QueueSort;
+use crate::view::{PodUid, PodView};
+
+use self::backoff::BackoffHeap;
+use self::in_flight::InFlight;
+use self::rank::Ranked;
+
+pub use self::backoff::BackoffOptions;
+
+/// A point in time, counted from a start that the owner of the queue chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub Duration);
+
+impl Moment {
+    /// This moment, later by `delay`.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(delay))
+    }
+}
+
+/// A pod in the queue.
+#[derive(Clone, Debug)]
+pub struct QueuedPod {
+    /// The pod.
+    pub pod: Arc<PodView>,
+    /// When it was last added to the queue.
+    pub added: Moment,
+    /// How often it has been tried.
+    pub attempts: u32,
+}
+
+/// How many pods wait where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Ready to be tried.
+    pub active: usize,
+    /// Ready after a pause.
+    pub backoff: usize,
+    /// Waiting for something to change.
+    pub unschedulable: usize,
+    /// Held by a plugin before they are ever tried.
+    pub gated: usize,
+    /// Being tried or bound.
+    pub in_flight: usize,
+}
+
+/// Leftovers are tried again after this long, in case an event was missed.
+const LEFTOVER: Duration = Duration::from_secs(5 * 60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Active,
+    Backoff,
+    ErrorBackoff,
+    Unschedulable,
+    Gated,
+    InFlight,
+}
+
+#[derive(Debug)]
+struct Entry {
+    queued: QueuedPod,
+    place: Place,
+    /// Distinguishes this stay in a heap from earlier ones, which are left there and skipped.
+    stamp: u64,
+    unschedulable: u32,
+    errors: u32,
+    rejected_by: BTreeSet<String>,
+}
+
+/// Asks whether an event is a reason to try a pod again that these plugins rejected.
+pub type Helps<'a> = &'a dyn Fn(&PodView, &BTreeSet<String>, &ClusterEvent) -> bool;
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    sort: Option<Arc<dyn QueueSort>>,
+    options: BackoffOptions,
+    entries: HashMap<PodUid, Entry>,
+    active: BinaryHeap<Ranked>,
+    backoff: BackoffHeap,
+    error_backoff: BackoffHeap,
+    /// The unschedulable pods by stamp, which is also the order in which they came back.
+    unschedulable: BTreeMap<u64, PodUid>,
+    in_flight: InFlight,
+    stamps: u64,
+}
+
+impl Queue {
+    /// An empty queue in the order of `sort`, or first come first served.
+    #[must_use]
+    pub fn new(sort: Option<Arc<dyn QueueSort>>, options: BackoffOptions) -> Self {
+        Self {
+            sort,
+            options,
+            entries: HashMap::new(),
+            active: BinaryHeap::new(),
+            backoff: BackoffHeap::default(),
+            error_backoff: BackoffHeap::default(),
+            unschedulable: BTreeMap::new(),
+            in_flight: InFlight::default(),
+            stamps: 0,
+        }
+    }
+
+    /// Takes in a new pod; `gated_by` names the plugin that holds it, if one does.
+    pub fn add(&mut self, pod: Arc<PodView>, gated_by: Option<String>, now: Moment) {
+        let uid = pod.uid.clone();
+        let entry = Entry {
+            queued: QueuedPod { pod, added: now, attempts: 0 },
+            place: Place::Gated,
+            stamp: 0,
+            unschedulable: 0,
+            errors: 0,
+            rejected_by: gated_by.into_iter().collect(),
+        };
+        let gated = !entry.rejected_by.is_empty();
+        self.entries.insert(uid.clone(), entry);
+        self.put(&uid, if gated { Place::Gated } else { Place::Active });
+    }
+
+    /// The pod as it was last seen, if it is in the queue or in flight.
+    #[must_use]
+    pub fn pod(&self, uid: &PodUid) -> Option<&Arc<PodView>> {
+        self.entries.get(uid).map(|entry| &entry.queued.pod)
+    }
+
+    /// Whether a plugin holds the pod.
+    #[must_use]
+    pub fn is_gated(&self, uid: &PodUid) -> bool {
+        self.entries.get(uid).is_some_and(|entry| entry.place == Place::Gated)
+    }
+
+    /// Takes note of how the pod looks now, without moving it (except within the active queue).
+    pub fn replace(&mut self, pod: Arc<PodView>) {
+        let uid = pod.uid.clone();
+        let Some(entry) = self.entries.get_mut(&uid) else { return };
+        let reorder = entry.place == Place::Active && entry.queued.pod.priority != pod.priority;
+        entry.queued.pod = pod;
+        if reorder {
+            self.put(&uid, Place::Active);
+        }
+    }
+
+    /// Lets a gated pod in.
+    pub fn ungate(&mut self, uid: &PodUid, now: Moment) {
+        if self.is_gated(uid) {
+            if let Some(entry) = self.entries.get_mut(uid) {
+                entry.queued.added = now;
+                entry.rejected_by.clear();
+            }
+            self.put(uid, Place::Active);
+        }
+    }
+
+    /// Forgets a pod, wherever it is.
+    pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
+        self.in_flight.leave(uid);
+        let entry = self.entries.remove(uid)?;
+        if entry.place == Place::Unschedulable {
+            self.unschedulable.remove(&entry.stamp);
+        }
+        Some(entry.queued.pod)
+    }
+
+    /// The next pod to try; it is in flight until [`Queue::reject`], [`Queue::fail`] or [`Queue::remove`].
+    ///
+    /// With nothing active, a pod whose pause is not over yet is taken early, as upstream does from 1.34 on;
+    /// those that failed with an error sit theirs out.
+    pub fn pop(&mut self, now: Moment) -> Option<QueuedPod> {
+        self.flush(now);
+        let uid = self.pop_active().or_else(|| self.pop_backoff())?;
+        self.in_flight.enter(uid.clone());
+        let stamp = self.next_stamp();
+        let entry = self.entries.get_mut(&uid)?;
+        (entry.place, entry.stamp) = (Place::InFlight, stamp);
+        entry.queued.attempts = entry.queued.attempts.saturating_add(1);
+        Some(entry.queued.clone())
+    }
+
+    /// Brings a pod back that `plugins` rejected. If something happened meanwhile that helps, it is tried
+    /// again after its pause; otherwise it waits.
+    pub fn reject(&mut self, uid: &PodUid, plugins: BTreeSet<String>, now: Moment, helps: Helps<'_>) {
+        let missed = self.in_flight.leave(uid);
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        entry.queued.added = now;
+        entry.unschedulable = entry.unschedulable.saturating_add(1);
+        entry.errors = 0;
+        entry.rejected_by = plugins;
+        let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
+        let helped = missed.iter().any(|event| helps(pod, rejected_by, event));
+        self.put(uid, if helped { Place::Backoff } else { Place::Unschedulable });
+    }
+
+    /// Brings a pod back that could not even be tried; it waits without a pause for an event that helps.
+    pub fn park(&mut self, uid: &PodUid, plugins: BTreeSet<String>, now: Moment, helps: Helps<'_>) {
+        let missed = self.in_flight.leave(uid);
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        entry.queued.added = now;
+        (entry.unschedulable, entry.errors) = (0, 0);
+        entry.rejected_by = plugins;
+        let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
+        let helped = missed.iter().any(|event| helps(pod, rejected_by, event));
+        self.put(uid, if helped { Place::Active } else { Place::Unschedulable });
+    }
+
+    /// Brings a pod back whose attempt ended in an error; it is tried again after its pause.
+    pub fn fail(&mut self, uid: &PodUid, now: Moment) {
+        self.in_flight.leave(uid);
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        entry.queued.added = now;
+        entry.errors = entry.errors.saturating_add(1);
+        entry.rejected_by.clear();
+        self.put(uid, Place::ErrorBackoff);
+    }
+
+    /// Wakes the pods that an event helps, and remembers it for those in flight.
+    pub fn happened(&mut self, event: &ClusterEvent, now: Moment, helps: Helps<'_>) {
+        self.in_flight.record(event);
+        let waiting = self.unschedulable.values().filter_map(|uid| self.entries.get_key_value(uid));
+        let woken: Vec<PodUid> = waiting
+            .filter(|(_, entry)| helps(&entry.queued.pod, &entry.rejected_by, event))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in woken {
+            self.wake(&uid, now);
+        }
+    }
+
+    /// Wakes a pod if what happened to itself helps it.
+    pub fn happened_to(&mut self, uid: &PodUid, event: &ClusterEvent, now: Moment, helps: Helps<'_>) {
+        self.in_flight.record(event);
+        let Some(entry) = self.entries.get(uid).filter(|entry| entry.place == Place::Unschedulable) else {
+            return;
+        };
+        if helps(&entry.queued.pod, &entry.rejected_by, event) {
+            self.wake(uid, now);
+        }
+    }
+
+    /// When something next becomes ready by time alone.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Moment> {
+        let leftover = self.oldest_unschedulable().map(|(_, since)| since.after(LEFTOVER));
+        [self.backoff.next_due(), self.error_backoff.next_due(), leftover].into_iter().flatten().min()
+    }
+
+    /// How many pods wait where.
+    #[must_use]
+    pub fn counts(&self) -> QueueCounts {
+        let mut counts = QueueCounts::default();
+        for entry in self.entries.values() {
+            let count = match entry.place {
+                Place::Active => &mut counts.active,
+                Place::Backoff | Place::ErrorBackoff => &mut counts.backoff,
+                Place::Unschedulable => &mut counts.unschedulable,
+                Place::Gated => &mut counts.gated,
+                Place::InFlight => &mut counts.in_flight,
+            };
+            *count += 1;
+        }
+        counts
+    }
+
+    fn wake(&mut self, uid: &PodUid, now: Moment) {
+        let Some(entry) = self.entries.get(uid) else { return };
+        let over = self.options.over(entry.queued.added, entry.unschedulable, entry.errors);
+        self.put(uid, if over <= now { Place::Active } else { Place::Backoff });
+    }
+
+    /// Makes ready what is ready by now.
+    fn flush(&mut self, now: Moment) {
+        loop {
+            let due = self.backoff.pop_due(now).map(|due| (due, Place::Backoff));
+            let due = due.or_else(|| self.error_backoff.pop_due(now).map(|due| (due, Place::ErrorBackoff)));
+            let Some(((uid, stamp), place)) = due else { break };
+            if self.is_at(&uid, place, stamp) {
+                self.put(&uid, Place::Active);
+            }
+        }
+        while let Some((uid, since)) = self.oldest_unschedulable()
+            && since.after(LEFTOVER) <= now
+        {
+            self.wake(&uid, now);
+        }
+    }
+
+    fn oldest_unschedulable(&self) -> Option<(PodUid, Moment)> {
+        let (_, uid) = self.unschedulable.first_key_value()?;
+        Some((uid.clone(), self.entries.get(uid)?.queued.added))
+    }
+
+    fn pop_active(&mut self) -> Option<PodUid> {
+        loop {
+            let ranked = self.active.pop()?;
+            if self.is_at(&ranked.queued.pod.uid, Place::Active, ranked.stamp) {
+                return Some(ranked.queued.pod.uid.clone());
+            }
+        }
+    }
+
+    fn pop_backoff(&mut self) -> Option<PodUid> {
+        loop {
+            let (uid, stamp) = self.backoff.pop()?;
+            if self.is_at(&uid, Place::Backoff, stamp) {
+                return Some(uid);
+            }
+        }
+    }
+
+    fn is_at(&self, uid: &PodUid, place: Place, stamp: u64) -> bool {
+        self.entries.get(uid).is_some_and(|entry| entry.place == place && entry.stamp == stamp)
+    }
+
+    fn put(&mut self, uid: &PodUid, place: Place) {
+        let stamp = self.next_stamp();
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        if entry.place == Place::Unschedulable {
+            self.unschedulable.remove(&entry.stamp);
+        }
+        (entry.place, entry.stamp) = (place, stamp);
+        let over = self.options.over(entry.queued.added, entry.unschedulable, entry.errors);
+        let priority = entry.queued.pod.priority;
+        match place {
+            Place::Active => {
+                let queued = entry.queued.clone();
+                self.active.push(Ranked { queued, stamp, sort: self.sort.clone() });
+            }
+            Place::Backoff => self.backoff.push(over, priority, uid.clone(), stamp),
+            Place::ErrorBackoff => self.error_backoff.push(over, priority, uid.clone(), stamp),
+            Place::Unschedulable => {
+                self.unschedulable.insert(stamp, uid.clone());
+            }
+            Place::Gated | Place::InFlight => {}
+        }
+    }
+
+    fn next_stamp(&mut self) -> u64 {
+        self.stamps += 1;
+        self.stamps
+    }
+}
+
+#[cfg(test)]
+mod tests;

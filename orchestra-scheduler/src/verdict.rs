@@ -1,0 +1,150 @@
+//! What plugins answer at each extension point.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::effect::Effect;
+use crate::view::NodeName;
+
+/// Why something was refused, in upstream's words; a plugin may name several reasons.
+pub type Reasons = Vec<Cow<'static, str>>;
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Whether removing pods could change it.
+    pub kind: RejectionKind,
+    /// In words.
+    pub reasons: Reasons,
+}
+
+/// Whether removing pods could change a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionKind {
+    /// It could: preemption may help (upstream's `Unschedulable`).
+    Unschedulable,
+    /// It could not (upstream's `UnschedulableAndUnresolvable`).
+    Unresolvable,
+}
+
+impl Rejection {
+    /// A refusal that preemption may lift.
+    #[must_use]
+    pub fn unschedulable(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: RejectionKind::Unschedulable, reasons: vec![reason.into()] }
+    }
+
+    /// A refusal that preemption cannot lift.
+    #[must_use]
+    pub fn unresolvable(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: RejectionKind::Unresolvable, reasons: vec![reason.into()] }
+    }
+}
+
+/// The answer of a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The node will do.
+    Pass,
+    /// It will not.
+    Reject(Rejection),
+    /// The plugin could not tell.
+    Fail(String),
+}
+
+impl Verdict {
+    /// A refusal that preemption may lift.
+    #[must_use]
+    pub fn unschedulable(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Reject(Rejection::unschedulable(reason))
+    }
+
+    /// A refusal that preemption cannot lift.
+    #[must_use]
+    pub fn unresolvable(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Reject(Rejection::unresolvable(reason))
+    }
+}
+
+/// The answer before filtering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreFiltered {
+    /// Filter all nodes.
+    All,
+    /// Only these nodes come into question.
+    Only(BTreeSet<NodeName>),
+    /// This plugin's filter has nothing to say about this pod.
+    Skip,
+    /// No node will do.
+    Reject(Rejection),
+    /// The plugin could not tell.
+    Fail(String),
+}
+
+/// The answer before scoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreScored {
+    /// Go on.
+    Score,
+    /// This plugin adds nothing for this pod.
+    Skip,
+    /// The plugin could not tell.
+    Fail(String),
+}
+
+/// Whether a pod may enter the active queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Admit,
+    /// It is parked until it changes.
+    Hold(Reasons),
+}
+
+/// What came of the attempt to help a rejected pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nomination {
+    /// Room is being made on this node.
+    Node(NodeName),
+    /// Nothing to be done by this plugin; the next one is asked.
+    Nothing(Reasons),
+    /// Nothing to be done by any plugin.
+    Hopeless(Reasons),
+    /// The plugin could not tell.
+    Fail(String),
+}
+
+/// Whether a reservation was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// It was.
+    Made,
+    /// The node is refused after all.
+    Reject(Rejection),
+    /// The plugin could not tell.
+    Fail(String),
+}
+
+/// Whether a decided pod may be bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// It may.
+    Allow,
+    /// Not yet.
+    Wait,
+    /// It may not, and has to be decided anew.
+    Reject(Rejection),
+}
+
+/// What is still missing before a pod can be bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preparation {
+    /// Nothing.
+    Ready,
+    /// These effects have to be brought about.
+    Perform(Vec<Effect>),
+    /// Something that others do.
+    Wait,
+    /// It cannot be had.
+    Fail(String),
+}

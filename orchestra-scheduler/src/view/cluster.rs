@@ -1,0 +1,322 @@
+//! The cluster at one moment: nodes with their pods, claims, volumes, classes.
+//!
+//! A clone is a fork: nodes are shared until one side changes them, so a what-if costs the nodes it touches.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use super::{ClaimKey, ClaimView, ClassView, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView};
+
+/// Everything a decision may look at.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterView {
+    slots: Vec<Option<Arc<NodeView>>>,
+    by_name: HashMap<NodeName, usize>,
+    zones: Vec<Zone>,
+    order: OnceLock<Vec<usize>>,
+    placed: HashMap<PodUid, NodeName>,
+    /// Pods bound to nodes that are not known (yet, or any more).
+    strays: HashMap<NodeName, Vec<Arc<PodView>>>,
+    nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
+    claims: HashMap<ClaimKey, Arc<ClaimView>>,
+    volumes: HashMap<Arc<str>, Arc<VolumeView>>,
+    classes: HashMap<Arc<str>, Arc<ClassView>>,
+}
+
+#[derive(Clone, Debug)]
+struct Zone {
+    key: (String, String),
+    slots: Vec<usize>,
+}
+
+impl ClusterView {
+    /// How many nodes there are.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// The nodes in the order upstream's snapshot lists them: the first of each zone, the second of each, and
+    /// so on, zones and nodes in the order they appeared.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeView>> {
+        self.order().iter().filter_map(|slot| self.slots.get(*slot)?.as_ref())
+    }
+
+    /// The node at a position of the order of [`ClusterView::nodes`].
+    #[must_use]
+    pub fn node_at(&self, position: usize) -> Option<&Arc<NodeView>> {
+        self.slots.get(*self.order().get(position)?)?.as_ref()
+    }
+
+    /// The node of this name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeView>> {
+        self.slots.get(*self.by_name.get(name)?)?.as_ref()
+    }
+
+    /// The node a pod is on, or is assumed to be on.
+    #[must_use]
+    pub fn node_of(&self, pod: &PodUid) -> Option<&NodeName> {
+        self.placed.get(pod)
+    }
+
+    /// A pod bound to a node that is not known.
+    pub(crate) fn stray(&self, node: &str, uid: &PodUid) -> Option<Arc<PodView>> {
+        self.strays.get(node)?.iter().find(|pod| pod.uid == *uid).cloned()
+    }
+
+    /// Pods that are promised room on a node and not yet on it.
+    #[must_use]
+    pub fn nominated(&self, node: &str) -> &[Arc<PodView>] {
+        self.nominated.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// The claim of this name.
+    #[must_use]
+    pub fn claim(&self, key: &ClaimKey) -> Option<&Arc<ClaimView>> {
+        self.claims.get(key)
+    }
+
+    /// The volume of this name.
+    #[must_use]
+    pub fn volume(&self, name: &str) -> Option<&Arc<VolumeView>> {
+        self.volumes.get(name)
+    }
+
+    /// The storage class of this name.
+    #[must_use]
+    pub fn class(&self, name: &str) -> Option<&Arc<ClassView>> {
+        self.classes.get(name)
+    }
+
+    /// Adds a node, or takes note of what it says now; returns what it said before.
+    pub fn set_node(&mut self, facts: Arc<NodeFacts>) -> Option<Arc<NodeFacts>> {
+        if let Some(node) = self.by_name.get(&facts.name).and_then(|slot| self.slots.get_mut(*slot)?.as_mut())
+        {
+            let before = node.facts().clone();
+            if before.zone() != facts.zone() {
+                let slot = self.by_name.get(&facts.name).copied();
+                Arc::make_mut(node).set_facts(facts.clone());
+                if let Some(slot) = slot {
+                    self.leave_zone(slot);
+                    self.join_zone(facts.zone(), slot);
+                }
+            } else {
+                Arc::make_mut(node).set_facts(facts);
+            }
+            return Some(before);
+        }
+        let slot = self.slots.len();
+        let mut node = NodeView::new(facts.clone());
+        for pod in self.strays.remove(&facts.name).into_iter().flatten() {
+            node.add(pod);
+        }
+        self.slots.push(Some(Arc::new(node)));
+        self.by_name.insert(facts.name.clone(), slot);
+        self.join_zone(facts.zone(), slot);
+        None
+    }
+
+    /// Forgets a node; pods bound to it are remembered in case it comes back.
+    pub fn remove_node(&mut self, name: &str) -> Option<Arc<NodeView>> {
+        let slot = self.by_name.remove(name)?;
+        let node = self.slots.get_mut(slot)?.take()?;
+        self.leave_zone(slot);
+        if !node.pods().is_empty() {
+            self.strays.insert(node.name().clone(), node.pods().to_vec());
+        }
+        if self.slots.len() > 64 && self.by_name.len() * 2 < self.slots.len() {
+            self.compact();
+        }
+        Some(node)
+    }
+
+    /// Puts a pod on a node, moving it if it was on another and replacing an older view of it.
+    pub fn place(&mut self, pod: Arc<PodView>, node: &NodeName) {
+        self.take(&pod.uid);
+        self.placed.insert(pod.uid.clone(), node.clone());
+        match self.node_mut(node) {
+            Some(view) => view.add(pod),
+            None => self.strays.entry(node.clone()).or_default().push(pod),
+        }
+    }
+
+    /// Takes a pod off its node.
+    pub fn take(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
+        let name = self.placed.remove(uid)?;
+        if let Some(node) = self.node_mut(&name) {
+            return node.remove(uid);
+        }
+        let strays = self.strays.get_mut(&name)?;
+        let index = strays.iter().position(|pod| pod.uid == *uid)?;
+        let pod = strays.swap_remove(index);
+        if strays.is_empty() {
+            self.strays.remove(&name);
+        }
+        Some(pod)
+    }
+
+    /// Promises a pod room on the node it is nominated for; any earlier promise to it ends.
+    pub fn nominate(&mut self, pod: Arc<PodView>) {
+        self.withdraw(&pod);
+        if let Some(node) = &pod.nominated {
+            self.nominated.entry(node.clone()).or_default().push(pod);
+        }
+    }
+
+    /// Ends the promise made to a pod.
+    pub fn withdraw(&mut self, pod: &PodView) {
+        if self.nominated.is_empty() {
+            return;
+        }
+        self.nominated.retain(|_, pods| {
+            pods.retain(|other| other.uid != pod.uid);
+            !pods.is_empty()
+        });
+    }
+
+    /// Takes note of a claim; returns what it was before.
+    pub fn set_claim(&mut self, claim: Arc<ClaimView>) -> Option<Arc<ClaimView>> {
+        self.claims.insert(claim.key.clone(), claim)
+    }
+
+    /// Forgets a claim.
+    pub fn remove_claim(&mut self, key: &ClaimKey) -> Option<Arc<ClaimView>> {
+        self.claims.remove(key)
+    }
+
+    /// Takes note of a volume; returns what it was before.
+    pub fn set_volume(&mut self, volume: Arc<VolumeView>) -> Option<Arc<VolumeView>> {
+        self.volumes.insert(volume.name.clone(), volume)
+    }
+
+    /// Forgets a volume.
+    pub fn remove_volume(&mut self, name: &str) -> Option<Arc<VolumeView>> {
+        self.volumes.remove(name)
+    }
+
+    /// Takes note of a storage class; returns what it was before.
+    pub fn set_class(&mut self, class: Arc<ClassView>) -> Option<Arc<ClassView>> {
+        self.classes.insert(class.name.clone(), class)
+    }
+
+    /// Forgets a storage class.
+    pub fn remove_class(&mut self, name: &str) -> Option<Arc<ClassView>> {
+        self.classes.remove(name)
+    }
+
+    fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {
+        self.slots.get_mut(*self.by_name.get(name)?)?.as_mut().map(Arc::make_mut)
+    }
+
+    fn join_zone(&mut self, key: (String, String), slot: usize) {
+        self.order = OnceLock::new();
+        match self.zones.iter_mut().find(|zone| zone.key == key) {
+            Some(zone) => zone.slots.push(slot),
+            None => self.zones.push(Zone { key, slots: vec![slot] }),
+        }
+    }
+
+    fn leave_zone(&mut self, slot: usize) {
+        self.order = OnceLock::new();
+        for zone in &mut self.zones {
+            zone.slots.retain(|other| *other != slot);
+        }
+        self.zones.retain(|zone| !zone.slots.is_empty());
+    }
+
+    fn order(&self) -> &[usize] {
+        self.order.get_or_init(|| {
+            let longest = self.zones.iter().map(|zone| zone.slots.len()).max().unwrap_or(0);
+            (0..longest)
+                .flat_map(|round| self.zones.iter().filter_map(move |zone| zone.slots.get(round).copied()))
+                .collect()
+        })
+    }
+
+    /// Gives nodes new slots so that lost nodes leave no holes.
+    fn compact(&mut self) {
+        let mut moved = vec![0; self.slots.len()];
+        let mut kept = Vec::with_capacity(self.by_name.len());
+        for (slot, node) in std::mem::take(&mut self.slots).into_iter().enumerate() {
+            if let Some(node) = node {
+                moved[slot] = kept.len();
+                self.by_name.insert(node.name().clone(), kept.len());
+                kept.push(Some(node));
+            }
+        }
+        self.slots = kept;
+        for slot in self.zones.iter_mut().flat_map(|zone| &mut zone.slots) {
+            *slot = moved[*slot];
+        }
+        self.order = OnceLock::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{node, pod};
+    use serde_json::json;
+
+    fn zoned(name: &str, zone: &str) -> Arc<NodeFacts> {
+        node(json!({"metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}}}))
+    }
+
+    fn names(cluster: &ClusterView) -> Vec<&str> {
+        cluster.nodes().map(|node| &**node.name()).collect()
+    }
+
+    #[test]
+    fn snapshot_order_is_round_robin_over_zones_in_insertion_order() {
+        let mut cluster = ClusterView::default();
+        for (name, zone) in [("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b"), ("c1", "c"), ("c2", "c")] {
+            cluster.set_node(zoned(name, zone));
+        }
+        assert_eq!(names(&cluster), ["a1", "b1", "c1", "a2", "c2", "a3"]);
+        cluster.remove_node("a1");
+        assert_eq!(names(&cluster), ["a2", "b1", "c1", "a3", "c2"]);
+    }
+
+    #[test]
+    fn removing_many_nodes_keeps_the_order_of_the_rest() {
+        let mut cluster = ClusterView::default();
+        for index in 0..200 {
+            cluster.set_node(zoned(&format!("n{index}"), if index % 2 == 0 { "even" } else { "odd" }));
+        }
+        for index in 0..190 {
+            cluster.remove_node(&format!("n{index}"));
+        }
+        assert_eq!(
+            names(&cluster),
+            ["n190", "n191", "n192", "n193", "n194", "n195", "n196", "n197", "n198", "n199"]
+        );
+        assert!(cluster.node("n195").is_some() && cluster.node("n3").is_none());
+    }
+
+    #[test]
+    fn pods_of_an_unknown_node_count_once_it_appears() {
+        let mut cluster = ClusterView::default();
+        let pod =
+            pod(json!({"metadata": {"name": "p", "uid": "p"}, "spec": {"nodeName": "n", "containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "1"}}}]}}));
+        cluster.place(pod, &NodeName::from("n"));
+        cluster.set_node(zoned("n", ""));
+        assert_eq!(cluster.node("n").unwrap().requested().cpu.0, 1000);
+        cluster.remove_node("n");
+        cluster.set_node(zoned("n", ""));
+        assert_eq!(cluster.node("n").unwrap().requested().cpu.0, 1000);
+        assert!(cluster.take(&PodUid::from("p")).is_some());
+        assert_eq!(cluster.node("n").unwrap().requested().cpu.0, 0);
+    }
+
+    #[test]
+    fn a_fork_does_not_change_what_it_was_forked_from() {
+        let mut cluster = ClusterView::default();
+        cluster.set_node(zoned("n", ""));
+        let mut fork = cluster.clone();
+        fork.place(pod(json!({"metadata": {"name": "p", "uid": "p"}})), &NodeName::from("n"));
+        assert_eq!(fork.node("n").unwrap().pods().len(), 1);
+        assert!(cluster.node("n").unwrap().pods().is_empty());
+    }
+}

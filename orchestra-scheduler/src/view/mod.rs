@@ -1,0 +1,93 @@
+//! What plugins see: compact, typed readings of pods, nodes, claims and volumes.
+//!
+//! Whole API objects are read once, at the rim, and dropped; only what a decision needs is kept. Views are
+//! values: a [`ClusterView`] can be forked cheaply, changed, and asked again.
+
+mod affinity;
+mod amount;
+mod cluster;
+mod node;
+mod pod;
+mod request;
+mod taint;
+mod volume;
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
+pub use cluster::ClusterView;
+pub use node::{NodeFacts, NodeView};
+pub use pod::{ClaimReference, HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
+pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
+pub(crate) use volume::SELECTED_NODE;
+pub use volume::{BindingMode, ClaimKey, ClaimPhase, ClaimView, ClassView, VolumeView};
+
+/// The labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// Defines a shared string with a meaning.
+macro_rules! shared_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+    };
+}
+
+shared_name! {
+    /// The name of a node.
+    NodeName
+}
+shared_name! {
+    /// The identity of one pod over its whole life, `metadata.uid`.
+    PodUid
+}
+
+/// An API object that cannot be read for scheduling: which field, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct ViewError {
+    field: String,
+    problem: String,
+}
+
+impl ViewError {
+    pub(crate) fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+
+    /// The path of the field that could not be read.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+}

@@ -1,0 +1,146 @@
+//! A node as the scheduler sees it: what it offers, and who is on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as api;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::request::{resource_list, resources};
+use super::{Labels, NodeName, PodUid, PodView, Taint, ViewError};
+use crate::unit::{NonZero, Resources};
+
+/// What a node says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: NodeName,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// `spec.unschedulable`.
+    pub unschedulable: bool,
+    /// What pods may use in all.
+    pub allocatable: Resources,
+    /// How many pods it takes.
+    pub allocatable_pods: i64,
+}
+
+impl NodeFacts {
+    /// Reads a node of the API.
+    ///
+    /// # Errors
+    /// When an amount of `status.allocatable` does not parse or is negative.
+    pub fn from_api(node: &api::Node) -> Result<Self, ViewError> {
+        const FIELD: &str = "status.allocatable";
+        let spec = node.spec.as_ref();
+        let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+        let amounts = resource_list(allocatable, FIELD)?;
+        if let Some((name, _)) = amounts.iter().find(|(_, amount)| **amount < 0) {
+            return Err(ViewError::new(format!("{FIELD}[{name}]"), "must not be negative"));
+        }
+        Ok(Self {
+            name: NodeName::from(node.metadata.name.as_deref().unwrap_or_default()),
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            taints: spec
+                .iter()
+                .flat_map(|spec| spec.taints.iter().flatten())
+                .filter_map(Taint::from_api)
+                .collect(),
+            unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+            allocatable: resources(amounts),
+            allocatable_pods: pods(allocatable)?,
+        })
+    }
+
+    /// Region and zone, by which nodes are dealt out round-robin; empty when the node names neither.
+    #[must_use]
+    pub fn zone(&self) -> (String, String) {
+        let of = |stable: &str, beta: &str| {
+            self.labels.get(stable).or_else(|| self.labels.get(beta)).cloned().unwrap_or_default()
+        };
+        (
+            of("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"),
+            of("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
+        )
+    }
+}
+
+fn pods(allocatable: Option<&BTreeMap<String, Quantity>>) -> Result<i64, ViewError> {
+    let Some(quantity) = allocatable.and_then(|list| list.get("pods")) else { return Ok(0) };
+    super::amount::amount(
+        &crate::unit::ResourceName::Scalar("pods".into()),
+        quantity,
+        "status.allocatable[pods]",
+    )
+}
+
+/// A node and the pods on it, with their sums kept as pods come and go.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    facts: Arc<NodeFacts>,
+    pods: Vec<Arc<PodView>>,
+    requested: Resources,
+    occupied: NonZero,
+}
+
+impl NodeView {
+    /// A node without pods.
+    #[must_use]
+    pub fn new(facts: Arc<NodeFacts>) -> Self {
+        Self { facts, pods: Vec::new(), requested: Resources::default(), occupied: NonZero::default() }
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        &self.facts.name
+    }
+
+    /// What the node says about itself.
+    #[must_use]
+    pub fn facts(&self) -> &Arc<NodeFacts> {
+        &self.facts
+    }
+
+    /// The pods on it, assumed ones included.
+    #[must_use]
+    pub fn pods(&self) -> &[Arc<PodView>] {
+        &self.pods
+    }
+
+    /// The sum of what its pods asked for.
+    #[must_use]
+    pub fn requested(&self) -> &Resources {
+        &self.requested
+    }
+
+    /// The sum of what its pods count for in scoring.
+    #[must_use]
+    pub fn occupied(&self) -> NonZero {
+        self.occupied
+    }
+
+    /// Replaces what the node says about itself.
+    pub fn set_facts(&mut self, facts: Arc<NodeFacts>) {
+        self.facts = facts;
+    }
+
+    /// Puts a pod on the node.
+    pub fn add(&mut self, pod: Arc<PodView>) {
+        self.requested.add(&pod.requests);
+        self.occupied = self.occupied.plus(pod.occupied);
+        self.pods.push(pod);
+    }
+
+    /// Takes a pod off the node; `None` if it was not there.
+    pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
+        let index = self.pods.iter().position(|pod| pod.uid == *uid)?;
+        let pod = self.pods.swap_remove(index);
+        self.requested.remove(&pod.requests);
+        self.occupied = self.occupied.minus(pod.occupied);
+        Some(pod)
+    }
+}

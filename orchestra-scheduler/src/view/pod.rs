@@ -1,0 +1,269 @@
+//! A pod as the scheduler sees it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as api;
+
+use super::request::demand;
+use super::{Labels, NodeName, NodeSelector, PodUid, PreferredTerm, Toleration, ViewError};
+use crate::unit::{NonZero, Priority, Resources};
+
+/// Namespace and name of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodKey {
+    /// `metadata.namespace`.
+    pub namespace: Arc<str>,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+}
+
+impl PodKey {
+    /// The key of the pod `name` in `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for PodKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The transport protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, also when nothing is said.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A port that a pod wants on its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// The transport.
+    pub protocol: Protocol,
+    /// The address; `None` is every address of the node.
+    pub address: Option<IpAddr>,
+    /// The number.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Whether both cannot be had on one node: same protocol and number, and one wants every address or both
+    /// want the same.
+    #[must_use]
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        self.protocol == other.protocol
+            && self.port == other.port
+            && (self.address.is_none() || other.address.is_none() || self.address == other.address)
+    }
+}
+
+/// A claim that a pod mounts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimReference {
+    /// The claim's name, in the pod's namespace.
+    pub name: Box<str>,
+    /// Whether the claim is made for this pod from a template in its specification.
+    pub ephemeral: bool,
+}
+
+/// What a pod demands and prefers of its node; not kept for pods that have one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlacementRules {
+    /// `spec.nodeSelector`.
+    pub node_selector: Labels,
+    /// `spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution`.
+    pub required_affinity: Option<NodeSelector>,
+    /// `spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution`.
+    pub preferred_affinity: Vec<PreferredTerm>,
+    /// `spec.tolerations`.
+    pub tolerations: Vec<Toleration>,
+    /// Claims among `spec.volumes`.
+    pub claims: Vec<ClaimReference>,
+    /// `spec.schedulingGates`.
+    pub gates: Vec<Box<str>>,
+}
+
+/// The `PodScheduled` condition a pod already carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportedCondition {
+    /// `True`, `False` or `Unknown`.
+    pub status: Box<str>,
+    /// Why.
+    pub reason: Box<str>,
+    /// In words.
+    pub message: Box<str>,
+    /// The generation it was made for.
+    pub observed_generation: Option<i64>,
+}
+
+/// A pod, reduced to what scheduling needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PodView {
+    /// Namespace and name.
+    pub key: PodKey,
+    /// Identity.
+    pub uid: PodUid,
+    /// `spec.schedulerName`.
+    pub scheduler: Arc<str>,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// The node it is bound to.
+    pub node: Option<NodeName>,
+    /// `status.nominatedNodeName`.
+    pub nominated: Option<NodeName>,
+    /// Its importance.
+    pub priority: Priority,
+    /// Its labels.
+    pub labels: Labels,
+    /// What it asks for.
+    pub requests: Resources,
+    /// What it counts for on its node, as scorers see it.
+    pub occupied: NonZero,
+    /// What it counts for while nodes are scored for it.
+    pub scored: NonZero,
+    /// Ports it wants on the node.
+    pub host_ports: Box<[HostPort]>,
+    /// What it wants of a node; empty once it has one.
+    pub rules: Box<PlacementRules>,
+    /// Whether its deletion has begun.
+    pub terminating: bool,
+    /// Whether it has run to its end and occupies nothing.
+    pub finished: bool,
+    /// The `PodScheduled` condition found on it.
+    pub reported: Option<Box<ReportedCondition>>,
+}
+
+impl PodView {
+    /// Reads a pod of the API.
+    ///
+    /// # Errors
+    /// When a quantity does not parse.
+    pub fn from_api(pod: &api::Pod) -> Result<Self, ViewError> {
+        let (meta, no_spec) = (&pod.metadata, api::PodSpec::default());
+        let spec = pod.spec.as_ref().unwrap_or(&no_spec);
+        let status = pod.status.as_ref();
+        let text =
+            |field: &Option<String>| field.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+        let node = text(&spec.node_name).map(|name| NodeName::from(name.as_str()));
+        let demand = demand(spec, status.filter(|_| node.is_some()))?;
+        let phase = status.and_then(|status| status.phase.as_deref());
+        Ok(Self {
+            key: PodKey::new(
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default(),
+            ),
+            uid: PodUid::from(meta.uid.as_deref().unwrap_or_default()),
+            scheduler: spec.scheduler_name.as_deref().unwrap_or(crate::profile::DEFAULT_NAME).into(),
+            generation: meta.generation,
+            nominated: status
+                .and_then(|status| text(&status.nominated_node_name))
+                .map(|name| NodeName::from(name.as_str())),
+            priority: Priority(spec.priority.unwrap_or(0)),
+            labels: meta.labels.clone().unwrap_or_default(),
+            requests: demand.requests,
+            occupied: demand.occupied,
+            scored: demand.scored,
+            host_ports: host_ports(spec),
+            rules: Box::new(if node.is_none() {
+                placement_rules(meta.name.as_deref(), spec)
+            } else {
+                PlacementRules::default()
+            }),
+            node,
+            terminating: meta.deletion_timestamp.is_some(),
+            finished: matches!(phase, Some("Succeeded" | "Failed")),
+            reported: status.and_then(reported).map(Box::new),
+        })
+    }
+
+    /// Whether a decision about this pod could turn out differently from one about `other`.
+    #[must_use]
+    pub fn wants_differ(&self, other: &Self) -> bool {
+        self.requests != other.requests
+            || self.scored != other.scored
+            || self.labels != other.labels
+            || self.host_ports != other.host_ports
+            || self.rules != other.rules
+            || self.priority != other.priority
+            || self.terminating != other.terminating
+    }
+
+    /// Whether some toleration of the pod lets it ignore `taint`.
+    #[must_use]
+    pub fn tolerates(&self, taint: &super::Taint) -> bool {
+        self.rules.tolerations.iter().any(|toleration| toleration.tolerates(taint))
+    }
+}
+
+fn placement_rules(pod: Option<&str>, spec: &api::PodSpec) -> PlacementRules {
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let required =
+        affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let preferred =
+        affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
+    PlacementRules {
+        node_selector: spec.node_selector.clone().unwrap_or_default(),
+        required_affinity: required.map(NodeSelector::from_api),
+        preferred_affinity: preferred.into_iter().flatten().filter_map(PreferredTerm::from_api).collect(),
+        tolerations: spec.tolerations.iter().flatten().filter_map(Toleration::from_api).collect(),
+        claims: spec.volumes.iter().flatten().filter_map(|volume| claim(pod, volume)).collect(),
+        gates: spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str().into()).collect(),
+    }
+}
+
+fn claim(pod: Option<&str>, volume: &api::Volume) -> Option<ClaimReference> {
+    if let Some(source) = &volume.persistent_volume_claim {
+        return Some(ClaimReference { name: source.claim_name.as_str().into(), ephemeral: false });
+    }
+    volume.ephemeral.as_ref()?;
+    let name = format!("{}-{}", pod.unwrap_or_default(), volume.name).into();
+    Some(ClaimReference { name, ephemeral: true })
+}
+
+/// Host ports of app containers and sidecars; ordinary init containers are gone when those run.
+fn host_ports(spec: &api::PodSpec) -> Box<[HostPort]> {
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            let number = u16::try_from(port.host_port?).ok().filter(|number| *number > 0)?;
+            let address = port.host_ip.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
+            Some(HostPort {
+                protocol: match port.protocol.as_deref() {
+                    Some("UDP") => Protocol::Udp,
+                    Some("SCTP") => Protocol::Sctp,
+                    _ => Protocol::Tcp,
+                },
+                address: address.filter(|address| *address != IpAddr::from([0, 0, 0, 0])),
+                port: number,
+            })
+        })
+        .collect()
+}
+
+fn reported(status: &api::PodStatus) -> Option<ReportedCondition> {
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
+    let text = |field: &Option<String>| field.as_deref().unwrap_or_default().into();
+    Some(ReportedCondition {
+        status: condition.status.as_str().into(),
+        reason: text(&condition.reason),
+        message: text(&condition.message),
+        observed_generation: condition.observed_generation,
+    })
+}

@@ -1,0 +1,76 @@
+//! `orchestra server`: a control plane without nodes, all of it or parts.
+
+use clap::{Args, ValueEnum};
+use kube::Client;
+use orchestra::controllers::Controllers;
+use orchestra::scheduler::Scheduler;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Target;
+use crate::failure::Failure;
+use crate::up::{self, Place};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Component {
+    Apiserver,
+    Controllers,
+    Scheduler,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    target: Target,
+    /// Which parts; those without an API server of their own use the one of the kubeconfig.
+    #[arg(long, value_delimiter = ',', default_value = "apiserver,controllers,scheduler")]
+    components: Vec<Component>,
+}
+
+pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
+    let has = |component| arguments.components.contains(&component);
+    if !has(Component::Apiserver) {
+        let client = arguments.target.connect().await?.client;
+        return beside(client, has(Component::Controllers), has(Component::Scheduler)).await;
+    }
+    let mut builder = up::open(&arguments.place)?.without_nodes();
+    if !has(Component::Controllers) {
+        builder = builder.without_controllers();
+    }
+    if !has(Component::Scheduler) {
+        builder = builder.without_scheduler();
+    }
+    let cluster = up::start(builder).await?;
+    if let (Some(kubeconfig), Some(address)) = (cluster.kubeconfig(), cluster.address()) {
+        println!("ready kubeconfig={} api=https://{address}", kubeconfig.display());
+    }
+    let told = up::told_to_stop().await;
+    told.and(cluster.stop().await.map_err(|problem| Failure::of(problem.to_string())))
+}
+
+/// Runs parts beside an API server elsewhere until told to stop.
+async fn beside(client: Client, controllers: bool, scheduler: bool) -> Result<(), Failure> {
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let signals = async move {
+        let told = up::told_to_stop().await;
+        stop.cancel();
+        told
+    };
+    let manage = async {
+        if controllers {
+            let ended = Controllers::all().run(client.clone(), shutdown.clone()).await;
+            ended.map_err(|problem| Failure::of(format!("controllers: {problem}")))?;
+        }
+        Ok(())
+    };
+    let schedule = async {
+        if scheduler {
+            let ended = Scheduler::default().run(client.clone(), shutdown.clone()).await;
+            ended.map_err(|problem| Failure::of(format!("scheduler: {problem}")))?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(signals, manage, schedule).map(|_| ())
+}

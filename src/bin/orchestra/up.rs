@@ -1,0 +1,168 @@
+//! `orchestra up`: a whole cluster in the foreground.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use orchestra::cluster::Error;
+use orchestra::runtime::backend::process::{ProcessOptions, ProcessRuntime, Program, Supervision};
+use orchestra::runtime::backend::sim::SimRuntime;
+use orchestra::store::{DurableStore, MemoryStore};
+use orchestra::{Cluster, ClusterBuilder, Node};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::client::{self, Connection};
+use crate::failure::Failure;
+use crate::manifests::{self, Document};
+use crate::{data_dir, wait};
+
+/// What `up` and `server` have in common.
+#[derive(Args, Debug)]
+pub(crate) struct Place {
+    /// Where the cluster keeps its state [default: orchestra in the user's state directory].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where the API server listens; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDR:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// What keeps the objects.
+    #[arg(long, default_value = "durable")]
+    pub(crate) store: StoreKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreKind {
+    /// On disk, under the data directory.
+    Durable,
+    /// In memory, gone with the process.
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RuntimeKind {
+    /// What this machine offers; processes, for now.
+    Auto,
+    /// Processes of this machine.
+    Process,
+    /// Pods that only seem to run.
+    Sim,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NetworkKind {
+    /// What this machine offers; loopback addresses, for now.
+    Auto,
+    /// Loopback addresses.
+    Local,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    place: Place,
+    /// Apply these manifests and wait until what they describe runs.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    files: Vec<String>,
+    /// How many nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    nodes: u16,
+    /// What runs containers.
+    #[arg(long, default_value = "auto")]
+    runtime: RuntimeKind,
+    /// How pods and services are reached.
+    #[arg(long, default_value = "auto")]
+    network: NetworkKind,
+}
+
+pub(crate) async fn run(arguments: Up) -> Result<(), Failure> {
+    // Nothing is begun before it is clear that the files can be read.
+    let documents = if arguments.files.is_empty() { Vec::new() } else { manifests::read(&arguments.files)? };
+    let NetworkKind::Auto | NetworkKind::Local = arguments.network;
+    let mut builder = open(&arguments.place)?;
+    for number in 1..=arguments.nodes {
+        builder = builder.node(node(&format!("node-{number}"), arguments.runtime)?);
+    }
+    let cluster = start(builder).await?;
+    let outcome = tokio::select! {
+        ready = become_ready(&cluster, &documents) => ready,
+        told = told_to_stop() => told.map(|()| false),
+    };
+    let outcome = match outcome {
+        Ok(true) => told_to_stop().await,
+        Ok(false) => Ok(()),
+        Err(failure) => Err(failure),
+    };
+    let stopped = cluster.stop().await.map_err(|problem| Failure::of(problem.to_string()));
+    outcome.and(stopped)
+}
+
+/// A builder with data directory, address and store.
+pub(crate) fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
+    let path = place.data_dir.clone().unwrap_or_else(data_dir::default);
+    let builder = Cluster::builder().data_dir(&path).listen(place.listen);
+    match place.store {
+        StoreKind::Memory => Ok(builder.store(MemoryStore::new())),
+        StoreKind::Durable => {
+            let store = open_store(&path).map_err(|problem| {
+                Failure::of(format!("data directory {}: {}", path.display(), client::chain(&problem)))
+            })?;
+            Ok(builder.store(store))
+        }
+    }
+}
+
+fn open_store(path: &Path) -> orchestra::store::Result<DurableStore> {
+    DurableStore::open(path.join("store"))
+}
+
+/// Starts the cluster, with every failure on one line.
+pub(crate) async fn start(builder: ClusterBuilder) -> Result<Cluster, Failure> {
+    builder.start().await.map_err(|problem: Error| Failure::of(client::chain(&problem)))
+}
+
+fn node(name: &str, runtime: RuntimeKind) -> Result<Node, Failure> {
+    if runtime == RuntimeKind::Sim {
+        return Ok(Node::named(name).runtime(SimRuntime::default()));
+    }
+    let own = std::env::current_exe().map_err(|problem| Failure::of(format!("cannot find this program: {problem}")))?;
+    Ok(Node::opened_by(name, move |dir| {
+        let guestbook = Program::new(&own).with_args([orchestra::DEMO_VERB]);
+        let shim = Supervision::Shim { program: own, args: vec![orchestra::SHIM_VERB.into()] };
+        let options = ProcessOptions::new(dir).with_supervision(shim).with_image("orchestra/guestbook", guestbook);
+        let runtime = ProcessRuntime::open(options).map_err(|problem| problem.to_string())?;
+        Ok(Arc::new(runtime))
+    }))
+}
+
+/// Applies the manifests, waits for what they describe, and prints the ready line.
+async fn become_ready(cluster: &Cluster, documents: &[Document]) -> Result<bool, Failure> {
+    let connection = Connection { client: cluster.client(), namespace: "default".into(), namespace_given: false };
+    wait::for_nodes(&connection.client).await?;
+    if !documents.is_empty() {
+        for line in client::apply::apply(&connection, documents).await? {
+            eprintln!("{line}");
+        }
+    }
+    let services = wait::for_documents(&connection.client, documents).await?;
+    let mut line = String::from("ready");
+    if let (Some(kubeconfig), Some(address)) = (cluster.kubeconfig(), cluster.address()) {
+        line += &format!(" kubeconfig={} api=https://{address}", kubeconfig.display());
+    }
+    for service in services {
+        line += &format!(" {service}");
+    }
+    println!("{line}");
+    Ok(true)
+}
+
+/// Returns when the user presses Ctrl-C or the system asks the program to end.
+pub(crate) async fn told_to_stop() -> Result<(), Failure> {
+    let listen = |kind| signal(kind).map_err(|problem| Failure::of(format!("cannot listen for signals: {problem}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

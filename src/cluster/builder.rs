@@ -1,0 +1,294 @@
+//! Putting a cluster together.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orchestra_apiserver::admission::Admission;
+use orchestra_apiserver::pki::Pki;
+use orchestra_apiserver::{ApiServer, ApiServerBuilder};
+use orchestra_controllers::Controllers;
+use orchestra_net::driver::{NetworkDriver, ingress_addresses};
+use orchestra_net::ingress::IngressServer;
+use orchestra_net::local::LocalNetwork;
+use orchestra_net::proxy::UserspaceProxy;
+use orchestra_runtime::agent::NodeAgent;
+use orchestra_scheduler::Scheduler;
+use orchestra_store::{MemoryStore, Store};
+use tokio::net::TcpListener;
+
+use super::data::DataDir;
+use super::error::Error;
+use super::node::Node;
+use super::transport::LocalAgents;
+use super::{Cluster, Stage};
+
+/// A part that is there as it comes, replaced, or left out.
+enum Part<T> {
+    Default,
+    Own(T),
+    Without,
+}
+
+impl<T: Default> Part<T> {
+    fn take(self) -> Option<T> {
+        match self {
+            Self::Default => Some(T::default()),
+            Self::Own(part) => Some(part),
+            Self::Without => None,
+        }
+    }
+}
+
+/// What a cluster is made of. Every part has a default and every default can be replaced.
+pub struct ClusterBuilder {
+    store: Option<Arc<dyn Store>>,
+    data_dir: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    nodes: Vec<Node>,
+    without_nodes: bool,
+    controllers: Part<Controllers>,
+    scheduler: Part<Scheduler>,
+    admission: Vec<Arc<dyn Admission>>,
+}
+
+impl Default for ClusterBuilder {
+    fn default() -> Self {
+        Self {
+            store: None,
+            data_dir: None,
+            listen: None,
+            nodes: Vec::new(),
+            without_nodes: false,
+            controllers: Part::Default,
+            scheduler: Part::Default,
+            admission: Vec::new(),
+        }
+    }
+}
+
+impl ClusterBuilder {
+    /// Keeps the cluster's state in `store`; in memory unless told otherwise.
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Keeps certificates, volumes and what nodes remember in `path`; in a temporary directory unless told otherwise.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Serves the API on `address` over TLS and writes a kubeconfig into the data directory. Port 0 picks a free one.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Adds a node. Without any, the cluster has one called `node-1`.
+    #[must_use]
+    pub fn node(mut self, node: Node) -> Self {
+        self.nodes.push(node);
+        self
+    }
+
+    /// No nodes: pods stay Pending unless an agent elsewhere joins.
+    #[must_use]
+    pub fn without_nodes(mut self) -> Self {
+        self.without_nodes = true;
+        self
+    }
+
+    /// Runs these controllers instead of all.
+    #[must_use]
+    pub fn controllers(mut self, controllers: Controllers) -> Self {
+        self.controllers = Part::Own(controllers);
+        self
+    }
+
+    /// Runs no controllers.
+    #[must_use]
+    pub fn without_controllers(mut self) -> Self {
+        self.controllers = Part::Without;
+        self
+    }
+
+    /// Runs this scheduler instead of the default one.
+    #[must_use]
+    pub fn scheduler(mut self, scheduler: Scheduler) -> Self {
+        self.scheduler = Part::Own(scheduler);
+        self
+    }
+
+    /// Runs no scheduler.
+    #[must_use]
+    pub fn without_scheduler(mut self) -> Self {
+        self.scheduler = Part::Without;
+        self
+    }
+
+    /// Lets `admission` change and refuse what is written.
+    #[must_use]
+    pub fn admission(mut self, admission: impl Admission) -> Self {
+        self.admission.push(Arc::new(admission));
+        self
+    }
+
+    /// Starts everything. When this returns, the API answers and the parts are running; nodes register in a moment.
+    ///
+    /// # Errors
+    /// When the data directory, the address or the network cannot be had, or a part cannot be started. Nothing is left
+    /// running then.
+    pub async fn start(self) -> Result<Cluster, Error> {
+        let data = match &self.data_dir {
+            Some(path) => DataDir::open(path)?,
+            None => DataDir::transient()?,
+        };
+        let listener = match self.listen {
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.map_err(|source| Error::Listen { address, source })?)
+            }
+            None => None,
+        };
+        let network = Arc::new(open_network(&data)?);
+        let agents = Arc::new(LocalAgents::default());
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let server = configure(ApiServer::builder(store), &network, agents.clone(), self.admission);
+        let part = |name: &'static str| move |problem: String| Error::Part(format!("{name}: {problem}"));
+
+        let mut front = Stage::default();
+        let mut address = None;
+        let mut authority = None;
+        let server = match listener {
+            Some(listener) => {
+                let local = listener.local_addr().map_err(|problem| part("API server")(problem.to_string()))?;
+                let pki = Pki::load_or_create(&data.pki(), &[local.ip(), first_service(&network)])
+                    .map_err(|problem| Error::DataDir { path: data.pki(), problem: problem.to_string() })?;
+                let server = server.advertise(reachable(local)).build().await;
+                let server = server.map_err(|problem| part("API server")(problem.to_string()))?;
+                let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
+                data.write("admin.kubeconfig", &kubeconfig)?;
+                authority = Some(pki.ca_certificate().to_owned());
+                let tls = pki.tls().map_err(|problem| part("API server")(problem.to_string()))?;
+                let (serving, shutdown) = (server.clone(), front.shutdown.clone());
+                front.spawn("API server", async move {
+                    serving.serve(listener, Some(tls), shutdown).await.map_err(|problem| problem.to_string())
+                });
+                address = Some(reachable(local));
+                server
+            }
+            None => server.build().await.map_err(|problem| part("API server")(problem.to_string()))?,
+        };
+
+        let mut control = Stage::default();
+        if let Some(controllers) = self.controllers.take() {
+            let mut controllers = controllers.provision_volumes_in(data.volumes());
+            if let Some(authority) = authority {
+                controllers = controllers.cluster_ca(authority);
+            }
+            let (client, shutdown) = (server.client("default"), control.shutdown.clone());
+            control.spawn("controllers", async move {
+                controllers.run(client, shutdown).await.map_err(|problem| problem.to_string())
+            });
+        }
+        if let Some(scheduler) = self.scheduler.take() {
+            let (client, shutdown) = (server.client("default"), control.shutdown.clone());
+            control.spawn("scheduler", async move {
+                scheduler.run(client, shutdown).await.map_err(|problem| problem.to_string())
+            });
+        }
+
+        let nodes = match (self.without_nodes, self.nodes) {
+            (true, _) => Vec::new(),
+            (false, nodes) if nodes.is_empty() => vec![Node::named("node-1")],
+            (false, nodes) => nodes,
+        };
+        let mut ingress = None;
+        if !nodes.is_empty() {
+            let mut driver = NetworkDriver::new(
+                server.client("default"),
+                Arc::new(UserspaceProxy::new(rand::random())),
+                network.node_address().into(),
+            );
+            match IngressServer::bind(&ingress_addresses(network.ingress_address().into())).await {
+                Ok(server) => {
+                    ingress = server.address().ok();
+                    driver = driver.ingress(server);
+                }
+                Err(problem) => tracing::warn!(%problem, "no ingress: its address cannot be had"),
+            }
+            let shutdown = control.shutdown.clone();
+            control.spawn("network", async move {
+                driver.run(shutdown).await;
+                Ok(())
+            });
+        }
+        let mut stage = Stage::default();
+        for node in nodes {
+            let dir = data.node(&node.name);
+            let runtime = (node.open)(&dir.join("runtime"))
+                .map_err(|problem| Error::Part(format!("node {}: {problem}", node.name)))?;
+            let agent = NodeAgent::builder(server.client("default"), runtime, network.clone())
+                .name(&node.name)
+                .address(IpAddr::V4(network.node_address()))
+                .data_dir(dir)
+                .stop_pods_on_shutdown(true)
+                .build()
+                .map_err(|problem| Error::Part(format!("node {}: {problem}", node.name)))?;
+            agents.add(&node.name, agent.service());
+            let shutdown = stage.shutdown.clone();
+            stage.spawn(format!("node {}", node.name), async move {
+                agent.run(shutdown).await.map_err(|problem| problem.to_string())
+            });
+        }
+        Ok(Cluster { server, nodes: stage, control, front, address, ingress, data })
+    }
+}
+
+/// Takes the slot of the last start, or the first free one and remembers it.
+fn open_network(data: &DataDir) -> Result<LocalNetwork, Error> {
+    match data.network_slot()? {
+        Some(slot) => Ok(LocalNetwork::with_slot(slot)?),
+        None => {
+            let network = LocalNetwork::new()?;
+            data.keep_network_slot(network.slot())?;
+            Ok(network)
+        }
+    }
+}
+
+fn configure(
+    server: ApiServerBuilder,
+    network: &LocalNetwork,
+    agents: Arc<LocalAgents>,
+    admission: Vec<Arc<dyn Admission>>,
+) -> ApiServerBuilder {
+    let server = server
+        .service_cidr(network.services().into())
+        // The one rule that the loopback network needs off; see `orchestra_net::local`.
+        .allow_loopback_endpoints(true)
+        .nodes(agents);
+    admission.into_iter().fold(server, ApiServerBuilder::admission)
+}
+
+/// The address of the `kubernetes` service.
+fn first_service(network: &LocalNetwork) -> IpAddr {
+    network.services().hosts().next().map_or(IpAddr::V4(network.services().network()), IpAddr::V4)
+}
+
+/// Where a client of this machine reaches what listens on `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::new([127, 0, 0, 1].into(), address.port()) } else { address }
+}
+
+impl fmt::Debug for ClusterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterBuilder").field("data_dir", &self.data_dir).field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
