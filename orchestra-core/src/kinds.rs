@@ -87,3 +87,6 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         horizontal_pod_autoscaler::kind(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,10 @@ pub(crate) fn port_number_or_name(out: &mut Violations, view: &View) {
 pub(crate) fn unchanged(out: &mut Violations, new: &View, old: &View) -> bool {
     let same = new == old;
     if !same {
-        refuse(out, new, IMMUTABLE);
+        // A text that is gone is empty; of anything else Go shows the missing pointer, in quotes.
+        let gone = if old.value().is_some_and(Value::is_string) { "" } else { "null" };
+        let shown = if new.is_set() { new.json() } else { gone.into() };
+        out.push(Violation::invalid(new.path(), shown, IMMUTABLE));
     }
     same
 }
