@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::resource::{ResourcePaths, Verb};
 use super::{field, schemas};
 use crate::gvk::GroupVersion;
+use crate::schema;
 
 /// The extension that names the kind an operation or a schema is about.
 pub(super) const GVK: &str = "x-kubernetes-group-version-kind";
@@ -85,8 +86,11 @@ pub(super) fn operation(resource: &ResourcePaths, verb: Verb, id: &str) -> Value
     let body = match verb {
         Verb::Create | Verb::Update => Some(json!({"content": {"*/*": media(&object)}, "required": true})),
         Verb::Patch => {
+            // Clients choose by this list; strategic merge needs a built-in type.
+            let is_builtin = schema::of_kind(&resource.gv, &resource.kind).is_some();
+            let types = PATCH_TYPES.iter().filter(|ty| is_builtin || !ty.contains("strategic"));
             let content: serde_json::Map<String, Value> =
-                PATCH_TYPES.iter().map(|ty| ((*ty).to_owned(), media(&format!("{META}.Patch")))).collect();
+                types.map(|ty| ((*ty).to_owned(), media(&format!("{META}.Patch")))).collect();
             Some(json!({"content": content, "required": true}))
         }
         Verb::Delete | Verb::DeleteCollection => {

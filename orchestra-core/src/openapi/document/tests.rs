@@ -126,11 +126,15 @@ fn a_kind_without_type_is_described_as_free() {
         namespaced: false,
         gv: GroupVersion::new("things.example.com", "v1"),
         kind: "Gadget".into(),
-        verbs: vec![Verb::Get],
+        verbs: vec![Verb::Patch],
     };
     let document = v3_document(&gadgets.gv.clone(), &[gadgets]);
     let gadget = &document["components"]["schemas"]["com.example.things.v1.Gadget"];
     assert_eq!(gadget["x-kubernetes-preserve-unknown-fields"], true);
+    let patch = &document["paths"]["/apis/things.example.com/v1/gadgets/{name}"]["patch"];
+    let types = patch["requestBody"]["content"].as_object().unwrap();
+    assert!(types.contains_key("application/merge-patch+json"));
+    assert!(!types.contains_key("application/strategic-merge-patch+json"));
 }
 
 #[test]
