@@ -31,10 +31,10 @@ enum Part<T> {
     Without,
 }
 
-impl<T: Default> Part<T> {
-    fn take(self) -> Option<T> {
+impl<T> Part<T> {
+    fn or_else(self, default: impl FnOnce() -> T) -> Option<T> {
         match self {
-            Self::Default => Some(T::default()),
+            Self::Default => Some(default()),
             Self::Own(part) => Some(part),
             Self::Without => None,
         }
@@ -211,7 +211,7 @@ impl ClusterBuilder {
                 }
             }
         });
-        if let Some(controllers) = self.controllers.take() {
+        if let Some(controllers) = self.controllers.or_else(Controllers::all) {
             let mut controllers = controllers.provision_volumes_in(data.volumes());
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
@@ -221,7 +221,7 @@ impl ClusterBuilder {
                 controllers.run(client, shutdown).await.map_err(|problem| problem.to_string())
             });
         }
-        if let Some(scheduler) = self.scheduler.take() {
+        if let Some(scheduler) = self.scheduler.or_else(Scheduler::default) {
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
             control.spawn("scheduler", async move {
                 scheduler.run(client, shutdown).await.map_err(|problem| problem.to_string())

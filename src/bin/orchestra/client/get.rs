@@ -214,7 +214,7 @@ async fn objects(
     match output {
         Output::Yaml => print!("{}", manifest::to_yaml(&result)),
         Output::JsonPath(template) => {
-            let parsed = JsonPath::parse_relaxed(template).map_err(|problem| Failure::usage(format!("jsonpath: {problem}")))?;
+            let parsed = JsonPath::parse(template).map_err(|problem| Failure::usage(format!("jsonpath: {problem}")))?;
             print!("{}", parsed.render(&result, Missing::Skipped).map_err(|problem| Failure::of(format!("jsonpath: {problem}")))?);
         }
         _ => println!("{}", pretty(&result)?),
