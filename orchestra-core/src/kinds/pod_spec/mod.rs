@@ -78,7 +78,7 @@ pub(crate) fn validate(out: &mut Violations, spec: &View, holder: Holder) {
 
 fn dns(out: &mut Violations, spec: &View) {
     let policy = spec.get("dnsPolicy");
-    required_one_of(out, &policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]);
+    required_one_of(out, &policy, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
     let config = spec.get("dnsConfig");
     if policy.text() == "None" {
         if !config.is_set() {
