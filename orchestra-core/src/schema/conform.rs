@@ -4,9 +4,7 @@
 //! hundred and none twice; a wrong type does not end the walk, and the first one found is the error; a value whose type
 //! reads itself (a time, a quantity) ends it at once.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
@@ -70,28 +68,6 @@ struct Walk {
     mismatch: Option<String>,
 }
 
-/// The keys of an object, and whether each has been met once or more often.
-struct Seen<K>(HashMap<K, bool>);
-
-impl<K> std::default::Default for Seen<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<K: Hash + Eq> Seen<K> {
-    /// Whether this is the second time for `key`; neither the first nor the third.
-    fn is_second(&mut self, key: K) -> bool {
-        match self.0.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(false);
-                false
-            }
-            Entry::Occupied(mut entry) => !entry.insert(true),
-        }
-    }
-}
-
 enum Segment {
     Name(String),
     Field(&'static str),
@@ -104,20 +80,24 @@ impl Walk {
         entries: Vec<(String, Tree)>,
         ty: &'static ObjectType,
     ) -> Result<Map<String, Value>, Fatal> {
-        let mut seen = Seen::default();
+        let (mut seen, mut again) = (0u128, 0u128);
         let mut unknown = HashSet::new();
         let mut map = Map::new();
         for (key, value) in entries {
-            let Some(field) = ty.field(&key) else {
+            let Some((at, field)) = ty.position(&key).and_then(|at| Some((at, ty.fields.get(at)?))) else {
                 if !unknown.contains(&key) {
                     self.report(&key, Problem::UnknownField);
                     unknown.insert(key);
                 }
                 continue;
             };
-            if seen.is_second(field.name) {
+            // No type has as many fields as there are bits; a test of the index holds it to that.
+            let bit = 1u128.checked_shl(at as u32).unwrap_or(0);
+            if seen & bit != 0 && again & bit == 0 {
                 self.report(field.name, Problem::DuplicateField);
+                again |= bit;
             }
+            seen |= bit;
             let holder = std::mem::replace(&mut self.holder, ty.short_name());
             self.fields.push(field.name);
             self.path.push(Segment::Field(field.name));
@@ -186,19 +166,26 @@ impl Walk {
             }
         };
         let mut map = Map::new();
-        let mut seen = Seen::default();
+        let mut again = HashSet::new();
+        // Nothing within a scalar can have a problem, so its path is of no use.
+        let is_tracked = matches!(field.item, Item::Object(_));
         for (key, item) in entries {
-            if seen.is_second(key.clone()) {
+            if map.contains_key(&key) && !again.contains(&key) {
                 self.report(&key, Problem::DuplicateField);
+                again.insert(key.clone());
             }
-            self.path.push(Segment::Name(key.clone()));
+            if is_tracked {
+                self.path.push(Segment::Name(key.clone()));
+            }
             let value = if field.shape == Shape::MapOfLists {
                 let list = self.list(item, field, &|| element_type(&go_type(field)))?;
                 Some(list.map_or(Value::Null, Value::Array))
             } else {
                 self.entry(item, field, &|| element_type(&go_type(field)))?
             };
-            self.path.pop();
+            if is_tracked {
+                self.path.pop();
+            }
             map.insert(key, value.unwrap_or_default());
         }
         Ok(Some(map).filter(|map| !map.is_empty()).map(Value::Object))
@@ -334,9 +321,9 @@ impl Walk {
     fn untyped(&mut self, tree: &Tree) {
         match tree {
             Tree::Object(entries) => {
-                let mut seen = Seen::default();
+                let (mut seen, mut again) = (HashSet::new(), HashSet::new());
                 for (key, value) in entries {
-                    if seen.is_second(key.as_str()) {
+                    if !seen.insert(key) && again.insert(key) {
                         self.report(key, Problem::DuplicateField);
                     }
                     self.path.push(Segment::Name(key.clone()));
