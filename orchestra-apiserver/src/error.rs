@@ -27,3 +27,9 @@ pub enum Error {
 
 /// What starting a server returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn pki(what: String, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Pki { what, source: Box::new(source) }
+    }
+}

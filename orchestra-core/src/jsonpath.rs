@@ -184,10 +184,19 @@ mod tests {
             ("{.absent}{.items[*].absent.more}", ""),
             ("{'single'}{\"tab\\t\"}", "singletab\t"),
             ("{ .kind }", "List"),
+            ("{range .items[*]}{.metadata.name}", "abc"),
             ("", ""),
         ] {
             assert_eq!(rendered(template), text, "{template}");
         }
+    }
+
+    #[test]
+    fn objects_are_escaped_as_gos_encoder_does() {
+        let object = json!({"a": {"b": "<&>"}});
+        let path = JsonPath::parse("{.a}{.a.b}").unwrap();
+        let text = path.render(&object, Missing::Refused).unwrap();
+        assert_eq!(text, r#"{"b":"\u003c\u0026\u003e"}<&>"#);
     }
 
     #[test]
@@ -197,10 +206,9 @@ mod tests {
             ("{.items[7]}", "array index out of bounds: index 7, length 3"),
             ("{.items[2:1]}", "starting index 2 is greater than ending index 1"),
             ("{.items[0:2:0]}", "step must be > 0"),
-            ("{.kind[0]}", "List is not array or slice"),
+            ("{.kind[0]}", "string is not array or slice"),
             ("{.kind", "unclosed action"),
-            ("{range .items[*]}", "range without end"),
-            ("{end}", "end without range"),
+            ("{end}", "not in range, nothing to end"),
             ("{.items[}", "unterminated array"),
             ("{.items[a]}", "invalid array index a"),
             ("{.items[?(@.a==]}", "unterminated filter"),

@@ -46,6 +46,7 @@
 //! - A value is stored once: entries, events and pages share its bytes. (A `Bytes` made from a `Vec` with room to spare
 //!   keeps that room; shrink it before you store it.)
 
+pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
@@ -60,6 +61,7 @@ pub mod store;
 pub mod txn;
 pub mod watch;
 
+pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
 pub use key::{Key, KeyRange};
 pub use limits::{Retention, WatchBound};

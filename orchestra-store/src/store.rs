@@ -175,7 +175,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// # Implementing
 ///
-/// Run [`store_conformance!`](crate::store_conformance) (feature `conformance`) on it. Check the sizes of
+/// Run `store_conformance!` (feature `conformance`) on it. Check the sizes of
 /// [`limits`](crate::limits) before anything has an effect. Methods are called from any number of tasks at once.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {

@@ -37,7 +37,27 @@ fn printed(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "<nil>".to_owned(),
-        other => other.to_string(),
+        // Go's encoder of JSON escapes what HTML could take for its own, and two line breaks of Unicode.
+        other => other
+            .to_string()
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026")
+            .replace('\u{2028}', "\\u2028")
+            .replace('\u{2029}', "\\u2029"),
+    }
+}
+
+// What Go calls a value's type.
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
     }
 }
 
@@ -142,7 +162,7 @@ fn lists(from: Vec<&Value>) -> Result<Vec<&Vec<Value>>> {
     for value in from.into_iter().filter(|value| !value.is_null()) {
         match value {
             Value::Array(items) => lists.push(items),
-            other => return Err(JsonPathError(format!("{} is not array or slice", printed(other)))),
+            other => return Err(JsonPathError(format!("{} is not array or slice", type_name(other)))),
         }
     }
     Ok(lists)

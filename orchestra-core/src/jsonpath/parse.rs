@@ -35,14 +35,19 @@ pub(super) fn template(text: &str) -> Result<Vec<Node>> {
             Action::Node(node) => nodes.push(node),
             Action::Range(over) => open.push((over, std::mem::take(&mut nodes))),
             Action::End => {
-                let Some((over, outer)) = open.pop() else { return wrong("end without range") };
+                let Some((over, outer)) = open.pop() else { return wrong("not in range, nothing to end") };
                 let body = std::mem::replace(&mut nodes, outer);
                 nodes.push(Node::Range { over, body });
             }
         }
         rest = cursor.rest;
     }
-    if open.is_empty() { Ok(nodes) } else { wrong("range without end") }
+    // A range that nothing ends goes on to the end of the template.
+    while let Some((over, outer)) = open.pop() {
+        let body = std::mem::replace(&mut nodes, outer);
+        nodes.push(Node::Range { over, body });
+    }
+    Ok(nodes)
 }
 
 struct Cursor<'t> {
