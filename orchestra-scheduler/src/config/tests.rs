@@ -135,7 +135,7 @@ fn unknown_fields_and_broken_yaml_name_their_line() {
         ("profile: []\n", 3, "profile"),
         ("profiles:\n- plugins:\n    scores: {}\n", 5, "scores"),
         ("parallelism: many\n", 3, ""),
-        ("profiles: [\n", 4, ""),
+        ("profiles: [\n", 3, "unclosed bracket"),
     ] {
         let error = read(body).unwrap_err();
         assert!(error.starts_with(&format!("s.yaml:{line}: ")) && error.contains(part), "{error}");
