@@ -8,8 +8,6 @@ mod event;
 mod feed;
 mod report;
 
-use std::future;
-
 use futures::{FutureExt, StreamExt};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -79,7 +77,7 @@ impl Driver {
                 },
                 Some(done) = self.jobs.join_next() => self.take_result(done),
                 () = sleep_until(due.unwrap_or(self.start)), if due.is_some() && self.jobs.len() < self.parallel => {}
-                () = future::ready(()), if busy => {}
+                () = tokio::task::yield_now(), if busy => {}
             }
         }
     }
