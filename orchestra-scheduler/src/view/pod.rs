@@ -144,7 +144,7 @@ pub struct PodView {
     pub terminating: bool,
     /// Whether it has run to its end and occupies nothing.
     pub finished: bool,
-    /// The `PodScheduled` condition found on it.
+    /// The `PodScheduled` condition found on it; not kept once it has a node.
     pub reported: Option<Box<ReportedCondition>>,
 }
 
@@ -187,10 +187,10 @@ impl PodView {
             } else {
                 NO_RULES.clone()
             },
+            reported: status.filter(|_| node.is_none()).and_then(reported).map(Box::new),
             node,
             terminating: meta.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
-            reported: status.and_then(reported).map(Box::new),
         })
     }
 
