@@ -30,7 +30,12 @@ impl Catalog {
     }
 
     /// A resource the server itself looks into.
-    pub(crate) fn builtin(&self, group: &'static str, version: &'static str, plural: &str) -> Option<&Arc<Resource>> {
+    pub(crate) fn builtin(
+        &self,
+        group: &'static str,
+        version: &'static str,
+        plural: &str,
+    ) -> Option<&Arc<Resource>> {
         self.find(&GroupVersion::new(group, version), plural)
     }
 

@@ -20,6 +20,7 @@ mod frame;
 mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
+mod ip;
 mod job;
 mod labels;
 mod lease;
@@ -48,6 +49,7 @@ mod stateful_set;
 mod storage_class;
 mod workload;
 
+pub use ip::is_loopback_violation;
 pub use registry::Registry;
 
 /// Every built-in kind, in the order of upstream's discovery.

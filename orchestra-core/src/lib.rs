@@ -6,10 +6,12 @@
 
 pub mod duration;
 pub mod gvk;
+pub mod jsonpath;
 pub mod kind;
 pub mod kinds;
 pub mod manifest;
 pub mod meta;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;

@@ -34,6 +34,8 @@ mod index;
 mod model;
 mod patch;
 mod problem;
+#[cfg(test)]
+pub(crate) mod sample;
 mod scalar;
 mod syntax;
 mod tree;

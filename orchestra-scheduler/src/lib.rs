@@ -29,6 +29,8 @@
 //! # assert_eq!(&**profile.name(), "default-scheduler");
 //! ```
 
+mod dispatcher;
+mod driver;
 pub mod effect;
 pub mod engine;
 pub mod event;
@@ -38,6 +40,7 @@ pub mod plugin;
 pub mod plugins;
 mod profile;
 pub mod queue;
+mod scheduler;
 mod strategy;
 #[cfg(test)]
 mod testing;
@@ -45,6 +48,8 @@ mod unit;
 pub mod verdict;
 pub mod view;
 
+pub use dispatcher::{Dispatcher, Job, Report, ReportReason, Step};
 pub use profile::{DEFAULT_NAME, PluginSet, Profile, Registration, Sampling, TieBreak, Version};
+pub use scheduler::{Error, Scheduler};
 pub use strategy::{Placement, Strategy};
 pub use unit::{Bytes, Millicores, NonZero, Points, Priority, ResourceName, Resources};

@@ -144,6 +144,16 @@ impl<'a> Cycle<'a> {
         Self { cluster, notes: Notes::default() }
     }
 
+    /// Goes on with an attempt whose notes were kept.
+    pub(crate) fn resume(cluster: &'a ClusterView, notes: Notes) -> Self {
+        Self { cluster, notes }
+    }
+
+    /// Keeps the notes for a later stage.
+    pub(crate) fn into_notes(self) -> Notes {
+        self.notes
+    }
+
     /// The cluster as it is for this attempt.
     #[must_use]
     pub fn cluster(&self) -> &'a ClusterView {

@@ -89,6 +89,7 @@ macro_rules! store_conformance {
                 d9_events_arrive_without_further_writes
                 d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned
                 d11_events_carry_what_was_there_before
+                a_watch_ends_with_its_store
             }
             compaction {
                 e1_the_latest_values_and_the_window_survive

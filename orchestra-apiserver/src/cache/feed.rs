@@ -65,7 +65,10 @@ impl Feed {
     }
 
     /// The collection, waited for until it shows everything the store has acknowledged.
-    pub(crate) async fn fresh(&self, resource: &Arc<Resource>) -> Result<(Arc<Collection>, Revision), StatusError> {
+    pub(crate) async fn fresh(
+        &self,
+        resource: &Arc<Resource>,
+    ) -> Result<(Arc<Collection>, Revision), StatusError> {
         let collection = self.collection(resource).await?;
         let current = self.store.status().await?.revision;
         let applied = self.wait_for(current).await?;

@@ -64,7 +64,8 @@ pub(crate) fn ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
         .filter_map(|range| {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().filter(|media| !media.is_empty())?;
-            let params = parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim(), v.trim().trim_matches('"')));
+            let params =
+                parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim(), v.trim().trim_matches('"')));
             Some(MediaRange { media, params: params.collect() })
         })
         .collect();
@@ -74,6 +75,11 @@ pub(crate) fn ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
 }
 
 impl Output {
+    /// JSON, as it is.
+    pub(crate) fn plain() -> Self {
+        Self { shape: Shape::Plain, syntax: Syntax::Json, gzip: false }
+    }
+
     /// Chooses the form of an answer that holds objects.
     pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Self, StatusError> {
         let gzip = headers

@@ -206,6 +206,45 @@ time: "2020-01-01T00:00:00Z"
 }
 
 #[test]
+fn odd_texts_are_quoted_as_kubectl_quotes_them() {
+    for (text, yaml) in [
+        ("- x", "'- x'"),
+        ("it's", "it's"),
+        (" lead", "' lead'"),
+        ("trail ", "'trail '"),
+        ("a \nb", r#""a \nb""#),
+        ("1:30", r#""1:30""#),
+        ("0x1F", r#""0x1F""#),
+        ("1_000", r#""1_000""#),
+        ("0o17", r#""0o17""#),
+        ("1e3", r#""1e3""#),
+        ("08", r#""08""#),
+        ("1.", r#""1.""#),
+        ("2020-01-01", r#""2020-01-01""#),
+        ("N", r#""N""#),
+        ("=", "="),
+        ("<<", "<<"),
+        ("-", "'-'"),
+        ("?", "'?'"),
+        ("a:b", "a:b"),
+        ("a #b", "'a #b'"),
+        ("a, b", "a, b"),
+        ("x}", "x}"),
+        ("{x", "'{x'"),
+        ("@a", "'@a'"),
+        ("\n", "|2+"),
+        ("a\n\n", "|+\n  a"),
+        ("  x\ny", "|2-\n    x\n  y"),
+        ("é\u{1f600}", r#""é\U0001F600""#),
+        ("\u{a0}x\u{2028}y", "\"\u{a0}x\\Ly\""),
+        ("l\r\n", r#""l\r\n""#),
+    ] {
+        assert_eq!(to_yaml(&json!({ "k": text })).trim_end_matches('\n'), format!("k: {yaml}"), "{text:?}");
+    }
+    assert_eq!(to_yaml(&json!({"<<": 1, "on": 2, "0644": 3})), "\"0644\": 3\n\"<<\": 1\n\"on\": 2\n");
+}
+
+#[test]
 fn long_texts_are_folded_at_a_space() {
     let words = vec!["words"; 20].join(" ");
     let text = to_yaml(&json!({ "message": words }));

@@ -107,6 +107,7 @@ impl Writer {
             self.literal(text, indent);
         } else if text.contains('\n')
             || reads_as_something_else(text)
+            || (key && text == "<<")
             || shape.only_escaped
             || shape.space_before_break
         {
@@ -196,7 +197,6 @@ fn escaped(c: char) -> String {
         '"' => "\\\"".to_owned(),
         '\\' => "\\\\".to_owned(),
         '\u{85}' => "\\N".to_owned(),
-        '\u{a0}' => "\\_".to_owned(),
         '\u{2028}' => "\\L".to_owned(),
         '\u{2029}' => "\\P".to_owned(),
         c if is_printable(c) => c.to_string(),
@@ -246,22 +246,16 @@ impl Shape {
     }
 }
 
-// Whether YAML 1.1 would read it as null, a boolean, a number, a time or the merge key if it stood without quotes.
+// Whether YAML 1.1 would read it as null, a boolean, a number or a time if it stood without quotes.
 fn reads_as_something_else(text: &str) -> bool {
-    const WORDS: [&str; 15] = [
-        "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf", "+.inf", "-.inf",
-        "<<",
-    ];
+    const WORDS: [&str; 14] =
+        ["~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf", "+.inf", "-.inf"];
     if text.is_empty() {
         return true;
     }
-    let lower = text.to_ascii_lowercase();
-    if WORDS.contains(&lower.as_str()) {
-        // `tRUE` is just a word.
-        let upper = text == text.to_ascii_uppercase();
-        let rest = text.get(1..).unwrap_or_default();
-        let title = rest == rest.to_ascii_lowercase();
-        return upper || title || lower.ends_with("nan") || lower.ends_with("inf");
+    // In any case of letters: Go's reader takes `tRUE` for a word, others for true.
+    if WORDS.contains(&text.to_ascii_lowercase().as_str()) {
+        return true;
     }
     is_number(text) || is_base60(text) || is_time(text)
 }

@@ -4,6 +4,10 @@
 //! hundred and none twice; a wrong type does not end the walk, and the first one found is the error; a value whose type
 //! reads itself (a time, a quantity) ends it at once.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
 use serde_json::{Map, Value};
 
 use super::model::{Field, Item, ObjectType, Scalar, Shape};
@@ -66,6 +70,28 @@ struct Walk {
     mismatch: Option<String>,
 }
 
+/// The keys of an object, and whether each has been met once or more often.
+struct Seen<K>(HashMap<K, bool>);
+
+impl<K> std::default::Default for Seen<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq> Seen<K> {
+    /// Whether this is the second time for `key`; neither the first nor the third.
+    fn is_second(&mut self, key: K) -> bool {
+        match self.0.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(false);
+                false
+            }
+            Entry::Occupied(mut entry) => !entry.insert(true),
+        }
+    }
+}
+
 enum Segment {
     Name(String),
     Field(&'static str),
@@ -78,17 +104,19 @@ impl Walk {
         entries: Vec<(String, Tree)>,
         ty: &'static ObjectType,
     ) -> Result<Map<String, Value>, Fatal> {
-        let mut seen: Vec<&'static str> = Vec::new();
+        let mut seen = Seen::default();
+        let mut unknown = HashSet::new();
         let mut map = Map::new();
         for (key, value) in entries {
             let Some(field) = ty.field(&key) else {
-                self.unknown(&key);
+                if !unknown.contains(&key) {
+                    self.report(&key, Problem::UnknownField);
+                    unknown.insert(key);
+                }
                 continue;
             };
-            if seen.contains(&field.name) {
-                self.duplicate(field.name);
-            } else {
-                seen.push(field.name);
+            if seen.is_second(field.name) {
+                self.report(field.name, Problem::DuplicateField);
             }
             let holder = std::mem::replace(&mut self.holder, ty.short_name());
             self.fields.push(field.name);
@@ -158,9 +186,10 @@ impl Walk {
             }
         };
         let mut map = Map::new();
+        let mut seen = Seen::default();
         for (key, item) in entries {
-            if map.contains_key(&key) {
-                self.duplicate(&key);
+            if seen.is_second(key.clone()) {
+                self.report(&key, Problem::DuplicateField);
             }
             self.path.push(Segment::Name(key.clone()));
             let value = if field.shape == Shape::MapOfLists {
@@ -278,19 +307,14 @@ impl Walk {
         format!("json: cannot unmarshal {kind} into Go struct field {holder}.{field} of type {ty}")
     }
 
-    fn unknown(&mut self, key: &str) {
-        let problem = Problem::UnknownField(self.path_to(key));
-        self.report(problem);
-    }
-
-    fn duplicate(&mut self, key: &str) {
-        let problem = Problem::DuplicateField(self.path_to(key));
-        self.report(problem);
-    }
-
-    fn report(&mut self, problem: Problem) {
-        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
-            self.problems.push(problem);
+    /// Reports a problem with `key` of the object the walk is in. Callers see to it that one object does not report
+    /// the same twice, so that at most a hundred paths are ever put together.
+    fn report(&mut self, key: &str, problem: fn(String) -> Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            let problem = problem(self.path_to(key));
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
         }
     }
 
@@ -310,10 +334,10 @@ impl Walk {
     fn untyped(&mut self, tree: &Tree) {
         match tree {
             Tree::Object(entries) => {
-                let mut seen = std::collections::HashSet::with_capacity(entries.len());
+                let mut seen = Seen::default();
                 for (key, value) in entries {
-                    if !seen.insert(key) {
-                        self.duplicate(key);
+                    if seen.is_second(key.as_str()) {
+                        self.report(key, Problem::DuplicateField);
                     }
                     self.path.push(Segment::Name(key.clone()));
                     self.untyped(value);

@@ -1,6 +1,7 @@
 //! What the index says of a type and of a field.
 
 use super::index;
+use crate::gvk::GroupVersion;
 
 /// A message type: an object with named fields.
 #[derive(Debug)]
@@ -31,6 +32,12 @@ impl ObjectType {
         let package = self.package();
         let start = package.rfind('.').map_or(0, |dot| dot + 1);
         self.name.get(start..).unwrap_or(self.name)
+    }
+
+    /// The group and version of a kind. `None` for types that are no kinds, and for the answers of the server
+    /// itself, such as its version.
+    pub fn group_version(&self) -> Option<GroupVersion> {
+        if self.is_kind { index::group_version_of(self.package()) } else { None }
     }
 
     /// The field of that name. Case matters, as it does upstream.

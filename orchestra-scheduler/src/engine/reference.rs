@@ -63,10 +63,7 @@ impl ReferenceEngine {
         pod: &PodView,
     ) -> Result<Outcome, Failure> {
         if cycle.cluster().node_count() == 0 {
-            return Ok(Outcome::Failed(Failure {
-                plugin: None,
-                message: "no nodes available to schedule pods".to_owned(),
-            }));
+            return Ok(Outcome::NoNodes);
         }
         let mut diagnosis = Diagnosis { node_count: cycle.cluster().node_count(), ..Diagnosis::default() };
         let Some(narrowed) = pre_filter(profile, cycle, pod, &mut diagnosis)? else {
@@ -324,3 +321,6 @@ fn score(
     }
     Ok(totals)
 }
+
+#[cfg(test)]
+mod tests;

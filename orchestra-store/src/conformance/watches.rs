@@ -300,3 +300,17 @@ pub async fn d11_events_carry_what_was_there_before(store: Arc<dyn Store>) {
         }
     }
 }
+
+/// A store that is gone leaves no watcher waiting for ever.
+pub async fn a_watch_ends_with_its_store(store: Arc<dyn Store>) {
+    let from = current(&*store).await.next();
+    let mut stream = watch(&*store, KeyRange::prefix("k"), from).await;
+    let revision = write(&*store, put("k", "1")).await;
+    drop(store);
+    assert_eq!(next_events(&mut stream).await.0, revision, "what was committed is delivered first");
+    match patiently("the end of a watch", stream.next()).await {
+        Some(Err(Error::Unavailable(_))) => {}
+        other => panic!("a watch of a store that is gone says {other:?}"),
+    }
+    assert!(patiently("the end of a watch", stream.next()).await.is_none(), "an error is the last item");
+}

@@ -41,6 +41,7 @@ pub(crate) struct Builtin {
     description: Description,
     generation: Generation,
     initial_status: Option<fn() -> Value>,
+    keeps_status: bool,
     default: Default,
     prepare_create: Prepare,
     prepare_update: PrepareUpdate,
@@ -76,6 +77,7 @@ impl Builtin {
             description,
             generation: Generation::None,
             initial_status: None,
+            keeps_status: false,
             default: |_| (),
             prepare_create: |_| (),
             prepare_update: |_, _| (),
@@ -133,6 +135,12 @@ impl Builtin {
     pub(crate) fn status(mut self, initial: fn() -> Value) -> Self {
         self.description.subresources.push(Subresource::Status);
         self.initial_status = Some(initial);
+        self
+    }
+
+    /// Whoever makes an object may say its status, as node agents do.
+    pub(crate) fn keeps_status_on_create(mut self) -> Self {
+        self.keeps_status = true;
         self
     }
 
@@ -273,7 +281,7 @@ impl Kind for Builtin {
 
     fn prepare_create(&self, object: &mut Value) {
         let Some(object) = object.as_object_mut() else { return };
-        if let Some(initial) = self.initial_status {
+        if let Some(initial) = self.initial_status.filter(|_| !self.keeps_status) {
             object.insert("status".to_owned(), initial());
         }
         let metadata = object.object("metadata");

@@ -15,7 +15,7 @@ mod volume;
 mod volume_source;
 
 pub(crate) use defaults::{default, default_for_pod};
-pub(crate) use scheduling::toleration;
+pub(crate) use scheduling::{node_selector, taint, toleration};
 
 use super::frame::View;
 use super::frame::check::{in_range, one_of, optional_name, required_because, required_one_of};

@@ -157,11 +157,8 @@ fn completing_adds_what_go_always_writes() {
         json!({"metadata":{},"spec":{"selector":null,"strategy":{},"template":{"metadata":{},"spec":{"containers":[
             {"name":"a","resources":{},"ports":[{"containerPort":80}]}]}}},"status":{}})
     );
-    let again = {
-        let mut again = value.clone();
-        complete(&mut again, deployment());
-        again
-    };
+    let mut again = value.clone();
+    complete(&mut again, deployment());
     assert_eq!(again, value);
 }
 
@@ -209,6 +206,10 @@ fn bombs_are_refused() {
         bomb += &format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 10].join(","));
     }
     assert!(matches!(decode_untyped(bomb.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), ["*a"; 50].join(","));
+    assert!(matches!(decode_untyped(long.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
+    let steep: String = (0..2000).map(|level| " ".repeat(level) + "a:\n").collect();
+    assert!(matches!(decode_untyped(steep.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     assert!(matches!(decode_untyped(deep.as_bytes(), Format::Json), Err(DecodeError::Syntax(_))));
     assert!(matches!(decode_untyped(deep.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
@@ -242,4 +243,20 @@ fn quantities_are_written_in_their_canonical_form() {
         assert_eq!(error(quota, bad), message);
     }
     assert_eq!(error(quota, r#"{"spec":{"hard":{"cpu":"1KK"}}}"#), "unable to parse quantity's suffix");
+}
+
+#[test]
+fn a_second_yaml_document_is_passed_over() {
+    let value = json!({"metadata":{"name":"a"}});
+    for body in ["metadata: {name: a}\n---\nspec: {}\n", "# note\n---\nmetadata:\n  name: a\n---\n: :\n"] {
+        assert_eq!(decode(body.as_bytes(), Format::Yaml, pod()).unwrap().value, value, "{body}");
+    }
+}
+
+#[test]
+fn many_unknown_fields_under_a_long_path_cost_little() {
+    let unknown: Vec<String> = (0..50_000).map(|_| r#""x":1"#.to_owned()).collect();
+    let body = format!(r#"{{"properties":{{"{}":{{{}}}}}}}"#, "k".repeat(1 << 20), unknown.join(","));
+    let props = by_name("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").unwrap();
+    assert_eq!(read(props, &body).problems.len(), 1);
 }
