@@ -1,0 +1,7 @@
+//! The server from outside: through `kube::Api` in process, and through the real kubectl over TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod harness;
+mod objects;
+mod watches;
