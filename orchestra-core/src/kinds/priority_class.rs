@@ -22,7 +22,7 @@ pub(super) fn kind() -> Builtin {
         Scope::Cluster,
     )
     .short_names(&["pc"])
-    .generation(Generation::Content)
+    .generation(Generation::First)
     .default(|class| {
         class.fill("value", 0);
         class.fill("preemptionPolicy", "PreemptLowerPriority");
