@@ -31,6 +31,8 @@ pub(crate) enum Generation {
     None,
     /// It rises when `spec` changes.
     Spec,
+    /// It rises when `spec` or the annotations change.
+    SpecAndAnnotations,
     /// It rises when anything but metadata and status changes.
     Content,
 }
@@ -235,6 +237,11 @@ impl Builtin {
         match self.generation {
             Generation::None => false,
             Generation::Spec => new.get("spec") != old.get("spec"),
+            Generation::SpecAndAnnotations => {
+                let before = old.get("metadata").and_then(|metadata| metadata.get("annotations"));
+                let after = new.get("metadata").and_then(|metadata| metadata.get("annotations"));
+                new.get("spec") != old.get("spec") || after != before
+            }
             Generation::Content => {
                 let own = |field: &String| !matches!(field.as_str(), "metadata" | "status");
                 let none = Object::new();

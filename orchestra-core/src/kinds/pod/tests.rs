@@ -116,7 +116,7 @@ fn bad_pods_are_refused_with_upstreams_words() {
         (
             with(json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}})),
             vec![
-                r#"spec.containers[0].resources.requests[cpu]: Invalid value: "2": must be less than or equal to cpu limit of 1"#,
+                r#"spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1"#,
             ],
         ),
         (
