@@ -14,9 +14,11 @@ use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
+use crate::discovery::Discovery;
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
+use crate::openapi::OpenApi;
 use crate::query::{Query, WriteOptions};
 use crate::request::ResourceRequest;
 use crate::service_network::ServiceNetwork;
@@ -44,7 +46,8 @@ pub(crate) struct State {
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
-    pub(crate) discovery: crate::discovery::Discovery,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: OpenApi,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
 }
