@@ -1,11 +1,11 @@
 //! Bodies of responses, and the limit on bodies of requests.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::Value;
 use tower::BoxError;
 
@@ -29,16 +29,30 @@ pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Bo
 }
 
 /// Reads a request's body up to the limit.
-pub(crate) async fn read<B>(body: B) -> Result<Bytes, StatusError>
-where
-    B: HttpBody<Data = Bytes> + Send,
-    B::Error: Into<BoxError>,
-{
-    match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(StatusError::too_large(MAX_REQUEST_BYTES)),
-        Err(error) => Err(StatusError::bad_request(format!("the body could not be read: {error}"))),
+pub(crate) async fn read(mut body: Body) -> Result<Bytes, StatusError> {
+    let mut whole: Option<BytesMut> = None;
+    let mut first = Bytes::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| StatusError::bad_request(format!("the body could not be read: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > MAX_REQUEST_BYTES {
+            return Err(StatusError::too_large(MAX_REQUEST_BYTES));
+        }
+        // Most bodies come in one piece, which needs no copy.
+        match &mut whole {
+            Some(whole) => whole.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut joined = BytesMut::from(first.as_ref());
+                joined.extend_from_slice(&data);
+                whole = Some(joined);
+            }
+        }
     }
+    Ok(whole.map_or(first, BytesMut::freeze))
 }
 
 /// A response with a JSON body that stands in memory.

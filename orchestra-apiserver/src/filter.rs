@@ -21,9 +21,8 @@ impl Filter {
         options: &ListOptions,
         name: Option<&str>,
     ) -> Result<Self, StatusError> {
-        let labels = LabelSelector::parse(&options.label_selector).map_err(|error| {
-            StatusError::bad_request(format!("unable to parse requirement: {error}"))
-        })?;
+        let labels = LabelSelector::parse(&options.label_selector)
+            .map_err(|error| StatusError::bad_request(format!("unable to parse requirement: {error}")))?;
         let mut text = options.field_selector.clone();
         if let Some(name) = name {
             if !text.is_empty() {
@@ -31,10 +30,12 @@ impl Filter {
             }
             text.push_str(&format!("metadata.name={name}"));
         }
-        let fields = FieldSelector::parse(&text).map_err(|error| StatusError::bad_request(error.to_string()))?;
+        let fields =
+            FieldSelector::parse(&text).map_err(|error| StatusError::bad_request(error.to_string()))?;
         for requirement in fields.requirements() {
             let field = requirement.field.as_str();
-            let everywhere = field == "metadata.name" || (resource.namespaced() && field == "metadata.namespace");
+            let everywhere =
+                field == "metadata.name" || (resource.namespaced() && field == "metadata.namespace");
             if !everywhere && !resource.kind.selectable_fields().contains(&field) {
                 return Err(StatusError::bad_request(format!("field label not supported: {field}")));
             }
@@ -48,6 +49,7 @@ impl Filter {
     }
 
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
-        self.fields.matches(|field| object.field(resource, field)) && self.labels.matches(&object.labels.as_ref())
+        self.fields.matches(|field| object.field(resource, field))
+            && self.labels.matches(&object.labels.as_ref())
     }
 }

@@ -38,7 +38,9 @@ impl Query {
         let Some(text) = self.get(key) else { return Ok(None) };
         match text.parse::<i64>() {
             Ok(n) => Ok(u64::try_from(n).ok()),
-            Err(_) => Err(StatusError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+            Err(_) => {
+                Err(StatusError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+            }
         }
     }
 }
@@ -98,7 +100,9 @@ impl ListOptions {
                     return Err(StatusError::internal(format!("resourceVersion: Invalid value: {text:?}")));
                 }
                 Err(_) => {
-                    return Err(StatusError::bad_request(format!("resourceVersion: Invalid value: {text:?}")));
+                    return Err(StatusError::bad_request(format!(
+                        "resourceVersion: Invalid value: {text:?}"
+                    )));
                 }
             },
         };
@@ -121,17 +125,28 @@ impl ListOptions {
     /// The combinations upstream forbids (`ValidateListOptions`).
     fn check(&self, watch: bool) -> Result<(), StatusError> {
         let refuse = |field: &str, why: &str| {
-            Err(StatusError::unprocessable(format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}")))
+            Err(StatusError::unprocessable(format!(
+                "ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}"
+            )))
         };
         if watch {
             if self.send_initial_events.is_some() && self.version_match.is_none() {
-                return refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+                return refuse(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
             }
             if self.version_match.is_some() && self.send_initial_events.is_none() {
-                return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+                return refuse(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
             if self.version_match == Some(VersionMatch::Exact) {
-                return refuse("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+                return refuse(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
             }
             return Ok(());
         }
@@ -139,9 +154,10 @@ impl ListOptions {
             return refuse("sendInitialEvents", "sendInitialEvents is forbidden for list");
         }
         match self.version_match {
-            Some(_) if self.resource_version.is_none() => {
-                refuse("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
-            }
+            Some(_) if self.resource_version.is_none() => refuse(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
             Some(_) if self.continue_token.is_some() => {
                 refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
             }
@@ -167,7 +183,7 @@ fn version_match(text: Option<&str>) -> Result<Option<VersionMatch>, StatusError
 
 /// What to do with unknown and duplicate fields of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
+pub(crate) enum FieldValidation {
     /// Drop them silently.
     Ignore,
     /// Drop them and warn.
@@ -182,8 +198,6 @@ pub enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
-    pub(crate) field_manager: Option<String>,
-    pub(crate) force: bool,
 }
 
 impl WriteOptions {
@@ -206,12 +220,7 @@ impl WriteOptions {
                 return Err(refuse("fieldValidation", other, "\"\", \"Ignore\", \"Strict\", \"Warn\""));
             }
         };
-        Ok(Self {
-            dry_run,
-            field_validation,
-            field_manager: query.get("fieldManager").map(str::to_owned),
-            force: query.flag("force"),
-        })
+        Ok(Self { dry_run, field_validation })
     }
 }
 

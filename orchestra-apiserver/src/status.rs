@@ -129,11 +129,8 @@ impl StatusError {
 
     /// 404: there is no such resource or path.
     pub fn no_such_resource() -> Self {
-        let mut status = Self::new(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            "the server could not find the requested resource",
-        );
+        let mut status =
+            Self::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
         status.0.details = Some(Details::default());
         status
     }
@@ -216,6 +213,11 @@ impl StatusError {
         )
     }
 
+    /// 413 for a patch of too many operations.
+    pub(crate) fn too_large_patch(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
     /// 422: the object breaks rules of its kind.
     pub fn invalid(group: &str, kind: &str, name: &str, violations: &[Violation]) -> Self {
         let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
@@ -274,6 +276,15 @@ impl StatusError {
     /// 503: a part of the cluster cannot be reached.
     pub fn unavailable(why: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", why)
+    }
+
+    /// What a node agent refused, passed on.
+    pub(crate) fn from_node(code: StatusCode, message: String) -> Self {
+        match code {
+            StatusCode::BAD_REQUEST => Self::bad_request(message),
+            StatusCode::NOT_FOUND => Self::new(code, "NotFound", message),
+            _ => Self::internal(message),
+        }
     }
 
     /// 504 for a resourceVersion the server has not reached yet.
@@ -340,8 +351,7 @@ impl StatusError {
 impl Details {
     fn to_json(&self) -> Value {
         let mut out = Map::new();
-        let texts =
-            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)];
+        let texts = [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)];
         for (key, text) in texts {
             if !text.is_empty() {
                 out.insert(key.into(), text.as_str().into());

@@ -1,1 +1,46 @@
-//! orchestra-controllers
+//! The controllers of Kubernetes: each a pure plan and a thin shell.
+//!
+//! ```no_run
+//! # async fn example(client: kube::Client) -> Result<(), orchestra_controllers::Error> {
+//! use orchestra_controllers::Controllers;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let shutdown = CancellationToken::new();
+//! Controllers::all().run(client, shutdown).await
+//! # }
+//! ```
+//!
+//! The client may lead to any Kubernetes API server, in this process or elsewhere. Each controller's `plan` is a
+//! function from what it observes to what it does next, without clock, I/O or chance; the shell around it watches,
+//! asks the plan, and writes. All shells share one watched copy of each kind.
+//!
+//! Invariant: a plan on a converged world is empty, so an idle cluster writes nothing.
+//! Invariant: a controller killed between any two writes carries on after a restart; it keeps no state of its own.
+
+mod batch;
+mod clock;
+mod controller;
+pub mod deployment;
+pub mod endpointslice;
+mod error;
+mod events;
+mod expectations;
+mod family;
+mod informer;
+mod key;
+mod manager;
+mod ownership;
+mod pod;
+mod queue;
+pub mod replicaset;
+pub mod serviceaccount;
+mod share;
+mod template_hash;
+#[cfg(test)]
+mod testing;
+mod world;
+
+pub use clock::Clock;
+pub use error::{Error, Result, Source};
+pub use key::Key;
+pub use manager::{Controller, Controllers};

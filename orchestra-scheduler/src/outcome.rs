@@ -13,6 +13,8 @@ pub enum Outcome {
     Chosen(Choice),
     /// No node will do.
     Rejected(Diagnosis),
+    /// There are no nodes at all.
+    NoNodes,
     /// Something broke; the pod is tried again later.
     Failed(Failure),
 }

@@ -56,8 +56,21 @@ pub trait Filter: Plugin {
 
 /// Tries to help a pod that no node can take.
 pub trait PostFilter: Plugin {
-    /// What can be done for the pod, given why each node refused it.
-    fn post_filter(&self, cycle: &Cycle<'_>, pod: &PodView, diagnosis: &Diagnosis) -> Nomination;
+    /// What can be done for the pod, given why each node refused it. `filters` says what the filters would make of
+    /// a node that was changed.
+    fn post_filter(
+        &self,
+        cycle: &Cycle<'_>,
+        pod: &PodView,
+        diagnosis: &Diagnosis,
+        filters: &dyn Refilter,
+    ) -> Nomination;
+}
+
+/// Runs all filters for the pod at hand again, on a node as it might be; given to [`PostFilter`].
+pub trait Refilter {
+    /// Whether the pod would pass. A filter that fails counts as a refusal.
+    fn passes(&self, node: &NodeView) -> bool;
 }
 
 /// Looks at the nodes that are left before they are scored.
@@ -142,6 +155,16 @@ impl<'a> Cycle<'a> {
     #[must_use]
     pub fn new(cluster: &'a ClusterView) -> Self {
         Self { cluster, notes: Notes::default() }
+    }
+
+    /// Goes on with an attempt whose notes were kept.
+    pub(crate) fn resume(cluster: &'a ClusterView, notes: Notes) -> Self {
+        Self { cluster, notes }
+    }
+
+    /// Keeps the notes for a later stage.
+    pub(crate) fn into_notes(self) -> Notes {
+        self.notes
     }
 
     /// The cluster as it is for this attempt.

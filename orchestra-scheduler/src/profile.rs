@@ -144,6 +144,20 @@ impl Profile {
         self
     }
 
+    /// Whether the profile can work at all.
+    pub(crate) fn check(&self) -> Result<(), crate::Error> {
+        let invalid = |problem| Err(crate::Error::InvalidProfile { profile: self.name.to_string(), problem });
+        let mut scorers: Vec<_> = self.score.iter().map(|scorer| scorer.plugin.name()).collect();
+        scorers.sort_unstable();
+        if scorers.windows(2).any(|pair| pair.first() == pair.last()) {
+            return invalid("two scoring plugins have the same name");
+        }
+        if self.bind.is_empty() {
+            return invalid("no plugin binds pods");
+        }
+        Ok(())
+    }
+
     /// Adds a plugin at the end of every extension point it was registered for.
     #[must_use]
     pub fn register(mut self, set: PluginSet) -> Self {

@@ -7,7 +7,7 @@ mod backoff;
 mod in_flight;
 mod rank;
 
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub struct Queue {
     active: BinaryHeap<Ranked>,
     backoff: BackoffHeap,
     error_backoff: BackoffHeap,
+    /// The unschedulable pods by stamp, which is also the order in which they came back.
+    unschedulable: BTreeMap<u64, PodUid>,
     in_flight: InFlight,
     stamps: u64,
 }
@@ -110,6 +112,7 @@ impl Queue {
             active: BinaryHeap::new(),
             backoff: BackoffHeap::default(),
             error_backoff: BackoffHeap::default(),
+            unschedulable: BTreeMap::new(),
             in_flight: InFlight::default(),
             stamps: 0,
         }
@@ -168,7 +171,11 @@ impl Queue {
     /// Forgets a pod, wherever it is.
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         self.in_flight.leave(uid);
-        self.entries.remove(uid).map(|entry| entry.queued.pod)
+        let entry = self.entries.remove(uid)?;
+        if entry.place == Place::Unschedulable {
+            self.unschedulable.remove(&entry.stamp);
+        }
+        Some(entry.queued.pod)
     }
 
     /// The next pod to try; it is in flight until [`Queue::reject`], [`Queue::fail`] or [`Queue::remove`].
@@ -189,15 +196,27 @@ impl Queue {
     /// Brings a pod back that `plugins` rejected. If something happened meanwhile that helps, it is tried
     /// again after its pause; otherwise it waits.
     pub fn reject(&mut self, uid: &PodUid, plugins: BTreeSet<String>, now: Moment, helps: Helps<'_>) {
-        let missed = self.in_flight.leave(uid);
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.queued.added = now;
         entry.unschedulable = entry.unschedulable.saturating_add(1);
         entry.errors = 0;
         entry.rejected_by = plugins;
         let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
-        let helped = missed.iter().any(|event| helps(pod, rejected_by, event));
+        let helped = self.in_flight.missed(uid).any(|event| helps(pod, rejected_by, event));
+        self.in_flight.leave(uid);
         self.put(uid, if helped { Place::Backoff } else { Place::Unschedulable });
+    }
+
+    /// Brings a pod back that could not even be tried; it waits without a pause for an event that helps.
+    pub fn park(&mut self, uid: &PodUid, plugins: BTreeSet<String>, now: Moment, helps: Helps<'_>) {
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        entry.queued.added = now;
+        (entry.unschedulable, entry.errors) = (0, 0);
+        entry.rejected_by = plugins;
+        let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
+        let helped = self.in_flight.missed(uid).any(|event| helps(pod, rejected_by, event));
+        self.in_flight.leave(uid);
+        self.put(uid, if helped { Place::Active } else { Place::Unschedulable });
     }
 
     /// Brings a pod back whose attempt ended in an error; it is tried again after its pause.
@@ -213,26 +232,31 @@ impl Queue {
     /// Wakes the pods that an event helps, and remembers it for those in flight.
     pub fn happened(&mut self, event: &ClusterEvent, now: Moment, helps: Helps<'_>) {
         self.in_flight.record(event);
-        let waiting = self.entries.iter().filter(|(_, entry)| entry.place == Place::Unschedulable);
-        let mut woken: Vec<(u64, PodUid)> = waiting
+        let waiting = self.unschedulable.values().filter_map(|uid| self.entries.get_key_value(uid));
+        let woken: Vec<PodUid> = waiting
             .filter(|(_, entry)| helps(&entry.queued.pod, &entry.rejected_by, event))
-            .map(|(uid, entry)| (entry.stamp, uid.clone()))
+            .map(|(uid, _)| uid.clone())
             .collect();
-        woken.sort_unstable();
-        for (_, uid) in woken {
+        for uid in woken {
             self.wake(&uid, now);
+        }
+    }
+
+    /// Wakes a pod if what happened to itself helps it.
+    pub fn happened_to(&mut self, uid: &PodUid, event: &ClusterEvent, now: Moment, helps: Helps<'_>) {
+        self.in_flight.record(event);
+        let Some(entry) = self.entries.get(uid).filter(|entry| entry.place == Place::Unschedulable) else {
+            return;
+        };
+        if helps(&entry.queued.pod, &entry.rejected_by, event) {
+            self.wake(uid, now);
         }
     }
 
     /// When something next becomes ready by time alone.
     #[must_use]
     pub fn next_due(&self) -> Option<Moment> {
-        let leftover = self
-            .entries
-            .values()
-            .filter(|entry| entry.place == Place::Unschedulable)
-            .map(|entry| entry.queued.added.after(LEFTOVER))
-            .min();
+        let leftover = self.oldest_unschedulable().map(|(_, since)| since.after(LEFTOVER));
         [self.backoff.next_due(), self.error_backoff.next_due(), leftover].into_iter().flatten().min()
     }
 
@@ -269,17 +293,16 @@ impl Queue {
                 self.put(&uid, Place::Active);
             }
         }
-        let left: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| {
-                entry.place == Place::Unschedulable && entry.queued.added.after(LEFTOVER) <= now
-            })
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in left {
+        while let Some((uid, since)) = self.oldest_unschedulable()
+            && since.after(LEFTOVER) <= now
+        {
             self.wake(&uid, now);
         }
+    }
+
+    fn oldest_unschedulable(&self) -> Option<(PodUid, Moment)> {
+        let (_, uid) = self.unschedulable.first_key_value()?;
+        Some((uid.clone(), self.entries.get(uid)?.queued.added))
     }
 
     fn pop_active(&mut self) -> Option<PodUid> {
@@ -307,6 +330,9 @@ impl Queue {
     fn put(&mut self, uid: &PodUid, place: Place) {
         let stamp = self.next_stamp();
         let Some(entry) = self.entries.get_mut(uid) else { return };
+        if entry.place == Place::Unschedulable {
+            self.unschedulable.remove(&entry.stamp);
+        }
         (entry.place, entry.stamp) = (place, stamp);
         let over = self.options.over(entry.queued.added, entry.unschedulable, entry.errors);
         let priority = entry.queued.pod.priority;
@@ -317,7 +343,10 @@ impl Queue {
             }
             Place::Backoff => self.backoff.push(over, priority, uid.clone(), stamp),
             Place::ErrorBackoff => self.error_backoff.push(over, priority, uid.clone(), stamp),
-            Place::Unschedulable | Place::Gated | Place::InFlight => {}
+            Place::Unschedulable => {
+                self.unschedulable.insert(stamp, uid.clone());
+            }
+            Place::Gated | Place::InFlight => {}
         }
     }
 

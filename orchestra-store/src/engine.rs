@@ -4,11 +4,13 @@
 //! happened before [`Engine::publish`] may be called.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll, Waker};
 
 use futures::Stream;
+use tokio::task::coop::cooperative;
 
 use crate::feed::{Feed, Hub};
 use crate::key::{Key, KeyRange};
@@ -150,6 +152,14 @@ impl Stream for Watch {
     type Item = Result<WatchMessage>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // A watcher that always finds something must not starve others on its thread.
+        let message = pin!(cooperative(poll_fn(|context| self.poll_message(context))));
+        message.poll(context)
+    }
+}
+
+impl Watch {
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<WatchMessage>>> {
         if let Err(error) = self.replay() {
             self.next = None;
             self.feed.close();

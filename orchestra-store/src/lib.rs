@@ -1,7 +1,54 @@
 //! Revisioned bytes: the one state of a cluster, behind one trait.
 //!
 //! A [`Store`] maps keys to values and numbers every change. It knows no Kubernetes type.
+//!
+//! ```
+//! use futures::StreamExt;
+//! use orchestra_store::{KeyRange, MemoryStore, Outcome, RangeOptions, ReadAt, Revision, Store, Txn, WatchMessage};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> orchestra_store::Result<()> {
+//! let store = MemoryStore::new(); // or DurableStore::open("state")?
+//!
+//! // Create, if it does not exist yet; then change, if nobody else has.
+//! let created = store.commit(Txn::new().put("/pods/a".into(), "v1").when("/pods/a".into(), Revision::NONE)).await?;
+//! let changed = store.commit(Txn::new().put("/pods/a".into(), "v2").when("/pods/a".into(), created.revision)).await?;
+//! let late = store.commit(Txn::new().put("/pods/a".into(), "v3").when("/pods/a".into(), created.revision)).await?;
+//! assert!(matches!(late.outcome, Outcome::Refused(found) if found[0].as_ref().unwrap().value == "v2"));
+//!
+//! // Read now, or as it was.
+//! let page = store.range(KeyRange::prefix("/pods/"), RangeOptions::new().limit(500)).await?;
+//! assert_eq!((page.revision, page.value.entries.len()), (changed.revision, 1));
+//! let before = store.get(&"/pods/a".into(), ReadAt::Exactly(created.revision)).await?;
+//! assert_eq!(before.value.unwrap().value, "v1");
+//!
+//! // Watch from then on.
+//! let mut watch = store.watch(KeyRange::prefix("/pods/"), changed.revision).await?;
+//! let Some(Ok(WatchMessage::Events { revision, events })) = watch.next().await else { panic!("ended") };
+//! assert_eq!((revision, events.len()), (changed.revision, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Extension points
+//!
+//! [`Store`] is the trait; [`MemoryStore`] and [`DurableStore`] implement it. A backend of your own shows with the
+//! suite in `conformance` that it keeps what the trait promises.
+//!
+//! # Features
+//!
+//! - `conformance`: the tests every backend has to pass, as macros and functions.
+//!
+//! # Invariants
+//!
+//! - Nothing is visible before it is durable, and nothing is acknowledged before it is visible.
+//! - No lock is held across an await, and none while the disk works.
+//! - A value is stored once: entries, events and pages share its bytes. (A `Bytes` made from a `Vec` with room to spare
+//!   keeps that room; shrink it before you store it.)
 
+pub mod compactor;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod durable;
 mod engine;
 mod feed;
@@ -14,8 +61,10 @@ pub mod store;
 pub mod txn;
 pub mod watch;
 
+pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
 pub use key::{Key, KeyRange};
+pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use revision::{Revision, Versioned};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};

@@ -17,11 +17,22 @@ use crate::watch::WatchStream;
 
 /// Everything in memory: a write survives anything short of the end of the process.
 ///
-/// Cheap to make; for tests, simulation and embedding. Clones are handles on the same store.
+/// Cheap to make; for tests, simulation and embedding. Clones are handles on the same store, and when the last one is
+/// dropped its watches end.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    engine: Arc<Engine>,
+    owned: Arc<Owned>,
     retention: Retention,
+}
+
+/// The engine, apart from the watches that hold it too: it is closed when no handle is left.
+#[derive(Debug)]
+struct Owned(Arc<Engine>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.close("it is closed");
+    }
 }
 
 impl Default for MemoryStore {
@@ -38,27 +49,29 @@ impl MemoryStore {
 
     /// An empty store with bounds of one's own.
     pub fn with_options(options: MemoryOptions) -> Self {
-        Self {
-            engine: Arc::new(Engine::new(Mvcc::default(), options.watch_bound)),
-            retention: options.retention,
-        }
+        let engine = Arc::new(Engine::new(Mvcc::default(), options.watch_bound));
+        Self { owned: Arc::new(Owned(engine)), retention: options.retention }
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.owned.0
     }
 
     /// How many watches are served live.
     pub fn watchers(&self) -> usize {
-        self.engine.watchers()
+        self.engine().watchers()
     }
 
     fn commit_now(&self, txn: Txn) -> Result<Committed> {
         limits::check(&txn)?;
-        let mut state = self.engine.write()?;
+        let mut state = self.engine().write()?;
         let write = match plan(txn, &*state) {
             Plan::Answer(answer) => return Ok(answer),
             Plan::Write(write) => write,
         };
         let committed = write.committed();
         let trim = write.trim_share();
-        let wakers = self.engine.publish(&mut state, [write]);
+        let wakers = self.engine().publish(&mut state, [write]);
         if let Some(to) = state.overdue(self.retention) {
             state.compact(to)?;
         }
@@ -106,12 +119,12 @@ impl MemoryOptions {
 impl Store for MemoryStore {
     async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
         tokio::task::coop::consume_budget().await;
-        self.engine.get(key, at)
+        self.engine().get(key, at)
     }
 
     async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
         tokio::task::coop::consume_budget().await;
-        self.engine.range(&range, options)
+        self.engine().range(&range, options)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed> {
@@ -120,16 +133,16 @@ impl Store for MemoryStore {
     }
 
     async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
-        Ok(self.engine.watch(range, from)?.boxed())
+        Ok(self.engine().watch(range, from)?.boxed())
     }
 
     async fn compact(&self, to: Revision) -> Result<()> {
-        self.engine.write()?.compact(to)?;
-        self.engine.trim().await
+        self.engine().write()?.compact(to)?;
+        self.engine().trim().await
     }
 
     async fn status(&self) -> Result<StoreStatus> {
-        self.engine.status(0)
+        self.engine().status(0)
     }
 }
 

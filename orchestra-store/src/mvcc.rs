@@ -6,6 +6,8 @@
 
 mod history;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::ops::Bound;

@@ -1,6 +1,7 @@
 //! The trait every backend implements.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -138,6 +139,44 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Revisioned keys and values.
+///
+/// # Contract
+///
+/// Each clause names a case of the suite that checks it; the others are in `docs/store-guarantees.md`.
+///
+/// 1. A write that was acknowledged survives what the implementation says it survives
+///    (`a1_c3_everything_acknowledged_is_there_again_and_reads_the_same`), and nothing is shown that could still be lost.
+/// 2. A transaction happens as a whole or not at all (`a3_a_reader_never_sees_half_a_transaction`), and a compare lets one
+///    of any number of rivals through (`a5_of_many_rivals_one_wins`).
+/// 3. Every transaction that changes something takes the next revision
+///    (`b1_each_writing_transaction_takes_the_next_revision`), and nothing else takes one
+///    (`b2_what_changes_nothing_takes_no_revision`).
+/// 4. All reads and writes fit one order that agrees with real time (`a4_an_acknowledged_write_is_read_at_once`).
+/// 5. A read of a revision in the window gives the same each time (`c3_the_past_reads_the_same_each_time`), outside of
+///    it an error (`c5_outside_the_window_is_an_error`). The window is what lies above the compacted revision, up to the
+///    current one.
+/// 6. A watch delivers every matching change from its first revision on, once, in order, one message for each revision
+///    (`d2_d3_no_event_is_lost_or_doubled_while_joining`, `d4_one_revision_is_one_message`).
+/// 7. A watch tells how far it is, unasked ([`WatchMessage::Progress`](crate::WatchMessage::Progress),
+///    `d7_progress_follows_the_replay_and_unrelated_writes`).
+/// 8. A watcher that falls behind is ended, not thinned, and holds up nobody
+///    (`d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned`).
+/// 9. Compaction takes only what no read in the window can need (`e1_the_latest_values_and_the_window_survive`).
+///
+/// # Cancellation
+///
+/// Dropping the future of a `commit` or `compact` leaves it open whether it takes effect, but it does so at most once
+/// (`a6_a_dropped_commit_takes_effect_once_or_never`). Dropping any other future has no effect.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] and [`Error::Backend`] leave it open whether a write took effect. After every other error
+/// nothing was changed.
+///
+/// # Implementing
+///
+/// Run `store_conformance!` (feature `conformance`) on it. Check the sizes of
+/// [`limits`](crate::limits) before anything has an effect. Methods are called from any number of tasks at once.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
     /// The entry under `key`, or `None`.
@@ -149,12 +188,48 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Applies `txn` if all its compares hold. Acknowledged means durable.
     async fn commit(&self, txn: Txn) -> Result<Committed>;
 
-    /// Every change in `range` from revision `from` on (included).
+    /// Every change in `range` from revision `from` on (included), which may lie in the future but not below the window.
     async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream>;
 
-    /// Gives up history that no read at a revision above `to` needs.
+    /// Gives up history that no read at a revision above `to` needs: afterwards the window begins above `to`.
+    /// Where it begins there already, or higher, nothing happens.
     async fn compact(&self, to: Revision) -> Result<()>;
 
     /// Revision, window and sizes.
     async fn status(&self) -> Result<StoreStatus>;
 }
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[deny(clippy::missing_trait_methods)]
+        #[async_trait]
+        impl<S: Store + ?Sized> Store for $pointer<S> {
+            async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+                (**self).get(key, at).await
+            }
+
+            async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+                (**self).range(range, options).await
+            }
+
+            async fn commit(&self, txn: Txn) -> Result<Committed> {
+                (**self).commit(txn).await
+            }
+
+            async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+                (**self).watch(range, from).await
+            }
+
+            async fn compact(&self, to: Revision) -> Result<()> {
+                (**self).compact(to).await
+            }
+
+            async fn status(&self) -> Result<StoreStatus> {
+                (**self).status().await
+            }
+        }
+    };
+}
+
+forward!(Arc);
+forward!(Box);

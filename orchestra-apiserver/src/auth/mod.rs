@@ -3,5 +3,6 @@
 mod authenticate;
 mod authorize;
 
+pub(crate) use authenticate::MASTERS;
 pub use authenticate::{Authenticator, CertificateAuthenticator, PeerCertificate, User};
 pub use authorize::{AccessRequest, Authorizer, Decision, DenyAll};

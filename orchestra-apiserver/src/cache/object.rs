@@ -34,7 +34,8 @@ impl Object {
         let encoded = resource.attach(entry)?;
         let mut tree: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
         let kind = &resource.kind;
-        let fields = kind.selectable_fields().iter().map(|f| kind.field_value(&tree, f).as_ref().into()).collect();
+        let fields =
+            kind.selectable_fields().iter().map(|f| kind.field_value(&tree, f).as_ref().into()).collect();
         let labels = match tree.pointer_mut("/metadata/labels").map(Value::take) {
             Some(Value::Object(labels)) if !labels.is_empty() => Some(labels),
             _ => None,

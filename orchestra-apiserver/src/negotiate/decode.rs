@@ -1,15 +1,20 @@
 //! Request bodies as JSON trees.
 
 use http::{HeaderMap, header};
+use orchestra_core::gvk::GroupVersion;
+use orchestra_core::protobuf::Envelope;
+use orchestra_core::schema::{self, Format, ObjectType, Problem};
 use serde_json::Value;
 
 use crate::query::FieldValidation;
+use crate::state::Call;
 use crate::status::StatusError;
 
 /// What bodies with objects may come as.
 const MEDIA_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
-/// A decoded body.
+/// A decoded body: pruned, and lean in the sense of [`schema`].
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) value: Value,
@@ -23,22 +28,111 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
     text.split(';').next().unwrap_or_default().trim()
 }
 
-/// Reads an object out of a body.
-pub(crate) fn object(
-    headers: &HeaderMap,
-    body: &[u8],
-    _validation: FieldValidation,
-) -> Result<Decoded, StatusError> {
-    let value = match media_type(headers) {
-        "application/json" | "" => serde_json::from_slice(body)
-            .map_err(|error| StatusError::bad_request(format!("the object provided is unrecognized: {error}")))?,
-        "application/yaml" => yaml(body)?,
-        _ => return Err(StatusError::unsupported_media_type(MEDIA_TYPES)),
-    };
-    Ok(Decoded { value, warnings: Vec::new() })
+enum Syntax {
+    Text(Format),
+    Protobuf,
 }
 
-fn yaml(body: &[u8]) -> Result<Value, StatusError> {
-    let text = std::str::from_utf8(body).map_err(|error| StatusError::bad_request(error.to_string()))?;
-    serde_yaml::from_str(text).map_err(|error| StatusError::bad_request(format!("error converting YAML to JSON: {error}")))
+fn syntax(headers: &HeaderMap) -> Result<Syntax, StatusError> {
+    match media_type(headers) {
+        "application/json" | "" => Ok(Syntax::Text(Format::Json)),
+        "application/yaml" => Ok(Syntax::Text(Format::Yaml)),
+        PROTOBUF => Ok(Syntax::Protobuf),
+        _ => Err(StatusError::unsupported_media_type(MEDIA_TYPES)),
+    }
+}
+
+/// Reads the object a request brings.
+pub(crate) fn object(call: &Call, validation: FieldValidation) -> Result<Decoded, StatusError> {
+    let (gv, kind) = (&call.resource.description().gv, call.resource.kind_name());
+    typed(&call.headers, &call.body, gv, kind, call.resource.object_type(), validation)
+}
+
+/// Reads an object of a kind that is not the resource's own, as subresources take them.
+pub(crate) fn other(call: &Call, gv: &GroupVersion, kind: &str) -> Result<Decoded, StatusError> {
+    typed(&call.headers, &call.body, gv, kind, schema::of_kind(gv, kind), call.options.field_validation)
+}
+
+fn typed(
+    headers: &HeaderMap,
+    body: &[u8],
+    gv: &GroupVersion,
+    kind: &str,
+    ty: Option<&'static ObjectType>,
+    validation: FieldValidation,
+) -> Result<Decoded, StatusError> {
+    let format = match syntax(headers)? {
+        Syntax::Text(format) => format,
+        Syntax::Protobuf => {
+            let envelope = Envelope::open(body).map_err(bad)?;
+            let value = envelope.decode(&gv.to_string(), kind).map_err(bad)?;
+            return Ok(Decoded { value, warnings: Vec::new() });
+        }
+    };
+    let decoded = match ty {
+        Some(ty) => schema::decode(body, format, ty),
+        None => schema::decode_untyped(body, format),
+    };
+    let decoded =
+        decoded.map_err(|error| StatusError::bad_request(error.message(&gv.version, kind, kind, body)))?;
+    judge(decoded.value, &decoded.problems, validation, gv, kind)
+}
+
+/// Fits the result of a patch to the kind.
+pub(crate) fn tree(call: &Call, mut value: Value) -> Result<Decoded, StatusError> {
+    let (gv, kind) = (&call.resource.description().gv, call.resource.kind_name());
+    let Some(ty) = call.resource.object_type() else { return Ok(Decoded { value, warnings: Vec::new() }) };
+    let problems = schema::conform(&mut value, ty)
+        .map_err(|error| StatusError::bad_request(error.message(&gv.version, kind, kind, b"")))?;
+    judge(value, &problems, call.options.field_validation, gv, kind)
+}
+
+fn judge(
+    value: Value,
+    problems: &[Problem],
+    validation: FieldValidation,
+    gv: &GroupVersion,
+    kind: &str,
+) -> Result<Decoded, StatusError> {
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            let error = schema::strict_error(problems);
+            Err(StatusError::bad_request(error.message(&gv.version, kind, kind, b"")))
+        }
+        FieldValidation::Warn => {
+            Ok(Decoded { value, warnings: problems.iter().map(ToString::to_string).collect() })
+        }
+        _ => Ok(Decoded { value, warnings: Vec::new() }),
+    }
+}
+
+/// Reads `DeleteOptions`, which may lack kind and version.
+pub(crate) fn options(headers: &HeaderMap, body: &[u8]) -> Result<Value, StatusError> {
+    let gv = GroupVersion::new("", "v1");
+    match syntax(headers)? {
+        Syntax::Text(format) => {
+            let decoded = schema::decode_untyped(body, format);
+            decoded.map(|d| d.value).map_err(|error| {
+                StatusError::bad_request(error.message("v1", "DeleteOptions", "DeleteOptions", body))
+            })
+        }
+        Syntax::Protobuf => {
+            let ty = schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+                .or_else(|| schema::of_kind(&gv, "DeleteOptions"))
+                .ok_or_else(|| StatusError::unsupported_media_type(MEDIA_TYPES))?;
+            let envelope = Envelope::open(body).map_err(bad)?;
+            orchestra_core::protobuf::decode(envelope.raw, ty).map_err(bad)
+        }
+    }
+}
+
+fn bad(error: impl std::fmt::Display) -> StatusError {
+    StatusError::bad_request(error.to_string())
+}
+
+/// The merge rules of the resource's kind; kinds without a schema know no strategic patch.
+pub(crate) fn patch_schema(call: &Call) -> Result<&'static ObjectType, StatusError> {
+    call.resource.object_type().ok_or_else(|| {
+        StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
+    })
 }

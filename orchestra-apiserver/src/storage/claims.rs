@@ -35,14 +35,20 @@ fn of_service(service: &Value) -> BTreeSet<String> {
     let ips = ips.filter_map(Value::as_str).filter(|ip| *ip != "None" && !ip.is_empty());
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
     let ports = ports.filter_map(|port| port.get("nodePort")?.as_u64()).filter(|port| *port != 0);
-    let health = service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64).filter(|port| *port != 0);
+    let health =
+        service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64).filter(|port| *port != 0);
     ips.map(|ip| format!("{CLUSTER_IPS}{ip}"))
         .chain(ports.chain(health).map(|port| format!("{NODE_PORTS}{port}")))
         .collect()
 }
 
 /// Adds to a transaction what takes the new claims of an object and gives back those it no longer has.
-pub(crate) fn take_and_give(resource: &Resource, old: Option<&Value>, new: Option<&Value>, mut txn: Txn) -> Txn {
+pub(crate) fn take_and_give(
+    resource: &Resource,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    mut txn: Txn,
+) -> Txn {
     if !resource.is("", "services") {
         return txn;
     }

@@ -25,8 +25,6 @@ pub(crate) struct ForeignValue(String);
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
     pub(crate) json: Bytes,
-    /// The revision that is written in `json`.
-    pub(crate) revision: Revision,
     item_at: u32,
     version_at: u32,
     version_end: u32,
@@ -48,7 +46,8 @@ impl Layout {
         let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
         write_fields(&mut out, metadata.iter().filter(|(key, _)| *key != "resourceVersion"), false);
         out.push(b'}');
-        let rest = object.iter().filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion" | "metadata"));
+        let rest =
+            object.iter().filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion" | "metadata"));
         write_fields(&mut out, rest, true);
         out.push(b'}');
         out.into()
@@ -85,7 +84,6 @@ impl Layout {
         json.put_slice(rest);
         Encoded {
             json: json.freeze(),
-            revision,
             item_at: offset(self.item_at),
             version_at: offset(version_at),
             version_end: offset(version_end),
@@ -101,7 +99,8 @@ impl Encoded {
 
     /// The same object under another resourceVersion, as the event of its removal carries it.
     pub(crate) fn at(&self, revision: Revision) -> Bytes {
-        let (before, after) = (&self.json[..self.version_at as usize], &self.json[self.version_end as usize..]);
+        let (before, after) =
+            (&self.json[..self.version_at as usize], &self.json[self.version_end as usize..]);
         let mut json = BytesMut::with_capacity(self.json.len() + 20);
         json.put_slice(before);
         json.put_slice(revision.to_string().as_bytes());

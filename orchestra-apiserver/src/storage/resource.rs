@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_core::kind::{Description, Kind, Scope};
+use orchestra_core::schema::{self, ObjectType};
 use orchestra_store::{Entry, Key, KeyRange};
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ pub(crate) struct Resource {
     pub(crate) kind: Arc<dyn Kind>,
     pub(crate) gr: GroupResource,
     pub(crate) api_version: String,
+    /// What the fields are; `None` for kinds made at run time.
+    object_type: Option<&'static ObjectType>,
     layout: Layout,
     /// `/registry/{group}/{plural}/`.
     prefix: Box<str>,
@@ -27,6 +30,7 @@ impl Resource {
         let api_version = description.gv.to_string();
         Self {
             gr: GroupResource::new(description.gv.group.as_ref(), description.plural.as_ref()),
+            object_type: schema::of_kind(&description.gv, &description.kind),
             layout: Layout::new(&api_version, &description.kind),
             prefix: format!("/registry/{group}/{}/", description.plural).into(),
             api_version,
@@ -36,6 +40,17 @@ impl Resource {
 
     pub(crate) fn description(&self) -> &Description {
         self.kind.description()
+    }
+
+    pub(crate) fn object_type(&self) -> Option<&'static ObjectType> {
+        self.object_type
+    }
+
+    /// Adds what upstream's encoder always writes, empty or not.
+    pub(crate) fn complete(&self, object: &mut Value) {
+        if let Some(ty) = self.object_type {
+            schema::complete(object, ty);
+        }
     }
 
     pub(crate) fn kind_name(&self) -> &str {

@@ -108,7 +108,8 @@ impl Writer {
             }
             return Ok(Ok(encoded(resource, key, value, Revision::NONE)?));
         }
-        let txn = claims::take_and_give(resource, None, Some(object), Txn::new().when(key.clone(), Revision::NONE));
+        let txn =
+            claims::take_and_give(resource, None, Some(object), Txn::new().when(key.clone(), Revision::NONE));
         let committed = self.store.commit(txn.put(key.clone(), value.clone())).await?;
         match committed.outcome {
             Outcome::Applied => Ok(Ok(encoded(resource, key, value, committed.revision)?)),

@@ -7,7 +7,33 @@ use super::model::{Default, Field, Item, ListType, Number, ObjectType, PatchStra
 use crate::gvk::GroupVersion;
 
 const DATA: &str = include_str!("../../data/api-1.36.tsv");
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta";
+
+/// The groups of upstream and where their types are.
+const GROUPS: [(&str, &str); 22] = [
+    ("", "io.k8s.api.core"),
+    ("admissionregistration.k8s.io", "io.k8s.api.admissionregistration"),
+    ("apiextensions.k8s.io", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions"),
+    ("apiregistration.k8s.io", "io.k8s.kube-aggregator.pkg.apis.apiregistration"),
+    ("apps", "io.k8s.api.apps"),
+    ("authentication.k8s.io", "io.k8s.api.authentication"),
+    ("authorization.k8s.io", "io.k8s.api.authorization"),
+    ("autoscaling", "io.k8s.api.autoscaling"),
+    ("batch", "io.k8s.api.batch"),
+    ("certificates.k8s.io", "io.k8s.api.certificates"),
+    ("coordination.k8s.io", "io.k8s.api.coordination"),
+    ("discovery.k8s.io", "io.k8s.api.discovery"),
+    ("events.k8s.io", "io.k8s.api.events"),
+    ("flowcontrol.apiserver.k8s.io", "io.k8s.api.flowcontrol"),
+    ("meta.k8s.io", META),
+    ("networking.k8s.io", "io.k8s.api.networking"),
+    ("node.k8s.io", "io.k8s.api.node"),
+    ("policy", "io.k8s.api.policy"),
+    ("rbac.authorization.k8s.io", "io.k8s.api.rbac"),
+    ("resource.k8s.io", "io.k8s.api.resource"),
+    ("scheduling.k8s.io", "io.k8s.api.scheduling"),
+    ("storage.k8s.io", "io.k8s.api.storage"),
+];
 
 /// All types, sorted by name.
 pub fn types() -> &'static [ObjectType] {
@@ -22,23 +48,26 @@ pub fn by_name(name: &str) -> Option<&'static ObjectType> {
     types.get(index)
 }
 
-/// The type of a kind. The kinds that every group has, such as `DeleteOptions` and `Status`, are found under any.
+/// The type of a kind. The kinds that every group has, such as `DeleteOptions` and `Status`, are found under any
+/// group of upstream; under the group of a custom resource only `DeleteOptions` is.
 pub fn of_kind(gv: &GroupVersion, kind: &str) -> Option<&'static ObjectType> {
-    let package = package_of(gv);
-    let own = by_name(&format!("{package}.{kind}")).filter(|ty| ty.is_kind);
-    own.or_else(|| by_name(&format!("{META}.{kind}")).filter(|ty| ty.is_kind || kind == "WatchEvent"))
+    let own = GROUPS
+        .iter()
+        .find(|(group, _)| *group == gv.group)
+        .and_then(|(_, package)| by_name(&format!("{package}.{}.{kind}", gv.version)));
+    let is_shared = kind == "DeleteOptions" || GROUPS.iter().any(|(group, _)| *group == gv.group);
+    own.or_else(|| is_shared.then(|| by_name(&format!("{META}.v1.{kind}")))?)
+        .filter(|ty| ty.is_kind || kind == "WatchEvent")
 }
 
-/// The package that holds the types of a group and version.
-fn package_of(gv: &GroupVersion) -> String {
-    let version = &gv.version;
-    match &*gv.group {
-        "" => format!("io.k8s.api.core.{version}"),
-        "meta.k8s.io" => META.to_owned(),
-        "apiextensions.k8s.io" => format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}"),
-        "apiregistration.k8s.io" => format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}"),
-        group => format!("io.k8s.api.{}.{version}", group.split('.').next().unwrap_or(group)),
+/// The group and version of the kinds in a package.
+pub(super) fn group_version_of(package: &'static str) -> Option<GroupVersion> {
+    let (stem, version) = package.rsplit_once('.')?;
+    if stem == META {
+        return Some(GroupVersion::new("", version));
     }
+    let (group, _) = GROUPS.iter().find(|(_, package)| *package == stem)?;
+    Some(GroupVersion::new(group, version))
 }
 
 /// The type of JSON schemas in custom resource definitions, to which fields lead that may hold something else.
@@ -216,7 +245,15 @@ mod tests {
         assert!(types().is_sorted_by(|a, b| a.name < b.name));
         for ty in types() {
             assert!(ty.fields.is_sorted_by(|a, b| a.name < b.name), "{}", ty.name);
+            assert!(ty.fields.len() <= 128, "{}", ty.name);
         }
+    }
+
+    #[test]
+    fn the_index_stays_small() {
+        let fields: usize = types().iter().map(|ty| ty.fields.len()).sum();
+        let bytes = fields * size_of::<Field>() + size_of_val(types());
+        assert!(bytes < 512 << 10, "{bytes}");
     }
 
     #[test]
@@ -237,6 +274,17 @@ mod tests {
         assert_eq!(of_kind(&gv("apps/v1"), "Pod"), None);
         assert_eq!(of_kind(&gv("v1"), "PodSpec"), None);
         assert_eq!(of_kind(&gv("apps/v9"), "Deployment"), None);
+        assert_eq!(of_kind(&gv("apps.example.com/v1"), "Deployment"), None);
+        assert_eq!(of_kind(&gv("example.com/v1"), "Status"), None);
+        assert!(of_kind(&gv("example.com/v1"), "DeleteOptions").is_some());
+    }
+
+    #[test]
+    fn every_kind_is_found_under_its_own_group_and_version() {
+        for ty in types().iter().filter(|ty| ty.is_kind) {
+            let gv = ty.group_version().unwrap_or_else(|| panic!("{}", ty.name));
+            assert_eq!(of_kind(&gv, ty.short_name()), Some(ty));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the index says of a type and of a field.
 
 use super::index;
+use crate::gvk::GroupVersion;
 
 /// A message type: an object with named fields.
 #[derive(Debug)]
@@ -33,10 +34,19 @@ impl ObjectType {
         self.name.get(start..).unwrap_or(self.name)
     }
 
+    /// The group and version of a kind. `None` for types that are no kinds, and for the answers of the server
+    /// itself, such as its version.
+    pub fn group_version(&self) -> Option<GroupVersion> {
+        if self.is_kind { index::group_version_of(self.package()) } else { None }
+    }
+
     /// The field of that name. Case matters, as it does upstream.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let index = self.fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
-        self.fields.get(index)
+        self.fields.get(self.position(name)?)
+    }
+
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.fields.binary_search_by(|field| field.name.cmp(name)).ok()
     }
 }
 

@@ -3,9 +3,10 @@
 //! [`serde_json::Value`] has forgotten both by the time it is built, and strict decoding has to report duplicates, in
 //! the order of the document.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// A JSON or YAML value as it was written.
@@ -29,6 +30,19 @@ impl Tree {
             Self::String(_) => "string",
             Self::List(_) => "array",
             Self::Object(_) => "object",
+        }
+    }
+
+    /// The kind of Go value that stands for it in an untyped tree.
+    pub(super) fn reflect_kind(&self) -> &'static str {
+        match self {
+            Self::Null => "invalid",
+            Self::Bool(_) => "bool",
+            Self::Number(number) if number.is_f64() => "float64",
+            Self::Number(_) => "int64",
+            Self::String(_) => "string",
+            Self::List(_) => "slice",
+            Self::Object(_) => "map",
         }
     }
 
@@ -62,15 +76,34 @@ impl From<Value> for Tree {
     }
 }
 
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
+/// Builds a tree while text is left: aliases of YAML can repeat a long text many times over.
+#[derive(Clone, Copy)]
+pub(super) struct Build<'a> {
+    left: &'a Cell<usize>,
+}
+
+impl<'a> Build<'a> {
+    /// At most `left` bytes of text, keys included.
+    pub(super) fn new(left: &'a Cell<usize>) -> Self {
+        Self { left }
+    }
+
+    fn spend<E: Error>(self, text: String) -> Result<String, E> {
+        let left = self.left.get().checked_sub(text.len()).ok_or_else(|| E::custom("excessive aliasing"))?;
+        self.left.set(left);
+        Ok(text)
     }
 }
 
-struct TreeVisitor;
+impl<'de> DeserializeSeed<'de> for Build<'_> {
+    type Value = Tree;
 
-impl<'de> Visitor<'de> for TreeVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Build<'_> {
     type Value = Tree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +119,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
-        Tree::deserialize(deserializer)
+        self.deserialize(deserializer)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
@@ -106,17 +139,17 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(Tree::Number(number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::String(value.to_owned()))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Tree, E> {
+        self.spend(value.to_owned()).map(Tree::String)
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Tree, E> {
-        Ok(Tree::String(value))
+    fn visit_string<E: Error>(self, value: String) -> Result<Tree, E> {
+        self.spend(value).map(Tree::String)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
+        while let Some(item) = access.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Tree::List(items))
@@ -124,8 +157,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
         let mut entries = Vec::new();
-        while let Some(entry) = access.next_entry()? {
-            entries.push(entry);
+        while let Some(key) = access.next_key::<String>()? {
+            entries.push((self.spend(key)?, access.next_value_seed(self)?));
         }
         Ok(Tree::Object(entries))
     }

@@ -60,6 +60,11 @@ impl ClusterView {
         self.placed.get(pod)
     }
 
+    /// A pod bound to a node that is not known.
+    pub(crate) fn stray(&self, node: &str, uid: &PodUid) -> Option<Arc<PodView>> {
+        self.strays.get(node)?.iter().find(|pod| pod.uid == *uid).cloned()
+    }
+
     /// Pods that are promised room on a node and not yet on it.
     #[must_use]
     pub fn nominated(&self, node: &str) -> &[Arc<PodView>] {

@@ -34,7 +34,8 @@ pub(crate) struct Checkpointer {
     /// After a failure: not before the logs have reached this size.
     not_before: u64,
     stopping: Arc<AtomicBool>,
-    running: Option<JoinHandle<()>>,
+    /// Gives whether it was written.
+    running: Option<JoinHandle<bool>>,
 }
 
 impl Checkpointer {
@@ -44,16 +45,20 @@ impl Checkpointer {
 
     /// Whether the logs have outgrown their bound and nothing is being done about it yet. Waiting until they are as
     /// large as the last checkpoint keeps the writing of checkpoints below the writing of logs.
-    pub(crate) fn is_due(&self, usage: &DiskUsage) -> bool {
-        let logs = usage.logs();
-        logs >= self.bound.max(usage.checkpoint())
-            && logs >= self.not_before
-            && self.running.as_ref().is_none_or(JoinHandle::is_finished)
+    pub(crate) fn is_due(&mut self) -> bool {
+        if let Some(finished) = self.running.take_if(|running| running.is_finished()) {
+            match finished.join() {
+                Ok(true) => self.not_before = 0,
+                Ok(false) | Err(_) => self.put_off(),
+            }
+        }
+        let logs = self.usage.logs();
+        self.running.is_none() && logs >= self.bound.max(self.usage.checkpoint()) && logs >= self.not_before
     }
 
-    /// Tries again only when the logs have grown noticeably.
-    pub(crate) fn put_off(&mut self, usage: &DiskUsage) {
-        self.not_before = usage.logs() + self.bound / 4;
+    /// After a failure: tries again only when the logs have grown noticeably.
+    pub(crate) fn put_off(&mut self) {
+        self.not_before = self.usage.logs() + self.bound / 4;
     }
 
     /// Begins checkpoint `generation` of the state at `revision`.
@@ -66,8 +71,6 @@ impl Checkpointer {
             usage: Arc::clone(&self.usage),
             stopping: Arc::clone(&self.stopping),
         };
-        // What a failed checkpoint leaves is tried again after as much again was written.
-        self.put_off(&self.usage.clone());
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || job.run());
         self.running = Some(thread.map_err(at("start a checkpoint thread for", &self.dir))?);
         Ok(())
@@ -106,14 +109,13 @@ struct Job {
 }
 
 impl Job {
-    fn run(self) {
-        match self.checkpoint() {
-            Ok(()) => {}
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
+    fn run(self) -> bool {
+        self.checkpoint()
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
                 tracing::warn!(dir = %self.dir.display(), error, "a checkpoint failed; the log goes on growing");
-            }
-        }
+            })
+            .is_ok()
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -34,6 +34,9 @@ pub(crate) fn corrupt(path: &Path, what: impl std::fmt::Display) -> Error {
 
 /// Makes `dir` if it is missing; only its owner may look inside, for a store holds secrets.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), DiskError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at("create the directory", dir))?;
     match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),

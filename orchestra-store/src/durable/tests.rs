@@ -79,6 +79,48 @@ async fn a_checkpoint_takes_the_place_of_the_log_and_keeps_the_window() {
     assert!(store.status().await.unwrap().disk_bytes < 300 * 1024, "2,000 writes of 7 keys are bounded");
 }
 
+#[tokio::test]
+async fn a_crash_between_any_two_steps_of_a_checkpoint_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    sample(dir.path(), 6).await;
+    let (log_1, kept_log_1) = (segment::path(dir.path(), 1), dir.path().join("kept"));
+    fs::hard_link(&log_1, &kept_log_1).unwrap();
+    let store = DurableStore::open_with(dir.path(), DurableOptions::new().checkpoint_bytes(1)).unwrap();
+    store.compact(Revision(3)).await.unwrap();
+    while log_1.exists() {
+        tokio::task::yield_now().await;
+    }
+    let expected = (everything(&store).await, history(&store, Revision(4)).await);
+    drop(store);
+    let (log_2, checkpoint_2) = (segment::path(dir.path(), 2), checkpoint::path(dir.path(), 2));
+    let half = fs::read(&checkpoint_2).unwrap();
+    let half = &half[..half.len() / 2];
+    // The second log is begun; the checkpoint is being written; it has its name; the first log is removed.
+    for step in 0..4 {
+        let crashed = TempDir::new().unwrap();
+        fs::copy(&log_2, segment::path(crashed.path(), 2)).unwrap();
+        let checkpoint = checkpoint::path(crashed.path(), 2);
+        if step < 3 {
+            fs::copy(&kept_log_1, segment::path(crashed.path(), 1)).unwrap();
+        }
+        match step {
+            0 => {}
+            1 => fs::write(checkpoint.with_extension("checkpoint.draft"), half).unwrap(),
+            _ => drop(fs::copy(&checkpoint_2, checkpoint).unwrap()),
+        }
+        for _again in 0..2 {
+            let store = DurableStore::open(crashed.path()).unwrap();
+            assert_eq!(
+                (everything(&store).await, history(&store, Revision(4)).await),
+                expected,
+                "step {step}"
+            );
+        }
+        assert_eq!(count(crashed.path(), "draft"), 0);
+        assert_eq!(count(crashed.path(), "log"), if step < 2 { 2 } else { 1 });
+    }
+}
+
 /// A store of some acknowledged writes, closed, and how long its log was after each.
 async fn sample(dir: &Path, writes: u64) -> Vec<u64> {
     let store = DurableStore::open(dir).unwrap();

@@ -103,12 +103,12 @@ impl Writer {
 
     /// Begins a new log and has everything before it written into a checkpoint, beside the writing.
     fn checkpoint_if_due(&mut self) {
-        if !self.checkpointer.is_due(&self.usage) {
+        if !self.checkpointer.is_due() {
             return;
         }
         if let Err(error) = self.begin_checkpoint() {
             tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin a checkpoint; the log goes on growing");
-            self.checkpointer.put_off(&self.usage);
+            self.checkpointer.put_off();
         }
     }
 

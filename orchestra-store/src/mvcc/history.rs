@@ -49,6 +49,18 @@ impl History {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.versions().len()
+    }
+
+    /// What all versions cost that are not the latest value.
+    #[cfg(test)]
+    pub(super) fn past_cost(&self) -> usize {
+        let all: usize = self.versions().iter().map(Version::cost).sum();
+        all - self.latest().filter(|latest| latest.value.is_some()).map_or(0, Version::cost)
+    }
+
     /// The newest version; `None` never happens, for a history is never empty.
     pub(crate) fn latest(&self) -> Option<&Version> {
         self.versions().last()

@@ -29,8 +29,12 @@ type FieldValue = for<'a> fn(&'a Value, &str) -> Option<Cow<'a, str>>;
 pub(crate) enum Generation {
     /// The kind has no generation.
     None,
+    /// It is 1 for good: what a generation would count may not change.
+    First,
     /// It rises when `spec` changes.
     Spec,
+    /// It rises when `spec` or the annotations change.
+    SpecAndAnnotations,
     /// It rises when anything but metadata and status changes.
     Content,
 }
@@ -41,6 +45,7 @@ pub(crate) struct Builtin {
     description: Description,
     generation: Generation,
     initial_status: Option<fn() -> Value>,
+    keeps_status: bool,
     default: Default,
     prepare_create: Prepare,
     prepare_update: PrepareUpdate,
@@ -76,6 +81,7 @@ impl Builtin {
             description,
             generation: Generation::None,
             initial_status: None,
+            keeps_status: false,
             default: |_| (),
             prepare_create: |_| (),
             prepare_update: |_, _| (),
@@ -133,6 +139,12 @@ impl Builtin {
     pub(crate) fn status(mut self, initial: fn() -> Value) -> Self {
         self.description.subresources.push(Subresource::Status);
         self.initial_status = Some(initial);
+        self
+    }
+
+    /// Whoever makes an object may say its status, as node agents do.
+    pub(crate) fn keeps_status_on_create(mut self) -> Self {
+        self.keeps_status = true;
         self
     }
 
@@ -225,8 +237,13 @@ impl Builtin {
 
     fn content_changed(&self, new: &Object, old: &Value) -> bool {
         match self.generation {
-            Generation::None => false,
+            Generation::None | Generation::First => false,
             Generation::Spec => new.get("spec") != old.get("spec"),
+            Generation::SpecAndAnnotations => {
+                let before = old.get("metadata").and_then(|metadata| metadata.get("annotations"));
+                let after = new.get("metadata").and_then(|metadata| metadata.get("annotations"));
+                new.get("spec") != old.get("spec") || after != before
+            }
             Generation::Content => {
                 let own = |field: &String| !matches!(field.as_str(), "metadata" | "status");
                 let none = Object::new();
@@ -273,7 +290,7 @@ impl Kind for Builtin {
 
     fn prepare_create(&self, object: &mut Value) {
         let Some(object) = object.as_object_mut() else { return };
-        if let Some(initial) = self.initial_status {
+        if let Some(initial) = self.initial_status.filter(|_| !self.keeps_status) {
             object.insert("status".to_owned(), initial());
         }
         let metadata = object.object("metadata");

@@ -157,11 +157,8 @@ fn completing_adds_what_go_always_writes() {
         json!({"metadata":{},"spec":{"selector":null,"strategy":{},"template":{"metadata":{},"spec":{"containers":[
             {"name":"a","resources":{},"ports":[{"containerPort":80}]}]}}},"status":{}})
     );
-    let again = {
-        let mut again = value.clone();
-        complete(&mut again, deployment());
-        again
-    };
+    let mut again = value.clone();
+    complete(&mut again, deployment());
     assert_eq!(again, value);
 }
 
@@ -209,6 +206,10 @@ fn bombs_are_refused() {
         bomb += &format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 10].join(","));
     }
     assert!(matches!(decode_untyped(bomb.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), ["*a"; 50].join(","));
+    assert!(matches!(decode_untyped(long.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
+    let steep: String = (0..2000).map(|level| " ".repeat(level) + "a:\n").collect();
+    assert!(matches!(decode_untyped(steep.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     assert!(matches!(decode_untyped(deep.as_bytes(), Format::Json), Err(DecodeError::Syntax(_))));
     assert!(matches!(decode_untyped(deep.as_bytes(), Format::Yaml), Err(DecodeError::Syntax(_))));
@@ -242,4 +243,48 @@ fn quantities_are_written_in_their_canonical_form() {
         assert_eq!(error(quota, bad), message);
     }
     assert_eq!(error(quota, r#"{"spec":{"hard":{"cpu":"1KK"}}}"#), "unable to parse quantity's suffix");
+}
+
+#[test]
+fn a_second_yaml_document_is_passed_over() {
+    let value = json!({"metadata":{"name":"a"}});
+    for body in ["metadata: {name: a}\n---\nspec: {}\n", "# note\n---\nmetadata:\n  name: a\n---\n: :\n"] {
+        assert_eq!(decode(body.as_bytes(), Format::Yaml, pod()).unwrap().value, value, "{body}");
+    }
+}
+
+#[test]
+fn many_unknown_fields_under_a_long_path_cost_little() {
+    let unknown: Vec<String> = (0..50_000).map(|_| r#""x":1"#.to_owned()).collect();
+    let body = format!(r#"{{"properties":{{"{}":{{{}}}}}}}"#, "k".repeat(1 << 20), unknown.join(","));
+    let props = by_name("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").unwrap();
+    assert_eq!(read(props, &body).problems.len(), 1);
+}
+
+#[test]
+fn the_result_of_a_strategic_merge_is_refused_in_the_words_of_its_converter() {
+    use crate::schema::conform_merged;
+    for (mut tree, message) in [
+        (json!({"spec":{"replicas":"3"}}), "unrecognized type: int32"),
+        (json!({"spec":{"replicas":1.5}}), "cannot convert float64 to int32"),
+        (json!({"spec":{"paused":1}}), "unrecognized type: bool"),
+        (json!({"metadata":{"labels":{"a":1}}}), "cannot convert int64 to string"),
+        (json!({"metadata":{"labels":{"a":true}}}), "unrecognized type: string"),
+        (json!({"metadata":{"labels":[]}}), "cannot restore map from slice"),
+        (json!({"spec":"x"}), "cannot restore struct from: string"),
+        (json!({"spec":{"template":{"spec":{"containers":{}}}}}), "cannot restore slice from map"),
+        (
+            json!({"metadata":{"creationTimestamp":1}}),
+            "json: cannot unmarshal number into Go value of type string",
+        ),
+    ] {
+        assert_eq!(conform_merged(&mut tree, deployment()).unwrap_err().to_string(), message);
+    }
+    let mut tree = json!({"zoo":1,"spec":{"foo":1},"metadata":{"b":1}});
+    let problems: Vec<_> =
+        conform_merged(&mut tree, deployment()).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [r#"unknown field "metadata.b""#, r#"unknown field "spec.foo""#, r#"unknown field "zoo""#]
+    );
 }

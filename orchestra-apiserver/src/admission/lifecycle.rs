@@ -1,0 +1,51 @@
+//! `NamespaceLifecycle`: nothing is made in a namespace that is absent or going, and some namespaces never go.
+
+use async_trait::async_trait;
+use orchestra_core::gvk::GroupVersion;
+use serde_json::Value;
+
+use super::{Admission, AdmissionRequest, Operation};
+use crate::status::{Cause, GroupResource, StatusError};
+use crate::storage::meta;
+
+const CORE: GroupVersion = GroupVersion::new("", "v1");
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+#[derive(Debug)]
+pub(super) struct NamespaceLifecycle;
+
+#[async_trait]
+impl Admission for NamespaceLifecycle {
+    async fn mutate(&self, request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
+        // Checked first, so that nobody is told more about an object that cannot be.
+        if request.operation != Operation::Create
+            || request.namespace.is_empty()
+            || request.is("", "namespaces")
+        {
+            return Ok(());
+        }
+        let namespaces = GroupResource::new("", "namespaces");
+        let Some(namespace) = request.reader.get(&CORE, "namespaces", "", request.namespace).await? else {
+            return Err(StatusError::not_found(&namespaces, request.namespace));
+        };
+        if meta::is_terminating(&namespace) {
+            let why = format!(
+                "unable to create new content in namespace {} because it is being terminated",
+                request.namespace
+            );
+            return Err(request.refuse(why).with_cause(Cause {
+                reason: "NamespaceTerminating".into(),
+                message: format!("namespace {} is being terminated", request.namespace),
+                field: "metadata.namespace".into(),
+            }));
+        }
+        Ok(())
+    }
+
+    async fn validate(&self, request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
+        let immortal = request.operation == Operation::Delete
+            && request.is("", "namespaces")
+            && IMMORTAL.contains(&request.name);
+        if immortal { Err(request.refuse("this namespace may not be deleted")) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,55 @@
+//! How admission looks at the rest of the cluster.
+
+use std::sync::Arc;
+
+use orchestra_core::gvk::GroupVersion;
+use orchestra_store::{RangeOptions, ReadAt, Store};
+use serde_json::Value;
+
+use crate::catalog::Catalog;
+use crate::status::StatusError;
+use crate::storage::resource::Resource;
+
+/// Reads objects, as they are stored at this moment.
+#[derive(Debug)]
+pub struct Reader {
+    store: Arc<dyn Store>,
+    catalog: Arc<Catalog>,
+}
+
+impl Reader {
+    pub(crate) fn new(store: Arc<dyn Store>, catalog: Arc<Catalog>) -> Self {
+        Self { store, catalog }
+    }
+
+    fn resource(&self, gv: &GroupVersion, plural: &str) -> Result<&Arc<Resource>, StatusError> {
+        self.catalog
+            .find(gv, plural)
+            .ok_or_else(|| StatusError::internal(format!("{gv} {plural} is not served")))
+    }
+
+    /// One object, or `None`; the namespace is ignored for kinds of the whole cluster.
+    pub async fn get(
+        &self,
+        gv: &GroupVersion,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, StatusError> {
+        let resource = self.resource(gv, plural)?;
+        let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
+        entry.map(|entry| resource.tree(&entry)).transpose()
+    }
+
+    /// All objects of a namespace, or of the whole cluster.
+    pub async fn list(
+        &self,
+        gv: &GroupVersion,
+        plural: &str,
+        namespace: Option<&str>,
+    ) -> Result<Vec<Value>, StatusError> {
+        let resource = self.resource(gv, plural)?;
+        let page = self.store.range(resource.range(namespace), RangeOptions::new()).await?.value;
+        page.entries.iter().map(|entry| resource.tree(entry)).collect()
+    }
+}

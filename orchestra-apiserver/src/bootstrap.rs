@@ -1,0 +1,115 @@
+//! The objects every cluster has from its first moment: namespaces, priority classes, the server's own Service.
+//!
+//! They are written in one transaction, and only those that are missing, so a start on old data costs reads only.
+
+use std::net::SocketAddr;
+
+use orchestra_store::{Outcome, ReadAt, Revision, Txn};
+use serde_json::{Value, json};
+
+use crate::state::State;
+use crate::status::StatusError;
+use crate::storage::{claims, meta};
+
+/// Makes what is missing.
+pub(crate) async fn bootstrap(state: &State, advertised: Option<SocketAddr>) -> Result<(), StatusError> {
+    // Another server on the same store may be at it, too.
+    for _ in 0..8 {
+        if attempt(state, advertised).await? {
+            return Ok(());
+        }
+    }
+    Err(StatusError::internal("the store changed under every attempt"))
+}
+
+async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, StatusError> {
+    let mut txn = Txn::new();
+    for object in objects(state, advertised) {
+        let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        let resource = state
+            .catalog
+            .iter()
+            .find(|r| r.api_version == text("apiVersion") && r.kind_name() == text("kind"));
+        // A registry of one's own may leave kinds out.
+        let Some(resource) = resource else { continue };
+        let key = resource.key(meta::namespace(&object), meta::name(&object));
+        if state.store.get(&key, ReadAt::Latest).await?.value.is_some() {
+            continue;
+        }
+        let mut object = object;
+        meta::set(&mut object, "uid", state.chance.uuid());
+        meta::set(&mut object, "creationTimestamp", state.stamp());
+        resource.kind.default(&mut object);
+        resource.complete(&mut object);
+        resource.kind.prepare_create(&mut object);
+        if resource.is("", "namespaces") {
+            object["status"] = json!({"phase": "Active"});
+        }
+        resource.complete(&mut object);
+        txn = claims::take_and_give(resource, None, Some(&object), txn.when(key.clone(), Revision::NONE));
+        txn = txn.put(key, resource.encode(&object));
+    }
+    if txn.ops.is_empty() {
+        return Ok(true);
+    }
+    Ok(state.store.commit(txn).await?.outcome == Outcome::Applied)
+}
+
+fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
+    let mut out: Vec<Value> = ["default", "kube-system", "kube-public", "kube-node-lease"]
+        .iter()
+        .map(|name| {
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]},
+            })
+        })
+        .collect();
+    let classes = [
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+    ];
+    for (name, value, description) in classes {
+        out.push(json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": name}, "value": value, "description": description,
+            "preemptionPolicy": "PreemptLowerPriority",
+        }));
+    }
+    let ip = state.network.first_ip().to_string();
+    let family = if state.network.first_ip().is_ipv4() { "IPv4" } else { "IPv6" };
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let port = advertised.map_or(6443, |address| address.port());
+    out.push(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip],
+            "ipFamilies": [family], "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
+            "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+        },
+    }));
+    if let Some(address) = advertised {
+        out.push(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
+            "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }));
+    }
+    out
+}

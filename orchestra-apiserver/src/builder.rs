@@ -1,0 +1,175 @@
+//! Puts a server together.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use orchestra_core::kinds::Registry;
+use orchestra_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{self, Admission, Reader};
+use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll};
+use crate::bootstrap;
+use crate::cache::feed::Feed;
+use crate::catalog::Catalog;
+use crate::clock::{Chance, Clock, WallClock};
+use crate::discovery::Discovery;
+use crate::error::{Error, Result};
+use crate::node::NodeTransport;
+use crate::openapi::OpenApi;
+use crate::server::ApiServer;
+use crate::service_network::ServiceNetwork;
+use crate::state::State;
+use crate::storage::writer::Writer;
+
+/// The parts of a server, each with a default.
+#[derive(Debug)]
+pub struct ApiServerBuilder {
+    store: Arc<dyn Store>,
+    registry: Option<Registry>,
+    authenticators: Vec<Arc<dyn Authenticator>>,
+    authorizer: Arc<dyn Authorizer>,
+    admission: Vec<Arc<dyn Admission>>,
+    nodes: Option<Arc<dyn NodeTransport>>,
+    loopback_endpoints: bool,
+    service_cidr: IpNet,
+    node_ports: RangeInclusive<u16>,
+    advertised: Option<SocketAddr>,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+}
+
+impl ApiServerBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        // 10.96.0.0/12, what kubeadm uses; the numbers are valid by construction.
+        let service_cidr = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 12).into();
+        Self {
+            store,
+            registry: None,
+            authenticators: Vec::new(),
+            authorizer: Arc::new(DenyAll),
+            admission: Vec::new(),
+            nodes: None,
+            loopback_endpoints: false,
+            service_cidr,
+            node_ports: 30000..=32767,
+            advertised: None,
+            clock: Arc::new(WallClock),
+            seed: None,
+        }
+    }
+
+    /// The kinds that are served; default: the built-in ones.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// One more way to find out who asks, tried before client certificates.
+    #[must_use]
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticators.push(Arc::new(authenticator));
+        self
+    }
+
+    /// Who may do what, besides `system:masters`, who may do everything; default: nobody anything.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Arc::new(authorizer);
+        self
+    }
+
+    /// One more rule about writes, asked after the built-in ones.
+    #[must_use]
+    pub fn admission(mut self, admission: impl Admission) -> Self {
+        self.admission.push(Arc::new(admission));
+        self
+    }
+
+    /// The way to the nodes, for logs.
+    #[must_use]
+    pub fn nodes(mut self, nodes: Arc<dyn NodeTransport>) -> Self {
+        self.nodes = Some(nodes);
+        self
+    }
+
+    /// Accepts 127.0.0.0/8 in Endpoints and EndpointSlices, which upstream refuses. For the `local` network, whose pods
+    /// live on loopback addresses.
+    #[must_use]
+    pub fn allow_loopback_endpoints(mut self, allow: bool) -> Self {
+        self.loopback_endpoints = allow;
+        self
+    }
+
+    /// Where cluster IPs come from; default 10.96.0.0/12.
+    #[must_use]
+    pub fn service_cidr(mut self, cidr: IpNet) -> Self {
+        self.service_cidr = cidr;
+        self
+    }
+
+    /// Where node ports come from; default 30000 to 32767.
+    #[must_use]
+    pub fn node_ports(mut self, ports: RangeInclusive<u16>) -> Self {
+        self.node_ports = ports;
+        self
+    }
+
+    /// The address under which the Service `default/kubernetes` finds this server.
+    #[must_use]
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.advertised = Some(address);
+        self
+    }
+
+    /// What time objects show; default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes uids, generated names and allocations repeatable.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the server: follows the store and makes the objects every cluster has.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn build(mut self) -> Result<ApiServer> {
+        let registry = self.registry.unwrap_or_else(Registry::builtin);
+        let catalog = Arc::new(Catalog::new(&registry));
+        let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
+        self.authenticators.push(Arc::new(CertificateAuthenticator));
+        let mut admission = admission::builtin();
+        admission.append(&mut self.admission);
+        let state = State {
+            writer: Writer::new(self.store.clone()),
+            reader: Reader::new(self.store.clone(), catalog.clone()),
+            discovery: Discovery::new(&catalog),
+            openapi: OpenApi::new(&catalog),
+            store: self.store,
+            feed,
+            catalog,
+            authenticators: self.authenticators,
+            authorizer: self.authorizer,
+            admission,
+            nodes: self.nodes,
+            network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },
+            loopback_endpoints: self.loopback_endpoints,
+            clock: self.clock,
+            chance: Chance::new(self.seed),
+            shutdown: CancellationToken::new(),
+        };
+        let server = ApiServer { state: Arc::new(state) };
+        bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
+        Ok(server)
+    }
+}

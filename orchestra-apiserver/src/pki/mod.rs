@@ -1,0 +1,195 @@
+//! The cluster's certificates: an authority of its own, the server's certificate, the administrator's.
+//!
+//! The authority and the administrator's certificate are kept on disk, so that kubeconfigs stay valid. The server's own
+//! certificate is made anew at each start, because the addresses it is for may have changed; its key is never written.
+
+mod files;
+mod issue;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use rcgen::{Issuer, KeyPair};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::error::{Error, Result};
+use files::Kept;
+
+/// The user of the administrator's certificate.
+const ADMIN: &str = "kubernetes-admin";
+
+/// A cluster's certificates.
+pub struct Pki {
+    authority: Kept,
+    admin: Kept,
+    server: Kept,
+}
+
+impl std::fmt::Debug for Pki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Keys are nobody's business.
+        f.debug_struct("Pki").finish_non_exhaustive()
+    }
+}
+
+impl Pki {
+    /// Reads the certificates in `dir`, and makes those that are missing or about to expire. Keys get mode 0600.
+    ///
+    /// The server's certificate is for `addresses` and the names under which a cluster knows its API server.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or is not what it should be; the message names it.
+    pub fn load_or_create(dir: &Path, addresses: &[IpAddr], now: Timestamp) -> Result<Self> {
+        files::make_dir(dir)?;
+        let authority = match files::load(dir, "ca")? {
+            Some(kept) => kept,
+            None => files::save(dir, "ca", issue::authority(now).map_err(made("the cluster's authority"))?)?,
+        };
+        let issuer = issuer(dir, &authority)?;
+        let admin =
+            match files::load(dir, "admin")?.filter(|kept| !issue::expires_soon(&kept.certificate, now)) {
+                Some(kept) => kept,
+                None => {
+                    let admin = issue::client(&issuer, ADMIN, &[crate::auth::MASTERS], now);
+                    files::save(dir, "admin", admin.map_err(made("the administrator's certificate"))?)?
+                }
+            };
+        let server = issue::server(&issuer, addresses, now).map_err(made("the server's certificate"))?;
+        Ok(Self { authority, admin, server })
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn ca_certificate(&self) -> &str {
+        &self.authority.certificate
+    }
+
+    /// The administrator's kubeconfig for the server at `url`; it holds the administrator's key.
+    pub fn kubeconfig(&self, url: &str) -> String {
+        let encode = |text: &str| STANDARD.encode(text);
+        format!(
+            "apiVersion: v1\n\
+             kind: Config\n\
+             clusters:\n\
+             - name: orchestra\n  \
+               cluster:\n    \
+                 server: {url}\n    \
+                 certificate-authority-data: {ca}\n\
+             users:\n\
+             - name: {ADMIN}\n  \
+               user:\n    \
+                 client-certificate-data: {certificate}\n    \
+                 client-key-data: {key}\n\
+             contexts:\n\
+             - name: {ADMIN}@orchestra\n  \
+               context:\n    \
+                 cluster: orchestra\n    \
+                 user: {ADMIN}\n\
+             current-context: {ADMIN}@orchestra\n",
+            ca = encode(&self.authority.certificate),
+            certificate = encode(&self.admin.certificate),
+            key = encode(&self.admin.key),
+        )
+    }
+
+    /// What the server's socket needs. A client may come without a certificate; one that comes with a certificate of
+    /// another authority is turned away.
+    ///
+    /// # Errors
+    /// When the certificates are not what they should be.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&self.authority.certificate)?).map_err(made("the cluster's authority"))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(made("the check of client certificates"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(self.server.key.as_bytes()).map_err(made("the server's key"))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(made("TLS"))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![certificate(&self.server.certificate)?], key)
+            .map_err(made("the server's certificate"))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificate(pem: &str) -> Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(made("a certificate"))
+}
+
+fn issuer(dir: &Path, authority: &Kept) -> Result<Issuer<'static, KeyPair>> {
+    let file = |name: &str| -> PathBuf { dir.join(name) };
+    let key = KeyPair::from_pem(&authority.key)
+        .map_err(|problem| Error::pki(format!("{} holds no key", file("ca.key").display()), problem))?;
+    Issuer::from_ca_cert_pem(&authority.certificate, key)
+        .map_err(|problem| Error::pki(format!("{} holds no certificate", file("ca.crt").display()), problem))
+}
+
+fn made<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl Fn(E) -> Error {
+    move |problem| Error::pki(format!("{what} cannot be made"), problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn now() -> Timestamp {
+        "2026-05-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn load(dir: &Path, now: Timestamp) -> Pki {
+        Pki::load_or_create(dir, &[IpAddr::from([127, 0, 0, 1])], now).unwrap()
+    }
+
+    #[test]
+    fn the_authority_and_the_administrator_stay_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (load(dir.path(), now()), load(dir.path(), now()));
+        assert_eq!(first.kubeconfig("https://a"), second.kubeconfig("https://a"));
+        assert_ne!(first.server.certificate, second.server.certificate);
+        assert!(second.server_config().is_ok());
+    }
+
+    #[test]
+    fn keys_are_readable_by_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        load(dir.path(), now());
+        for name in ["ca.key", "admin.key"] {
+            let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_administrators_certificate_is_renewed_before_it_expires() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = load(dir.path(), now());
+        let later = load(dir.path(), "2027-04-20T00:00:00Z".parse().unwrap());
+        assert_ne!(first.admin.certificate, later.admin.certificate);
+        assert_eq!(first.authority.certificate, later.authority.certificate);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        load(dir.path(), now());
+        std::fs::write(dir.path().join("ca.key"), "nonsense").unwrap();
+        let refused = Pki::load_or_create(dir.path(), &[], now()).unwrap_err();
+        assert!(refused.to_string().contains("ca.key"), "{refused}");
+        std::fs::remove_file(dir.path().join("ca.key")).unwrap();
+        let refused = Pki::load_or_create(dir.path(), &[], now()).unwrap_err();
+        assert!(refused.to_string().contains("ca.key"), "{refused}");
+    }
+}

@@ -1,0 +1,247 @@
+//! The server as a service: one request in, one response out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use orchestra_core::kind::Subresource;
+use orchestra_store::Store;
+use tower::{BoxError, Service};
+
+use crate::auth::{AccessRequest, Decision, MASTERS, User};
+use crate::body::{self, Body};
+use crate::builder::ApiServerBuilder;
+use crate::health;
+use crate::negotiate::accept::Output;
+use crate::query::{Query, WriteOptions};
+use crate::request::{RequestInfo, ResourceRequest, Verb};
+use crate::state::{Call, State};
+use crate::status::{GroupResource, StatusError};
+use crate::subresource::{binding, eviction, finalize, log, scale};
+use crate::verbs::update::Part;
+use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
+
+/// The Kubernetes API over a store. A handle: clones share one server, which ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct ApiServer {
+    pub(crate) state: Arc<State>,
+}
+
+impl ApiServer {
+    /// Starts to put a server together.
+    pub fn builder(store: Arc<dyn Store>) -> ApiServerBuilder {
+        ApiServerBuilder::new(store)
+    }
+
+    /// Ends all watches, so that their connections can close.
+    pub fn stop_watches(&self) {
+        self.state.shutdown.cancel();
+    }
+
+    /// Answers a request. Whatever goes wrong is a response, too.
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let mut response = match self.route(parts, body).await {
+            Ok(response) => response,
+            Err(error) => body::refusal(&error),
+        };
+        let headers = response.headers_mut();
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
+            headers.insert("audit-id", id);
+        }
+        response
+    }
+
+    async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
+        let state = &*self.state;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
+            .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
+        let user = authenticate(state, &parts, &info).await?;
+        authorize(state, &parts, &info, &user).await?;
+        let request = match info {
+            RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
+            RequestInfo::Resource(request) => request,
+        };
+        let resource = state.catalog.find(&request.gv, &request.resource).cloned();
+        let resource = resource.ok_or_else(StatusError::no_such_resource)?;
+        if resource.namespaced()
+            && request.namespace.is_none()
+            && request.verb != Verb::List
+            && request.verb != Verb::Watch
+        {
+            return Err(StatusError::method_not_supported());
+        }
+        if !resource.namespaced() && request.namespace.is_some() && !resource.is("", "namespaces") {
+            return Err(StatusError::no_such_resource());
+        }
+        let output = if request.subresource.as_deref() == Some("log") {
+            Output::plain()
+        } else {
+            Output::negotiate(&parts.headers, &query)?
+        };
+        let options = WriteOptions::parse(&query, options_kind(request.verb))?;
+        let body = body::read(body).await?;
+        let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
+        dispatch(state, &call).await
+    }
+
+    async fn plain(
+        &self,
+        parts: &Parts,
+        path: &[String],
+        query: &Query,
+    ) -> Result<Response<Body>, StatusError> {
+        let joined = path.join("/");
+        if let Some(answer) = self.state.discovery.serve(&joined, &parts.headers) {
+            return answer;
+        }
+        if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
+            return answer;
+        }
+        let found = match path.first().map(String::as_str) {
+            Some("version") if path.len() == 1 => Some(health::version()),
+            Some("healthz" | "livez" | "readyz") => health::health(&self.state, path, query).await,
+            _ => None,
+        };
+        found.ok_or_else(StatusError::no_such_resource)
+    }
+}
+
+fn options_kind(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Patch => "PatchOptions",
+        _ => "DeleteOptions",
+    }
+}
+
+async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Result<User, StatusError> {
+    if let Some(user) = parts.extensions.get::<User>() {
+        return Ok(user.clone());
+    }
+    for authenticator in &state.authenticators {
+        if let Some(user) = authenticator.authenticate(parts).await? {
+            return Ok(user);
+        }
+    }
+    match info {
+        RequestInfo::NonResource(path) if health::is_public(path) => Ok(User::anonymous()),
+        _ => Err(StatusError::unauthorized()),
+    }
+}
+
+async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
+    if user.is_in(MASTERS) {
+        return Ok(());
+    }
+    let method = parts.method.as_str().to_ascii_lowercase();
+    let verb = match info {
+        RequestInfo::Resource(request) => request.verb.as_str(),
+        RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
+        RequestInfo::NonResource(_) => method.as_str(),
+    };
+    let asked = AccessRequest { user, verb, info, path: parts.uri.path() };
+    match state.authorizer.authorize(asked).await? {
+        Decision::Allow => Ok(()),
+        Decision::Deny(why) => Err(denied(user, verb, info, parts.uri.path(), &why)),
+    }
+}
+
+fn denied(user: &User, verb: &str, info: &RequestInfo, path: &str, why: &str) -> StatusError {
+    let suffix = if why.is_empty() { String::new() } else { format!(": {why}") };
+    match info {
+        RequestInfo::NonResource(_) => {
+            let why = format!("User {:?} cannot {verb} path {path:?}{suffix}", user.name);
+            StatusError::forbidden(&GroupResource::default(), "", why)
+        }
+        RequestInfo::Resource(r) => {
+            let resource = match &r.subresource {
+                Some(sub) => format!("{}/{sub}", r.resource),
+                None => r.resource.clone(),
+            };
+            let place = match &r.namespace {
+                Some(namespace) => format!("in the namespace {namespace:?}"),
+                None => "at the cluster scope".to_owned(),
+            };
+            let why = format!(
+                "User {:?} cannot {verb} resource {resource:?} in API group {:?} {place}{suffix}",
+                user.name, r.gv.group
+            );
+            let gr = GroupResource::new(r.gv.group.as_ref(), r.resource.as_str());
+            StatusError::forbidden(&gr, r.name.as_deref().unwrap_or_default(), why)
+        }
+    }
+}
+
+async fn dispatch(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
+    let ResourceRequest { verb, name, subresource, .. } = &call.request;
+    match (subresource.as_deref(), name.is_some(), verb) {
+        (None, false, Verb::List) => list::list(state, call).await,
+        (None, _, Verb::Watch) => watch::watch(state, call).await,
+        (None, false, Verb::Create) => create::create(state, call).await,
+        (None, false, Verb::DeleteCollection) if !call.resource.is("", "namespaces") => {
+            delete_collection::delete_collection(state, call).await
+        }
+        (None, true, Verb::Get) => get::get(state, call).await,
+        (None, true, Verb::Update) => update::update(state, call, Part::Main).await,
+        (None, true, Verb::Patch) => patch::patch(state, call, Part::Main).await,
+        (None, true, Verb::Delete) => delete::delete(state, call).await,
+        (None, _, _) => Err(StatusError::method_not_supported()),
+        (Some(below), _, verb) => dispatch_below(state, call, below, *verb).await,
+    }
+}
+
+async fn dispatch_below(
+    state: &State,
+    call: &Call,
+    below: &str,
+    verb: Verb,
+) -> Result<Response<Body>, StatusError> {
+    let subresources = &call.resource.description().subresources;
+    let has_status = subresources.iter().any(|s| matches!(s, Subresource::Status));
+    let is_pod = call.resource.is("", "pods");
+    match (below, verb) {
+        ("status", Verb::Get) if has_status => get::get(state, call).await,
+        ("status", Verb::Update) if has_status => update::update(state, call, Part::Status).await,
+        ("status", Verb::Patch) if has_status => patch::patch(state, call, Part::Status).await,
+        ("status", _) if has_status => Err(StatusError::method_not_supported()),
+        ("scale", _) => scale::scale(state, call).await,
+        ("binding", Verb::Create) if is_pod => binding::bind(state, call).await,
+        ("eviction", Verb::Create) if is_pod => eviction::evict(state, call).await,
+        ("log", Verb::Get) if is_pod => log::log(state, call).await,
+        ("binding" | "eviction" | "log", _) if is_pod => Err(StatusError::method_not_supported()),
+        ("finalize", Verb::Update) if call.resource.is("", "namespaces") => {
+            finalize::finalize(state, call).await
+        }
+        _ => Err(StatusError::no_such_resource()),
+    }
+}
+
+impl<B> Service<Request<B>> for ApiServer
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        self.clone().answer(request).map(Ok).boxed()
+    }
+}

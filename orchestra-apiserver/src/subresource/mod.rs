@@ -1,0 +1,21 @@
+//! What lies below an object, one file each; `status` is a part of [`crate::verbs::update`].
+
+pub(crate) mod binding;
+pub(crate) mod eviction;
+pub(crate) mod finalize;
+pub(crate) mod log;
+pub(crate) mod scale;
+
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::body::{self, Body};
+
+/// What bindings and evictions are answered with.
+pub(crate) fn done() -> Response<Body> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "code": StatusCode::CREATED.as_u16(),
+    });
+    body::tree(StatusCode::CREATED, &status)
+}

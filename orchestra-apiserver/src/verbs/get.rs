@@ -1,0 +1,26 @@
+//! One object.
+
+use http::{Response, StatusCode};
+use orchestra_store::{Entry, ReadAt, Revision};
+
+use crate::body::Body;
+use crate::state::{Call, State};
+use crate::status::StatusError;
+
+/// The stored object the path names.
+pub(crate) async fn entry(state: &State, call: &Call) -> Result<Entry, StatusError> {
+    let key = call.resource.key(call.namespace(), call.name());
+    state.store.get(&key, ReadAt::Latest).await?.value.ok_or_else(|| call.not_found())
+}
+
+/// GET of an object. Always the latest state, which satisfies any resourceVersion that has happened.
+pub(crate) async fn get(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
+    if let Some(text) = call.query.get("resourceVersion") {
+        let asked = text
+            .parse::<u64>()
+            .map_err(|_| StatusError::internal(format!("resourceVersion: Invalid value: {text:?}")))?;
+        state.feed.wait_for(Revision(asked)).await?;
+    }
+    let entry = entry(state, call).await?;
+    call.renderer(state).object(StatusCode::OK, call.resource.attach(&entry)?.json)
+}

@@ -1,0 +1,165 @@
+//! A collection, page by page.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Response;
+use orchestra_store::{Key, KeyRange, RangeOptions, ReadAt, Revision};
+use serde::{Deserialize, Serialize};
+
+use crate::body::Body;
+use crate::cache::collection::suffix_of;
+use crate::cache::object::Object;
+use crate::filter::Filter;
+use crate::negotiate::render::ListMeta;
+use crate::query::{ListOptions, VersionMatch};
+use crate::state::{Call, State};
+use crate::status::StatusError;
+
+/// Where the next page begins. The form is upstream's, so that tokens look familiar; clients must not read them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+/// A page of objects.
+pub(crate) struct Page {
+    pub(crate) objects: Vec<Arc<Object>>,
+    pub(crate) meta: ListMeta,
+}
+
+const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+
+/// GET of a collection.
+pub(crate) async fn list(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
+    let options = ListOptions::parse(&call.query, false)?;
+    let page = page(state, call, &options).await?;
+    call.renderer(state).list(page.objects, &page.meta)
+}
+
+/// The objects a list asks for.
+pub(crate) async fn page(state: &State, call: &Call, options: &ListOptions) -> Result<Page, StatusError> {
+    let filter = Filter::parse(&call.resource, options, None)?;
+    let prefix = call.namespace().map(|ns| format!("{ns}/")).unwrap_or_default();
+    if let Some(token) = &options.continue_token {
+        let token = read_token(token, options)?;
+        return match u64::try_from(token.rv) {
+            Ok(rv) => from_store(state, call, options, &filter, &prefix, &token.start, Revision(rv)).await,
+            // The client chose to go on without consistency.
+            Err(_) => from_cache(state, call, options, &filter, &prefix, &token.start, None).await,
+        };
+    }
+    match (options.resource_version, options.version_match) {
+        (Some(rv), Some(VersionMatch::Exact)) => {
+            state.feed.wait_for(Revision(rv)).await?;
+            from_store(state, call, options, &filter, &prefix, "", Revision(rv)).await
+        }
+        (at_least, _) => from_cache(state, call, options, &filter, &prefix, "", at_least).await,
+    }
+}
+
+fn read_token(text: &str, options: &ListOptions) -> Result<Token, StatusError> {
+    let refuse = |why: &str| StatusError::bad_request(format!("continue key is not valid: {why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| refuse(&e.to_string()))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|e| refuse(&e.to_string()))?;
+    if token.v != TOKEN_VERSION || token.rv == 0 || token.start.is_empty() {
+        return Err(refuse("incorrect encoded start resourceVersion or key"));
+    }
+    if options.resource_version.is_some_and(|rv| rv != 0) {
+        return Err(StatusError::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
+    }
+    Ok(token)
+}
+
+fn write_token(revision: i64, last: &str) -> String {
+    let token = Token { v: TOKEN_VERSION.into(), rv: revision, start: format!("{last}\0") };
+    // A struct of two texts and a number always serialises.
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+}
+
+async fn from_cache(
+    state: &State,
+    call: &Call,
+    options: &ListOptions,
+    filter: &Filter,
+    prefix: &str,
+    start: &str,
+    at_least: Option<u64>,
+) -> Result<Page, StatusError> {
+    let (collection, applied) = match at_least {
+        None => state.feed.fresh(&call.resource).await?,
+        Some(rv) => {
+            let collection = state.feed.collection(&call.resource).await?;
+            (collection, state.feed.wait_for(Revision(rv)).await?)
+        }
+    };
+    // From the cache at any age, upstream ignores the limit; so a page is never older than its continuation.
+    let limit = options.limit.filter(|_| at_least != Some(0)).unwrap_or(usize::MAX);
+    let matches = |object: &Object| filter.matches(&call.resource, object);
+    let snapshot = collection.snapshot(prefix, start, limit, matches);
+    let revision = applied.max(snapshot.last);
+    let mut meta = ListMeta { revision: revision.0, ..ListMeta::default() };
+    if snapshot.remaining > 0
+        && let Some((last, _)) = snapshot.objects.last()
+    {
+        let rv = i64::try_from(revision.0).unwrap_or(i64::MAX);
+        meta.continue_token = Some(write_token(rv, last));
+        meta.remaining = filter.is_everything().then_some(snapshot.remaining as u64);
+    }
+    Ok(Page { objects: snapshot.objects.into_iter().map(|(_, object)| object).collect(), meta })
+}
+
+async fn from_store(
+    state: &State,
+    call: &Call,
+    options: &ListOptions,
+    filter: &Filter,
+    prefix: &str,
+    start: &str,
+    revision: Revision,
+) -> Result<Page, StatusError> {
+    let resource = &call.resource;
+    let whole = resource.range((!prefix.is_empty()).then(|| prefix.trim_end_matches('/')));
+    let limit = options.limit.unwrap_or(usize::MAX);
+    let mut from = Key::from(format!("{}{start}", resource.prefix())).max(whole.start.clone());
+    let mut objects = Vec::new();
+    let mut meta = ListMeta { revision: revision.0, ..ListMeta::default() };
+    loop {
+        let mut read = RangeOptions::new().at(ReadAt::Exactly(revision));
+        if limit != usize::MAX {
+            read = read.limit(limit - objects.len());
+        }
+        let range = KeyRange { start: from.clone(), end: whole.end.clone() };
+        let page = match state.store.range(range, read).await {
+            Ok(page) => page.value,
+            Err(orchestra_store::Error::Compacted(_)) if !start.is_empty() => {
+                return Err(StatusError::expired_continue(write_token(-1, start.trim_end_matches('\0'))));
+            }
+            Err(orchestra_store::Error::FutureRevision(current)) => {
+                return Err(StatusError::too_large_resource_version(revision.0, current.0));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for entry in &page.entries {
+            let object = Object::read(resource, entry)?;
+            if filter.matches(resource, &object) {
+                objects.push(Arc::new(object));
+            }
+        }
+        let Some(last) = page.entries.last().filter(|_| page.remaining > 0) else {
+            return Ok(Page { objects, meta });
+        };
+        if objects.len() >= limit {
+            let suffix = suffix_of(resource, last.key.as_bytes()).unwrap_or_default();
+            meta.continue_token = Some(write_token(i64::try_from(revision.0).unwrap_or(i64::MAX), suffix));
+            meta.remaining = filter.is_everything().then_some(page.remaining);
+            return Ok(Page { objects, meta });
+        }
+        from = Key::new([last.key.as_bytes(), b"\0"].concat());
+    }
+}

@@ -1,0 +1,335 @@
+//! Following a collection.
+//!
+//! A watcher is a stream that sleeps until its collection has changed and then takes what lies behind its own
+//! revision. Frames are three pieces (opening, the object's shared bytes, closing), so an object that a thousand
+//! watchers follow is encoded once and copied by none of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{Response, StatusCode};
+use orchestra_store::{Event, Revision, WatchMessage, WatchStream};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::body::{self, Body};
+use crate::cache::collection::Collection;
+use crate::cache::feed::Feed;
+use crate::cache::object::{Change, Object};
+use crate::filter::Filter;
+use crate::negotiate::accept::Syntax;
+use crate::negotiate::render::Renderer;
+use crate::query::ListOptions;
+use crate::state::{Call, State};
+use crate::status::StatusError;
+use crate::storage::resource::Resource;
+
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// Watches without a timeout of their own end after this long, plus up to as long again.
+const SHORTEST_WATCH_SECONDS: u64 = 1800;
+
+/// Where a watcher's changes come from.
+enum Source {
+    /// The collection's history.
+    Cache(watch::Receiver<Revision>),
+    /// The store's own history, for a revision from before the collection was loaded.
+    Store(WatchStream),
+}
+
+struct Watcher {
+    collection: Arc<Collection>,
+    feed: Arc<Feed>,
+    source: Source,
+    filter: Filter,
+    namespace: Option<String>,
+    renderer: Renderer,
+    /// Everything up to here has been delivered.
+    cursor: Revision,
+    initial: std::vec::IntoIter<Arc<Object>>,
+    /// Whether the end of the initial objects is still to be announced.
+    announce: bool,
+    pending: VecDeque<Bytes>,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    shutdown: CancellationToken,
+    columns_sent: bool,
+    done: bool,
+}
+
+/// GET with `watch=true`.
+pub(crate) async fn watch(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
+    let options = ListOptions::parse(&call.query, true)?;
+    if call.output.syntax != Syntax::Json {
+        return Err(StatusError::not_acceptable(&["application/json", "application/json;stream=watch"]));
+    }
+    let filter = Filter::parse(&call.resource, &options, call.request.name.as_deref())?;
+    let watcher = start(state, call, &options, filter).await?;
+    let frames = futures::stream::unfold(watcher, |mut watcher| async move {
+        let chunk = watcher.next().await?;
+        Some((chunk, watcher))
+    });
+    Ok(body::respond(StatusCode::OK, "application/json", body::streamed(frames)))
+}
+
+async fn start(
+    state: &State,
+    call: &Call,
+    options: &ListOptions,
+    filter: Filter,
+) -> Result<Watcher, StatusError> {
+    let namespace = call.namespace().map(str::to_owned);
+    let wants_state =
+        options.send_initial_events.unwrap_or(matches!(options.resource_version, None | Some(0)));
+    let (collection, applied) = match options.resource_version {
+        // The most recent state, whatever was written just now.
+        None if wants_state => state.feed.fresh(&call.resource).await?,
+        Some(rv) if wants_state => {
+            let collection = state.feed.collection(&call.resource).await?;
+            (collection, state.feed.wait_for(Revision(rv)).await?)
+        }
+        _ => (state.feed.collection(&call.resource).await?, state.feed.applied()),
+    };
+    let receiver = collection.subscribe();
+    let (initial, cursor) = if wants_state {
+        let prefix = namespace.as_ref().map(|ns| format!("{ns}/")).unwrap_or_default();
+        let matches = |object: &Object| filter.matches(&call.resource, object);
+        let snapshot = collection.snapshot(&prefix, "", usize::MAX, matches);
+        let objects: Vec<_> = snapshot.objects.into_iter().map(|(_, object)| object).collect();
+        (objects, applied.max(snapshot.last))
+    } else {
+        // Without a revision and without state: from now on.
+        (Vec::new(), options.resource_version.filter(|rv| *rv > 0).map_or(applied, Revision))
+    };
+    let mut watcher = Watcher {
+        feed: state.feed.clone(),
+        source: Source::Cache(receiver),
+        filter,
+        namespace,
+        renderer: call.renderer(state),
+        cursor,
+        initial: initial.into_iter(),
+        announce: options.send_initial_events == Some(true) && options.allow_bookmarks,
+        pending: VecDeque::new(),
+        bookmarks: options.allow_bookmarks,
+        next_bookmark: Instant::now() + BOOKMARK_PERIOD,
+        deadline: Instant::now() + duration(state, options),
+        shutdown: state.shutdown.clone(),
+        columns_sent: false,
+        done: false,
+        collection,
+    };
+    if watcher.collection.changes(cursor).is_err() {
+        watcher.look_further_back(state).await;
+    }
+    Ok(watcher)
+}
+
+fn duration(state: &State, options: &ListOptions) -> Duration {
+    let chosen = || SHORTEST_WATCH_SECONDS + state.chance.below(SHORTEST_WATCH_SECONDS);
+    Duration::from_secs(options.timeout_seconds.unwrap_or_else(chosen))
+}
+
+impl Watcher {
+    /// The collection's history does not reach back to the cursor; perhaps the store's does.
+    async fn look_further_back(&mut self, state: &State) {
+        let resource = &self.renderer.resource;
+        match state.store.watch(resource.range(self.namespace.as_deref()), self.cursor.next()).await {
+            Ok(stream) => self.source = Source::Store(stream),
+            Err(_) => self.expire(),
+        }
+    }
+
+    /// The next piece of the body; `None` ends it.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.pending.pop_front() {
+                return Some(chunk);
+            }
+            if self.done {
+                return None;
+            }
+            if let Some(object) = self.initial.next() {
+                self.frame("ADDED", object.encoded.json.clone());
+                continue;
+            }
+            if std::mem::take(&mut self.announce) {
+                let bookmark = self.renderer.bookmark(self.cursor.0, true);
+                self.raw_frame("BOOKMARK", bookmark.into());
+                continue;
+            }
+            self.advance().await;
+        }
+    }
+
+    /// Waits for changes, for the time of a bookmark, or for the end.
+    async fn advance(&mut self) {
+        // Read before the changes are: everything up to here is among them.
+        let applied = self.feed.applied();
+        let deadline = self.deadline;
+        let due = if self.bookmarks { self.next_bookmark.min(deadline) } else { deadline };
+        let mut batch = None;
+        match &mut self.source {
+            Source::Cache(receiver) => {
+                receiver.borrow_and_update();
+                match self.collection.changes(self.cursor) {
+                    Err(_) => return self.expire(),
+                    Ok((changes, upto)) => {
+                        self.cursor = upto;
+                        if !changes.is_empty() {
+                            return self.deliver(&changes);
+                        }
+                    }
+                }
+                let receiver = match &mut self.source {
+                    Source::Cache(receiver) => receiver,
+                    Source::Store(_) => return,
+                };
+                tokio::select! {
+                    changed = receiver.changed() => {
+                        if changed.is_err() {
+                            self.done = true;
+                        }
+                        return;
+                    }
+                    () = tokio::time::sleep_until(due) => {}
+                    () = self.shutdown.cancelled() => {
+                        self.done = true;
+                        return;
+                    }
+                }
+            }
+            Source::Store(stream) => {
+                tokio::select! {
+                    message = stream.next() => batch = Some(message),
+                    () = tokio::time::sleep_until(due) => {}
+                    () = self.shutdown.cancelled() => {
+                        self.done = true;
+                        return;
+                    }
+                }
+            }
+        }
+        match batch {
+            Some(message) => self.take(message),
+            None => self.tick(applied),
+        }
+    }
+
+    /// A message of the store's own watch.
+    fn take(&mut self, message: Option<orchestra_store::Result<WatchMessage>>) {
+        match message {
+            Some(Ok(WatchMessage::Events { revision, events })) => {
+                self.cursor = revision;
+                let resource = self.renderer.resource.clone();
+                let changes: Vec<_> =
+                    events.iter().filter_map(|e| change(&resource, revision, e)).map(Arc::new).collect();
+                self.deliver(&changes);
+            }
+            Some(Ok(WatchMessage::Progress(revision))) => self.cursor = self.cursor.max(revision),
+            Some(Err(orchestra_store::Error::Compacted(_))) => self.expire(),
+            // The client comes back with the last revision it saw.
+            Some(Err(_)) | None => self.done = true,
+        }
+    }
+
+    /// A bookmark is due, or the end.
+    fn tick(&mut self, applied: Revision) {
+        let now = Instant::now();
+        if self.bookmarks {
+            if matches!(self.source, Source::Cache(_)) {
+                self.cursor = self.cursor.max(applied);
+            }
+            let bookmark = self.renderer.bookmark(self.cursor.0, false);
+            self.raw_frame("BOOKMARK", bookmark.into());
+            self.next_bookmark = now + BOOKMARK_PERIOD;
+        }
+        self.done = now >= self.deadline;
+    }
+
+    fn deliver(&mut self, changes: &[Arc<Change>]) {
+        for change in changes {
+            if let Some((kind, json)) = self.view(change) {
+                self.frame(kind, json);
+            }
+        }
+    }
+
+    /// What a change is to this watcher: an object that begins to match was added, one that no longer does is gone.
+    fn view(&self, change: &Change) -> Option<(&'static str, Bytes)> {
+        let seen = |object: &&Arc<Object>| {
+            self.namespace.is_none_or_eq(object.namespace.as_deref())
+                && self.filter.matches(&self.renderer.resource, object)
+        };
+        let now = change.now.as_ref().filter(seen);
+        let before = change.before.as_ref().filter(seen);
+        match (before, now) {
+            (None, Some(now)) => Some(("ADDED", now.encoded.json.clone())),
+            (Some(_), Some(now)) => Some(("MODIFIED", now.encoded.json.clone())),
+            (Some(_), None) => Some(("DELETED", change.departed())),
+            (None, None) => None,
+        }
+    }
+
+    fn frame(&mut self, kind: &'static str, json: Bytes) {
+        match self.renderer.shape(json, !self.columns_sent) {
+            Ok(shaped) => {
+                self.columns_sent = true;
+                self.raw_frame(kind, shaped);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn raw_frame(&mut self, kind: &'static str, object: Bytes) {
+        let opening: &'static [u8] = match kind {
+            "ADDED" => br#"{"type":"ADDED","object":"#,
+            "MODIFIED" => br#"{"type":"MODIFIED","object":"#,
+            "DELETED" => br#"{"type":"DELETED","object":"#,
+            "BOOKMARK" => br#"{"type":"BOOKMARK","object":"#,
+            _ => br#"{"type":"ERROR","object":"#,
+        };
+        self.pending.push_back(Bytes::from_static(opening));
+        self.pending.push_back(object);
+        self.pending.push_back(Bytes::from_static(b"}\n"));
+    }
+
+    fn expire(&mut self) {
+        let message = format!("too old resource version: {} ({})", self.cursor, self.feed.applied());
+        self.fail(&StatusError::expired(message));
+    }
+
+    fn fail(&mut self, error: &StatusError) {
+        self.raw_frame("ERROR", error.to_json().to_string().into());
+        self.done = true;
+    }
+}
+
+trait NoneOrEq {
+    /// Whether there is no wish, or it is this.
+    fn is_none_or_eq(&self, other: Option<&str>) -> bool;
+}
+
+impl NoneOrEq for Option<String> {
+    fn is_none_or_eq(&self, other: Option<&str>) -> bool {
+        self.as_deref().is_none_or(|wish| Some(wish) == other)
+    }
+}
+
+fn change(resource: &Resource, revision: Revision, event: &Event) -> Option<Change> {
+    let read = |entry| match Object::read(resource, entry) {
+        Ok(object) => Some(Arc::new(object)),
+        Err(error) => {
+            tracing::error!(%error, "an object in the store cannot be read");
+            None
+        }
+    };
+    let (now, before) = match event {
+        Event::Put { entry, previous } => (read(entry), previous.as_ref().and_then(read)),
+        Event::Delete { previous, .. } => (None, read(previous)),
+    };
+    (now.is_some() || before.is_some()).then(|| Change::new(revision, now, before))
+}

@@ -1,0 +1,232 @@
+//! Events, as `kubectl describe` shows them: recorded in the background, repeated ones counted instead of multiplied,
+//! floods held back.
+//!
+//! Recording never waits and never fails for the caller: events are hints for people, not state. Like upstream, one
+//! component may report 25 events about one object at once and one more every five minutes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Patch;
+use kube::{Api, Client, Resource};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::clock::Clock;
+use crate::world::{patch_params, post_params};
+
+const WAITING: usize = 4096;
+const REMEMBERED: usize = 4096;
+const BURST: u32 = 25;
+const REFILL: Duration = Duration::from_secs(300);
+
+/// Whether an event tells of the normal course of things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Normal,
+    Warning,
+}
+
+/// Where controllers put their events.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    sender: mpsc::Sender<Note>,
+    clock: Clock,
+    numbers: Arc<AtomicU64>,
+}
+
+struct Note {
+    about: ObjectReference,
+    component: &'static str,
+    mood: Mood,
+    reason: &'static str,
+    message: String,
+}
+
+/// The other end of a [`Recorder`].
+pub(crate) struct Writer {
+    notes: mpsc::Receiver<Note>,
+    clock: Clock,
+    numbers: Arc<AtomicU64>,
+    written: HashMap<String, Written>,
+    allowances: HashMap<String, Allowance>,
+}
+
+struct Written {
+    name: String,
+    count: i32,
+    at: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Allowance {
+    tokens: u32,
+    filled: Instant,
+}
+
+impl Recorder {
+    pub(crate) fn new(clock: Clock) -> (Self, Writer) {
+        let (sender, notes) = mpsc::channel(WAITING);
+        let numbers = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            notes,
+            clock: clock.clone(),
+            numbers: numbers.clone(),
+            written: HashMap::new(),
+            allowances: HashMap::new(),
+        };
+        (Self { sender, clock, numbers }, writer)
+    }
+
+    /// Records that something happened to `about`.
+    pub(crate) fn record<K: Resource<DynamicType = ()>>(
+        &self,
+        component: &'static str,
+        about: &K,
+        mood: Mood,
+        reason: &'static str,
+        message: String,
+    ) {
+        let meta = about.meta();
+        let about = ObjectReference {
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(K::kind(&()).into_owned()),
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            field_path: None,
+        };
+        if self.sender.try_send(Note { about, component, mood, reason, message }).is_err() {
+            debug!(reason, "too many events are waiting; dropped one");
+        }
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = self.numbers.load(Ordering::Relaxed);
+        f.debug_struct("Recorder").field("clock", &self.clock).field("named", &named).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Writes what is recorded until cancelled.
+    pub(crate) async fn run(mut self, client: Client, shutdown: CancellationToken) {
+        loop {
+            let note = tokio::select! {
+                () = shutdown.cancelled() => return,
+                note = self.notes.recv() => note,
+            };
+            let Some(note) = note else { return };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.write(&client, note) => {}
+            }
+        }
+    }
+
+    async fn write(&mut self, client: &Client, note: Note) {
+        if !self.allows(&note) {
+            return;
+        }
+        let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".into());
+        let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+        let same = note.identity();
+        if let Some(written) = self.written.get_mut(&same) {
+            written.count += 1;
+            let patch = json!({"count": written.count, "lastTimestamp": self.clock.time()});
+            match api.patch(&written.name, &patch_params(), &Patch::Merge(patch)).await {
+                Ok(_) => return,
+                Err(error) => debug!(%error, "cannot count an event; writing it anew"),
+            }
+        }
+        let event = self.event(note, &namespace);
+        let name = event.metadata.name.clone().unwrap_or_default();
+        match api.create(&post_params(), &event).await {
+            Ok(_) => {
+                self.make_room();
+                self.written.insert(same, Written { name, count: 1, at: Instant::now() });
+            }
+            Err(error) => debug!(%error, "cannot write an event"),
+        }
+    }
+
+    fn event(&self, note: Note, namespace: &str) -> Event {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let now = self.clock.now();
+        let stamp = now.as_nanosecond().saturating_add(i128::from(number));
+        let name = format!("{}.{stamp:x}", note.about.name.as_deref().unwrap_or_default());
+        let time = self.clock.time();
+        Event {
+            metadata: ObjectMeta {
+                name: Some(name),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            involved_object: note.about,
+            reason: Some(note.reason.into()),
+            message: Some(note.message),
+            type_: Some(note.mood.name().into()),
+            count: Some(1),
+            first_timestamp: Some(time.clone()),
+            last_timestamp: Some(time),
+            source: Some(EventSource { component: Some(note.component.into()), host: None }),
+            reporting_component: Some(note.component.into()),
+            reporting_instance: Some(String::new()),
+            ..Event::default()
+        }
+    }
+
+    fn allows(&mut self, note: &Note) -> bool {
+        let now = Instant::now();
+        if self.allowances.len() >= REMEMBERED {
+            self.allowances.retain(|_, allowance| now - allowance.filled < REFILL * BURST);
+        }
+        let key = format!("{}/{}", note.component, note.about.uid.as_deref().unwrap_or_default());
+        let allowance = self.allowances.entry(key).or_insert(Allowance { tokens: BURST, filled: now });
+        let earned = (now - allowance.filled).as_secs() / REFILL.as_secs();
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(BURST);
+            allowance.tokens = allowance.tokens.saturating_add(earned).min(BURST);
+            allowance.filled = now;
+        }
+        let allowed = allowance.tokens > 0;
+        allowance.tokens = allowance.tokens.saturating_sub(1);
+        allowed
+    }
+
+    fn make_room(&mut self) {
+        if self.written.len() >= REMEMBERED {
+            let now = Instant::now();
+            self.written.retain(|_, written| now - written.at < Duration::from_secs(600));
+        }
+        if self.written.len() >= REMEMBERED {
+            self.written.clear();
+        }
+    }
+}
+
+impl Mood {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+impl Note {
+    /// Events that agree in this are one event, counted.
+    fn identity(&self) -> String {
+        let uid = self.about.uid.as_deref().unwrap_or_default();
+        format!("{}\0{uid}\0{}\0{}\0{}", self.component, self.mood.name(), self.reason, self.message)
+    }
+}

@@ -1,0 +1,132 @@
+//! The controller manager: which controllers run, and with what.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::controller::{Reconcile, drive};
+use crate::error::{Error, Result};
+use crate::events::Recorder;
+use crate::queue::Queue;
+use crate::world::World;
+
+/// The controllers of this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Controller {
+    /// Rolls Deployments out over ReplicaSets.
+    Deployment,
+    /// Lists the pods that answer for a Service.
+    EndpointSlice,
+    /// Keeps as many pods as a ReplicaSet says.
+    ReplicaSet,
+    /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
+    ServiceAccount,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Deployment, Self::EndpointSlice, Self::ReplicaSet, Self::ServiceAccount];
+}
+
+/// A set of controllers and what they are told. Cheap to build; nothing happens before [`Controllers::run`].
+#[derive(Clone, Debug)]
+pub struct Controllers {
+    chosen: BTreeSet<Controller>,
+    clock: Clock,
+    certificate: Option<String>,
+}
+
+impl Controllers {
+    /// Every controller.
+    pub fn all() -> Self {
+        Self::only(Controller::ALL.iter().copied())
+    }
+
+    /// These controllers and no others.
+    pub fn only(chosen: impl IntoIterator<Item = Controller>) -> Self {
+        Self { chosen: chosen.into_iter().collect(), clock: Clock::system(), certificate: None }
+    }
+
+    /// All chosen so far but this one.
+    #[must_use]
+    pub fn without(mut self, controller: Controller) -> Self {
+        self.chosen.remove(&controller);
+        self
+    }
+
+    /// The clock that stamps objects and measures ages.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The cluster's certificate authority in PEM, which every namespace gets as `kube-root-ca.crt`.
+    #[must_use]
+    pub fn cluster_ca(mut self, pem: impl Into<String>) -> Self {
+        self.certificate = Some(pem.into());
+        self
+    }
+
+    /// Runs the controllers until `shutdown` is cancelled. Writes under way are finished first.
+    ///
+    /// # Errors
+    /// Only if a background task ends by a panic; whatever the server answers is retried.
+    pub async fn run(self, client: Client, shutdown: CancellationToken) -> Result<()> {
+        // Whatever ends this future also ends its parts.
+        let shutdown = shutdown.child_token();
+        let _ends = shutdown.clone().drop_guard();
+        let (recorder, writer) = Recorder::new(self.clock.clone());
+        let world = World::new(client.clone(), self.clock.clone(), recorder);
+        let mut tasks = JoinSet::new();
+        for controller in &self.chosen {
+            match controller {
+                Controller::Deployment => {
+                    launch(&mut tasks, &world, &shutdown, crate::deployment::setup(&world))
+                }
+                Controller::EndpointSlice => {
+                    launch(&mut tasks, &world, &shutdown, crate::endpointslice::setup(&world))
+                }
+                Controller::ServiceAccount => {
+                    let parts = crate::serviceaccount::setup(&world, self.certificate.clone());
+                    launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::ReplicaSet => {
+                    launch(&mut tasks, &world, &shutdown, crate::replicaset::setup(&world))
+                }
+            }
+        }
+        world.start(&mut tasks, &shutdown);
+        tasks.spawn(writer.run(client, shutdown.clone()));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                return Err(Error::Panicked(error.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets a controller begin once the world has been seen.
+fn launch<R: Reconcile>(
+    tasks: &mut JoinSet<()>,
+    world: &Arc<World>,
+    shutdown: &CancellationToken,
+    (controller, queue): (Arc<R>, Arc<Queue<R::Key>>),
+) {
+    let (world, shutdown) = (world.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = world.synced() => {}
+        }
+        drive(controller, queue, shutdown).await;
+    });
+}

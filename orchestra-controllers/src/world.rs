@@ -1,0 +1,105 @@
+//! What all controllers see: one copy of each kind, the client, the clock and the recorder of events.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::Client;
+use kube::api::{PatchParams, PostParams};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::events::Recorder;
+use crate::informer::{Habits, Index, Informer};
+
+/// The name under which the controllers' writes stand in managedFields. Upstream's own, because tools that tell
+/// apart what people and what controllers set look for it.
+pub(crate) const FIELD_MANAGER: &str = "kube-controller-manager";
+
+pub(crate) fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+pub(crate) fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+macro_rules! world {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $habits:expr,)*) => {
+        /// What all controllers see.
+        pub(crate) struct World {
+            pub(crate) client: Client,
+            pub(crate) clock: Clock,
+            pub(crate) recorder: Recorder,
+            $(pub(crate) $field: Informer<$kind>,)*
+        }
+
+        impl World {
+            pub(crate) fn new(client: Client, clock: Clock, recorder: Recorder) -> Arc<Self> {
+                Arc::new(Self { client, clock, recorder, $($field: Informer::new($habits),)* })
+            }
+
+            /// Starts to keep every copy that some controller asked for.
+            pub(crate) fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>, shutdown: &CancellationToken) {
+                $(if self.$field.is_wanted() {
+                    let (world, shutdown) = (self.clone(), shutdown.clone());
+                    tasks.spawn(async move { world.$field.run(world.client.clone(), shutdown).await });
+                })*
+            }
+
+            /// Resolves once every copy holds what existed when it started.
+            pub(crate) async fn synced(&self) {
+                $(self.$field.synced().await;)*
+            }
+        }
+    };
+}
+
+world! {
+    pods: Pod = Habits { trim: trim_pod, index: |pod| {
+        let node = pod.spec.as_ref()?.node_name.clone()?;
+        (!node.is_empty()).then_some(Index::Node(node))
+    }},
+    nodes: Node = Habits { trim: |node| if let Some(status) = &mut node.status { status.images = None }, ..Habits::default() },
+    leases: Lease = Habits::default(),
+    namespaces: Namespace = Habits::default(),
+    service_accounts: ServiceAccount = Habits::default(),
+    config_maps: ConfigMap = Habits::default(),
+    services: Service = Habits::default(),
+    slices: EndpointSlice = Habits::default(),
+    replica_sets: ReplicaSet = Habits::default(),
+    deployments: Deployment = Habits::default(),
+    stateful_sets: StatefulSet = Habits::default(),
+    daemon_sets: DaemonSet = Habits::default(),
+    revisions: ControllerRevision = Habits::default(),
+    claims: PersistentVolumeClaim = Habits::default(),
+    volumes: PersistentVolume = Habits::default(),
+    classes: StorageClass = Habits::default(),
+}
+
+/// Drops what no controller reads of a pod: most of what its containers are told to do.
+fn trim_pod(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    let init = spec.init_containers.iter_mut().flatten();
+    for container in spec.containers.iter_mut().chain(init) {
+        container.args = None;
+        container.command = None;
+        container.env = None;
+        container.env_from = None;
+        container.lifecycle = None;
+        container.liveness_probe = None;
+        container.readiness_probe = None;
+        container.startup_probe = None;
+        container.security_context = None;
+        container.volume_mounts = None;
+    }
+    if let Some(annotations) = &mut pod.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}

@@ -1,0 +1,254 @@
+//! The scheduler without an API: facts go in, steps to take come out.
+//!
+//! Everything the scheduler remembers is here: the cluster with its assumed pods, the queue, and the pods between
+//! decision and binding. It does nothing by itself and reads no clock, so the live driver and a simulator on
+//! virtual time run the same code.
+
+mod facts;
+mod flight;
+mod step;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::event::{ClusterEvent, Hint};
+use crate::guard::guarded;
+use crate::outcome::{Choice, Diagnosis, Failure, Outcome};
+use crate::plugin::Cycle;
+use crate::profile::Profile;
+use crate::queue::{BackoffOptions, Moment, Queue, QueueCounts};
+use crate::verdict::{Admission, Reservation};
+use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView};
+
+use self::flight::Flight;
+
+pub use step::{Job, Report, ReportReason, Step};
+
+/// Stands for a rejector while there are no nodes at all; only a new node helps then.
+const NO_NODES: &str = "";
+
+/// The scheduler's state and the transitions between its steps.
+#[derive(Debug)]
+pub struct Dispatcher {
+    profiles: Vec<Profile>,
+    engine: Box<dyn Engine>,
+    cluster: ClusterView,
+    queue: Queue,
+    by_key: HashMap<PodKey, PodUid>,
+    flights: HashMap<PodUid, Flight>,
+    steps: VecDeque<Step>,
+    /// Counts changes of the cluster; waiting pods are asked again when it moved.
+    epoch: u64,
+    asked: u64,
+}
+
+impl Dispatcher {
+    /// A scheduler of these profiles (the first decides the order of the queue) and this engine.
+    #[must_use]
+    pub fn new(profiles: Vec<Profile>, engine: Box<dyn Engine>, backoff: BackoffOptions) -> Self {
+        let sort = profiles.first().and_then(|profile| profile.queue_sort.clone());
+        Self {
+            profiles,
+            engine,
+            cluster: ClusterView::default(),
+            queue: Queue::new(sort, backoff),
+            by_key: HashMap::new(),
+            flights: HashMap::new(),
+            steps: VecDeque::new(),
+            epoch: 0,
+            asked: 0,
+        }
+    }
+
+    /// The cluster as the scheduler sees it, assumed pods included.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterView {
+        &self.cluster
+    }
+
+    /// How many pods wait where.
+    #[must_use]
+    pub fn counts(&self) -> QueueCounts {
+        self.queue.counts()
+    }
+
+    /// The next thing to do, deciding on one more pod if nothing else is pending. `None`: nothing until a fact or
+    /// [`Dispatcher::next_due`] comes.
+    pub fn next(&mut self, now: Moment) -> Option<Step> {
+        self.ask_waiting(now);
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return Some(step);
+            }
+            let uid = self.queue.pop(now)?.pod.uid.clone();
+            self.attempt(&uid, now);
+        }
+    }
+
+    /// When something becomes ready by time alone.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Moment> {
+        let deadline = self.flights.values().filter_map(Flight::deadline).min();
+        [self.queue.next_due(), deadline].into_iter().flatten().min()
+    }
+
+    fn attempt(&mut self, uid: &PodUid, now: Moment) {
+        let Some(pod) = self.queue.pod(uid).cloned() else { return };
+        if self.cluster.node_of(uid).is_some() {
+            self.queue.remove(uid);
+            return;
+        }
+        let Some(index) = self.profile_of(&pod) else {
+            self.queue.remove(uid);
+            return;
+        };
+        if pod.terminating {
+            self.queue.remove(uid);
+            let message = format!("skip schedule deleting pod: {}", pod.key);
+            self.report(pod, ReportReason::Deleting, message, None);
+            return;
+        }
+        let Some(profile) = self.profiles.get(index) else { return };
+        let mut cycle = Cycle::new(&self.cluster);
+        match self.engine.place(profile, &mut cycle, &pod) {
+            Outcome::Chosen(Choice { node, .. }) => {
+                let reserved = reserve(profile, &mut cycle, &pod, &node);
+                let notes = cycle.into_notes();
+                match reserved {
+                    None => self.assume(Flight::new(pod, node, index, notes, now), now),
+                    Some(NotReserved::Rejected(diagnosis)) => self.rejected(pod, diagnosis, now),
+                    Some(NotReserved::Failed(failure)) => self.failed(pod, failure, now),
+                }
+            }
+            Outcome::Rejected(diagnosis) => self.rejected(pod, diagnosis, now),
+            Outcome::NoNodes => self.without_nodes(pod, now),
+            Outcome::Failed(failure) => self.failed(pod, failure, now),
+        }
+    }
+
+    fn assume(&mut self, flight: Flight, now: Moment) {
+        let uid = flight.pod.uid.clone();
+        self.cluster.withdraw(&flight.pod);
+        self.cluster.place(flight.pod.clone(), &flight.node);
+        self.flights.insert(uid.clone(), flight);
+        // Pods that wait for permission may have waited for this one.
+        self.epoch += 1;
+        self.advance(&uid, now);
+    }
+
+    fn rejected(&mut self, pod: Arc<PodView>, diagnosis: Diagnosis, now: Moment) {
+        let message = diagnosis.message();
+        let profiles = &self.profiles;
+        self.queue.reject(&pod.uid, diagnosis.plugins, now, &|pod, plugins, event| {
+            helps(profiles, pod, plugins, event)
+        });
+        self.report(pod, ReportReason::Unschedulable, message, diagnosis.nominated);
+    }
+
+    fn without_nodes(&mut self, pod: Arc<PodView>, now: Moment) {
+        let profiles = &self.profiles;
+        let by = BTreeSet::from([NO_NODES.to_owned()]);
+        self.queue.park(&pod.uid, by, now, &|pod, plugins, event| helps(profiles, pod, plugins, event));
+        let message = "no nodes available to schedule pods".to_owned();
+        self.report(pod, ReportReason::Unschedulable, message, None);
+    }
+
+    fn failed(&mut self, pod: Arc<PodView>, failure: Failure, now: Moment) {
+        self.queue.fail(&pod.uid, now);
+        self.report(pod, ReportReason::SchedulerError, failure.message, None);
+    }
+
+    fn report(
+        &mut self,
+        pod: Arc<PodView>,
+        reason: ReportReason,
+        message: String,
+        nominated: Option<NodeName>,
+    ) {
+        self.steps.push_back(Step::Report(Report { pod, reason, message, nominated }));
+    }
+
+    fn happened(&mut self, event: &ClusterEvent, now: Moment) {
+        self.epoch += 1;
+        let profiles = &self.profiles;
+        self.queue.happened(event, now, &|pod, plugins, event| helps(profiles, pod, plugins, event));
+    }
+
+    fn profile_of(&self, pod: &PodView) -> Option<usize> {
+        self.profiles.iter().position(|profile| **profile.name() == *pod.scheduler)
+    }
+
+    /// The plugin that holds the pod back from the queue, if one does.
+    fn gate(&self, pod: &PodView) -> Option<String> {
+        let profile = self.profiles.get(self.profile_of(pod)?)?;
+        let holds = |plugin: &Arc<dyn crate::plugin::PreEnqueue>| {
+            let name = plugin.name();
+            match guarded(name, "PreEnqueue", || plugin.pre_enqueue(pod)) {
+                Ok(Admission::Admit) => None,
+                Ok(Admission::Hold(reasons)) => {
+                    tracing::debug!(pod = %pod.key, plugin = name, reason = reasons.join(", "), "pod is held");
+                    Some(name.to_owned())
+                }
+                Err(failure) => {
+                    tracing::warn!(pod = %pod.key, error = %failure, "pod is held");
+                    Some(name.to_owned())
+                }
+            }
+        };
+        profile.pre_enqueue.iter().find_map(holds)
+    }
+}
+
+/// Why a node could not be reserved.
+enum NotReserved {
+    Rejected(Diagnosis),
+    Failed(Failure),
+}
+
+/// Runs the `Reserve` plugins; `None` when all agree, else all are undone, last first, when one refuses.
+fn reserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Option<NotReserved> {
+    for plugin in &profile.reserve {
+        let name = plugin.name();
+        let problem = match guarded(name, "Reserve", || plugin.reserve(cycle, pod, node)) {
+            Ok(Reservation::Made) => continue,
+            Ok(Reservation::Reject(rejection)) => {
+                NotReserved::Rejected(Diagnosis::after_choice(node.clone(), name, rejection))
+            }
+            Ok(Reservation::Fail(error)) => NotReserved::Failed(Failure {
+                plugin: Some(name.to_owned()),
+                message: format!("running Reserve plugin {name:?}: {error}"),
+            }),
+            Err(failure) => NotReserved::Failed(failure),
+        };
+        unreserve(profile, cycle, pod, node);
+        return Some(problem);
+    }
+    None
+}
+
+fn unreserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) {
+    for plugin in profile.reserve.iter().rev() {
+        if let Err(failure) = guarded(plugin.name(), "Unreserve", || plugin.unreserve(cycle, pod, node)) {
+            tracing::error!(pod = %pod.key, error = %failure, "a reservation was not undone");
+        }
+    }
+}
+
+/// Whether `event` may change what one of `plugins` said about `pod`. A plugin that does not say is asked again on
+/// everything, and one that fails to answer too.
+fn helps(profiles: &[Profile], pod: &PodView, plugins: &BTreeSet<String>, event: &ClusterEvent) -> bool {
+    let profile = profiles.iter().find(|profile| **profile.name() == *pod.scheduler);
+    plugins.iter().any(|name| {
+        if name == NO_NODES {
+            return matches!(event, ClusterEvent::NodeAdded(_));
+        }
+        let requeue = profile.and_then(|profile| profile.requeue.iter().find(|plugin| plugin.name() == name));
+        requeue.is_none_or(|plugin| {
+            !matches!(guarded(name, "QueueingHint", || plugin.hint(pod, event)), Ok(Hint::Skip))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! What the dispatcher wants done.
+
+use std::sync::Arc;
+
+use crate::effect::Effect;
+use crate::view::{NodeName, PodView};
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// Carry out effects, then tell [`Dispatcher::performed`](super::Dispatcher::performed).
+    Perform(Job),
+    /// Tell the world that a pod was bound.
+    Bound {
+        /// The pod.
+        pod: Arc<PodView>,
+        /// Its node.
+        node: NodeName,
+    },
+    /// Tell the world why a pod has no node.
+    Report(Report),
+}
+
+/// Effects for one pod, to be carried out in order.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The pod.
+    pub pod: Arc<PodView>,
+    /// The node it was decided for.
+    pub node: NodeName,
+    /// What to do.
+    pub effects: Vec<Effect>,
+}
+
+/// Why a pod has no node.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The pod.
+    pub pod: Arc<PodView>,
+    /// In one word.
+    pub reason: ReportReason,
+    /// In words.
+    pub message: String,
+    /// The node on which room is being made for it.
+    pub nominated: Option<NodeName>,
+}
+
+/// Why a pod has no node, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportReason {
+    /// No node will do.
+    Unschedulable,
+    /// Something broke.
+    SchedulerError,
+    /// It is being deleted; there is an event and no condition.
+    Deleting,
+}

@@ -1,0 +1,96 @@
+//! Events as kube-scheduler words them.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+
+use crate::view::PodView;
+
+/// The longest note, in bytes; longer ones end in ` ...`.
+const LONGEST_NOTE: usize = 1024;
+
+/// What an event tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    Scheduled,
+    FailedScheduling,
+}
+
+/// The event of something that happened to a pod; `serial` tells apart what happened at one instant.
+pub(super) fn compose(pod: &PodView, happening: Happening, note: &str, now: Timestamp, serial: u64) -> Event {
+    let (kind, reason, action) = match happening {
+        Happening::Scheduled => ("Normal", "Scheduled", "Binding"),
+        Happening::FailedScheduling => ("Warning", "FailedScheduling", "Scheduling"),
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let instant = now.as_nanosecond().saturating_add(i128::from(serial % 1000));
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{instant:x}", pod.key.name)),
+            namespace: text(&pod.key.namespace),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: text(kind),
+        reason: text(reason),
+        action: text(action),
+        note: Some(shortened(note)),
+        reporting_controller: text(&pod.scheduler),
+        reporting_instance: text(&pod.scheduler),
+        regarding: Some(ObjectReference {
+            api_version: text("v1"),
+            kind: text("Pod"),
+            namespace: text(&pod.key.namespace),
+            name: text(&pod.key.name),
+            uid: text(&pod.uid),
+            ..ObjectReference::default()
+        }),
+        ..Event::default()
+    }
+}
+
+fn shortened(note: &str) -> String {
+    const END: &str = " ...";
+    if note.len() <= LONGEST_NOTE {
+        return note.to_owned();
+    }
+    let mut end = LONGEST_NOTE - END.len();
+    while !note.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{END}", &note[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::pod;
+    use serde_json::json;
+
+    #[test]
+    fn scheduled_event_is_upstreams() {
+        let pod = pod(json!({"metadata": {"name": "x", "uid": "u"}}));
+        let event = compose(
+            &pod,
+            Happening::Scheduled,
+            "Successfully assigned default/x to n",
+            Timestamp::UNIX_EPOCH,
+            1,
+        );
+        let json = serde_json::to_value(event).unwrap();
+        assert_eq!(json["metadata"], json!({"name": "x.1", "namespace": "default"}));
+        assert_eq!(json["type"], "Normal");
+        assert_eq!(json["reason"], "Scheduled");
+        assert_eq!(json["action"], "Binding");
+        assert_eq!(json["reportingController"], "default-scheduler");
+        assert_eq!(json["regarding"]["uid"], "u");
+    }
+
+    #[test]
+    fn notes_are_cut_to_1024_bytes_at_a_character() {
+        let short = shortened(&"é".repeat(600));
+        assert!(short.len() <= 1024 && short.ends_with("é ..."));
+        assert_eq!(shortened("fine"), "fine");
+    }
+}

@@ -1,0 +1,134 @@
+//! Runs the dispatcher against a Kubernetes API: the only asynchronous part of this crate.
+//!
+//! One task owns the dispatcher. It takes in what watches deliver, as it comes and without polling, carries out
+//! steps in tasks of their own, and decides on no further pod while too many writes are under way.
+
+mod act;
+mod event;
+mod feed;
+mod report;
+
+use futures::{FutureExt, StreamExt};
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatcher::{Dispatcher, Step};
+use crate::queue::Moment;
+use crate::scheduler::Clock;
+use crate::view::PodUid;
+
+use self::feed::{Fact, Feeds};
+use self::report::{News, Reporter};
+
+/// At most this many facts are taken in, and this many steps taken, before the other side has its turn.
+const TURN: usize = 128;
+
+type Jobs = JoinSet<(PodUid, Result<(), String>)>;
+
+/// Schedules until `shutdown`.
+pub(crate) async fn run(
+    dispatcher: Dispatcher,
+    client: Client,
+    parallel: usize,
+    clock: Clock,
+    shutdown: CancellationToken,
+) {
+    let (news, incoming) = mpsc::unbounded_channel();
+    let reporter = Reporter::new(client.clone(), clock);
+    let driver = Driver { dispatcher, client, parallel, jobs: Jobs::new(), news, start: Instant::now() };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = futures::future::join(driver.run(), reporter.run(incoming)).map(drop) => {}
+    }
+}
+
+struct Driver {
+    dispatcher: Dispatcher,
+    client: Client,
+    parallel: usize,
+    jobs: Jobs,
+    news: mpsc::UnboundedSender<News>,
+    start: Instant,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut feeds = Feeds::open(&self.client);
+        // Nothing is decided before everything that exists is known.
+        while !feeds.listed() {
+            let Some(fact) = feeds.facts.next().await else { return };
+            self.take_in(fact, &mut feeds);
+        }
+        tracing::info!(nodes = self.dispatcher.cluster().node_count(), "scheduling");
+        loop {
+            for _ in 0..TURN {
+                let Some(Some(fact)) = feeds.facts.next().now_or_never() else { break };
+                self.take_in(fact, &mut feeds);
+            }
+            let busy = self.take_steps();
+            let due = self.dispatcher.next_due().map(|due| self.start + due.0);
+            tokio::select! {
+                fact = feeds.facts.next() => match fact {
+                    Some(fact) => self.take_in(fact, &mut feeds),
+                    None => return,
+                },
+                Some(done) = self.jobs.join_next() => self.take_result(done),
+                () = sleep_until(due.unwrap_or(self.start)), if due.is_some() && self.jobs.len() < self.parallel => {}
+                () = tokio::task::yield_now(), if busy => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.start.elapsed())
+    }
+
+    fn take_in(&mut self, fact: Fact, feeds: &mut Feeds) {
+        let now = self.now();
+        fact.tell(&mut self.dispatcher, feeds, now);
+    }
+
+    /// Takes steps until there are none, too much is under way, or the turn is over; true in the last case.
+    fn take_steps(&mut self) -> bool {
+        for _ in 0..TURN {
+            if self.jobs.len() >= self.parallel {
+                return false;
+            }
+            match self.dispatcher.next(self.now()) {
+                None => return false,
+                Some(Step::Perform(job)) => {
+                    let client = self.client.clone();
+                    self.jobs.spawn(async move { (job.pod.uid.clone(), act::guarded(&client, job).await) });
+                }
+                Some(Step::Bound { pod, node }) => {
+                    tracing::debug!(pod = %pod.key, %node, "bound");
+                    self.tell(News::Bound { pod, node });
+                }
+                Some(Step::Report(report)) => {
+                    tracing::debug!(pod = %report.pod.key, reason = ?report.reason, report.message, "not bound");
+                    self.tell(News::Failed(report));
+                }
+            }
+        }
+        true
+    }
+
+    fn take_result(&mut self, done: Result<(PodUid, Result<(), String>), tokio::task::JoinError>) {
+        let now = self.now();
+        match done {
+            Ok((uid, result)) => self.dispatcher.performed(&uid, result, now),
+            // Tasks catch their panics and are not aborted before the driver ends.
+            Err(error) => tracing::error!(%error, "a write ended unexpectedly"),
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // The reporter lives as long as the driver.
+        if self.news.send(news).is_err() {
+            tracing::debug!("nobody reports any more");
+        }
+    }
+}

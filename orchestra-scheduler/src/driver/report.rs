@@ -1,0 +1,194 @@
+//! Tells users: events, and the `PodScheduled` condition.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures::future::join;
+use futures::stream::{self, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::sync::{Mutex, mpsc};
+
+use super::act::words;
+use super::event::{Happening, compose};
+use crate::dispatcher::{Report, ReportReason};
+use crate::scheduler::Clock;
+use crate::view::{NodeName, PodUid, PodView};
+
+/// How many pods are reported on at a time.
+const PARALLEL: usize = 16;
+/// With more news than this behind, events are left out; conditions never are.
+const BACKLOG: usize = 4096;
+/// For how many pods the last failure is remembered, to count it up instead of repeating it.
+const REMEMBERED: usize = 1024;
+
+/// What users should hear of.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A pod was bound.
+    Bound { pod: Arc<PodView>, node: NodeName },
+    /// A pod was not.
+    Failed(Report),
+}
+
+/// Writes news to the API. A write that fails is logged and left: the next attempt reports anew.
+pub(super) struct Reporter {
+    client: Client,
+    clock: Clock,
+    repeated: Mutex<Repeated>,
+}
+
+/// The last failure event of some pods.
+#[derive(Default)]
+struct Repeated {
+    last: HashMap<PodUid, Last>,
+    order: VecDeque<PodUid>,
+    made: u64,
+}
+
+#[derive(Clone)]
+struct Last {
+    event: String,
+    note: String,
+    count: i32,
+}
+
+impl Reporter {
+    pub(super) fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock, repeated: Mutex::default() }
+    }
+
+    /// Reports until the sender is gone.
+    pub(super) async fn run(self, incoming: mpsc::UnboundedReceiver<News>) {
+        let news = stream::unfold(incoming, |mut incoming| async move {
+            let news = incoming.recv().await?;
+            let behind = incoming.len() > BACKLOG;
+            Some(((news, behind), incoming))
+        });
+        news.for_each_concurrent(PARALLEL, |(news, behind)| self.one(news, behind)).await;
+    }
+
+    async fn one(&self, news: News, behind: bool) {
+        match news {
+            News::Bound { pod, node } if !behind => {
+                let note = format!("Successfully assigned {} to {node}", pod.key);
+                self.event(&pod, Happening::Scheduled, note).await;
+            }
+            News::Bound { .. } => {}
+            News::Failed(report) => {
+                let event = async {
+                    if !behind {
+                        self.event(&report.pod, Happening::FailedScheduling, report.message.clone()).await;
+                    }
+                };
+                join(self.condition(&report), event).await;
+            }
+        }
+    }
+
+    async fn condition(&self, report: &Report) {
+        let reason = match report.reason {
+            ReportReason::Unschedulable => "Unschedulable",
+            ReportReason::SchedulerError => "SchedulerError",
+            ReportReason::Deleting => return,
+        };
+        let pod = &report.pod;
+        let before = pod.reported.as_deref();
+        let told = before.is_some_and(|condition| {
+            &*condition.status == "False"
+                && &*condition.reason == reason
+                && *condition.message == *report.message
+                && condition.observed_generation == pod.generation
+        });
+        if told && report.nominated == pod.nominated {
+            return;
+        }
+        let mut condition = json!({
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": reason,
+            "message": report.message,
+            "lastProbeTime": null,
+        });
+        if let Some(generation) = pod.generation {
+            condition["observedGeneration"] = generation.into();
+        }
+        if before.is_none_or(|condition| &*condition.status != "False") {
+            condition["lastTransitionTime"] =
+                self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+        }
+        let mut status = json!({"conditions": [condition]});
+        if let Some(node) = &report.nominated {
+            status["nominatedNodeName"] = (**node).into();
+        }
+        // The uid keeps this from a namesake made meanwhile.
+        let patch = Patch::Strategic(json!({"metadata": {"uid": &*pod.uid}, "status": status}));
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.key.namespace);
+        if let Err(error) = pods.patch_status(&pod.key.name, &PatchParams::default(), &patch).await {
+            tracing::debug!(pod = %pod.key, error = words(&error), "condition not written");
+        }
+    }
+
+    async fn event(&self, pod: &PodView, happening: Happening, note: String) {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &pod.key.namespace);
+        let now = self.clock.now();
+        let result = match self.repeats(pod, happening, &note).await {
+            Some(last) => {
+                let series = json!({"series": {"count": last.count, "lastObservedTime": micros(now)}});
+                let patch = Patch::Merge(series);
+                events.patch(&last.event, &PatchParams::default(), &patch).await.map(drop)
+            }
+            None => {
+                let event = compose(pod, happening, &note, now, self.serial().await);
+                let name = event.metadata.name.clone().unwrap_or_default();
+                let created = events.create(&PostParams::default(), &event).await.map(drop);
+                if created.is_ok() && happening == Happening::FailedScheduling {
+                    self.remember(pod, Last { event: name, note, count: 1 }).await;
+                }
+                created
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(pod = %pod.key, error = words(&error), "event not written");
+            self.repeated.lock().await.last.remove(&pod.uid);
+        }
+    }
+
+    async fn serial(&self) -> u64 {
+        let mut repeated = self.repeated.lock().await;
+        repeated.made += 1;
+        repeated.made
+    }
+
+    /// The event to count up, if this pod failed in the same way the last time.
+    async fn repeats(&self, pod: &PodView, happening: Happening, note: &str) -> Option<Last> {
+        let mut repeated = self.repeated.lock().await;
+        if happening == Happening::Scheduled {
+            repeated.last.remove(&pod.uid);
+            return None;
+        }
+        let last = repeated.last.get_mut(&pod.uid).filter(|last| last.note == note)?;
+        last.count = last.count.saturating_add(1);
+        Some(last.clone())
+    }
+
+    async fn remember(&self, pod: &PodView, last: Last) {
+        let mut repeated = self.repeated.lock().await;
+        if repeated.last.insert(pod.uid.clone(), last).is_none() {
+            repeated.order.push_back(pod.uid.clone());
+        }
+        while repeated.order.len() > REMEMBERED {
+            if let Some(oldest) = repeated.order.pop_front() {
+                repeated.last.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// A time with microseconds, as events state it.
+fn micros(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}

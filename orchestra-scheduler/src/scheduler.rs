@@ -1,0 +1,177 @@
+//! The scheduler as a value: profiles and options, run against any Kubernetes API.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatcher::Dispatcher;
+use crate::driver;
+use crate::engine::ReferenceEngine;
+use crate::plugin::{Filter, Normalise, Score};
+use crate::profile::Profile;
+use crate::queue::BackoffOptions;
+
+/// A scheduler, ready to run.
+///
+/// ```no_run
+/// # async fn run(client: kube::Client) -> Result<(), orchestra_scheduler::Error> {
+/// use orchestra_scheduler::Scheduler;
+/// use tokio_util::sync::CancellationToken;
+///
+/// Scheduler::default().run(client, CancellationToken::new()).await
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Scheduler {
+    profiles: Vec<Profile>,
+    backoff: BackoffOptions,
+    seed: u64,
+    parallel_bindings: usize,
+    clock: Clock,
+}
+
+/// What cannot be lived with while scheduling.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two profiles have the same scheduler name.
+    #[error("two profiles are named {0:?}")]
+    DuplicateProfile(String),
+    /// A profile has plugins that cannot work together.
+    #[error("profile {profile:?}: {problem}")]
+    InvalidProfile {
+        /// The profile.
+        profile: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+/// Tells the time that is written into API objects.
+#[derive(Clone)]
+pub(crate) struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Clock")
+    }
+}
+
+impl Default for Scheduler {
+    /// One profile, `default-scheduler`, with the default plugins of Kubernetes 1.36.
+    fn default() -> Self {
+        Self {
+            profiles: vec![Profile::default()],
+            backoff: BackoffOptions::default(),
+            seed: 0,
+            parallel_bindings: 128,
+            clock: Clock(Arc::new(Timestamp::now)),
+        }
+    }
+}
+
+impl Scheduler {
+    /// Adds a profile, or replaces the one of the same name.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        match self.profiles.iter_mut().find(|other| other.name() == profile.name()) {
+            Some(other) => *other = profile,
+            None => self.profiles.push(profile),
+        }
+        self
+    }
+
+    /// Replaces all profiles.
+    pub fn profiles(mut self, profiles: Vec<Profile>) -> Self {
+        self.profiles = profiles;
+        self
+    }
+
+    /// Adds a scorer to every profile there is. A weight of 0 counts as 1.
+    pub fn score(self, plugin: impl Score, weight: u32) -> Self {
+        let plugin = Arc::new(plugin);
+        self.each(|profile| profile.score(plugin.clone(), weight))
+    }
+
+    /// Adds a scorer that normalises its scores to every profile there is. A weight of 0 counts as 1.
+    pub fn score_normalised(self, plugin: impl Normalise, weight: u32) -> Self {
+        let plugin = Arc::new(plugin);
+        self.each(|profile| profile.score_normalised(plugin.clone(), weight))
+    }
+
+    /// Adds a filter to every profile there is.
+    pub fn filter(self, plugin: impl Filter) -> Self {
+        let plugin = Arc::new(plugin);
+        self.each(|profile| profile.filter(plugin.clone()))
+    }
+
+    /// How long pods pause between attempts.
+    pub fn backoff(mut self, backoff: BackoffOptions) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Where chance comes from.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How many writes for decided pods may be under way at a time; no pod is decided on while that many are.
+    pub fn parallel_bindings(mut self, limit: usize) -> Self {
+        self.parallel_bindings = limit.max(1);
+        self
+    }
+
+    /// What time is written into events and conditions; the machine's if nothing is said.
+    pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Clock(Arc::new(clock));
+        self
+    }
+
+    /// The scheduler without an API, for simulation and for tests.
+    ///
+    /// # Errors
+    /// When the profiles contradict each other.
+    pub fn dispatcher(&self) -> Result<Dispatcher, Error> {
+        for (index, profile) in self.profiles.iter().enumerate() {
+            if self.profiles.iter().skip(index + 1).any(|other| other.name() == profile.name()) {
+                return Err(Error::DuplicateProfile(profile.name().to_string()));
+            }
+            profile.check()?;
+        }
+        let engine = Box::new(ReferenceEngine::seeded(self.seed));
+        Ok(Dispatcher::new(self.profiles.clone(), engine, self.backoff))
+    }
+
+    /// Schedules pods of the cluster behind `client` until `shutdown`.
+    ///
+    /// May be stopped and started again at any point: the API is the only state, and a pod that has a node is never
+    /// bound again.
+    ///
+    /// # Errors
+    /// When the profiles contradict each other. Trouble with the API is waited out.
+    pub async fn run(self, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+        let dispatcher = self.dispatcher()?;
+        driver::run(dispatcher, client, self.parallel_bindings, self.clock, shutdown).await;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_profiles(self) -> Vec<Profile> {
+        self.profiles
+    }
+
+    fn each(mut self, change: impl Fn(Profile) -> Profile) -> Self {
+        self.profiles = self.profiles.into_iter().map(change).collect();
+        self
+    }
+}

@@ -1,0 +1,137 @@
+//! The tests that every [`Store`](crate::Store) has to pass, for whoever writes one.
+//!
+//! A case is named after the promise it checks; the letters are those of the list of promises in `docs/store-guarantees.md`.
+//! A backend runs all of them with
+//!
+//! ```
+//! use orchestra_store::MemoryStore;
+//!
+//! /// A fresh, empty store, and whatever must live as long as it is used.
+//! async fn build() -> (MemoryStore, ()) {
+//!     (MemoryStore::new(), ())
+//! }
+//!
+//! orchestra_store::store_conformance!(build);
+//! ```
+//!
+//! and one that outlives its process, with a place to live and a way to open it there:
+//!
+//! ```
+//! use orchestra_store::DurableStore;
+//!
+//! fn place() -> tempfile::TempDir {
+//!     tempfile::tempdir().unwrap()
+//! }
+//!
+//! async fn open(place: &tempfile::TempDir) -> DurableStore {
+//!     DurableStore::open(place.path()).unwrap()
+//! }
+//!
+//! orchestra_store::store_durability!(place, open);
+//! ```
+//!
+//! The cases are functions too, so that a single one can be called, and a deliberately broken store can be shown to fail it.
+//! They panic on the first thing that is wrong, and none waits longer than [`PATIENCE`] for anything.
+
+pub mod compaction;
+pub mod durability;
+pub mod model;
+pub mod reads;
+pub mod revisions;
+mod support;
+pub mod watches;
+pub mod writes;
+
+pub use support::PATIENCE;
+
+/// Expands to one `#[tokio::test]` for each case. `$build` is an async function that returns `(store, guard)`.
+#[macro_export]
+macro_rules! store_conformance {
+    ($build:path) => {
+        $crate::store_conformance! { @cases $build;
+            writes {
+                a3_all_writes_of_a_transaction_share_one_revision
+                a3_a_reader_never_sees_half_a_transaction
+                a4_an_acknowledged_write_is_read_at_once
+                a5_of_many_rivals_one_wins
+                a5_revision_none_means_absent_also_after_delete_and_compaction
+                a5_a_refusal_tells_what_each_compared_key_holds
+                a6_a_dropped_commit_takes_effect_once_or_never
+                a8_what_is_too_large_is_refused_before_any_effect
+                a8_a_transaction_without_sense_is_refused
+            }
+            revisions {
+                b1_each_writing_transaction_takes_the_next_revision
+                b2_what_changes_nothing_takes_no_revision
+                b4_a_life_has_one_create_revision_and_counts_its_writes
+                b5_answers_carry_revisions_that_never_fall
+                b6_an_empty_store_is_at_one_and_zero_is_never_readable
+            }
+            reads {
+                c2_a_range_is_in_byte_order_and_at_one_revision
+                c3_the_past_reads_the_same_each_time
+                c4_pages_at_one_revision_have_no_gap_and_no_double
+                c5_outside_the_window_is_an_error
+                h1_a_range_ends_where_it_says
+                h2_keys_are_bytes
+                limit_and_remaining_agree_with_the_whole
+            }
+            watches {
+                d1_events_come_in_order_of_revision_and_transaction
+                d2_d3_no_event_is_lost_or_doubled_while_joining
+                d4_one_revision_is_one_message
+                d5_a_watch_resumes_behind_the_last_seen_revision
+                d5_a_watch_into_the_compacted_past_ends_with_the_reason
+                d6_a_watch_begins_exactly_where_asked
+                d6_nothing_comes_before_a_future_start
+                d7_progress_follows_the_replay_and_unrelated_writes
+                d7_nothing_at_or_below_a_progress_mark_follows_it
+                d9_events_arrive_without_further_writes
+                d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned
+                d11_events_carry_what_was_there_before
+                a_watch_ends_with_its_store
+            }
+            compaction {
+                e1_the_latest_values_and_the_window_survive
+                e2_compaction_never_goes_back_nor_ahead
+                e_writes_and_watches_go_on_during_compaction
+            }
+            model {
+                g6_random_histories_agree_with_a_plain_map
+            }
+        }
+    };
+    (@cases $build:path; $($area:ident { $($case:ident)* })*) => {
+        $($(
+            #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let (store, _guard) = $build().await;
+                $crate::conformance::$area::$case(::std::sync::Arc::new(store)).await;
+            }
+        )*)*
+    };
+}
+
+/// Expands to one `#[tokio::test]` for each case about closing a store and opening it again. `$place` makes a place, and
+/// the async function `$open` opens the store in a reference to it.
+#[macro_export]
+macro_rules! store_durability {
+    ($place:path, $open:path) => {
+        $crate::store_durability! { @cases $place, $open;
+            a1_c3_everything_acknowledged_is_there_again_and_reads_the_same
+            b3_revisions_go_on_where_they_were
+            d5_a_watch_resumes_after_reopening
+            e3_a_compaction_holds_after_reopening
+            g6_random_histories_survive_reopening
+        }
+    };
+    (@cases $place:path, $open:path; $($case:ident)*) => {
+        $(
+            #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = $place();
+                $crate::conformance::durability::$case(async || $open(&place).await).await;
+            }
+        )*
+    };
+}

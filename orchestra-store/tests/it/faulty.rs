@@ -1,0 +1,196 @@
+//! The suite bites: a store that breaks a promise fails the case that is named after it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use orchestra_store::conformance::{compaction, model, reads, revisions, watches, writes};
+use orchestra_store::{
+    Committed, Entry, Key, KeyRange, MemoryStore, Page, RangeOptions, ReadAt, Result, Revision, Store,
+    StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
+};
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    IgnoresCompares,
+    SplitsTransactions,
+    SplitsMessages,
+    LosesEvents,
+    DoublesEvents,
+    BeginsOneLate,
+    BeginsOneEarly,
+    IgnoresTheStart,
+    NeverTellsProgress,
+    TellsProgressTooSoon,
+    ForgetsPrevious,
+    ReadsTheLatestAlways,
+    CountsTheWholeRange,
+    ReachesBeyondTheRange,
+    WritesTwice,
+    CompactsTooFar,
+    IgnoresCompaction,
+    TouchesOnNothing,
+}
+
+/// A good store behind a fault.
+#[derive(Debug)]
+struct Faulty {
+    inner: MemoryStore,
+    fault: Fault,
+}
+
+impl Faulty {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+        self.inner.get(key, if self.has(Fault::ReadsTheLatestAlways) { ReadAt::Latest } else { at }).await
+    }
+
+    async fn range(&self, mut range: KeyRange, mut options: RangeOptions) -> Result<Versioned<Page>> {
+        let whole = self.inner.range(range.clone(), RangeOptions::new()).await?.value.entries.len() as u64;
+        if self.has(Fault::ReadsTheLatestAlways) {
+            options.at = ReadAt::Latest;
+        }
+        if self.has(Fault::ReachesBeyondTheRange) {
+            range.end = None;
+        }
+        let mut answer = self.inner.range(range, options).await?;
+        if self.has(Fault::CountsTheWholeRange) {
+            answer.value.remaining = whole;
+        }
+        Ok(answer)
+    }
+
+    async fn commit(&self, mut txn: Txn) -> Result<Committed> {
+        match self.fault {
+            Fault::IgnoresCompares => txn.compares.clear(),
+            Fault::TouchesOnNothing if txn.ops.is_empty() => txn = txn.put("touched".into(), "x"),
+            Fault::WritesTwice => {
+                self.inner.commit(txn.clone()).await?;
+            }
+            Fault::SplitsTransactions if txn.ops.len() > 1 => {
+                let last = txn.ops.split_off(1);
+                self.inner.commit(txn).await?;
+                tokio::task::yield_now().await;
+                return self.inner.commit(Txn { compares: Vec::new(), ops: last }).await;
+            }
+            _ => {}
+        }
+        self.inner.commit(txn).await
+    }
+
+    async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+        let from = match self.fault {
+            Fault::BeginsOneLate => from.next(),
+            Fault::BeginsOneEarly => Revision(from.0.saturating_sub(1)),
+            Fault::IgnoresTheStart => self.inner.status().await?.compacted.next(),
+            _ => from,
+        };
+        let stream = self.inner.watch(range, from).await?;
+        let (fault, seen) = (self.fault, Arc::new(AtomicUsize::new(0)));
+        let broken = stream.flat_map(move |item| {
+            let nth = seen.fetch_add(1, Ordering::Relaxed);
+            futures::stream::iter(match item {
+                Ok(message) => spoil(fault, nth, message).into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => vec![Err(error)],
+            })
+        });
+        Ok(broken.boxed())
+    }
+
+    async fn compact(&self, to: Revision) -> Result<()> {
+        match self.fault {
+            Fault::IgnoresCompaction => Ok(()),
+            Fault::CompactsTooFar => self.inner.compact(to.next()).await.or(self.inner.compact(to).await),
+            _ => self.inner.compact(to).await,
+        }
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        self.inner.status().await
+    }
+}
+
+fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
+    use orchestra_store::Event;
+    match (fault, message) {
+        (Fault::NeverTellsProgress, WatchMessage::Progress(_)) => Vec::new(),
+        (Fault::TellsProgressTooSoon, WatchMessage::Events { revision, events }) => {
+            vec![WatchMessage::Progress(revision), WatchMessage::Events { revision, events }]
+        }
+        (Fault::LosesEvents, WatchMessage::Events { .. }) if nth % 7 == 6 => Vec::new(),
+        (Fault::DoublesEvents, message @ WatchMessage::Events { .. }) => vec![message.clone(), message],
+        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => {
+            events.into_iter().map(|event| WatchMessage::Events { revision, events: vec![event] }).collect()
+        }
+        (Fault::ForgetsPrevious, WatchMessage::Events { revision, events }) => {
+            let forget = |event| match event {
+                Event::Put { entry, .. } => Event::Put { entry, previous: None },
+                other => other,
+            };
+            vec![WatchMessage::Events { revision, events: events.into_iter().map(forget).collect() }]
+        }
+        (_, message) => vec![message],
+    }
+}
+
+async fn fails<F: Future<Output = ()> + Send + 'static>(
+    fault: Fault,
+    case: impl FnOnce(Arc<dyn Store>) -> F,
+) {
+    let run = |store: Arc<dyn Store>, case: F| async move {
+        let outcome = tokio::spawn(case).await;
+        drop(store);
+        outcome
+    };
+    let store: Arc<dyn Store> = Arc::new(Faulty { inner: MemoryStore::new(), fault });
+    let outcome = run(Arc::clone(&store), case(store)).await;
+    assert!(outcome.is_err_and(|error| error.is_panic()), "a store that {fault:?} passed");
+}
+
+macro_rules! bites {
+    ($($name:ident: $fault:ident in $area:ident::$case:ident;)*) => {
+        $(
+            // A case that waits in vain for what a fault withholds gives up on the paused clock at once.
+            #[tokio::test(start_paused = true)]
+            async fn $name() {
+                fails(Fault::$fault, $area::$case).await;
+            }
+        )*
+    };
+}
+
+bites! {
+    ignored_compares_are_found: IgnoresCompares in writes::a5_of_many_rivals_one_wins;
+    a_wrong_refusal_is_found: IgnoresCompares in writes::a5_a_refusal_tells_what_each_compared_key_holds;
+    split_transactions_are_found: SplitsTransactions in writes::a3_all_writes_of_a_transaction_share_one_revision;
+    half_a_transaction_is_found: SplitsTransactions in writes::a3_a_reader_never_sees_half_a_transaction;
+    a_second_sending_is_found: WritesTwice in revisions::b1_each_writing_transaction_takes_the_next_revision;
+    an_idle_revision_is_found: TouchesOnNothing in revisions::b2_what_changes_nothing_takes_no_revision;
+    a_second_version_is_found: WritesTwice in revisions::b4_a_life_has_one_create_revision_and_counts_its_writes;
+    an_unrepeatable_read_is_found: ReadsTheLatestAlways in reads::c3_the_past_reads_the_same_each_time;
+    a_sliding_page_is_found: ReadsTheLatestAlways in reads::c4_pages_at_one_revision_have_no_gap_and_no_double;
+    a_guess_below_the_window_is_found: IgnoresCompaction in reads::c5_outside_the_window_is_an_error;
+    a_range_too_wide_is_found: ReachesBeyondTheRange in reads::h1_a_range_ends_where_it_says;
+    a_wrong_count_is_found: CountsTheWholeRange in reads::limit_and_remaining_agree_with_the_whole;
+    a_lost_event_is_found: LosesEvents in watches::d2_d3_no_event_is_lost_or_doubled_while_joining;
+    a_doubled_event_is_found: DoublesEvents in watches::d2_d3_no_event_is_lost_or_doubled_while_joining;
+    a_split_message_is_found: SplitsMessages in watches::d4_one_revision_is_one_message;
+    a_gap_in_resuming_is_found: BeginsOneLate in watches::d5_a_watch_resumes_behind_the_last_seen_revision;
+    a_double_in_resuming_is_found: BeginsOneEarly in watches::d5_a_watch_resumes_behind_the_last_seen_revision;
+    a_late_start_is_found: BeginsOneLate in watches::d6_a_watch_begins_exactly_where_asked;
+    a_start_before_the_future_is_found: IgnoresTheStart in watches::d6_nothing_comes_before_a_future_start;
+    missing_progress_is_found: NeverTellsProgress in watches::d7_progress_follows_the_replay_and_unrelated_writes;
+    hasty_progress_is_found: TellsProgressTooSoon in watches::d7_nothing_at_or_below_a_progress_mark_follows_it;
+    a_forgotten_past_is_found: ForgetsPrevious in watches::d11_events_carry_what_was_there_before;
+    a_greedy_compaction_is_found: CompactsTooFar in compaction::e1_the_latest_values_and_the_window_survive;
+    a_difference_from_a_map_is_found: CompactsTooFar in model::g6_random_histories_agree_with_a_plain_map;
+}

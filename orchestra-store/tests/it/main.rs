@@ -1,0 +1,8 @@
+//! The stores of this crate against the suite, a model, faults and kill -9.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+mod conformance;
+mod faulty;
+mod kill;
+mod model;
