@@ -29,6 +29,7 @@
 //! # assert_eq!(&**profile.name(), "default-scheduler");
 //! ```
 
+mod config;
 mod dispatcher;
 mod driver;
 pub mod effect;
@@ -48,6 +49,7 @@ mod unit;
 pub mod verdict;
 pub mod view;
 
+pub use config::{ArgumentError, ConfigError, PluginRegistry};
 pub use dispatcher::{Dispatcher, Job, Report, ReportReason, Step};
 pub use profile::{DEFAULT_NAME, PluginSet, Profile, Registration, Sampling, TieBreak, Version};
 pub use scheduler::{Error, Scheduler};

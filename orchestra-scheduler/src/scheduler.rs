@@ -165,6 +165,11 @@ impl Scheduler {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_profiles(self) -> Vec<Profile> {
+        self.profiles
+    }
+
     fn each(mut self, change: impl Fn(Profile) -> Profile) -> Self {
         self.profiles = self.profiles.into_iter().map(change).collect();
         self

@@ -30,22 +30,60 @@ pub use volume_binding::VolumeBinding;
 /// The default plugins in upstream's order, with upstream's weights.
 pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
     vec![
-        Registration::of(SchedulingGates).pre_enqueue().requeue().into(),
-        Registration::of(PrioritySort).queue_sort().into(),
-        Registration::of(NodeUnschedulable).filter().requeue().into(),
-        Registration::of(NodeName).filter().requeue().into(),
-        Registration::of(TaintToleration::for_version(version)).filter().score_normalised(3).requeue().into(),
-        Registration::of(NodeAffinity::default())
-            .pre_filter()
-            .filter()
-            .pre_score()
-            .score_normalised(2)
-            .requeue()
-            .into(),
-        Registration::of(NodePorts).pre_filter().filter().requeue().into(),
-        Registration::of(NodeResourcesFit::default()).filter().score(1).requeue().into(),
-        Registration::of(VolumeBinding::default()).pre_filter().filter().pre_bind().requeue().into(),
-        Registration::of(NodeResourcesBalancedAllocation::for_version(version)).pre_score().score(1).into(),
-        Registration::of(DefaultBinder).bind().into(),
+        gates(),
+        sort(),
+        unschedulable(),
+        node_name(),
+        taints(version),
+        affinity(NodeAffinity::default()),
+        ports(),
+        fit(NodeResourcesFit::default()),
+        volumes(VolumeBinding::default()),
+        balanced(NodeResourcesBalancedAllocation::for_version(version)),
+        binder(),
     ]
+}
+
+pub(crate) fn gates() -> PluginSet {
+    Registration::of(SchedulingGates).pre_enqueue().requeue().into()
+}
+
+pub(crate) fn sort() -> PluginSet {
+    Registration::of(PrioritySort).queue_sort().into()
+}
+
+pub(crate) fn unschedulable() -> PluginSet {
+    Registration::of(NodeUnschedulable).filter().requeue().into()
+}
+
+pub(crate) fn node_name() -> PluginSet {
+    Registration::of(NodeName).filter().requeue().into()
+}
+
+pub(crate) fn taints(version: Version) -> PluginSet {
+    Registration::of(TaintToleration::for_version(version)).filter().score_normalised(3).requeue().into()
+}
+
+pub(crate) fn affinity(plugin: NodeAffinity) -> PluginSet {
+    Registration::of(plugin).pre_filter().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn ports() -> PluginSet {
+    Registration::of(NodePorts).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn fit(plugin: NodeResourcesFit) -> PluginSet {
+    Registration::of(plugin).filter().score(1).requeue().into()
+}
+
+pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
+    Registration::of(plugin).pre_filter().filter().pre_bind().requeue().into()
+}
+
+pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {
+    Registration::of(plugin).pre_score().score(1).into()
+}
+
+pub(crate) fn binder() -> PluginSet {
+    Registration::of(DefaultBinder).bind().into()
 }

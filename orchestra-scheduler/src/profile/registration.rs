@@ -12,19 +12,19 @@ use crate::plugin::{
 #[derive(Clone, Debug, Default)]
 pub struct PluginSet {
     name: String,
-    pub(super) pre_enqueue: Option<Arc<dyn PreEnqueue>>,
-    pub(super) pre_filter: Option<Arc<dyn PreFilter>>,
-    pub(super) filter: Option<Arc<dyn Filter>>,
-    pub(super) post_filter: Option<Arc<dyn PostFilter>>,
-    pub(super) pre_score: Option<Arc<dyn PreScore>>,
-    pub(super) reserve: Option<Arc<dyn Reserve>>,
-    pub(super) permit: Option<Arc<dyn Permit>>,
-    pub(super) pre_bind: Option<Arc<dyn PreBind>>,
-    pub(super) bind: Option<Arc<dyn Bind>>,
-    pub(super) post_bind: Option<Arc<dyn PostBind>>,
-    pub(super) requeue: Option<Arc<dyn Requeue>>,
-    pub(super) queue_sort: Option<Arc<dyn QueueSort>>,
-    pub(super) score: Option<Scorer>,
+    pub(crate) pre_enqueue: Option<Arc<dyn PreEnqueue>>,
+    pub(crate) pre_filter: Option<Arc<dyn PreFilter>>,
+    pub(crate) filter: Option<Arc<dyn Filter>>,
+    pub(crate) post_filter: Option<Arc<dyn PostFilter>>,
+    pub(crate) pre_score: Option<Arc<dyn PreScore>>,
+    pub(crate) reserve: Option<Arc<dyn Reserve>>,
+    pub(crate) permit: Option<Arc<dyn Permit>>,
+    pub(crate) pre_bind: Option<Arc<dyn PreBind>>,
+    pub(crate) bind: Option<Arc<dyn Bind>>,
+    pub(crate) post_bind: Option<Arc<dyn PostBind>>,
+    pub(crate) requeue: Option<Arc<dyn Requeue>>,
+    pub(crate) queue_sort: Option<Arc<dyn QueueSort>>,
+    pub(crate) score: Option<Scorer>,
 }
 
 impl PluginSet {

@@ -113,7 +113,7 @@ pub struct NodeSelector {
 }
 
 impl NodeSelector {
-    pub(super) fn from_api(selector: &api::NodeSelector) -> Self {
+    pub(crate) fn from_api(selector: &api::NodeSelector) -> Self {
         Self { terms: selector.node_selector_terms.iter().map(SelectorTerm::from_api).collect() }
     }
 
@@ -135,7 +135,7 @@ pub struct PreferredTerm {
 
 impl PreferredTerm {
     /// Reads a preference; a weight of 0 or an empty or broken term never counts, and is `None`.
-    pub(super) fn from_api(term: &api::PreferredSchedulingTerm) -> Option<Self> {
+    pub(crate) fn from_api(term: &api::PreferredSchedulingTerm) -> Option<Self> {
         let read = SelectorTerm::from_api(&term.preference)?;
         let empty = read.expressions.is_empty() && read.fields.is_empty();
         (term.weight != 0 && !empty).then_some(Self { weight: term.weight, term: read })

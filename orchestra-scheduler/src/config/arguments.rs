@@ -1,0 +1,142 @@
+//! The `args` of the plugins of this crate.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1 as api;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::registry::ArgumentError;
+use crate::plugins::{
+    NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit, ScoredResource, ScoringStrategy,
+    VolumeBinding,
+};
+use crate::profile::Version;
+use crate::unit::ResourceName;
+use crate::view::{NodeSelector, PreferredTerm};
+
+/// Whether a field only says what the arguments are.
+pub(super) fn is_header(field: &str) -> bool {
+    matches!(field, "apiVersion" | "kind")
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Fit {
+    scoring_strategy: Strategy,
+    ignored_resources: Vec<String>,
+    ignored_resource_groups: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Strategy {
+    #[serde(rename = "type")]
+    kind: String,
+    resources: Vec<Weighed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Weighed {
+    name: String,
+    #[serde(default)]
+    weight: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Balanced {
+    resources: Vec<Weighed>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Affinity {
+    added_affinity: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Volumes {
+    bind_timeout_seconds: Option<i64>,
+}
+
+pub(super) fn fit(args: &Value) -> Result<NodeResourcesFit, ArgumentError> {
+    let fit: Fit = read(args)?;
+    let strategy = match fit.scoring_strategy.kind.as_str() {
+        "" | "LeastAllocated" => ScoringStrategy::LeastAllocated,
+        "MostAllocated" => ScoringStrategy::MostAllocated,
+        other => {
+            let problem = format!(
+                "unsupported value: {other:?}: supported values: \"LeastAllocated\", \"MostAllocated\""
+            );
+            return Err(ArgumentError::new("scoringStrategy.type", problem));
+        }
+    };
+    let resources = resources(fit.scoring_strategy.resources, "scoringStrategy.resources")?;
+    Ok(NodeResourcesFit::with_strategy(strategy, resources)
+        .ignoring(fit.ignored_resources, fit.ignored_resource_groups))
+}
+
+pub(super) fn balanced(
+    args: &Value,
+    version: Version,
+) -> Result<NodeResourcesBalancedAllocation, ArgumentError> {
+    let balanced: Balanced = read(args)?;
+    Ok(NodeResourcesBalancedAllocation::over(version, resources(balanced.resources, "resources")?))
+}
+
+pub(super) fn affinity(args: &Value) -> Result<NodeAffinity, ArgumentError> {
+    let affinity: Affinity = read(args)?;
+    let Some(added) = affinity.added_affinity else { return Ok(NodeAffinity::default()) };
+    let added: api::NodeAffinity = serde_json::from_value(added)
+        .map_err(|error| ArgumentError::new("addedAffinity", error.to_string()))?;
+    let preferred = added.preferred_during_scheduling_ignored_during_execution.unwrap_or_default();
+    Ok(NodeAffinity::adding(
+        added.required_during_scheduling_ignored_during_execution.as_ref().map(NodeSelector::from_api),
+        preferred.iter().filter_map(PreferredTerm::from_api).collect(),
+    ))
+}
+
+pub(super) fn volumes(args: &Value) -> Result<VolumeBinding, ArgumentError> {
+    let volumes: Volumes = read(args)?;
+    let Some(seconds) = volumes.bind_timeout_seconds else { return Ok(VolumeBinding::default()) };
+    let problem = || {
+        ArgumentError::new("bindTimeoutSeconds", "invalid BindTimeoutSeconds, should not be a negative value")
+    };
+    let seconds = u64::try_from(seconds).map_err(|_| problem())?;
+    Ok(VolumeBinding::waiting(Duration::from_secs(seconds)))
+}
+
+/// The resources named, or CPU and memory alike when none are.
+fn resources(named: Vec<Weighed>, field: &str) -> Result<Vec<ScoredResource>, ArgumentError> {
+    if named.is_empty() {
+        let both = [ResourceName::Cpu, ResourceName::Memory];
+        return Ok(both.map(|name| ScoredResource { name, weight: 1 }).into());
+    }
+    let mut resources = Vec::with_capacity(named.len());
+    for (index, one) in named.into_iter().enumerate() {
+        if one.weight > 100 {
+            let problem = format!("resource weight of {} not in valid range (0, 100]", one.name);
+            return Err(ArgumentError::new(format!("{field}[{index}].weight"), problem));
+        }
+        let problem = || {
+            ArgumentError::new(format!("{field}[{index}].name"), format!("{:?} is not a resource", one.name))
+        };
+        let name = ResourceName::from_api(&one.name).ok_or_else(problem)?;
+        resources.push(ScoredResource { name, weight: one.weight.max(1) });
+    }
+    Ok(resources)
+}
+
+fn read<T: DeserializeOwned + Default>(args: &Value) -> Result<T, ArgumentError> {
+    let mut fields = match args {
+        Value::Null => return Ok(T::default()),
+        Value::Object(fields) => fields.clone(),
+        _ => return Err(ArgumentError::new("", "must be an object")),
+    };
+    fields.retain(|field, _| !is_header(field));
+    serde_json::from_value(Value::Object(fields)).map_err(|error| ArgumentError::new("", error.to_string()))
+}

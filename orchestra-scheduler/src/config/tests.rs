@@ -1,0 +1,145 @@
+//! Tests of the configuration reader.
+
+use super::*;
+use crate::profile::Profile;
+
+const HEAD: &str = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
+
+fn read(body: &str) -> Result<Vec<Profile>, String> {
+    let scheduler = Scheduler::from_config(&format!("{HEAD}{body}"), "s.yaml", &PluginRegistry::default());
+    scheduler.map(Scheduler::into_profiles).map_err(|error| error.to_string())
+}
+
+fn scorers(profile: &Profile) -> Vec<(String, u32)> {
+    profile.score.iter().map(|scorer| (scorer.plugin.name().to_owned(), scorer.weight)).collect()
+}
+
+fn filters(profile: &Profile) -> Vec<String> {
+    profile.filter.iter().map(|plugin| plugin.name().to_owned()).collect()
+}
+
+fn weights(list: &[(&str, u32)]) -> Vec<(String, u32)> {
+    list.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect()
+}
+
+#[test]
+fn an_empty_configuration_is_the_default_profile() {
+    let profiles = read("").unwrap();
+    let default = Profile::default();
+    assert_eq!(profiles.len(), 1);
+    assert_eq!(scorers(&profiles[0]), scorers(&default));
+    let profiles = read("profiles:\n- schedulerName: mine\n").unwrap();
+    assert_eq!(&**profiles[0].name(), "mine");
+    assert_eq!(scorers(&profiles[0]), scorers(&default));
+    assert_eq!(filters(&profiles[0]), filters(&default));
+    assert_eq!(profiles[0].requeue.len(), default.requeue.len());
+}
+
+#[test]
+fn weights_and_disabling_work_at_a_point() {
+    let profiles = read(
+        "profiles:
+- plugins:
+    score:
+      disabled: [{name: NodeAffinity}, {name: PodTopologySpread}]
+      enabled: [{name: NodeResourcesFit, weight: 7}]
+",
+    )
+    .unwrap();
+    let expected = [("NodeResourcesFit", 7), ("TaintToleration", 3), ("NodeResourcesBalancedAllocation", 1)];
+    assert_eq!(scorers(&profiles[0]), weights(&expected));
+    assert!(filters(&profiles[0]).contains(&"NodeAffinity".to_owned()));
+}
+
+#[test]
+fn a_star_disables_everything_that_is_not_named() {
+    let profiles = read(
+        "profiles:
+- plugins:
+    filter: {disabled: [{name: '*'}], enabled: [{name: NodeName}]}
+    multiPoint: {disabled: [{name: '*'}], enabled: [{name: PrioritySort}, {name: DefaultBinder}, {name: TaintToleration, weight: 9}]}
+",
+    )
+    .unwrap();
+    assert_eq!(filters(&profiles[0]), ["NodeName"]);
+    assert_eq!(scorers(&profiles[0]), weights(&[("TaintToleration", 9)]));
+}
+
+#[test]
+fn arguments_reach_their_plugin() {
+    let profiles = read(
+        "percentageOfNodesToScore: 40
+podMaxBackoffSeconds: 30
+profiles:
+- pluginConfig:
+  - name: NodeResourcesFit
+    args:
+      apiVersion: kubescheduler.config.k8s.io/v1
+      kind: NodeResourcesFitArgs
+      scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 3}]}
+  - {name: VolumeBinding, args: {bindTimeoutSeconds: 5}}
+",
+    )
+    .unwrap();
+    assert_eq!(profiles[0].sampling, Sampling::Percent(40));
+    let fit = profiles[0].score.iter().find(|scorer| scorer.plugin.name() == "NodeResourcesFit").unwrap();
+    assert!(format!("{:?}", fit.plugin).contains("MostAllocated"));
+    assert_eq!(profiles[0].pre_bind[0].patience(), Duration::from_secs(5));
+}
+
+#[test]
+fn errors_name_file_line_and_field() {
+    let known = "DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, \
+                 NodeUnschedulable, PrioritySort, SchedulingGates, TaintToleration, VolumeBinding";
+    for (body, expected) in [
+        (
+            "profiles:\n- plugins:\n    score:\n      enabled:\n      - name: Magic\n",
+            format!(
+                "s.yaml:7: profiles[0].plugins.score.enabled[0].name: unknown plugin \"Magic\"; known are {known}"
+            ),
+        ),
+        (
+            "profiles:\n- plugins:\n    bind:\n      enabled:\n      - name: NodeName\n",
+            "s.yaml:7: profiles[0].plugins.bind.enabled[0].name: plugin \"NodeName\" does not extend bind"
+                .into(),
+        ),
+        (
+            "profiles:\n- schedulerName: a\n- schedulerName: a\n",
+            "s.yaml:5: profiles[1].schedulerName: duplicate value: \"a\"".into(),
+        ),
+        (
+            "percentageOfNodesToScore: 101\n",
+            "s.yaml:3: percentageOfNodesToScore: not in valid range [0-100]".into(),
+        ),
+        (
+            "podInitialBackoffSeconds: 5\npodMaxBackoffSeconds: 2\n",
+            "s.yaml:4: podMaxBackoffSeconds: must be greater than or equal to PodInitialBackoffSeconds"
+                .into(),
+        ),
+        (
+            "profiles:\n- pluginConfig:\n  - name: NodeName\n    args: {x: 1}\n",
+            "s.yaml:5: profiles[0].pluginConfig[0].args.x: this plugin takes no arguments".into(),
+        ),
+        (
+            "profiles:\n- plugins:\n    multiPoint:\n      disabled: [{name: DefaultBinder}]\n",
+            "s.yaml:4: profiles[0]: profile \"default-scheduler\": no plugin binds pods".into(),
+        ),
+    ] {
+        assert_eq!(read(body).unwrap_err(), expected, "{body}");
+    }
+}
+
+#[test]
+fn unknown_fields_and_broken_yaml_name_their_line() {
+    for (body, line, part) in [
+        ("profile: []\n", 3, "profile"),
+        ("profiles:\n- plugins:\n    scores: {}\n", 5, "scores"),
+        ("parallelism: many\n", 3, ""),
+        ("profiles: [\n", 4, ""),
+    ] {
+        let error = read(body).unwrap_err();
+        assert!(error.starts_with(&format!("s.yaml:{line}: ")) && error.contains(part), "{error}");
+    }
+    let wrong = Scheduler::from_config("apiVersion: v1\nkind: Pod\n", "x", &PluginRegistry::default());
+    assert_eq!(wrong.unwrap_err().to_string(), format!("x:1: apiVersion: must be {API_VERSION:?}"));
+}
