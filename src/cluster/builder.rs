@@ -212,7 +212,7 @@ impl ClusterBuilder {
             }
         });
         if let Some(controllers) = self.controllers.or_else(Controllers::all) {
-            let mut controllers = controllers.provision_volumes_in(data.volumes());
+            let mut controllers = controllers;
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
             }
