@@ -63,7 +63,10 @@ fn main() {
     });
     row("  of that: two kubectl that have nothing to wait for", || {
         let begin = Instant::now();
-        kubectl(&["apply", "-f", "-"], &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}).to_string());
+        kubectl(
+            &["apply", "-f", "-"],
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}).to_string(),
+        );
         kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/p1"], "");
         begin.elapsed()
     });

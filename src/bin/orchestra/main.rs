@@ -66,7 +66,8 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|problem| Failure::usage(format!("--log {filter}: {problem}")))?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|problem| Failure::usage(format!("--log {filter}: {problem}")))?;
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
