@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use orchestra_core::kinds::is_loopback_violation;
 use orchestra_core::violation::Violations;
 use orchestra_store::Store;
 use serde_json::Value;
@@ -25,9 +26,6 @@ use crate::service_network::ServiceNetwork;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 use crate::storage::writer::Writer;
-
-/// How the one rule reads that the `local` network relaxes.
-const LOOPBACK_RULE: &str = "loopback range";
 
 /// The server behind its handles.
 #[derive(Debug)]
@@ -161,7 +159,7 @@ impl Call {
         mut violations: Violations,
     ) -> Result<(), StatusError> {
         if state.loopback_endpoints && self.holds_endpoints() {
-            violations.retain(|violation| !violation.detail.contains(LOOPBACK_RULE));
+            violations.retain(|violation| !is_loopback_violation(violation));
         }
         if violations.is_empty() {
             return Ok(());
