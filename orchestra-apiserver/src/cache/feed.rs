@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
-use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage};
+use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage, WatchStream};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Duration;
@@ -75,6 +75,15 @@ impl Feed {
         let slot = self.slot(resource);
         slot.loaded.get_or_try_init(|| self.load(&slot.collection)).await?;
         Ok(slot.collection.clone())
+    }
+
+    /// The store's own history of a resource from `from` on, for watchers that no collection can serve.
+    pub(crate) async fn history(
+        &self,
+        range: KeyRange,
+        from: Revision,
+    ) -> orchestra_store::Result<WatchStream> {
+        self.store.watch(range, from).await
     }
 
     fn slot(&self, resource: &Arc<Resource>) -> Arc<Slot> {
@@ -184,7 +193,7 @@ fn prefix_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.get(..=end)?).ok()
 }
 
-async fn follow(feed: Weak<Feed>, mut stream: orchestra_store::WatchStream) {
+async fn follow(feed: Weak<Feed>, mut stream: WatchStream) {
     loop {
         match stream.next().await {
             Some(Ok(WatchMessage::Events { revision, events })) => {
@@ -216,10 +225,7 @@ async fn follow(feed: Weak<Feed>, mut stream: orchestra_store::WatchStream) {
 }
 
 /// Opens the watch again, with growing pauses; `None` when nobody needs it any more.
-async fn reconnect(
-    feed: &Weak<Feed>,
-    store: &Arc<dyn Store>,
-) -> Option<(orchestra_store::WatchStream, Revision)> {
+async fn reconnect(feed: &Weak<Feed>, store: &Arc<dyn Store>) -> Option<(WatchStream, Revision)> {
     let mut pause = Duration::from_millis(10);
     loop {
         if feed.strong_count() == 0 {

@@ -69,6 +69,21 @@ async fn an_authorizer_decides_for_everyone_else() {
 }
 
 #[tokio::test]
+async fn a_restart_finds_everything_and_moves_the_servers_own_endpoint() {
+    let store = Arc::new(MemoryStore::new());
+    let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let mut seen = Vec::new();
+    for port in [6443, 7443] {
+        let address = ([10, 0, 0, 1], port).into();
+        let server = ApiServer::builder(store.clone()).advertise(address).build().await.unwrap();
+        let (code, slice) = get(&server, path).await;
+        assert_eq!((code, &slice["ports"][0]["port"]), (200, &json!(port)), "{slice}");
+        seen.push(get(&server, "/api/v1/namespaces/default").await.1);
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
 async fn a_closure_is_an_admission_rule() {
     let rule = TypedAdmission::new(|map: &mut ConfigMap| {
         if map.metadata.name.as_deref() == Some("bad") {
