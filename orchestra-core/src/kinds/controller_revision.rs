@@ -44,3 +44,29 @@ pub(super) fn kind() -> Builtin {
         cells::age(),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::frame::testing::{said, said_of_change, served};
+
+    #[test]
+    fn a_revision_holds_data_that_stays() {
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "u", "controller": true});
+        let old = json!({
+            "metadata": {"name": "r", "namespace": "n", "resourceVersion": "1", "ownerReferences": [owner]},
+            "data": {"a": 1}, "revision": 2,
+        });
+        assert_eq!(served(kind()).row(&old, 0)[1..3], [json!("daemonset.apps/d"), json!(2)]);
+        let mut new = old.clone();
+        new["data"]["a"] = 2.into();
+        assert_eq!(
+            said_of_change(kind(), &new, &old),
+            [r#"data: Invalid value: {"a":2}: field is immutable"#]
+        );
+        let empty = json!({"metadata": {"name": "r", "namespace": "n"}});
+        assert_eq!(said(kind(), empty), ["data: Required value: data is mandatory"]);
+    }
+}

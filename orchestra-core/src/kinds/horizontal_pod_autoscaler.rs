@@ -84,3 +84,24 @@ fn targets(scaler: &Value) -> String {
     });
     shown.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, served};
+
+    #[test]
+    fn a_bare_scaler_watches_the_processor() {
+        let spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}});
+        let object = defaulted(kind(), json!({"metadata": {"name": "s", "namespace": "n"}, "spec": spec}));
+        assert_eq!(object["spec"]["minReplicas"], 1);
+        let row = served(kind()).row(&object, 0);
+        assert_eq!(
+            row[1..6],
+            [json!("Deployment/d"), json!("cpu: <unknown>/80%"), json!("1"), json!(3), json!(0)]
+        );
+        assert_eq!(said(kind(), object), [""; 0]);
+        let none = json!({"metadata": {"name": "s", "namespace": "n"}});
+        assert_eq!(said(kind(), none)[0], "spec.maxReplicas: Invalid value: 0: must be greater than 0");
+    }
+}

@@ -60,3 +60,27 @@ pub(super) fn kind() -> Builtin {
         cells::age(),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, served};
+
+    #[test]
+    fn a_class_names_a_controller_in_a_domain() {
+        let class = |spec: serde_json::Value| json!({"metadata": {"name": "c"}, "spec": spec});
+        let whole = class(
+            json!({"controller": "example.com/x", "parameters": {"kind": "K", "name": "p", "apiGroup": "g"}}),
+        );
+        let whole = defaulted(kind(), whole);
+        assert_eq!(whole["spec"]["parameters"]["scope"], "Cluster");
+        assert_eq!(
+            served(kind()).row(&whole, 0)[1..3],
+            ["example.com/x", "K.g/p"].map(serde_json::Value::from)
+        );
+        assert_eq!(said(kind(), whole), [""; 0]);
+        assert_eq!(said(kind(), class(json!({}))), ["spec.controller: Required value"]);
+    }
+}

@@ -92,3 +92,35 @@ fn validate(out: &mut Violations, item: &View) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said};
+
+    fn range(item: serde_json::Value) -> serde_json::Value {
+        json!({"metadata": {"name": "r", "namespace": "n"}, "spec": {"limits": [item]}})
+    }
+
+    #[test]
+    fn a_containers_most_is_its_default() {
+        let object = defaulted(
+            kind(),
+            range(json!({"type": "Container", "max": {"cpu": "1000m"}, "min": {"memory": "1Mi"}})),
+        );
+        let item = &object["spec"]["limits"][0];
+        assert_eq!(item["default"], json!({"cpu": "1"}));
+        assert_eq!(item["defaultRequest"], json!({"cpu": "1", "memory": "1Mi"}));
+        assert_eq!(said(kind(), object), [""; 0]);
+    }
+
+    #[test]
+    fn the_least_is_not_above_the_most() {
+        assert_eq!(
+            said(kind(), range(json!({"type": "Pod", "max": {"cpu": "1"}, "min": {"cpu": "2"}}))),
+            [r#"spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1"#]
+        );
+    }
+}

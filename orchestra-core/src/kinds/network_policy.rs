@@ -96,3 +96,37 @@ fn one_peer(out: &mut Violations, peer: &View) {
         (true, false) => (),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, served};
+
+    fn policy(spec: Value) -> Value {
+        json!({"metadata": {"name": "p", "namespace": "n"}, "spec": spec})
+    }
+
+    #[test]
+    fn directions_follow_from_the_rules() {
+        let types = |spec: Value| defaulted(kind(), policy(spec))["spec"]["policyTypes"].clone();
+        assert_eq!(types(json!({})), json!(["Ingress"]));
+        assert_eq!(types(json!({"egress": [{"ports": [{"port": 53}]}]})), json!(["Ingress", "Egress"]));
+        assert_eq!(types(json!({"policyTypes": ["Egress"]})), json!(["Egress"]));
+        let open = policy(json!({"podSelector": {}}));
+        assert_eq!(served(kind()).row(&open, 0)[1], "<none>");
+    }
+
+    #[test]
+    fn peers_and_ranges_are_checked() {
+        let rule =
+            json!({"from": [{}, {"ipBlock": {"cidr": "ten"}}], "ports": [{"port": 80, "endPort": 70}]});
+        assert_eq!(
+            said(kind(), policy(json!({"ingress": [rule]}))),
+            [
+                "spec.ingress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal to `port`",
+                "spec.ingress[0].from[0]: Required value: must specify a peer",
+                r#"spec.ingress[0].from[1].ipBlock.cidr: Invalid value: "ten": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"#,
+            ]
+        );
+    }
+}

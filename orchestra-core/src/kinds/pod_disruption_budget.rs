@@ -65,3 +65,27 @@ fn amount(budget: &Value, field: &str) -> Value {
         _ => "N/A".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, served};
+
+    #[test]
+    fn a_budget_says_one_thing() {
+        let budget = |spec: Value| json!({"metadata": {"name": "b", "namespace": "n"}, "spec": spec});
+        let fine = defaulted(kind(), budget(json!({"minAvailable": "50%"})));
+        assert_eq!(said(kind(), fine.clone()), [""; 0]);
+        assert_eq!(served(kind()).row(&fine, 0)[1..4], [json!("50%"), json!("N/A"), json!(0)]);
+        assert_eq!(
+            said(kind(), budget(json!({"minAvailable": 1, "maxUnavailable": 1}))),
+            [
+                r#"spec: Invalid value: {"maxUnavailable":1,"minAvailable":1}: minAvailable and maxUnavailable cannot be both set"#
+            ]
+        );
+        assert_eq!(
+            said(kind(), budget(json!({"maxUnavailable": "101%"}))),
+            [r#"spec.maxUnavailable: Invalid value: "101%": must not be greater than 100%"#]
+        );
+    }
+}

@@ -24,3 +24,22 @@ pub(super) fn kind() -> Builtin {
             }),
         ])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, served};
+
+    #[test]
+    fn a_template_is_defaulted_checked_and_shown() {
+        let spec = json!({"containers": [{"name": "c", "image": "i:1"}, {"name": "d"}]});
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": spec});
+        let object =
+            defaulted(kind(), json!({"metadata": {"name": "t", "namespace": "n"}, "template": template}));
+        assert_eq!(object["template"]["spec"]["restartPolicy"], "Always");
+        assert_eq!(served(kind()).row(&object, 0), ["t", "c,d", "i:1,", "a=b"].map(serde_json::Value::from));
+        assert_eq!(said(kind(), object), ["template.spec.containers[1].image: Required value"]);
+    }
+}

@@ -22,7 +22,7 @@ pub(super) fn kind() -> Builtin {
         Scope::Cluster,
     )
     .short_names(&["pc"])
-    .generation(Generation::Content)
+    .generation(Generation::First)
     .default(|class| {
         class.fill("value", 0);
         class.fill("preemptionPolicy", "PreemptLowerPriority");
@@ -64,4 +64,32 @@ pub(super) fn kind() -> Builtin {
             text(class, "/preemptionPolicy").into()
         }),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, said_of_change, served};
+
+    #[test]
+    fn users_stay_below_the_system() {
+        let class = |name: &str, value: i64| json!({"metadata": {"name": name, "resourceVersion": "1"}, "value": value});
+        let high = defaulted(kind(), class("high", HIGHEST));
+        assert_eq!(high["preemptionPolicy"], "PreemptLowerPriority");
+        assert_eq!(said(kind(), high.clone()), [""; 0]);
+        assert_eq!(
+            said(kind(), class("higher", HIGHEST + 1)),
+            ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
+        );
+        assert_eq!(said(kind(), class("system-node-critical", 2_000_001_000)), [""; 0]);
+        let row = served(kind()).row(&high, 0);
+        assert_eq!(row[1..3], [json!(HIGHEST), json!(false)]);
+        let lower = defaulted(kind(), class("high", 1));
+        assert_eq!(
+            said_of_change(kind(), &lower, &high),
+            ["value: Forbidden: may not be changed in an update."]
+        );
+    }
 }

@@ -79,3 +79,36 @@ fn validate(out: &mut Violations, spec: &View) {
     workload::template(out, &template);
     workload::long_running(out, &template, "ReplicationController");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, served};
+
+    fn controller(selector: Value) -> Value {
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": spec});
+        json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {"selector": selector, "template": template}})
+    }
+
+    #[test]
+    fn selector_and_labels_come_from_the_template() {
+        let object = defaulted(kind(), controller(json!(null)));
+        assert_eq!(
+            (&object["spec"]["selector"], &object["metadata"]["labels"]),
+            (&json!({"a": "b"}), &json!({"a": "b"}))
+        );
+        assert_eq!(served(kind()).row(&object, 0)[7], "a=b");
+        assert_eq!(said(kind(), object), [""; 0]);
+    }
+
+    #[test]
+    fn a_selector_must_match() {
+        assert_eq!(
+            said(kind(), controller(json!({"a": "x"}))),
+            [
+                r#"spec.template.metadata.labels: Invalid value: {"a":"b"}: `selector` does not match template `labels`"#
+            ]
+        );
+    }
+}

@@ -61,3 +61,25 @@ fn used(quota: &Value, limits: bool) -> String {
     parts.sort();
     parts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::frame::testing::{said, served};
+
+    #[test]
+    fn a_row_tells_requests_from_limits() {
+        let quota = json!({
+            "metadata": {"name": "q", "namespace": "n"}, "spec": {"hard": {"pods": "10"}},
+            "status": {"hard": {"pods": "10", "limits.cpu": "2"}, "used": {"pods": "3"}},
+        });
+        assert_eq!(served(kind()).row(&quota, 0)[1..3], ["pods: 3/10", "limits.cpu: 0/2"].map(Value::from));
+        assert_eq!(said(kind(), quota.clone()), [""; 0]);
+        let mut negative = quota;
+        negative["spec"]["hard"]["pods"] = "-1".into();
+        assert_eq!(
+            said(kind(), negative),
+            [r#"spec.hard[pods]: Invalid value: "-1": must be greater than or equal to 0"#]
+        );
+    }
+}

@@ -16,3 +16,23 @@ pub(super) fn kind() -> Builtin {
             cells::age(),
         ])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::frame::testing::{said, served};
+
+    #[test]
+    fn a_row_counts_secrets() {
+        let account = json!({"metadata": {"name": "robot", "namespace": "n"}, "secrets": [{"name": "a"}, {"name": "b"}]});
+        assert_eq!(served(kind()).row(&account, 0), [json!("robot"), json!(2), json!("<unknown>")]);
+        assert_eq!(said(kind(), account), [""; 0]);
+        let dashed = json!({"metadata": {"name": "-", "namespace": "n"}});
+        assert!(
+            said(kind(), dashed)[0]
+                .starts_with(r#"metadata.name: Invalid value: "-": a lowercase RFC 1123 subdomain"#)
+        );
+    }
+}

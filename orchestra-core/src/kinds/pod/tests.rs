@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::kinds::frame::testing::served;
+use crate::kinds::frame::testing::{said, served};
 
 fn pod(spec: Value) -> Value {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "resourceVersion": "1"}, "spec": spec});
@@ -9,7 +9,7 @@ fn pod(spec: Value) -> Value {
 }
 
 fn messages(pod: &Value) -> Vec<String> {
-    served(super::kind()).validate_create(pod).iter().map(ToString::to_string).collect()
+    said(super::kind(), pod.clone())
 }
 
 #[test]
