@@ -1,6 +1,6 @@
 //! What every request handler works with.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -44,7 +44,7 @@ pub(crate) struct State {
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
-    pub(crate) discovery: Discovery,
+    pub(crate) discovery: OnceLock<Discovery>,
     pub(crate) openapi: OpenApi,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
@@ -57,6 +57,11 @@ impl Drop for State {
 }
 
 impl State {
+    /// What is served, for clients that ask.
+    pub(crate) fn discovery(&self) -> &Discovery {
+        self.discovery.get_or_init(|| Discovery::new(&self.catalog))
+    }
+
     /// Now, as objects show it.
     pub(crate) fn stamp(&self) -> String {
         stamp(self.clock.now())

@@ -177,6 +177,34 @@ async fn a_long_list_is_compressed_when_asked_for() {
 }
 
 #[tokio::test]
+async fn unchanged_discovery_is_not_sent_again() {
+    let server = server().await;
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let first = send(&server, Request::get("/apis").header("accept", accept), "").await;
+    let media = first.headers()["content-type"].to_str().unwrap();
+    assert_eq!(media, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let tag = first.headers()["etag"].clone();
+    let (_, list) = json(first).await;
+    assert_eq!(list["kind"], "APIGroupDiscoveryList");
+    let again = Request::get("/apis").header("accept", accept).header("if-none-match", tag);
+    assert_eq!(send(&server, again, "").await.status(), 304);
+    assert_eq!(get(&server, "/apis").await.1["kind"], "APIGroupList");
+    assert_eq!(get(&server, "/apis/apps").await.1["kind"], "APIGroup");
+    let (_, core) = get(&server, "/api/v1").await;
+    let eviction =
+        core["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction").unwrap();
+    assert_eq!((&eviction["group"], &eviction["version"]), (&json!("policy"), &json!("v1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_from_the_future_times_out() {
+    let server = server().await;
+    let (code, status) = get(&server, &format!("{CONFIG_MAPS}?resourceVersion=999999")).await;
+    assert_eq!((code, &status["reason"]), (504, &json!("Timeout")));
+    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+}
+
+#[tokio::test]
 async fn limits_and_media_types_hold() {
     let server = server().await;
     let post = |media: &'static str, body: String| {
