@@ -53,11 +53,14 @@ pub(crate) type Objects = HashMap<Reference, Content>;
 /// `None` until it was looked up.
 type Slot = Option<Option<Content>>;
 
+/// By namespace and reference.
+type WatchTable = HashMap<(String, Reference), Weak<Watched>>;
+
 /// Watches objects for the pods of a node.
 #[derive(Clone)]
 pub(crate) struct Sources {
     client: Client,
-    watched: Arc<Mutex<HashMap<(String, Reference), Weak<Watched>>>>,
+    watched: Arc<Mutex<WatchTable>>,
 }
 
 impl Debug for Sources {

@@ -47,9 +47,10 @@ impl AgentService {
             ["healthz"] => text(StatusCode::OK, "ok"),
             ["containerLogs", namespace, pod, container] => {
                 match Query::parse(uri.query().unwrap_or_default(), self.context.clock.now()) {
-                    Ok(query) => {
-                        self.logs(namespace, pod, container, &query).unwrap_or_else(|refused| refused)
-                    }
+                    Ok(query) => match self.logs(namespace, pod, container, &query) {
+                        Ok(body) => body_of(body),
+                        Err((status, why)) => text(status, &why),
+                    },
                     Err(why) => text(StatusCode::BAD_REQUEST, &why),
                 }
             }
@@ -63,8 +64,8 @@ impl AgentService {
         name: &str,
         container: &str,
         query: &Query,
-    ) -> Result<Response<Body>, Response<Body>> {
-        let refuse = |status, why: String| Err(text(status, &why));
+    ) -> Result<Body, (StatusCode, String)> {
+        let refuse = |status, why: String| Err((status, why));
         let Some(listed) = self.table.find(namespace, name) else {
             return refuse(StatusCode::NOT_FOUND, format!("pod {name:?} does not exist"));
         };
@@ -97,14 +98,14 @@ impl AgentService {
             path = self.context.log_path(&meta, container, attempt - 1);
         }
         if self.context.simulation {
-            return Ok(body(Full::default().map_err(|never| match never {}).boxed()));
+            return Ok(Full::default().map_err(|never| match never {}).boxed());
         }
         let failed = |e: std::io::Error| {
             let status = match e.kind() {
                 std::io::ErrorKind::NotFound => StatusCode::NOT_FOUND,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            text(status, &format!("failed to open log file of container {container:?}: {e}"))
+            (status, format!("failed to open log file of container {container:?}: {e}"))
         };
         // A read is a stream as well: a big log never is in memory as a whole.
         let follow = query.follow && !query.previous && shown.live;
@@ -121,7 +122,7 @@ impl AgentService {
         };
         let stream = logs::follow(&path, &query.options, ended).map_err(failed)?;
         let frames = stream.map(|read| read.map(http_body::Frame::data).map_err(BoxError::from));
-        Ok(body(BodyExt::boxed(StreamBody::new(SyncStream(std::sync::Mutex::new(frames.boxed()))))))
+        Ok(BodyExt::boxed(StreamBody::new(SyncStream(std::sync::Mutex::new(frames.boxed())))))
     }
 }
 
@@ -201,7 +202,7 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn body(body: Body) -> Response<Body> {
+fn body_of(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let plain = header::HeaderValue::from_static("text/plain");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
@@ -210,7 +211,7 @@ fn body(body: Body) -> Response<Body> {
 
 fn text(status: StatusCode, message: &str) -> Response<Body> {
     let bytes = Bytes::copy_from_slice(message.as_bytes());
-    let mut response = body(Full::new(bytes).map_err(|never| match never {}).boxed());
+    let mut response = body_of(Full::new(bytes).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
     response
 }

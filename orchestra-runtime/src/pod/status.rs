@@ -281,7 +281,7 @@ fn conditions(
     let incomplete: Vec<&str> = inits
         .iter()
         .zip(members)
-        .filter(|(s, m)| !initialized(s, m) && !(state.initialized && m.role == Role::Init))
+        .filter(|(s, m)| !(initialized(s, m) || state.initialized && m.role == Role::Init))
         .map(|(s, _)| s.name.as_str())
         .collect();
     let initial = if done {

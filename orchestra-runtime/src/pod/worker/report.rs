@@ -111,7 +111,7 @@ impl Worker {
         if why != Some(StopReason::Vanished) && self.pod.status.as_ref() != Some(&last) {
             let mut tries = 0;
             // A cluster that stops as a whole does not wait for its API for ever.
-            while !write(&self.context, &self.pod, &last).await && !(shutdown && tries >= 3) {
+            while !(write(&self.context, &self.pod, &last).await || shutdown && tries >= 3) {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
             }
