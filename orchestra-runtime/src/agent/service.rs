@@ -1,14 +1,13 @@
 //! The kubelet's HTTP paths, answered in process: the API server asks here for logs.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use jiff::{SignedDuration, Timestamp};
 use tower::BoxError;
@@ -18,7 +17,7 @@ use super::pods::Table;
 use crate::logs::{self, LogOptions};
 use crate::pod::spec::{member, meta};
 
-type Body = BoxBody<Bytes, BoxError>;
+type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Answers `GET /containerLogs/{namespace}/{pod}/{container}` and `GET /healthz`, with any request body.
 #[derive(Clone)]
@@ -98,7 +97,7 @@ impl AgentService {
             path = self.context.log_path(&meta, container, attempt - 1);
         }
         if self.context.simulation {
-            return Ok(Full::default().map_err(|never| match never {}).boxed());
+            return Ok(Full::default().map_err(|never| match never {}).boxed_unsync());
         }
         let failed = |e: std::io::Error| {
             let status = match e.kind() {
@@ -122,18 +121,7 @@ impl AgentService {
         };
         let stream = logs::follow(&path, &query.options, ended).map_err(failed)?;
         let frames = stream.map(|read| read.map(http_body::Frame::data).map_err(BoxError::from));
-        Ok(BodyExt::boxed(StreamBody::new(SyncStream(std::sync::Mutex::new(frames.boxed())))))
-    }
-}
-
-/// A stream that may be shared between threads because it is only ever polled through an exclusive reference.
-struct SyncStream<S>(std::sync::Mutex<S>);
-
-impl<S: futures::Stream + Unpin> futures::Stream for SyncStream<S> {
-    type Item = S::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<S::Item>> {
-        self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).poll_next_unpin(poller)
+        Ok(BodyExt::boxed_unsync(StreamBody::new(frames)))
     }
 }
 
@@ -211,7 +199,7 @@ fn body_of(body: Body) -> Response<Body> {
 
 fn text(status: StatusCode, message: &str) -> Response<Body> {
     let bytes = Bytes::copy_from_slice(message.as_bytes());
-    let mut response = body_of(Full::new(bytes).map_err(|never| match never {}).boxed());
+    let mut response = body_of(Full::new(bytes).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
 }
