@@ -3,6 +3,7 @@
 //! [`runtime::ContainerRuntime`] is the seam, in the shape of CRI; [`backend`] holds the runtimes that come with the
 //! crate: [`backend::process`], real processes of the host without privileges or downloads.
 
+pub mod agent;
 pub mod backend;
 pub mod clock;
 pub mod logs;

@@ -1,9 +1,13 @@
 //! Container logs: files in CRI's format, `<time> <stream> <F|P> <text>`, written line by line and read back.
 
+mod changes;
 mod encode;
-
+mod format;
 mod line;
+mod read;
+mod tail;
 
 pub use encode::{Encoder, MAX_LINE, Stream};
-
+pub use format::LogOptions;
 pub use line::Line;
+pub(crate) use read::{Follow, read};
