@@ -68,6 +68,32 @@ async fn a_node_is_ready_without_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_agents_share_a_process() {
+    let client = client().await;
+    let names: Vec<String> = (0..100).map(|n| format!("n{n}")).collect();
+    let agents: Vec<Running> = names.iter().map(|name| Running::start(&client, facts(name))).collect();
+    for name in &names {
+        node_when(&client, name, ready_is("True")).await;
+        lease_when(&client, name, |lease: Option<&Lease>| lease.is_some()).await;
+    }
+    for agent in agents {
+        agent.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_lease_is_made_again() {
+    let client = client().await;
+    let agent = Running::start(&client, facts("n"));
+    let first = lease_when(&client, "n", |lease: Option<&Lease>| lease.is_some()).await;
+    let leases = Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE);
+    leases.delete("n", &Default::default()).await.unwrap();
+    let other = move |lease: Option<&Lease>| lease.is_some_and(|l| l.metadata.uid != first.metadata.uid);
+    lease_when(&client, "n", other).await;
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_lease_belongs_to_the_node_and_is_renewed() {
     let client = client().await;
     let agent = Running::start(&client, facts("n"));
