@@ -18,6 +18,7 @@ use crate::clock::{Chance, Clock, WallClock};
 use crate::discovery::Discovery;
 use crate::error::{Error, Result};
 use crate::node::NodeTransport;
+use crate::openapi::OpenApi;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -153,6 +154,7 @@ impl ApiServerBuilder {
             writer: Writer::new(self.store.clone()),
             reader: Reader::new(self.store.clone(), catalog.clone()),
             discovery: Discovery::new(&catalog),
+            openapi: OpenApi::new(&catalog),
             store: self.store,
             feed,
             catalog,

@@ -48,6 +48,7 @@ mod filter;
 mod health;
 mod negotiate;
 mod node;
+mod openapi;
 pub mod pki;
 mod query;
 mod request;

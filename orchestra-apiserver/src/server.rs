@@ -104,6 +104,9 @@ impl ApiServer {
         if let Some(answer) = self.state.discovery.serve(&joined, &parts.headers) {
             return answer;
         }
+        if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
+            return answer;
+        }
         let found = match path.first().map(String::as_str) {
             Some("version") if path.len() == 1 => Some(health::version()),
             Some("healthz" | "livez" | "readyz") => health::health(&self.state, path, query).await,

@@ -1,6 +1,8 @@
 //! The thin shell around every controller: take a key, let it be reconciled, retry what failed.
 
+use std::fmt::Display;
 use std::future::Future;
+use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::error::{Error, Result};
-use crate::key::Key;
 use crate::queue::Queue;
 
 /// How many objects one controller works on at a time.
@@ -28,17 +29,20 @@ pub(crate) enum Next {
 
 /// A controller, as its driver sees it.
 pub(crate) trait Reconcile: Send + Sync + 'static {
+    /// By what its objects are queued.
+    type Key: Clone + Display + Eq + Hash + Ord + Send + Sync + 'static;
+
     /// Its name, for logs.
     fn name(&self) -> &'static str;
 
     /// Brings the object of this key nearer to what it should be.
-    fn reconcile(&self, key: &Key) -> impl Future<Output = Result<Next>> + Send;
+    fn reconcile(&self, key: &Self::Key) -> impl Future<Output = Result<Next>> + Send;
 }
 
 /// Lets `controller` work off `queue` until cancelled. What is under way then is finished first.
 pub(crate) async fn drive<R: Reconcile>(
     controller: Arc<R>,
-    queue: Arc<Queue<Key>>,
+    queue: Arc<Queue<R::Key>>,
     shutdown: CancellationToken,
 ) {
     let mut working = FuturesUnordered::new();
@@ -52,7 +56,7 @@ pub(crate) async fn drive<R: Reconcile>(
     while working.next().await.is_some() {}
 }
 
-async fn work<R: Reconcile>(controller: &R, queue: &Queue<Key>, key: Key) {
+async fn work<R: Reconcile>(controller: &R, queue: &Queue<R::Key>, key: R::Key) {
     let outcome = AssertUnwindSafe(controller.reconcile(&key)).catch_unwind().await;
     match outcome {
         Ok(Ok(next)) => {

@@ -100,7 +100,6 @@ where
     }
 
     /// Narrows what is watched. Only for kinds that a single controller reads.
-    #[expect(dead_code, reason = "the root certificate's controller will")]
     pub(crate) fn narrow(&self, config: watcher::Config) {
         // A second narrowing would be a mistake in this crate; the first stays.
         let _ = self.config.set(config);

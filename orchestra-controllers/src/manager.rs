@@ -11,7 +11,6 @@ use crate::clock::Clock;
 use crate::controller::{Reconcile, drive};
 use crate::error::{Error, Result};
 use crate::events::Recorder;
-use crate::key::Key;
 use crate::queue::Queue;
 use crate::world::World;
 
@@ -21,13 +20,17 @@ use crate::world::World;
 pub enum Controller {
     /// Rolls Deployments out over ReplicaSets.
     Deployment,
+    /// Lists the pods that answer for a Service.
+    EndpointSlice,
     /// Keeps as many pods as a ReplicaSet says.
     ReplicaSet,
+    /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
+    ServiceAccount,
 }
 
 impl Controller {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Deployment, Self::ReplicaSet];
+    pub const ALL: &[Self] = &[Self::Deployment, Self::EndpointSlice, Self::ReplicaSet, Self::ServiceAccount];
 }
 
 /// A set of controllers and what they are told. Cheap to build; nothing happens before [`Controllers::run`].
@@ -35,6 +38,7 @@ impl Controller {
 pub struct Controllers {
     chosen: BTreeSet<Controller>,
     clock: Clock,
+    certificate: Option<String>,
 }
 
 impl Controllers {
@@ -45,7 +49,7 @@ impl Controllers {
 
     /// These controllers and no others.
     pub fn only(chosen: impl IntoIterator<Item = Controller>) -> Self {
-        Self { chosen: chosen.into_iter().collect(), clock: Clock::system() }
+        Self { chosen: chosen.into_iter().collect(), clock: Clock::system(), certificate: None }
     }
 
     /// All chosen so far but this one.
@@ -59,6 +63,13 @@ impl Controllers {
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// The cluster's certificate authority in PEM, which every namespace gets as `kube-root-ca.crt`.
+    #[must_use]
+    pub fn cluster_ca(mut self, pem: impl Into<String>) -> Self {
+        self.certificate = Some(pem.into());
         self
     }
 
@@ -77,6 +88,13 @@ impl Controllers {
             match controller {
                 Controller::Deployment => {
                     launch(&mut tasks, &world, &shutdown, crate::deployment::setup(&world))
+                }
+                Controller::EndpointSlice => {
+                    launch(&mut tasks, &world, &shutdown, crate::endpointslice::setup(&world))
+                }
+                Controller::ServiceAccount => {
+                    let parts = crate::serviceaccount::setup(&world, self.certificate.clone());
+                    launch(&mut tasks, &world, &shutdown, parts);
                 }
                 Controller::ReplicaSet => {
                     launch(&mut tasks, &world, &shutdown, crate::replicaset::setup(&world))
@@ -101,7 +119,7 @@ fn launch<R: Reconcile>(
     tasks: &mut JoinSet<()>,
     world: &Arc<World>,
     shutdown: &CancellationToken,
-    (controller, queue): (Arc<R>, Arc<Queue<Key>>),
+    (controller, queue): (Arc<R>, Arc<Queue<R::Key>>),
 ) {
     let (world, shutdown) = (world.clone(), shutdown.clone());
     tasks.spawn(async move {

@@ -10,4 +10,5 @@ mod tail;
 pub use encode::{Encoder, MAX_LINE, Stream};
 pub use format::LogOptions;
 pub use line::Line;
-pub(crate) use read::{Follow, read};
+pub use read::read;
+pub(crate) use read::{Follow, stream};

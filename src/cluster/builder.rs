@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use orchestra_apiserver::admission::Admission;
 use orchestra_apiserver::pki::Pki;
-use orchestra_apiserver::{ApiServer, ApiServerBuilder};
+use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
 use orchestra_controllers::Controllers;
 use orchestra_net::driver::{NetworkDriver, ingress_addresses};
 use orchestra_net::ingress::IngressServer;
@@ -15,6 +14,7 @@ use orchestra_net::local::LocalNetwork;
 use orchestra_net::proxy::UserspaceProxy;
 use orchestra_runtime::agent::NodeAgent;
 use orchestra_scheduler::Scheduler;
+use orchestra_store::compactor::{KEEP_PAST, compact_behind};
 use orchestra_store::{MemoryStore, Store};
 use tokio::net::TcpListener;
 
@@ -31,10 +31,10 @@ enum Part<T> {
     Without,
 }
 
-impl<T: Default> Part<T> {
-    fn take(self) -> Option<T> {
+impl<T> Part<T> {
+    fn or_else(self, default: impl FnOnce() -> T) -> Option<T> {
         match self {
-            Self::Default => Some(T::default()),
+            Self::Default => Some(default()),
             Self::Own(part) => Some(part),
             Self::Without => None,
         }
@@ -50,7 +50,8 @@ pub struct ClusterBuilder {
     without_nodes: bool,
     controllers: Part<Controllers>,
     scheduler: Part<Scheduler>,
-    admission: Vec<Arc<dyn Admission>>,
+    admission: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
+    seed: Option<u64>,
 }
 
 impl Default for ClusterBuilder {
@@ -64,6 +65,7 @@ impl Default for ClusterBuilder {
             controllers: Part::Default,
             scheduler: Part::Default,
             admission: Vec::new(),
+            seed: None,
         }
     }
 }
@@ -135,7 +137,14 @@ impl ClusterBuilder {
     /// Lets `admission` change and refuse what is written.
     #[must_use]
     pub fn admission(mut self, admission: impl Admission) -> Self {
-        self.admission.push(Arc::new(admission));
+        self.admission.push(Box::new(|server| server.admission(admission)));
+        self
+    }
+
+    /// Makes every choice that is left to chance (names, uids, which node of equals) follow from `seed`.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -159,7 +168,13 @@ impl ClusterBuilder {
         let network = Arc::new(open_network(&data)?);
         let agents = Arc::new(LocalAgents::default());
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let server = configure(ApiServer::builder(store), &network, agents.clone(), self.admission);
+        let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        for admission in self.admission {
+            server = admission(server);
+        }
+        if let Some(seed) = self.seed {
+            server = server.seed(seed);
+        }
         let part = |name: &'static str| move |problem: String| Error::Part(format!("{name}: {problem}"));
 
         let mut front = Stage::default();
@@ -168,14 +183,14 @@ impl ClusterBuilder {
         let server = match listener {
             Some(listener) => {
                 let local = listener.local_addr().map_err(|problem| part("API server")(problem.to_string()))?;
-                let pki = Pki::load_or_create(&data.pki(), &[local.ip(), first_service(&network)])
-                    .map_err(|problem| Error::DataDir { path: data.pki(), problem: problem.to_string() })?;
+                let pki = Pki::load_or_create(&data.pki(), &[local.ip(), first_service(&network)], jiff::Timestamp::now())
+                    .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
                 let server = server.advertise(reachable(local)).build().await;
                 let server = server.map_err(|problem| part("API server")(problem.to_string()))?;
                 let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
                 data.write("admin.kubeconfig", &kubeconfig)?;
                 authority = Some(pki.ca_certificate().to_owned());
-                let tls = pki.tls().map_err(|problem| part("API server")(problem.to_string()))?;
+                let tls = pki.server_config().map_err(|problem| part("API server")(problem.to_string()))?;
                 let (serving, shutdown) = (server.clone(), front.shutdown.clone());
                 front.spawn("API server", async move {
                     serving.serve(listener, Some(tls), shutdown).await.map_err(|problem| problem.to_string())
@@ -187,7 +202,16 @@ impl ClusterBuilder {
         };
 
         let mut control = Stage::default();
-        if let Some(controllers) = self.controllers.take() {
+        control.spawn("compaction", {
+            let shutdown = control.shutdown.clone();
+            async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => Ok(()),
+                    Err(problem) = compact_behind(&*store, KEEP_PAST) => Err(problem.to_string()),
+                }
+            }
+        });
+        if let Some(controllers) = self.controllers.or_else(Controllers::all) {
             let mut controllers = controllers.provision_volumes_in(data.volumes());
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
@@ -197,7 +221,7 @@ impl ClusterBuilder {
                 controllers.run(client, shutdown).await.map_err(|problem| problem.to_string())
             });
         }
-        if let Some(scheduler) = self.scheduler.take() {
+        if let Some(scheduler) = self.scheduler.or_else(Scheduler::default) {
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
             control.spawn("scheduler", async move {
                 scheduler.run(client, shutdown).await.map_err(|problem| problem.to_string())
@@ -213,7 +237,7 @@ impl ClusterBuilder {
         if !nodes.is_empty() {
             let mut driver = NetworkDriver::new(
                 server.client("default"),
-                Arc::new(UserspaceProxy::new(rand::random())),
+                Arc::new(UserspaceProxy::new(self.seed.unwrap_or_else(chance))),
                 network.node_address().into(),
             );
             match IngressServer::bind(&ingress_addresses(network.ingress_address().into())).await {
@@ -267,14 +291,23 @@ fn configure(
     server: ApiServerBuilder,
     network: &LocalNetwork,
     agents: Arc<LocalAgents>,
-    admission: Vec<Arc<dyn Admission>>,
 ) -> ApiServerBuilder {
-    let server = server
+    server
         .service_cidr(network.services().into())
         // The one rule that the loopback network needs off; see `orchestra_net::local`.
         .allow_loopback_endpoints(true)
-        .nodes(agents);
-    admission.into_iter().fold(server, ApiServerBuilder::admission)
+        .nodes(agents)
+}
+
+/// An error with its causes, on one line.
+fn chain(problem: &dyn std::error::Error) -> String {
+    std::iter::successors(problem.source(), |cause| cause.source())
+        .fold(problem.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// A seed nobody chose.
+fn chance() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
 }
 
 /// The address of the `kubernetes` service.

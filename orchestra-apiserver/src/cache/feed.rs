@@ -5,11 +5,12 @@
 //! store's revision and answers from memory, whoever wrote last.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
 use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage};
 use tokio::sync::{OnceCell, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Duration;
 
 use super::collection::{Collection, suffix_of};
@@ -27,6 +28,16 @@ pub(crate) struct Feed {
     slots: Mutex<HashMap<Box<str>, Arc<Slot>>>,
     /// Every change up to this revision has been applied.
     applied: watch::Sender<Revision>,
+    /// Ends the task with the feed.
+    task: OnceLock<AbortHandle>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,8 +51,14 @@ impl Feed {
     pub(crate) async fn start(store: Arc<dyn Store>) -> orchestra_store::Result<Arc<Self>> {
         let revision = store.status().await?.revision;
         let stream = store.watch(KeyRange::all(), revision.next()).await?;
-        let feed = Arc::new(Self { store, slots: Mutex::default(), applied: watch::Sender::new(revision) });
-        tokio::spawn(follow(Arc::downgrade(&feed), stream));
+        let feed = Arc::new(Self {
+            store,
+            slots: Mutex::default(),
+            applied: watch::Sender::new(revision),
+            task: OnceLock::new(),
+        });
+        let task = tokio::spawn(follow(Arc::downgrade(&feed), stream));
+        feed.task.get_or_init(|| task.abort_handle());
         Ok(feed)
     }
 
@@ -150,8 +167,8 @@ impl Feed {
 
 /// `/registry/{group}/{plural}/` of a key.
 fn prefix_of(key: &[u8]) -> Option<&str> {
-    let slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    let end = slashes.skip(3).next()?;
+    let mut slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let end = slashes.nth(3)?;
     std::str::from_utf8(key.get(..=end)?).ok()
 }
 

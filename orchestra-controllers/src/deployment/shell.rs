@@ -14,12 +14,10 @@ use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
 use crate::events::Mood;
 use crate::expectations::Expectations;
+use crate::family::{Known, members, owner_of, watch_members, watch_owners};
 use crate::informer::{Change, Index};
 use crate::key::Key;
-use crate::ownership::{
-    adoption_patch, claim, controller_of, controller_reference, is_controlled_by, release_patch, selector,
-    selects,
-};
+use crate::ownership::is_controlled_by;
 use crate::pod;
 use crate::queue::Queue;
 use crate::world::{World, patch_params, post_params};
@@ -35,27 +33,8 @@ pub(crate) struct Deployments {
 pub(crate) fn setup(world: &Arc<World>) -> (Arc<Deployments>, Arc<Queue<Key>>) {
     let queue = Arc::new(Queue::new());
     let expectations = Arc::new(Expectations::default());
-    world.deployments.on_change({
-        let (queue, expectations) = (queue.clone(), expectations.clone());
-        move |change| {
-            let Some(deployment) = change.object() else { return };
-            let key = Key::of(&deployment.metadata);
-            if change.new.is_none()
-                || change.old.is_some_and(|old| old.metadata.uid != deployment.metadata.uid)
-            {
-                expectations.forget(&key);
-            }
-            queue.add(key);
-        }
-    });
-    world.replica_sets.on_change({
-        let (world, queue, expectations) = (Arc::downgrade(world), queue.clone(), expectations.clone());
-        move |change| {
-            if let Some(world) = world.upgrade() {
-                set_changed(&world, &queue, &expectations, change);
-            }
-        }
-    });
+    watch_owners::<Deployment>(world, &queue, &expectations);
+    watch_members::<Deployment, ReplicaSet>(world, &queue, &expectations);
     world.pods.on_change({
         let (world, queue) = (Arc::downgrade(world), queue.clone());
         move |change| {
@@ -67,61 +46,23 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Deployments>, Arc<Queue<Key>>) {
     (Arc::new(Deployments { world: world.clone(), expectations }), queue)
 }
 
-fn owner_of(world: &World, set: &ReplicaSet) -> Option<Key> {
-    let owner = controller_of(&set.metadata).filter(|owner| owner.kind == "Deployment")?;
-    let key = Key::new(set.metadata.namespace.clone().unwrap_or_default(), &owner.name);
-    let deployment = world.deployments.get(&key)?;
-    (deployment.metadata.uid.as_ref() == Some(&owner.uid)).then_some(key)
-}
-
-fn set_changed(
-    world: &World,
-    queue: &Queue<Key>,
-    expectations: &Expectations,
-    change: &Change<'_, ReplicaSet>,
-) {
-    let before = change.old.and_then(|set| owner_of(world, set));
-    let after = change.new.and_then(|set| owner_of(world, set));
-    if let (Some(owner), None) = (&after, &before) {
-        expectations.creation_seen(owner);
-    }
-    if let Some(set) = change.new.filter(|set| controller_of(&set.metadata).is_none()) {
-        for deployment in
-            world.deployments.in_namespace(set.metadata.namespace.as_deref().unwrap_or_default())
-        {
-            let wants = deployment.spec.as_ref().and_then(|spec| selector(&spec.selector).ok());
-            if wants.is_some_and(|wants| selects(&wants, &set.metadata)) {
-                queue.add(Key::of(&deployment.metadata));
-            }
-        }
-    }
-    if let Some(owner) = before.filter(|before| after.as_ref() != Some(before)) {
-        queue.add(owner);
-    }
-    if let Some(owner) = after {
-        queue.add(owner);
-    }
-}
-
 /// Only the strategy `Recreate` waits for pods, and only for their end.
 fn pod_changed(world: &World, queue: &Queue<Key>, change: &Change<'_, Pod>) {
     if change.new.is_some_and(|pod| !pod::is_finished(pod)) {
         return;
     }
     let Some(pod) = change.object() else { return };
-    let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == "ReplicaSet") else { return };
-    let key = Key::new(pod.metadata.namespace.clone().unwrap_or_default(), &owner.name);
-    let Some(deployment) = world.replica_sets.get(&key).and_then(|set| owner_of(world, &set)) else { return };
-    let recreates = |deployment: &Deployment| {
-        let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
-        strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
-    };
-    if world.deployments.get(&deployment).is_some_and(|deployment| recreates(&deployment)) {
-        queue.add(deployment);
+    let set = owner_of::<ReplicaSet, _>(world, pod.as_ref());
+    let Some(deployment) = set.and_then(|set| owner_of::<Deployment, _>(world, set.as_ref())) else { return };
+    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate") {
+        queue.add(deployment.key());
     }
 }
 
 impl Reconcile for Deployments {
+    type Key = Key;
+
     fn name(&self) -> &'static str {
         "deployment"
     }
@@ -132,7 +73,7 @@ impl Reconcile for Deployments {
             return Ok(Next::Wait);
         };
         let settled = self.expectations.are_met(key);
-        let sets = self.claim(&deployment).await?;
+        let sets = members::<Deployment, ReplicaSet>(&self.world, &deployment).await?;
         let uids = sets.iter().filter_map(|set| set.metadata.uid.clone());
         let pods: Vec<_> = uids.flat_map(|uid| self.world.pods.indexed(&Index::Owner(uid))).collect();
         let now = self.world.clock.now();
@@ -160,43 +101,6 @@ impl Deployments {
 
     fn deployments(&self, key: &Key) -> Api<Deployment> {
         Api::namespaced(self.world.client.clone(), &key.namespace)
-    }
-
-    /// The sets of the Deployment, after those it should take or let go have changed hands.
-    async fn claim(&self, deployment: &Deployment) -> Result<Vec<Arc<ReplicaSet>>> {
-        let Some(spec) = &deployment.spec else {
-            return Err(Error::Malformed("a Deployment without a spec".into()));
-        };
-        let key = Key::of(&deployment.metadata);
-        let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
-        let candidates = self.world.replica_sets.owned_or_orphaned(uid, &key.namespace);
-        let mut claims = claim(&deployment.metadata, &selector(&spec.selector)?, candidates);
-        if !claims.adopt.is_empty() {
-            // The copy may be behind: only a Deployment that still lives may adopt.
-            let live = self.deployments(&key).get(&key.name).await?;
-            if live.metadata.uid != deployment.metadata.uid || live.metadata.deletion_timestamp.is_some() {
-                return Ok(claims.held);
-            }
-        }
-        let api = self.sets(&key);
-        for set in claims.adopt {
-            let patch = adoption_patch(&set.metadata, controller_reference(deployment));
-            let name = set.metadata.name.as_deref().unwrap_or_default();
-            if let Some(adopted) = unless_gone(api.patch(name, &patch_params(), &Patch::Merge(patch)).await)?
-            {
-                claims.held.push(Arc::new(adopted.clone()));
-                self.world.replica_sets.observe(adopted);
-            }
-        }
-        for set in claims.release {
-            let patch = release_patch(&set.metadata, uid);
-            let name = set.metadata.name.as_deref().unwrap_or_default();
-            if let Some(released) = unless_gone(api.patch(name, &patch_params(), &Patch::Merge(patch)).await)?
-            {
-                self.world.replica_sets.observe(released);
-            }
-        }
-        Ok(claims.held)
     }
 
     async fn create(&self, key: &Key, deployment: &Deployment, set: &ReplicaSet) -> Result<()> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, Preconditions};
-use kube::{Api, Resource};
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
 
 use super::plan::{Action, Failure, Observed, plan, status};
 use crate::batch::slow_start;
@@ -13,14 +13,13 @@ use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
 use crate::events::Mood;
 use crate::expectations::Expectations;
-use crate::informer::{Change, Index};
+use crate::family::{members, watch_members, watch_owners};
+use crate::informer::Index;
 use crate::key::Key;
-use crate::ownership::{
-    adoption_patch, claim, controller_of, controller_reference, release_patch, selector, selects,
-};
+use crate::ownership::{controller_of, controller_reference};
 use crate::pod;
 use crate::queue::Queue;
-use crate::world::{World, patch_params, post_params};
+use crate::world::{World, post_params};
 
 const COMPONENT: &str = "replicaset-controller";
 
@@ -33,63 +32,14 @@ pub(crate) struct ReplicaSets {
 pub(crate) fn setup(world: &Arc<World>) -> (Arc<ReplicaSets>, Arc<Queue<Key>>) {
     let queue = Arc::new(Queue::new());
     let expectations = Arc::new(Expectations::default());
-    world.replica_sets.on_change({
-        let (queue, expectations) = (queue.clone(), expectations.clone());
-        move |change| {
-            let Some(set) = change.object() else { return };
-            let key = Key::of(&set.metadata);
-            if change.new.is_none() || change.old.is_some_and(|old| old.metadata.uid != set.metadata.uid) {
-                expectations.forget(&key);
-            }
-            queue.add(key);
-        }
-    });
-    world.pods.on_change({
-        let (world, queue, expectations) = (Arc::downgrade(world), queue.clone(), expectations.clone());
-        move |change| {
-            if let Some(world) = world.upgrade() {
-                pod_changed(&world, &queue, &expectations, change);
-            }
-        }
-    });
+    watch_owners::<ReplicaSet>(world, &queue, &expectations);
+    watch_members::<ReplicaSet, Pod>(world, &queue, &expectations);
     (Arc::new(ReplicaSets { world: world.clone(), expectations }), queue)
 }
 
-fn owner_of(world: &World, pod: &Pod) -> Option<Key> {
-    let owner = controller_of(&pod.metadata).filter(|owner| owner.kind == "ReplicaSet")?;
-    let key = Key::new(pod.metadata.namespace.clone().unwrap_or_default(), &owner.name);
-    let set = world.replica_sets.get(&key)?;
-    (set.metadata.uid.as_ref() == Some(&owner.uid)).then_some(key)
-}
-
-fn pod_changed(world: &World, queue: &Queue<Key>, expectations: &Expectations, change: &Change<'_, Pod>) {
-    let before = change.old.and_then(|pod| owner_of(world, pod));
-    let after = change.new.and_then(|pod| owner_of(world, pod));
-    if let (Some(owner), None) = (&after, &before) {
-        expectations.creation_seen(owner);
-    }
-    let going = change.new.is_none_or(|pod| pod::is_terminating(pod));
-    if let (true, Some(owner), Some(pod)) = (going, after.as_ref().or(before.as_ref()), change.object()) {
-        expectations.deletion_seen(owner, pod.metadata.uid.as_deref().unwrap_or_default());
-    }
-    let orphan = change.new.filter(|pod| controller_of(&pod.metadata).is_none() && !pod::is_terminating(pod));
-    if let Some(pod) = orphan {
-        for set in world.replica_sets.in_namespace(pod.metadata.namespace.as_deref().unwrap_or_default()) {
-            let wants = set.spec.as_ref().and_then(|spec| selector(&spec.selector).ok());
-            if wants.is_some_and(|wants| selects(&wants, &pod.metadata)) {
-                queue.add(Key::of(&set.metadata));
-            }
-        }
-    }
-    if let Some(owner) = before.filter(|before| after.as_ref() != Some(before)) {
-        queue.add(owner);
-    }
-    if let Some(owner) = after {
-        queue.add(owner);
-    }
-}
-
 impl Reconcile for ReplicaSets {
+    type Key = Key;
+
     fn name(&self) -> &'static str {
         "replicaset"
     }
@@ -100,7 +50,7 @@ impl Reconcile for ReplicaSets {
             return Ok(Next::Wait);
         };
         let settled = self.expectations.are_met(key);
-        let pods = self.claim(&set).await?;
+        let pods = members::<ReplicaSet, Pod>(&self.world, &set).await?;
         let related = self.related(&set, &pods);
         let now = self.world.clock.now();
         let observed = Observed { set: &set, pods: &pods, related: &related, settled, now };
@@ -126,45 +76,6 @@ impl Reconcile for ReplicaSets {
 impl ReplicaSets {
     fn pods(&self, key: &Key) -> Api<Pod> {
         Api::namespaced(self.world.client.clone(), &key.namespace)
-    }
-
-    /// The pods of the set, after those it should take or let go have changed hands.
-    async fn claim(&self, set: &ReplicaSet) -> Result<Vec<Arc<Pod>>> {
-        let Some(spec) = &set.spec else {
-            return Err(Error::Malformed("a ReplicaSet without a spec".into()));
-        };
-        let key = Key::of(set.meta());
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        let candidates = self.world.pods.owned_or_orphaned(uid, &key.namespace);
-        let mut claims = claim(&set.metadata, &selector(&spec.selector)?, candidates);
-        let api = self.pods(&key);
-        claims.adopt.retain(|pod| pod::is_active(pod));
-        if !claims.adopt.is_empty() {
-            // The copy may be behind: only a set that still lives may adopt.
-            let sets: Api<ReplicaSet> = Api::namespaced(self.world.client.clone(), &key.namespace);
-            let live = sets.get(&key.name).await?;
-            if live.metadata.uid != set.metadata.uid || live.metadata.deletion_timestamp.is_some() {
-                return Ok(claims.held);
-            }
-        }
-        for pod in claims.adopt {
-            let patch = adoption_patch(&pod.metadata, controller_reference(set));
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            if let Some(adopted) = unless_gone(api.patch(name, &patch_params(), &Patch::Merge(patch)).await)?
-            {
-                claims.held.push(Arc::new(adopted.clone()));
-                self.world.pods.observe(adopted);
-            }
-        }
-        for pod in claims.release {
-            let patch = release_patch(&pod.metadata, uid);
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            if let Some(released) = unless_gone(api.patch(name, &patch_params(), &Patch::Merge(patch)).await)?
-            {
-                self.world.pods.observe(released);
-            }
-        }
-        Ok(claims.held)
     }
 
     /// The pods of all sets with the same owner.

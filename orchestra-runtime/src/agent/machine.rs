@@ -2,8 +2,11 @@
 //!
 //! Only what the scheduler counts with may fail the reading; descriptions that are missing are told as such.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use orchestra_core::quantity::{Format, Quantity};
 
 /// How much a node can give to pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,28 @@ pub enum MachineError {
         /// What was looked for.
         missing: &'static str,
     },
+}
+
+impl Capacity {
+    /// In the API's notation, by the names of resources.
+    pub fn resources(&self) -> BTreeMap<String, String> {
+        let clamped = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        let bytes = |amount: u64| Quantity::new(clamped(amount), Format::BinarySi);
+        [
+            ("cpu", Quantity::from_milli(clamped(self.milli_cpu))),
+            ("ephemeral-storage", bytes(self.ephemeral_storage)),
+            ("memory", bytes(self.memory)),
+            ("pods", Quantity::new(self.pods.into(), Format::DecimalSi)),
+        ]
+        .into_iter()
+        .map(|(name, amount)| (name.to_owned(), amount.to_string()))
+        .collect()
+    }
+}
+
+/// The machine's own name.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Upstream's default for the number of pods on a node.

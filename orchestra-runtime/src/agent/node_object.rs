@@ -13,9 +13,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use orchestra_core::quantity::{self, Format};
+use orchestra_core::quantity;
 
-use super::machine::{Capacity, Machine};
+use super::machine::SystemInfo;
 use crate::runtime::Version;
 
 /// The version the agent reports: the Kubernetes it behaves like, and whose it is.
@@ -32,8 +32,10 @@ pub struct NodeFacts {
     pub labels: BTreeMap<String, String>,
     /// Taints to register with. A Node that is there already keeps the taints it has.
     pub taints: Vec<Taint>,
-    /// What the node is made of.
-    pub machine: Machine,
+    /// How much it has of each resource, in the API's notation.
+    pub capacity: BTreeMap<String, String>,
+    /// What the machine is.
+    pub info: SystemInfo,
     /// What runs its containers.
     pub runtime: Version,
     /// The port the agent listens on; `None` when it is reached in process.
@@ -58,7 +60,7 @@ pub(super) fn node(facts: &NodeFacts, now: Timestamp) -> Node {
 
 /// The labels the agent keeps as they should be, also on a Node it found.
 fn own_labels(facts: &NodeFacts) -> impl Iterator<Item = (String, String)> {
-    let info = &facts.machine.info;
+    let info = &facts.info;
     [
         ("kubernetes.io/hostname", &facts.name),
         ("kubernetes.io/os", &info.operating_system),
@@ -78,7 +80,7 @@ pub(super) fn labels_to_correct(found: &Node, facts: &NodeFacts) -> BTreeMap<Str
 
 /// The agent's part of the status. `before` is what the Node says now: moments of change are taken over from it.
 pub(super) fn status(facts: &NodeFacts, now: Timestamp, before: Option<&NodeStatus>) -> NodeStatus {
-    let resources = resources(&facts.machine.capacity);
+    let resources = resources(&facts.capacity);
     NodeStatus {
         addresses: Some(addresses(facts)),
         allocatable: Some(resources.clone()),
@@ -113,18 +115,10 @@ pub(super) fn differs(found: Option<&NodeStatus>, wanted: &NodeStatus) -> bool {
 }
 
 /// Quantities in the form the API server keeps them: another form would look like a change for ever.
-fn resources(capacity: &Capacity) -> BTreeMap<String, Quantity> {
-    let clamped = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-    let bytes = |amount: u64| quantity::Quantity::new(clamped(amount), Format::BinarySi);
-    [
-        ("cpu", quantity::Quantity::from_milli(clamped(capacity.milli_cpu))),
-        ("ephemeral-storage", bytes(capacity.ephemeral_storage)),
-        ("memory", bytes(capacity.memory)),
-        ("pods", quantity::Quantity::new(capacity.pods.into(), Format::DecimalSi)),
-    ]
-    .into_iter()
-    .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_string())))
-    .collect()
+fn resources(capacity: &BTreeMap<String, String>) -> BTreeMap<String, Quantity> {
+    // What is no quantity is left to the server to refuse, by name.
+    let canonical = |text: &String| quantity::Quantity::rewrite(text).unwrap_or_else(|_| text.clone());
+    capacity.iter().map(|(name, amount)| (name.clone(), Quantity(canonical(amount)))).collect()
 }
 
 fn addresses(facts: &NodeFacts) -> Vec<NodeAddress> {
@@ -137,7 +131,7 @@ fn addresses(facts: &NodeFacts) -> Vec<NodeAddress> {
 }
 
 fn node_info(facts: &NodeFacts) -> NodeSystemInfo {
-    let info = facts.machine.info.clone();
+    let info = facts.info.clone();
     NodeSystemInfo {
         architecture: info.architecture,
         boot_id: info.boot_id,
@@ -190,7 +184,7 @@ fn condition<'a>(status: Option<&'a NodeStatus>, type_: &str) -> Option<&'a Node
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::agent::machine::SystemInfo;
+    use crate::agent::machine::Capacity;
 
     pub(in crate::agent) fn facts(name: &str) -> NodeFacts {
         NodeFacts {
@@ -198,19 +192,13 @@ pub(super) mod tests {
             addresses: vec![IpAddr::from([10, 0, 0, 1])],
             labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
             taints: Vec::new(),
-            machine: Machine {
-                capacity: Capacity {
-                    milli_cpu: 2000,
-                    memory: 4 << 30,
-                    ephemeral_storage: 1 << 30,
-                    pods: 110,
-                },
-                info: SystemInfo {
-                    operating_system: "linux".to_owned(),
-                    architecture: "amd64".to_owned(),
-                    kernel_version: "6.0".to_owned(),
-                    ..Default::default()
-                },
+            capacity: Capacity { milli_cpu: 2000, memory: 4 << 30, ephemeral_storage: 1 << 30, pods: 110 }
+                .resources(),
+            info: SystemInfo {
+                operating_system: "linux".to_owned(),
+                architecture: "amd64".to_owned(),
+                kernel_version: "6.0".to_owned(),
+                ..Default::default()
             },
             runtime: Version { name: "process".to_owned(), version: "0.1.0".to_owned() },
             port: None,

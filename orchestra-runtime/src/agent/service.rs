@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -138,21 +138,19 @@ impl AgentService {
         Self { logs, clock }
     }
 
-    async fn answer(self, request: Request<Bytes>) -> Response<Body> {
-        let path = request.uri().path();
-        let parts: Vec<&str> = path.split('/').skip(1).collect();
+    async fn answer(self, method: Method, uri: Uri) -> Response<Body> {
+        let parts: Vec<&str> = uri.path().split('/').skip(1).collect();
         let known = matches!(parts.as_slice(), ["healthz"] | ["containerLogs", _, _, _]);
-        if known && request.method() != Method::GET {
+        if known && method != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
         }
         match parts.as_slice() {
             ["healthz"] => text(StatusCode::OK, "ok"),
             ["containerLogs", namespace, pod, container] => {
-                let query =
-                    match log_query::parse(request.uri().query().unwrap_or_default(), self.clock.now()) {
-                        Ok(query) => query,
-                        Err(bad) => return text(bad.status(), bad.message()),
-                    };
+                let query = match log_query::parse(uri.query().unwrap_or_default(), self.clock.now()) {
+                    Ok(query) => query,
+                    Err(bad) => return text(bad.status(), bad.message()),
+                };
                 // The names of Kubernetes have no characters that a path encodes.
                 for (what, value) in
                     [("podNamespace", namespace), ("podID", pod), ("containerName", container)]
@@ -180,7 +178,7 @@ impl AgentService {
             Err(refusal) => return refused(&refusal),
         };
         let follow = if query.options.follow { Follow::UntilEnded(file.ended) } else { Follow::No };
-        match logs::read(file.path, &query.options, follow).await {
+        match logs::stream(file.path, &query.options, follow).await {
             Ok(pieces) => {
                 let frames = pieces.map_ok(Frame::data).map_err(BoxError::from);
                 plain(StatusCode::OK, StreamBody::new(frames).boxed_unsync())
@@ -190,7 +188,7 @@ impl AgentService {
     }
 }
 
-impl Service<Request<Bytes>> for AgentService {
+impl<B> Service<Request<B>> for AgentService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -199,8 +197,9 @@ impl Service<Request<Bytes>> for AgentService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        self.clone().answer(request).map(Ok).boxed()
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, _) = request.into_parts();
+        self.clone().answer(head.method, head.uri).map(Ok).boxed()
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures::stream::{self, Stream};
+use futures::stream::{Stream, try_unfold};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -31,7 +31,7 @@ pub(crate) enum Follow {
 ///
 /// # Errors
 /// When the file is there but cannot be read.
-pub(crate) async fn read(
+pub(crate) async fn stream(
     path: PathBuf,
     options: &LogOptions,
     follow: Follow,
@@ -44,9 +44,26 @@ pub(crate) async fn read(
     let (lines, opened) = (options.tail_lines, path.clone());
     let file = blocking(move || Source::open(&opened, lines)).await?;
     let reader = Reader { path, file, changes, follow, formatter: Formatter::new(options), done: false };
-    Ok(stream::try_unfold(reader, |mut reader| async move {
-        Ok(reader.piece().await?.map(|piece| (piece, reader)))
-    }))
+    Ok(try_unfold(reader, |mut reader| async move { Ok(reader.piece().await?.map(|piece| (piece, reader))) }))
+}
+
+/// What `options` asks for of the log at `path`, as far as it is written. For small parts: it is all in memory.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path, options: &LogOptions) -> io::Result<Vec<u8>> {
+    let (mut formatter, mut out) = (Formatter::new(options), Vec::new());
+    if let Some(mut source) = Source::open(path, options.tail_lines)? {
+        while !formatter.is_full() {
+            let bytes = source.next()?;
+            if bytes.is_empty() {
+                break;
+            }
+            formatter.push(&bytes, &mut out);
+        }
+    }
+    formatter.finish(&mut out);
+    Ok(out)
 }
 
 struct Reader {

@@ -78,7 +78,7 @@ pub(crate) struct Up {
 pub(crate) async fn run(arguments: Up) -> Result<(), Failure> {
     // Nothing is begun before it is clear that the files can be read.
     let documents = if arguments.files.is_empty() { Vec::new() } else { manifests::read(&arguments.files)? };
-    let NetworkKind::Auto | NetworkKind::Local = arguments.network;
+    let (NetworkKind::Auto | NetworkKind::Local) = arguments.network;
     let mut builder = open(&arguments.place)?;
     for number in 1..=arguments.nodes {
         builder = builder.node(node(&format!("node-{number}"), arguments.runtime)?);

@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
+use crate::runtime::Prober;
 use crate::runtime::{
     ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState, ContainerStatus, Error,
     ExecOutput, Image, Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Version,
@@ -287,6 +288,10 @@ impl ContainerRuntime for ProcessRuntime {
             entry.process().ok_or_else(|| Error::State(format!("container {id} is not running")))?;
         let dir = self.inner.layout.container(id);
         exec::run(self.inner.supervisor.exec(&entry.record, &dir, &process, command)?, timeout).await
+    }
+
+    fn simulation(&self) -> Option<Arc<dyn Prober>> {
+        None
     }
 
     fn events(&self) -> BoxStream<'static, ContainerEvent> {

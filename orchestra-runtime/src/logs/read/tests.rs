@@ -30,13 +30,13 @@ impl Log {
     }
 
     async fn whole(&self, options: &LogOptions) -> String {
-        let pieces: Vec<_> = read(self.path(), options, Follow::No).await.unwrap().collect().await;
+        let pieces: Vec<_> = stream(self.path(), options, Follow::No).await.unwrap().collect().await;
         pieces.into_iter().map(|piece| String::from_utf8(piece.unwrap().to_vec()).unwrap()).collect()
     }
 
     async fn follow(&self, options: &LogOptions) -> (watch::Sender<bool>, Follower) {
         let (ended, end) = watch::channel(false);
-        let stream = read(self.path(), options, Follow::UntilEnded(end)).await.unwrap();
+        let stream = super::stream(self.path(), options, Follow::UntilEnded(end)).await.unwrap();
         (ended, Follower(Box::pin(stream)))
     }
 }
@@ -154,7 +154,7 @@ async fn the_limit_ends_a_follower() {
 async fn a_big_log_comes_in_bounded_pieces() {
     let log = Log::new();
     log.append(&line(&"x".repeat(1000)).repeat(1000));
-    let mut stream = Box::pin(read(log.path(), &LogOptions::default(), Follow::No).await.unwrap());
+    let mut stream = Box::pin(stream(log.path(), &LogOptions::default(), Follow::No).await.unwrap());
     let mut total = 0;
     while let Some(piece) = stream.next().await {
         let piece = piece.unwrap();

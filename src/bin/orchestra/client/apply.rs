@@ -40,7 +40,7 @@ pub(crate) async fn apply(connection: &Connection, documents: &[Document]) -> Re
     for document in documents {
         let line = one(connection, &resources, document)
             .await
-            .map_err(|failure| Failure::of(format!("{}: {failure}", document.origin())))?;
+            .map_err(|failure| Failure::of(format!("{}:{}: {failure}", document.origin, document.line)))?;
         lines.push(line);
     }
     Ok(lines)

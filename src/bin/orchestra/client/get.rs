@@ -2,7 +2,8 @@
 
 use clap::Args;
 use orchestra_core::table::{self, Headings};
-use orchestra_core::{jsonpath, manifest};
+use orchestra_core::jsonpath::{JsonPath, Missing};
+use orchestra_core::manifest;
 use serde_json::{Value, json};
 
 use super::resource::{Resource, Resources};
@@ -213,8 +214,8 @@ async fn objects(
     match output {
         Output::Yaml => print!("{}", manifest::to_yaml(&result)),
         Output::JsonPath(template) => {
-            let parsed = jsonpath::parse(template).map_err(|problem| Failure::usage(format!("jsonpath: {problem}")))?;
-            print!("{}", parsed.render(&result).map_err(|problem| Failure::of(format!("jsonpath: {problem}")))?);
+            let parsed = JsonPath::parse(template).map_err(|problem| Failure::usage(format!("jsonpath: {problem}")))?;
+            print!("{}", parsed.render(&result, Missing::Skipped).map_err(|problem| Failure::of(format!("jsonpath: {problem}")))?);
         }
         _ => println!("{}", pretty(&result)?),
     }

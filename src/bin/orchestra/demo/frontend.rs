@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use ::http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
 use super::http::{ask, serve, text};

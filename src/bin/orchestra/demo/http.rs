@@ -37,7 +37,7 @@ pub(super) fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes
 pub(super) async fn serve<H, F>(handler: H) -> Result<(), Problem>
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let port: u16 = std::env::var("PORT").unwrap_or_else(|_| "8080".into()).parse()?;
     let address = SocketAddr::new(variable("POD_IP")?.parse()?, port);
@@ -73,7 +73,7 @@ fn announce() -> bool {
 async fn converse<H, F>(stream: TcpStream, handler: H, leave: CancellationToken)
 where
     H: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let handler = handler.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use ::http::{Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::http::{serve, text};

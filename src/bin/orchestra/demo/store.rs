@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use ::http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
 use super::http::{serve, text};
