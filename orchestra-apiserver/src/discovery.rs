@@ -1,6 +1,6 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one.
 //!
-//! All documents are made once, when the server is built.
+//! All documents are made together, when a client first asks for one; most programs that embed a server never do.
 
 use std::collections::HashMap;
 

@@ -1,9 +1,10 @@
 //! What every request handler works with.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use orchestra_core::kinds::is_loopback_violation;
 use orchestra_core::violation::Violations;
 use orchestra_store::Store;
 use serde_json::Value;
@@ -26,9 +27,6 @@ use crate::status::StatusError;
 use crate::storage::resource::Resource;
 use crate::storage::writer::Writer;
 
-/// How the one rule reads that the `local` network relaxes.
-const LOOPBACK_RULE: &str = "loopback range";
-
 /// The server behind its handles.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -46,7 +44,7 @@ pub(crate) struct State {
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
-    pub(crate) discovery: Discovery,
+    pub(crate) discovery: OnceLock<Discovery>,
     pub(crate) openapi: OpenApi,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
@@ -59,6 +57,11 @@ impl Drop for State {
 }
 
 impl State {
+    /// What is served, for clients that ask.
+    pub(crate) fn discovery(&self) -> &Discovery {
+        self.discovery.get_or_init(|| Discovery::new(&self.catalog))
+    }
+
     /// Now, as objects show it.
     pub(crate) fn stamp(&self) -> String {
         stamp(self.clock.now())
@@ -161,7 +164,7 @@ impl Call {
         mut violations: Violations,
     ) -> Result<(), StatusError> {
         if state.loopback_endpoints && self.holds_endpoints() {
-            violations.retain(|violation| !violation.detail.contains(LOOPBACK_RULE));
+            violations.retain(|violation| !is_loopback_violation(violation));
         }
         if violations.is_empty() {
             return Ok(());

@@ -18,6 +18,7 @@
 //! Invariant: a controller killed between any two writes carries on after a restart; it keeps no state of its own.
 
 mod batch;
+pub mod census;
 mod clock;
 mod controller;
 pub mod deployment;
@@ -26,9 +27,11 @@ mod error;
 mod events;
 mod expectations;
 mod family;
+pub mod garbage;
 mod informer;
 mod key;
 mod manager;
+pub mod namespace;
 mod ownership;
 mod pod;
 mod queue;

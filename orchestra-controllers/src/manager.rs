@@ -22,6 +22,10 @@ pub enum Controller {
     Deployment,
     /// Lists the pods that answer for a Service.
     EndpointSlice,
+    /// Deletes what nobody owns any more.
+    GarbageCollector,
+    /// Empties namespaces that are being deleted.
+    Namespace,
     /// Keeps as many pods as a ReplicaSet says.
     ReplicaSet,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
@@ -30,7 +34,14 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Deployment, Self::EndpointSlice, Self::ReplicaSet, Self::ServiceAccount];
+    pub const ALL: &[Self] = &[
+        Self::Deployment,
+        Self::EndpointSlice,
+        Self::GarbageCollector,
+        Self::Namespace,
+        Self::ReplicaSet,
+        Self::ServiceAccount,
+    ];
 }
 
 /// A set of controllers and what they are told. Cheap to build; nothing happens before [`Controllers::run`].
@@ -91,6 +102,12 @@ impl Controllers {
                 }
                 Controller::EndpointSlice => {
                     launch(&mut tasks, &world, &shutdown, crate::endpointslice::setup(&world))
+                }
+                Controller::GarbageCollector => {
+                    launch(&mut tasks, &world, &shutdown, crate::garbage::setup(&world))
+                }
+                Controller::Namespace => {
+                    launch(&mut tasks, &world, &shutdown, crate::namespace::setup(&world))
                 }
                 Controller::ServiceAccount => {
                     let parts = crate::serviceaccount::setup(&world, self.certificate.clone());

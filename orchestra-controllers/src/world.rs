@@ -14,6 +14,7 @@ use kube::api::{PatchParams, PostParams};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::census::Census;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::informer::{Habits, Index, Informer};
@@ -37,12 +38,13 @@ macro_rules! world {
             pub(crate) client: Client,
             pub(crate) clock: Clock,
             pub(crate) recorder: Recorder,
+            pub(crate) census: Arc<Census>,
             $(pub(crate) $field: Informer<$kind>,)*
         }
 
         impl World {
             pub(crate) fn new(client: Client, clock: Clock, recorder: Recorder) -> Arc<Self> {
-                Arc::new(Self { client, clock, recorder, $($field: Informer::new($habits),)* })
+                Arc::new(Self { client, clock, recorder, census: Arc::default(), $($field: Informer::new($habits),)* })
             }
 
             /// Starts to keep every copy that some controller asked for.
@@ -51,6 +53,9 @@ macro_rules! world {
                     let (world, shutdown) = (self.clone(), shutdown.clone());
                     tasks.spawn(async move { world.$field.run(world.client.clone(), shutdown).await });
                 })*
+                if self.census.is_wanted() {
+                    tasks.spawn(self.census.clone().run(self.client.clone(), shutdown.clone()));
+                }
             }
 
             /// Resolves once every copy holds what existed when it started.

@@ -13,10 +13,10 @@ use tokio::sync::watch;
 use super::object::{Change, Object};
 use crate::storage::resource::Resource;
 
-/// Changes kept for watchers that resume.
-const HISTORY_CHANGES: usize = 4096;
+/// Changes kept for watchers that resume or fall behind; those who need more get it from the store.
+const HISTORY_CHANGES: usize = 1024;
 /// Bytes of objects that those changes may hold alive.
-const HISTORY_BYTES: usize = 8 << 20;
+const HISTORY_BYTES: usize = 2 << 20;
 
 /// The watcher's revision is no longer covered by the history.
 #[derive(Debug)]

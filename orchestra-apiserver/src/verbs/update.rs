@@ -102,9 +102,6 @@ pub(crate) async fn finish(
         Part::Main => {
             kind.prepare_update(&mut new, old);
             call.resource.complete(&mut new);
-            if call.resource.is("", "services") {
-                state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
-            }
             kind.validate_update(&new, old)
         }
         Part::Status => {
@@ -114,6 +111,9 @@ pub(crate) async fn finish(
         }
     };
     call.refuse_invalid(state, &new, violations)?;
+    if part == Part::Main && call.resource.is("", "services") {
+        state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
+    }
     call.check(state, Operation::Update, &new, Some(old)).await?;
     Ok(new)
 }

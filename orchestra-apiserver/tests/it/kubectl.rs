@@ -207,6 +207,23 @@ async fn changes_what_it_is_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drains_a_node() {
+    let Some(cluster) = Cluster::start().await else { return };
+    cluster.write("node.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n");
+    cluster.ok(&["apply", "-f", "node.yaml"]).await;
+    let ended = r#"{"status":{"phase":"Succeeded"}}"#;
+    for (pod, how) in [("p", "--disable-eviction=true"), ("q", "--disable-eviction=false")] {
+        let overrides = r#"{"spec":{"nodeName":"n1"}}"#;
+        cluster.ok(&["run", pod, "--image=i", "--restart=Never", "--overrides", overrides]).await;
+        cluster.ok(&["patch", "pod", pod, "--subresource=status", "-p", ended]).await;
+        let out = cluster.ok(&["drain", "n1", "--force", how]).await;
+        assert!(out.contains("node/n1 drained"), "{out}");
+        assert_eq!(cluster.ok(&["get", "pods", "-o", "name"]).await, "");
+        cluster.ok(&["uncordon", "n1"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn knows_what_is_served() {
     let Some(cluster) = Cluster::start().await else { return };
     let resources = cluster.ok(&["api-resources"]).await;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod consistency;
 mod harness;
 mod kubectl;
 mod objects;
+mod options;
 mod watches;

@@ -357,3 +357,24 @@ async fn a_node_and_its_pods_are_found_by_field() {
     let (code, status) = crate::harness::delete(&server, &format!("{PODS}?labelSelector=a%3Db")).await;
     assert_eq!((code, status["items"].as_array().unwrap().len()), (200, 0));
 }
+
+#[tokio::test]
+async fn events_are_one_set_under_two_names() {
+    let server = server().await;
+    let event = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e", "namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "reportingInstance": "i",
+        "action": "Binding", "reason": "Scheduled", "note": "hello", "type": "Normal",
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default", "apiVersion": "v1"},
+    });
+    let (_, list) = get(&server, "/api/v1/namespaces/default/events").await;
+    assert_eq!(list["items"], json!([]));
+    let (code, made) = post(&server, "/apis/events.k8s.io/v1/namespaces/default/events", &event).await;
+    assert_eq!((code, &made["note"]), (201, &json!("hello")), "{made}");
+    let path = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp";
+    let (_, list) = get(&server, path).await;
+    assert_eq!(list["items"][0]["message"], "hello", "{list}");
+    assert_eq!(list["items"][0]["involvedObject"]["kind"], "Pod");
+    let (_, list) = get(&server, "/apis/events.k8s.io/v1/events").await;
+    assert_eq!(list["items"][0]["regarding"]["kind"], "Pod", "{list}");
+}

@@ -1,6 +1,6 @@
 //! A node of the cluster.
 //!
-//! The agent registers its Node, renews its Lease, watches the pods bound to it and has a [`worker`](crate::pod) look
+//! The agent registers its Node, renews its Lease, watches the pods bound to it and has a worker look
 //! after each. It keeps nothing: after a restart it asks the runtime what runs and the API what should, and goes on.
 
 mod builder;

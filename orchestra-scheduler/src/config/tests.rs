@@ -121,6 +121,11 @@ fn errors_name_file_line_and_field() {
             "s.yaml:5: profiles[0].pluginConfig[0].args.x: this plugin takes no arguments".into(),
         ),
         (
+            "profiles:\n- pluginConfig:\n  - name: NodeResourcesFit\n    args: {scoringStrategy: {type: RequestedToCapacityRatio}}\n",
+            "s.yaml:5: profiles[0].pluginConfig[0].args.scoringStrategy.requestedToCapacityRatio: required for this type"
+                .into(),
+        ),
+        (
             "profiles:\n- plugins:\n    multiPoint:\n      disabled: [{name: DefaultBinder}]\n",
             "s.yaml:4: profiles[0]: profile \"default-scheduler\": no plugin binds pods".into(),
         ),

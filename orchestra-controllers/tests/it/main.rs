@@ -1,0 +1,7 @@
+//! The controllers against the real API server, in process.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should stop, in its helpers too
+
+mod cascade;
+mod namespaces;
+mod world;
