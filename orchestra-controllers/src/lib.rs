@@ -41,6 +41,7 @@ mod share;
 mod template_hash;
 #[cfg(test)]
 mod testing;
+pub mod volume;
 mod world;
 
 pub use clock::Clock;

@@ -4,4 +4,5 @@
 
 mod cascade;
 mod namespaces;
+mod volumes;
 mod world;
