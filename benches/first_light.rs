@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
-use kube::runtime::wait::{await_condition, conditions};
+use kube::runtime::wait::await_condition;
 use orchestra::runtime::backend::sim::SimRuntime;
 use orchestra::{Cluster, Node};
 use serde_json::json;
@@ -63,7 +63,10 @@ fn main() {
     });
     row("  of that: two kubectl that have nothing to wait for", || {
         let begin = Instant::now();
-        kubectl(&["apply", "-f", "-"], &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}).to_string());
+        kubectl(
+            &["apply", "-f", "-"],
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}).to_string(),
+        );
         kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/p1"], "");
         begin.elapsed()
     });
@@ -83,8 +86,7 @@ async fn first_pod(node: Node) -> Duration {
                  "containers": [{"name": "c", "image": "host", "command": ["sleep", "600"]}]},
     }));
     pods.create(&PostParams::default(), &pod.expect("a pod")).await.expect("created");
-    let ready = |pod: Option<&Pod>| conditions::is_pod_running()(pod) && is_ready(pod);
-    await_condition(pods, "first", ready).await.expect("Ready");
+    await_condition(pods, "first", is_ready).await.expect("Ready");
     let took = begin.elapsed();
     cluster.stop().await.expect("stopped");
     took

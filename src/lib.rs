@@ -21,5 +21,5 @@ pub const DEMO_VERB: &str = "guestbook";
 /// Watches over one container and returns when it has ended; what the binary does under [`SHIM_VERB`]. A program of your
 /// own that wants its containers to survive it calls this first thing in `main`, before any thread is started.
 pub fn shim(arguments: &[String]) -> ExitCode {
-    orchestra_runtime::backend::process::shim::main(arguments.iter().map(Into::into))
+    orchestra_runtime::backend::process::shim::main(arguments.iter().cloned())
 }

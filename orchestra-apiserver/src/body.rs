@@ -17,6 +17,9 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// Largest request body, as upstream.
 pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
 
+/// How much of a body that is too large is taken before the connection is given up.
+const MAX_DRAINED_BYTES: usize = 16 << 20;
+
 /// A body that is there as a whole.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -39,6 +42,7 @@ pub(crate) async fn read(mut body: Body) -> Result<Bytes, StatusError> {
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
         if length > MAX_REQUEST_BYTES {
+            drain(body, MAX_DRAINED_BYTES).await;
             return Err(StatusError::too_large(MAX_REQUEST_BYTES));
         }
         // Most bodies come in one piece, which needs no copy.
@@ -53,6 +57,16 @@ pub(crate) async fn read(mut body: Body) -> Result<Bytes, StatusError> {
         }
     }
     Ok(whole.map_or(first, BytesMut::freeze))
+}
+
+/// Takes the rest of a body that is refused: many clients read no answer before they have sent everything.
+async fn drain(mut body: Body, limit: usize) {
+    let mut length = 0;
+    while length < limit
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        length += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// A response with a JSON body that stands in memory.

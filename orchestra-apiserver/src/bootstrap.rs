@@ -33,10 +33,20 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
         // A registry of one's own may leave kinds out.
         let Some(resource) = resource else { continue };
         let key = resource.key(meta::namespace(&object), meta::name(&object));
-        if state.store.get(&key, ReadAt::Latest).await?.value.is_some() {
+        let mut object = object;
+        let found = state.store.get(&key, ReadAt::Latest).await?.value;
+        if let Some(entry) = found {
+            // The server may be found at another address than last time.
+            let mut stored = resource.tree(&entry)?;
+            if resource.is("discovery.k8s.io", "endpointslices") && !same_place(&stored, &object) {
+                stored["endpoints"] = object["endpoints"].take();
+                stored["ports"] = object["ports"].take();
+                stored["addressType"] = object["addressType"].take();
+                resource.complete(&mut stored);
+                txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
+            }
             continue;
         }
-        let mut object = object;
         meta::set(&mut object, "uid", state.chance.uuid());
         meta::set(&mut object, "creationTimestamp", state.stamp());
         resource.kind.default(&mut object);
@@ -53,6 +63,11 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
         return Ok(true);
     }
     Ok(state.store.commit(txn).await?.outcome == Outcome::Applied)
+}
+
+/// Whether two slices lead to the same address and port.
+fn same_place(a: &Value, b: &Value) -> bool {
+    ["/endpoints/0/addresses", "/ports/0/port"].iter().all(|at| a.pointer(at) == b.pointer(at))
 }
 
 fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use orchestra_core::kinds::Registry;
@@ -15,9 +15,9 @@ use crate::bootstrap;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, WallClock};
-use crate::discovery::Discovery;
 use crate::error::{Error, Result};
 use crate::node::NodeTransport;
+use crate::openapi::OpenApi;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -152,7 +152,8 @@ impl ApiServerBuilder {
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader: Reader::new(self.store.clone(), catalog.clone()),
-            discovery: Discovery::new(&catalog),
+            discovery: OnceLock::new(),
+            openapi: OpenApi::new(&catalog),
             store: self.store,
             feed,
             catalog,
@@ -167,6 +168,7 @@ impl ApiServerBuilder {
             shutdown: CancellationToken::new(),
         };
         let server = ApiServer { state: Arc::new(state) };
+        tokio::spawn(crate::event_expiry::expire(Arc::downgrade(&server.state)));
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
         Ok(server)
     }

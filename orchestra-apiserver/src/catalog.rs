@@ -29,16 +29,6 @@ impl Catalog {
         self.by_path.get(&(gv.clone(), plural.to_owned()))
     }
 
-    /// A resource the server itself looks into.
-    pub(crate) fn builtin(
-        &self,
-        group: &'static str,
-        version: &'static str,
-        plural: &str,
-    ) -> Option<&Arc<Resource>> {
-        self.find(&GroupVersion::new(group, version), plural)
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.ordered.iter()
     }

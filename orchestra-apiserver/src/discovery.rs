@@ -1,6 +1,6 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one.
 //!
-//! All documents are made once, when the server is built.
+//! All documents are made together, when a client first asks for one; most programs that embed a server never do.
 
 use std::collections::HashMap;
 
@@ -47,15 +47,15 @@ pub(crate) struct Discovery {
 }
 
 /// A subresource as discovery shows it.
-struct Below {
-    name: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: String,
-    verbs: &'static [&'static str],
+pub(crate) struct Below {
+    pub(crate) name: &'static str,
+    pub(crate) group: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) kind: String,
+    pub(crate) verbs: &'static [&'static str],
 }
 
-fn below(resource: &Resource) -> Vec<Below> {
+pub(crate) fn below(resource: &Resource) -> Vec<Below> {
     let own =
         |name, verbs| Below { name, group: "", version: "", kind: resource.kind_name().to_owned(), verbs };
     let mut out = Vec::new();
@@ -86,9 +86,7 @@ fn below(resource: &Resource) -> Vec<Below> {
             kind: "Eviction".into(),
             verbs: &["create"],
         });
-        out.push(own("ephemeralcontainers", &["get", "patch", "update"]));
         out.push(own("log", &["get"]));
-        out.push(own("resize", &["get", "patch", "update"]));
     }
     if resource.is("", "namespaces") {
         out.push(own("finalize", &["update"]));
@@ -97,7 +95,7 @@ fn below(resource: &Resource) -> Vec<Below> {
     out
 }
 
-fn verbs(resource: &Resource) -> Vec<&'static str> {
+pub(crate) fn verbs(resource: &Resource) -> Vec<&'static str> {
     let no_collection = resource.is("", "namespaces");
     let verbs = VERBS.iter().copied();
     verbs.filter(|verb| !(no_collection && *verb == "deletecollection")).collect()

@@ -183,7 +183,7 @@ fn version_match(text: Option<&str>) -> Result<Option<VersionMatch>, StatusError
 
 /// What to do with unknown and duplicate fields of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
+pub(crate) enum FieldValidation {
     /// Drop them silently.
     Ignore,
     /// Drop them and warn.
@@ -198,8 +198,6 @@ pub enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
-    pub(crate) field_manager: Option<String>,
-    pub(crate) force: bool,
 }
 
 impl WriteOptions {
@@ -222,12 +220,7 @@ impl WriteOptions {
                 return Err(refuse("fieldValidation", other, "\"\", \"Ignore\", \"Strict\", \"Warn\""));
             }
         };
-        Ok(Self {
-            dry_run,
-            field_validation,
-            field_manager: query.get("fieldManager").map(str::to_owned),
-            force: query.flag("force"),
-        })
+        Ok(Self { dry_run, field_validation })
     }
 }
 

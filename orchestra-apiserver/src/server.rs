@@ -101,7 +101,10 @@ impl ApiServer {
         query: &Query,
     ) -> Result<Response<Body>, StatusError> {
         let joined = path.join("/");
-        if let Some(answer) = self.state.discovery.serve(&joined, &parts.headers) {
+        if let Some(answer) = self.state.discovery().serve(&joined, &parts.headers) {
+            return answer;
+        }
+        if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
             return answer;
         }
         let found = match path.first().map(String::as_str) {

@@ -1,9 +1,11 @@
 //! What every request handler works with.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use orchestra_core::kinds::is_loopback_violation;
+use orchestra_core::violation::Violations;
 use orchestra_store::Store;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +15,11 @@ use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
+use crate::discovery::Discovery;
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
+use crate::openapi::OpenApi;
 use crate::query::{Query, WriteOptions};
 use crate::request::ResourceRequest;
 use crate::service_network::ServiceNetwork;
@@ -40,7 +44,8 @@ pub(crate) struct State {
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
-    pub(crate) discovery: crate::discovery::Discovery,
+    pub(crate) discovery: OnceLock<Discovery>,
+    pub(crate) openapi: OpenApi,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
 }
@@ -52,6 +57,11 @@ impl Drop for State {
 }
 
 impl State {
+    /// What is served, for clients that ask.
+    pub(crate) fn discovery(&self) -> &Discovery {
+        self.discovery.get_or_init(|| Discovery::new(&self.catalog))
+    }
+
     /// Now, as objects show it.
     pub(crate) fn stamp(&self) -> String {
         stamp(self.clock.now())
@@ -149,14 +159,22 @@ impl Call {
     /// 422 with what is wrong, or nothing.
     pub(crate) fn refuse_invalid(
         &self,
+        state: &State,
         object: &Value,
-        violations: &[orchestra_core::violation::Violation],
+        mut violations: Violations,
     ) -> Result<(), StatusError> {
+        if state.loopback_endpoints && self.holds_endpoints() {
+            violations.retain(|violation| !is_loopback_violation(violation));
+        }
         if violations.is_empty() {
             return Ok(());
         }
         let description = self.resource.description();
         let name = crate::storage::meta::name(object);
-        Err(StatusError::invalid(&description.gv.group, &description.kind, name, violations))
+        Err(StatusError::invalid(&description.gv.group, &description.kind, name, &violations))
+    }
+
+    fn holds_endpoints(&self) -> bool {
+        self.resource.is("", "endpoints") || self.resource.is("discovery.k8s.io", "endpointslices")
     }
 }

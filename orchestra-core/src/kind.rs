@@ -83,6 +83,10 @@ pub struct Column {
 /// Everything the API server asks of a kind, built-in or custom. Objects are JSON trees that have passed the kind's
 /// schema: their types are right, unknown fields are gone.
 ///
+/// The order of a write is: [`default`](Self::default) on the lean tree, admission, `default` again, the uid and the
+/// generated name, [`complete`](crate::schema::complete), one of the `prepare` functions, `complete`, one of the
+/// `validate` functions. Old and new tree are both complete when they are compared.
+///
 /// All functions are pure. `now` is passed where ages are shown.
 pub trait Kind: Debug + Send + Sync + 'static {
     /// Names, scope and subresources.

@@ -3,10 +3,6 @@
 //! A kind's file returns a `Builtin`: its description, its defaults, its rules and its columns. Adding a kind is
 //! one such file and its line in the list below. Rules that kinds share stand in files of their own beside them.
 
-#![allow(dead_code, unused_imports, reason = "the kinds that use all of it follow at once")]
-
-mod cluster_role;
-mod cluster_role_binding;
 mod config_map;
 mod controller_revision;
 mod cron_job;
@@ -14,8 +10,7 @@ mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
-mod event;
-mod events_event;
+pub mod event;
 mod frame;
 mod horizontal_pod_autoscaler;
 mod ingress;
@@ -36,12 +31,11 @@ mod pod_disruption_budget;
 mod pod_spec;
 mod pod_template;
 mod priority_class;
+mod rbac;
 mod registry;
 mod replica_set;
 mod replication_controller;
 mod resource_quota;
-mod role;
-mod role_binding;
 mod secret;
 mod service;
 mod service_account;
@@ -67,7 +61,7 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         service_account::kind(),
         persistent_volume::kind(),
         persistent_volume_claim::kind(),
-        event::kind(),
+        event::core_kind(),
         limit_range::kind(),
         resource_quota::kind(),
         deployment::kind(),
@@ -83,13 +77,16 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         network_policy::kind(),
         storage_class::kind(),
         lease::kind(),
-        events_event::kind(),
+        event::events_kind(),
         priority_class::kind(),
         pod_disruption_budget::kind(),
-        role::kind(),
-        role_binding::kind(),
-        cluster_role::kind(),
-        cluster_role_binding::kind(),
+        rbac::role(),
+        rbac::role_binding(),
+        rbac::cluster_role(),
+        rbac::cluster_role_binding(),
         horizontal_pod_autoscaler::kind(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,9 @@
 mod complete;
 mod conform;
 mod decode;
+mod go_type;
 mod index;
+mod lean;
 mod model;
 mod patch;
 mod problem;
@@ -41,7 +43,7 @@ mod syntax;
 mod tree;
 
 pub use complete::complete;
-pub use conform::conform;
+pub use conform::{conform, conform_merged};
 pub use decode::{Decoded, Format, decode, decode_untyped};
 pub use index::{by_name, of_kind, types};
 pub use model::{Default, Field, Item, ListType, Number, ObjectType, PatchStrategy, Scalar, Shape};

@@ -9,11 +9,13 @@ mod error;
 mod observed;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use crate::pod::probe::{ProbeResult, ProbeTarget, Prober};
 pub use config::{ContainerConfig, Mount, PodMeta, SandboxConfig, User};
 pub use error::{Error, Result};
 pub use observed::{
@@ -91,13 +93,17 @@ pub trait ContainerRuntime: Debug + Send + Sync + 'static {
     /// Runs a command beside a running container's program, in the same surroundings, and waits for its end.
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput>;
 
+    /// Answers probes in place of the network, for a runtime whose containers are not real: they have no files, no
+    /// environment and no ports either, and the agent spares itself the work for them. `None` for all others.
+    fn simulation(&self) -> Option<Arc<dyn Prober>>;
+
     /// Ends of containers from now on. A stream that falls behind ends; its reader lists and asks for a new one.
     fn events(&self) -> BoxStream<'static, ContainerEvent>;
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl<T: ContainerRuntime + ?Sized> ContainerRuntime for std::sync::Arc<T> {
+impl<T: ContainerRuntime + ?Sized> ContainerRuntime for Arc<T> {
     fn version(&self) -> Version {
         (**self).version()
     }
@@ -142,6 +148,9 @@ impl<T: ContainerRuntime + ?Sized> ContainerRuntime for std::sync::Arc<T> {
     }
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput> {
         (**self).exec_sync(id, command, timeout).await
+    }
+    fn simulation(&self) -> Option<Arc<dyn Prober>> {
+        (**self).simulation()
     }
     fn events(&self) -> BoxStream<'static, ContainerEvent> {
         (**self).events()

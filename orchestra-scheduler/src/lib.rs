@@ -1,7 +1,8 @@
 //! The Kubernetes scheduling framework: extension points, the default plugins of Kubernetes 1.36, the scheduling
 //! cycle, and a driver that runs them against any Kubernetes API.
 //!
-//! The core is synchronous and knows no API: it decides from [views](view) of pods and nodes.
+//! The core is synchronous and knows no API: it decides from [views](view) of pods and nodes. [`Scheduler`] runs it
+//! against a `kube::Client`, [`Dispatcher`] without any API, for simulation.
 //!
 //! # A scoring plugin
 //! ```
@@ -28,6 +29,17 @@
 //! let profile = Profile::default().score(FewPods, 3);
 //! # assert_eq!(&**profile.name(), "default-scheduler");
 //! ```
+//!
+//! # Extension points
+//! The traits in [`plugin`], from [`PreEnqueue`](plugin::PreEnqueue) to [`PostBind`](plugin::PostBind); [`Strategy`] for
+//! placing many pods at once; [`Engine`](engine::Engine) for finding the same answer faster; and
+//! [`PluginRegistry`] for plugins that a `KubeSchedulerConfiguration` can name.
+//!
+//! # Invariants
+//! * A pod that has a node is never bound again, whatever is stopped or lost in between.
+//! * No decision puts a node over what it offers; pods whose binding is under way count.
+//! * The same facts in the same order and the same seed give the same steps.
+//! * A plugin that panics, or scores out of range, fails the pod at hand and nothing else.
 
 mod config;
 mod dispatcher;

@@ -56,8 +56,21 @@ pub trait Filter: Plugin {
 
 /// Tries to help a pod that no node can take.
 pub trait PostFilter: Plugin {
-    /// What can be done for the pod, given why each node refused it.
-    fn post_filter(&self, cycle: &Cycle<'_>, pod: &PodView, diagnosis: &Diagnosis) -> Nomination;
+    /// What can be done for the pod, given why each node refused it. `filters` says what the filters would make of
+    /// a node that was changed.
+    fn post_filter(
+        &self,
+        cycle: &Cycle<'_>,
+        pod: &PodView,
+        diagnosis: &Diagnosis,
+        filters: &dyn Refilter,
+    ) -> Nomination;
+}
+
+/// Runs all filters for the pod at hand again, on a node as it might be; given to [`PostFilter`].
+pub trait Refilter {
+    /// Whether the pod would pass. A filter that fails counts as a refusal.
+    fn passes(&self, node: &NodeView) -> bool;
 }
 
 /// Looks at the nodes that are left before they are scored.

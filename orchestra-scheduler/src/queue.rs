@@ -196,26 +196,26 @@ impl Queue {
     /// Brings a pod back that `plugins` rejected. If something happened meanwhile that helps, it is tried
     /// again after its pause; otherwise it waits.
     pub fn reject(&mut self, uid: &PodUid, plugins: BTreeSet<String>, now: Moment, helps: Helps<'_>) {
-        let missed = self.in_flight.leave(uid);
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.queued.added = now;
         entry.unschedulable = entry.unschedulable.saturating_add(1);
         entry.errors = 0;
         entry.rejected_by = plugins;
         let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
-        let helped = missed.iter().any(|event| helps(pod, rejected_by, event));
+        let helped = self.in_flight.missed(uid).any(|event| helps(pod, rejected_by, event));
+        self.in_flight.leave(uid);
         self.put(uid, if helped { Place::Backoff } else { Place::Unschedulable });
     }
 
     /// Brings a pod back that could not even be tried; it waits without a pause for an event that helps.
     pub fn park(&mut self, uid: &PodUid, plugins: BTreeSet<String>, now: Moment, helps: Helps<'_>) {
-        let missed = self.in_flight.leave(uid);
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.queued.added = now;
         (entry.unschedulable, entry.errors) = (0, 0);
         entry.rejected_by = plugins;
         let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
-        let helped = missed.iter().any(|event| helps(pod, rejected_by, event));
+        let helped = self.in_flight.missed(uid).any(|event| helps(pod, rejected_by, event));
+        self.in_flight.leave(uid);
         self.put(uid, if helped { Place::Active } else { Place::Unschedulable });
     }
 

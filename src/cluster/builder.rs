@@ -182,9 +182,14 @@ impl ClusterBuilder {
         let mut authority = None;
         let server = match listener {
             Some(listener) => {
-                let local = listener.local_addr().map_err(|problem| part("API server")(problem.to_string()))?;
-                let pki = Pki::load_or_create(&data.pki(), &[local.ip(), first_service(&network)], jiff::Timestamp::now())
-                    .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
+                let local =
+                    listener.local_addr().map_err(|problem| part("API server")(problem.to_string()))?;
+                let pki = Pki::load_or_create(
+                    &data.pki(),
+                    &[local.ip(), first_service(&network)],
+                    jiff::Timestamp::now(),
+                )
+                .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
                 let server = server.advertise(reachable(local)).build().await;
                 let server = server.map_err(|problem| part("API server")(problem.to_string()))?;
                 let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
@@ -212,7 +217,7 @@ impl ClusterBuilder {
             }
         });
         if let Some(controllers) = self.controllers.or_else(Controllers::all) {
-            let mut controllers = controllers.provision_volumes_in(data.volumes());
+            let mut controllers = controllers;
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
             }
@@ -287,11 +292,7 @@ fn open_network(data: &DataDir) -> Result<LocalNetwork, Error> {
     }
 }
 
-fn configure(
-    server: ApiServerBuilder,
-    network: &LocalNetwork,
-    agents: Arc<LocalAgents>,
-) -> ApiServerBuilder {
+fn configure(server: ApiServerBuilder, network: &LocalNetwork, agents: Arc<LocalAgents>) -> ApiServerBuilder {
     server
         .service_cidr(network.services().into())
         // The one rule that the loopback network needs off; see `orchestra_net::local`.
@@ -317,11 +318,18 @@ fn first_service(network: &LocalNetwork) -> IpAddr {
 
 /// Where a client of this machine reaches what listens on `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::new([127, 0, 0, 1].into(), address.port()) } else { address }
+    if address.ip().is_unspecified() {
+        SocketAddr::new([127, 0, 0, 1].into(), address.port())
+    } else {
+        address
+    }
 }
 
 impl fmt::Debug for ClusterBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterBuilder").field("data_dir", &self.data_dir).field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("ClusterBuilder")
+            .field("data_dir", &self.data_dir)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
     }
 }

@@ -26,7 +26,8 @@ pub(super) struct DataDir {
 impl DataDir {
     /// A directory that stays; made when it is not there.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |problem: io::Error| Error::DataDir { path: path.to_owned(), problem: problem.to_string() };
+        let failed =
+            |problem: io::Error| Error::DataDir { path: path.to_owned(), problem: problem.to_string() };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         // Absolute, because the paths of volumes are handed to other processes.
         let path = fs::canonicalize(path).map_err(failed)?;

@@ -122,6 +122,9 @@ impl Drop for Stage {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("address", &self.address).field("data", &self.data.path()).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("address", &self.address)
+            .field("data", &self.data.path())
+            .finish_non_exhaustive()
     }
 }

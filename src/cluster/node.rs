@@ -27,7 +27,8 @@ impl Node {
     /// A node whose containers are processes that end with this program.
     pub fn named(name: impl Into<String>) -> Self {
         Self::opened_by(name, |dir| {
-            let runtime = ProcessRuntime::open(ProcessOptions::new(dir)).map_err(|problem| problem.to_string())?;
+            let runtime =
+                ProcessRuntime::open(ProcessOptions::new(dir)).map_err(|problem| problem.to_string())?;
             Ok(Arc::new(runtime))
         })
     }

@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use orchestra_apiserver::{Body, NodeTransport};
 use orchestra_runtime::agent::AgentService;
 use tower::{BoxError, ServiceExt};
@@ -28,6 +29,7 @@ impl NodeTransport for LocalAgents {
     async fn send(&self, node: &str, request: Request<Bytes>) -> Result<Response<Body>, BoxError> {
         let agent = self.agents.read().unwrap_or_else(PoisonError::into_inner).get(node).cloned();
         let agent = agent.ok_or_else(|| format!("no agent for node {node:?}"))?;
-        Ok(agent.oneshot(request).await?)
+        let response = agent.oneshot(request).await?;
+        Ok(response.map(BodyExt::boxed_unsync))
     }
 }

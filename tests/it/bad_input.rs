@@ -58,7 +58,11 @@ fn each_mistake_gets_its_own_answer_and_nothing_is_stored() {
             "apiVersion: v1\nkind: Gizmo\nmetadata: {name: broken}\n".into(),
             &["no matches for kind \"Gizmo\" in version \"v1\""],
         ),
-        ("a tab", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: broken\n".into(), &["yaml", "tab"]),
+        (
+            "a tab",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: broken\n".into(),
+            &["yaml: line 4", "found character that cannot start any token"],
+        ),
     ];
     for (mistake, manifest, words) in cases {
         let complaint = refused(&cluster, manifest.as_bytes());

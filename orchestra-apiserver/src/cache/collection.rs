@@ -13,17 +13,14 @@ use tokio::sync::watch;
 use super::object::{Change, Object};
 use crate::storage::resource::Resource;
 
-/// Changes kept for watchers that resume.
-const HISTORY_CHANGES: usize = 4096;
+/// Changes kept for watchers that resume or fall behind; those who need more get it from the store.
+const HISTORY_CHANGES: usize = 1024;
 /// Bytes of objects that those changes may hold alive.
-const HISTORY_BYTES: usize = 8 << 20;
+const HISTORY_BYTES: usize = 2 << 20;
 
 /// The watcher's revision is no longer covered by the history.
 #[derive(Debug)]
-pub(crate) struct TooOld {
-    /// The oldest revision a watch can start from.
-    pub(crate) floor: Revision,
-}
+pub(crate) struct TooOld;
 
 /// One resource in memory.
 #[derive(Debug)]
@@ -106,10 +103,6 @@ impl Collection {
         self.changed.send_modify(|_| {});
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        self.state().dead
-    }
-
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }
@@ -144,7 +137,7 @@ impl Collection {
     pub(crate) fn changes(&self, after: Revision) -> Result<(Vec<Arc<Change>>, Revision), TooOld> {
         let state = self.state();
         if state.dead || after < state.floor {
-            return Err(TooOld { floor: state.floor });
+            return Err(TooOld);
         }
         let at = state.history.partition_point(|change| change.revision <= after);
         Ok((state.history.range(at..).cloned().collect(), state.last.max(after)))

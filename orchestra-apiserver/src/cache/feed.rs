@@ -5,11 +5,12 @@
 //! store's revision and answers from memory, whoever wrote last.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
-use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage};
+use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage, WatchStream};
 use tokio::sync::{OnceCell, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Duration;
 
 use super::collection::{Collection, suffix_of};
@@ -24,10 +25,23 @@ const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Feed {
     store: Arc<dyn Store>,
-    slots: Mutex<HashMap<Box<str>, Arc<Slot>>>,
+    /// By prefix; a prefix has more than one when its objects are served under several names.
+    slots: Mutex<Slots>,
     /// Every change up to this revision has been applied.
     applied: watch::Sender<Revision>,
+    /// Ends the task with the feed.
+    task: OnceLock<AbortHandle>,
 }
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+type Slots = HashMap<Box<str>, Vec<Arc<Slot>>>;
 
 #[derive(Debug)]
 struct Slot {
@@ -40,28 +54,48 @@ impl Feed {
     pub(crate) async fn start(store: Arc<dyn Store>) -> orchestra_store::Result<Arc<Self>> {
         let revision = store.status().await?.revision;
         let stream = store.watch(KeyRange::all(), revision.next()).await?;
-        let feed = Arc::new(Self { store, slots: Mutex::default(), applied: watch::Sender::new(revision) });
-        tokio::spawn(follow(Arc::downgrade(&feed), stream));
+        let feed = Arc::new(Self {
+            store,
+            slots: Mutex::default(),
+            applied: watch::Sender::new(revision),
+            task: OnceLock::new(),
+        });
+        let task = tokio::spawn(follow(Arc::downgrade(&feed), stream));
+        feed.task.get_or_init(|| task.abort_handle());
         Ok(feed)
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         // The map is never left half-changed.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The collection of a resource, loaded from the store when this is its first reader.
     pub(crate) async fn collection(&self, resource: &Arc<Resource>) -> Result<Arc<Collection>, StatusError> {
-        let slot = self
-            .slots()
-            .entry(resource.prefix().into())
-            .or_insert_with(|| {
-                let collection = Arc::new(Collection::new(resource.clone()));
-                Arc::new(Slot { collection, loaded: OnceCell::new() })
-            })
-            .clone();
+        let slot = self.slot(resource);
         slot.loaded.get_or_try_init(|| self.load(&slot.collection)).await?;
         Ok(slot.collection.clone())
+    }
+
+    /// The store's own history of a resource from `from` on, for watchers that no collection can serve.
+    pub(crate) async fn history(
+        &self,
+        range: KeyRange,
+        from: Revision,
+    ) -> orchestra_store::Result<WatchStream> {
+        self.store.watch(range, from).await
+    }
+
+    fn slot(&self, resource: &Arc<Resource>) -> Arc<Slot> {
+        let mut slots = self.slots();
+        let beside = slots.entry(resource.prefix().into()).or_default();
+        if let Some(slot) = beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource)) {
+            return slot.clone();
+        }
+        let collection = Arc::new(Collection::new(resource.clone()));
+        let slot = Arc::new(Slot { collection, loaded: OnceCell::new() });
+        beside.push(slot.clone());
+        slot
     }
 
     /// The collection, waited for until it shows everything the store has acknowledged.
@@ -119,10 +153,12 @@ impl Feed {
                     Event::Put { entry, .. } => entry.key.as_bytes(),
                     Event::Delete { key, .. } => key.as_bytes(),
                 };
-                let Some(slot) = prefix_of(key).and_then(|prefix| slots.get(prefix)) else { continue };
-                match by_slot.iter_mut().find(|(c, _)| Arc::ptr_eq(c, &slot.collection)) {
-                    Some((_, events)) => events.push(event),
-                    None => by_slot.push((slot.collection.clone(), vec![event])),
+                let Some(beside) = prefix_of(key).and_then(|prefix| slots.get(prefix)) else { continue };
+                for slot in beside {
+                    match by_slot.iter_mut().find(|(c, _)| Arc::ptr_eq(c, &slot.collection)) {
+                        Some((_, events)) => events.push(event.clone()),
+                        None => by_slot.push((slot.collection.clone(), vec![event.clone()])),
+                    }
                 }
             }
         }
@@ -142,20 +178,22 @@ impl Feed {
 
     /// Forgets every collection: their watchers are told to list again.
     fn reset(&self) {
-        for (_, slot) in self.slots().drain() {
-            slot.collection.kill();
+        for (_, slots) in self.slots().drain() {
+            for slot in slots {
+                slot.collection.kill();
+            }
         }
     }
 }
 
 /// `/registry/{group}/{plural}/` of a key.
 fn prefix_of(key: &[u8]) -> Option<&str> {
-    let slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    let end = slashes.skip(3).next()?;
+    let mut slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let end = slashes.nth(3)?;
     std::str::from_utf8(key.get(..=end)?).ok()
 }
 
-async fn follow(feed: Weak<Feed>, mut stream: orchestra_store::WatchStream) {
+async fn follow(feed: Weak<Feed>, mut stream: WatchStream) {
     loop {
         match stream.next().await {
             Some(Ok(WatchMessage::Events { revision, events })) => {
@@ -187,10 +225,7 @@ async fn follow(feed: Weak<Feed>, mut stream: orchestra_store::WatchStream) {
 }
 
 /// Opens the watch again, with growing pauses; `None` when nobody needs it any more.
-async fn reconnect(
-    feed: &Weak<Feed>,
-    store: &Arc<dyn Store>,
-) -> Option<(orchestra_store::WatchStream, Revision)> {
+async fn reconnect(feed: &Weak<Feed>, store: &Arc<dyn Store>) -> Option<(WatchStream, Revision)> {
     let mut pause = Duration::from_millis(10);
     loop {
         if feed.strong_count() == 0 {

@@ -32,7 +32,7 @@ impl Object {
     /// Reads an entry of the store. The tree is parsed once, here, and dropped again.
     pub(crate) fn read(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
         let encoded = resource.attach(entry)?;
-        let mut tree: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
+        let mut tree = resource.tree(entry)?;
         let kind = &resource.kind;
         let fields =
             kind.selectable_fields().iter().map(|f| kind.field_value(&tree, f).as_ref().into()).collect();

@@ -74,6 +74,12 @@ pub(crate) fn ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
     ranges
 }
 
+/// Whether the client can decompress.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|text| text.split(',').any(|coding| coding.trim().starts_with("gzip")))
+}
+
 impl Output {
     /// JSON, as it is.
     pub(crate) fn plain() -> Self {
@@ -82,10 +88,7 @@ impl Output {
 
     /// Chooses the form of an answer that holds objects.
     pub(crate) fn negotiate(headers: &HeaderMap, query: &Query) -> Result<Self, StatusError> {
-        let gzip = headers
-            .get(header::ACCEPT_ENCODING)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|text| text.split(',').any(|coding| coding.trim().starts_with("gzip")));
+        let gzip = takes_gzip(headers);
         let ranges = ranges(headers);
         if ranges.is_empty() {
             return Ok(Self { shape: Shape::Plain, syntax: Syntax::Json, gzip });

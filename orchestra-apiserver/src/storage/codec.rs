@@ -25,8 +25,6 @@ pub(crate) struct ForeignValue(String);
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
     pub(crate) json: Bytes,
-    /// The revision that is written in `json`.
-    pub(crate) revision: Revision,
     item_at: u32,
     version_at: u32,
     version_end: u32,
@@ -86,7 +84,6 @@ impl Layout {
         json.put_slice(rest);
         Encoded {
             json: json.freeze(),
-            revision,
             item_at: offset(self.item_at),
             version_at: offset(version_at),
             version_end: offset(version_end),

@@ -3,12 +3,21 @@
 use std::sync::Arc;
 
 use orchestra_core::kind::{Description, Kind, Scope};
+use orchestra_core::kinds::event;
 use orchestra_core::schema::{self, ObjectType};
 use orchestra_store::{Entry, Key, KeyRange};
 use serde_json::Value;
 
 use crate::status::{GroupResource, StatusError};
 use crate::storage::codec::{Encoded, Layout};
+
+/// How a second name of a resource relates to the form in the store.
+#[derive(Debug)]
+struct Translation {
+    stored: Layout,
+    to_stored: fn(Value) -> Value,
+    from_stored: fn(Value) -> Value,
+}
 
 /// A kind with all that is derived from it once, when the server is built.
 #[derive(Debug)]
@@ -19,6 +28,8 @@ pub(crate) struct Resource {
     /// What the fields are; `None` for kinds made at run time.
     object_type: Option<&'static ObjectType>,
     layout: Layout,
+    /// Set when the store holds another version than the one that is served.
+    translation: Option<Translation>,
     /// `/registry/{group}/{plural}/`.
     prefix: Box<str>,
 }
@@ -26,7 +37,14 @@ pub(crate) struct Resource {
 impl Resource {
     pub(crate) fn new(kind: Arc<dyn Kind>) -> Self {
         let description = kind.description();
-        let group = if description.gv.group.is_empty() { "core" } else { description.gv.group.as_ref() };
+        // Events are one set of objects under two names.
+        let translation = (description.gv.group == "events.k8s.io").then(|| Translation {
+            stored: Layout::new("v1", "Event"),
+            to_stored: event::to_core,
+            from_stored: event::from_core,
+        });
+        let in_core = description.gv.group.is_empty() || translation.is_some();
+        let group = if in_core { "core" } else { description.gv.group.as_ref() };
         let api_version = description.gv.to_string();
         Self {
             gr: GroupResource::new(description.gv.group.as_ref(), description.plural.as_ref()),
@@ -34,6 +52,7 @@ impl Resource {
             layout: Layout::new(&api_version, &description.kind),
             prefix: format!("/registry/{group}/{}/", description.plural).into(),
             api_version,
+            translation,
             kind,
         }
     }
@@ -91,17 +110,27 @@ impl Resource {
     }
 
     pub(crate) fn encode(&self, object: &Value) -> bytes::Bytes {
-        self.layout.encode(object)
+        match &self.translation {
+            Some(translation) => translation.stored.encode(&(translation.to_stored)(object.clone())),
+            None => self.layout.encode(object),
+        }
     }
 
     /// A stored entry as clients see it.
     pub(crate) fn attach(&self, entry: &Entry) -> Result<Encoded, StatusError> {
+        if self.translation.is_some() {
+            let served = self.layout.encode(&self.tree(entry)?);
+            return self.layout.attach(&served, entry.mod_revision).map_err(StatusError::internal);
+        }
         self.layout.attach(&entry.value, entry.mod_revision).map_err(StatusError::internal)
     }
 
     /// A stored entry as a tree, resourceVersion included.
     pub(crate) fn tree(&self, entry: &Entry) -> Result<Value, StatusError> {
         let mut value: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
+        if let Some(translation) = &self.translation {
+            value = (translation.from_stored)(value);
+        }
         set_resource_version(&mut value, entry.mod_revision.0);
         Ok(value)
     }

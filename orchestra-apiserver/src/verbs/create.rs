@@ -67,7 +67,7 @@ pub(crate) async fn prepare(state: &State, call: &Call, mut object: Value) -> Re
     call.resource.complete(&mut object);
     kind.prepare_create(&mut object);
     call.resource.complete(&mut object);
-    call.refuse_invalid(&object, &kind.validate_create(&object))?;
+    call.refuse_invalid(state, &object, kind.validate_create(&object))?;
     if call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut object, None).await?;
     }

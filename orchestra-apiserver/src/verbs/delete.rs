@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::update;
 use crate::admission::Operation;
 use crate::body::{self, Body};
 use crate::clock::stamp;
@@ -272,11 +271,6 @@ fn finalizers_after(current: &Value, options: &DeleteOptions, default_orphan: bo
         out.push(FOREGROUND.to_owned());
     }
     out
-}
-
-/// Commits an edit that removes, for subresources that end in a removal.
-pub(crate) async fn write(state: &State, call: &Call, edit: &dyn Edit) -> Result<Written, StatusError> {
-    update::write(state, call, edit).await
 }
 
 #[cfg(test)]

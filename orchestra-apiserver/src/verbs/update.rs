@@ -91,7 +91,7 @@ pub(crate) async fn finish(
     mut new: Value,
     old: &Value,
 ) -> Result<Value, StatusError> {
-    check_version(call, &new, old)?;
+    check_version(state, call, &new, old)?;
     carry_metadata(&mut new, old);
     let kind = &call.resource.kind;
     kind.default(&mut new);
@@ -102,9 +102,6 @@ pub(crate) async fn finish(
         Part::Main => {
             kind.prepare_update(&mut new, old);
             call.resource.complete(&mut new);
-            if call.resource.is("", "services") {
-                state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
-            }
             kind.validate_update(&new, old)
         }
         Part::Status => {
@@ -113,12 +110,15 @@ pub(crate) async fn finish(
             kind.validate_status_update(&new, old)
         }
     };
-    call.refuse_invalid(&new, &violations)?;
+    call.refuse_invalid(state, &new, violations)?;
+    if part == Part::Main && call.resource.is("", "services") {
+        state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
+    }
     call.check(state, Operation::Update, &new, Some(old)).await?;
     Ok(new)
 }
 
-fn check_version(call: &Call, new: &Value, old: &Value) -> Result<(), StatusError> {
+fn check_version(state: &State, call: &Call, new: &Value, old: &Value) -> Result<(), StatusError> {
     let gr = &call.resource.gr;
     let uid = meta::text(new, "uid");
     if !uid.is_empty() && uid != meta::text(old, "uid") {
@@ -136,7 +136,7 @@ fn check_version(call: &Call, new: &Value, old: &Value) -> Result<(), StatusErro
         "" => {
             let path = FieldPath::new("metadata").child("resourceVersion");
             let violation = Violation::invalid(&path, 0, "must be specified for an update");
-            call.refuse_invalid(old, &[violation])
+            call.refuse_invalid(state, old, vec![violation])
         }
         version if version == meta::text(old, "resourceVersion") => Ok(()),
         _ => Err(StatusError::modified(gr, call.name())),
@@ -145,8 +145,14 @@ fn check_version(call: &Call, new: &Value, old: &Value) -> Result<(), StatusErro
 
 /// What of the metadata no client may change.
 fn carry_metadata(new: &mut Value, old: &Value) {
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"]
-    {
+    for field in [
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ] {
         meta::keep(new, old, field);
     }
     for field in ["selfLink", "managedFields"] {

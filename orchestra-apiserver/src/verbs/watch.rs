@@ -123,7 +123,7 @@ async fn start(
         collection,
     };
     if watcher.collection.changes(cursor).is_err() {
-        watcher.look_further_back(state).await;
+        watcher.look_further_back().await;
     }
     Ok(watcher)
 }
@@ -135,9 +135,9 @@ fn duration(state: &State, options: &ListOptions) -> Duration {
 
 impl Watcher {
     /// The collection's history does not reach back to the cursor; perhaps the store's does.
-    async fn look_further_back(&mut self, state: &State) {
-        let resource = &self.renderer.resource;
-        match state.store.watch(resource.range(self.namespace.as_deref()), self.cursor.next()).await {
+    async fn look_further_back(&mut self) {
+        let range = self.renderer.resource.range(self.namespace.as_deref());
+        match self.feed.history(range, self.cursor.next()).await {
             Ok(stream) => self.source = Source::Store(stream),
             Err(_) => self.expire(),
         }
@@ -176,7 +176,7 @@ impl Watcher {
             Source::Cache(receiver) => {
                 receiver.borrow_and_update();
                 match self.collection.changes(self.cursor) {
-                    Err(_) => return self.expire(),
+                    Err(_) => return self.look_further_back().await,
                     Ok((changes, upto)) => {
                         self.cursor = upto;
                         if !changes.is_empty() {
@@ -184,10 +184,6 @@ impl Watcher {
                         }
                     }
                 }
-                let receiver = match &mut self.source {
-                    Source::Cache(receiver) => receiver,
-                    Source::Store(_) => return,
-                };
                 tokio::select! {
                     changed = receiver.changed() => {
                         if changed.is_err() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::frame::cells::{self, column, number};
 use super::frame::check::{at_most_whole, count_or_percent, percent, refuse, required_one_of, unchanged};
 use super::frame::{Builtin, Fill, Generation, Object, View};
-use super::workload::{self, count, counts};
+use super::workload::{self, counts};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::violation::{Violation, Violations};
@@ -16,10 +16,10 @@ pub(super) fn kind() -> Builtin {
         column("Ready", "string", "How many of the wanted pods are ready.", |object, _| {
             workload::ready_of_wanted(object)
         }),
-        count("Up-to-date", "Pods of the latest template.", |object, _| {
+        column("Up-to-date", "string", "Pods of the latest template.", |object, _| {
             number(object, "/status/updatedReplicas").into()
         }),
-        count("Available", "Pods ready for long enough.", |object, _| {
+        column("Available", "string", "Pods ready for long enough.", |object, _| {
             number(object, "/status/availableReplicas").into()
         }),
         cells::age(),
@@ -29,10 +29,17 @@ pub(super) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("apps", "v1"), "Deployment", "deployments", Scope::Namespaced)
         .short_names(&["deploy"])
         .in_category_all()
-        .generation(Generation::Spec)
+        .generation(Generation::SpecAndAnnotations)
         .status(|| json!({}))
         .scale("/spec/selector")
         .default(default)
+        .prepare_status(|new, old| {
+            // Labels are the user's, so a status write does not touch them.
+            match old.pointer("/metadata/labels") {
+                Some(labels) => new.object("metadata").insert("labels".to_owned(), labels.clone()),
+                None => new.object("metadata").remove("labels"),
+            };
+        })
         .validate(|deployment, out| validate(out, &deployment.get("spec")))
         .validate_change(|new, old, out| {
             unchanged(out, &new.get("spec").get("selector"), &old.get("spec").get("selector"));
@@ -171,12 +178,11 @@ mod tests {
     #[test]
     fn bad_deployments_are_refused_with_upstreams_words() {
         type Case = (fn(&mut Value), &'static str);
-        let cases: [Case; 9] = [
+        let cases: [Case; 8] = [
             (
                 |spec| spec["template"]["metadata"]["labels"] = json!({"app": "x"}),
                 r#"spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not match template `labels`"#,
             ),
-            (|spec| spec["selector"] = json!(null), "spec.selector: Required value"),
             (
                 |spec| spec["selector"] = json!({}),
                 "spec.selector: Invalid value: {}: empty selector is invalid for deployment",
@@ -209,6 +215,30 @@ mod tests {
         for (change, expected) in cases {
             assert_eq!(said(kind(), deployment(change)), [expected]);
         }
+    }
+
+    #[test]
+    fn a_missing_selector_matches_nothing() {
+        let said = said(kind(), deployment(|spec| spec["selector"] = json!(null)));
+        assert_eq!(
+            said,
+            [
+                "spec.selector: Required value",
+                r#"spec.template.metadata.labels: Invalid value: {"app":"a"}: `selector` does not match template `labels`"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_change_of_annotations_counts_as_one_of_the_spec() {
+        let kind = served(kind());
+        let mut old = deployment(|_| ());
+        kind.default(&mut old);
+        kind.prepare_create(&mut old);
+        let mut new = old.clone();
+        new["metadata"]["annotations"] = json!({"a": "b"});
+        kind.prepare_update(&mut new, &old);
+        assert_eq!(new["metadata"]["generation"], 2);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `EndpointSlice`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::frame::cells::{self, column, list, text};
 use super::frame::check::{optional_name, refuse, refuse_all, required_because, required_one_of, unchanged};
@@ -142,6 +142,8 @@ fn one(out: &mut Violations, endpoint: &View, family: &str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::kinds::frame::testing::{defaulted, said, served};
 

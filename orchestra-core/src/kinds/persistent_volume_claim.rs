@@ -128,44 +128,45 @@ pub(crate) fn validate_access_modes(out: &mut Violations, modes: &View) {
     }
 }
 
+/// After `ValidatePersistentVolumeClaimUpdate`.
 fn change(new: &View, old: &View, out: &mut Violations) {
     let (spec, before) = (new.get("spec"), old.get("spec"));
-    let fixed = |spec: &View, bound: bool| {
-        let mut fields = spec.value().and_then(Value::as_object).cloned().unwrap_or_default();
-        // An unbound claim may still be bound, and take the class of a default that came later.
-        if !bound {
-            fields.remove("volumeName");
-        }
-        if before.get("storageClassName").value().is_none() {
-            fields.remove("storageClassName");
-        }
-        fields.remove("volumeAttributesClassName");
-        if let Some(requests) = fields.object_if("resources").and_then(|wanted| wanted.object_if("requests"))
-        {
-            requests.remove("storage");
-        }
-        fields
-    };
-    let bound = !before.get("volumeName").is_empty();
-    if fixed(&spec, bound) != fixed(&before, bound) {
+    let bound = new.get("status").get("phase").text() == "Bound";
+    if fixed(&spec, &before, bound) != fixed(&before, &before, bound) {
         let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         out.push(Violation::forbidden(spec.path(), detail));
     }
-    let size =
-        |spec: &View| spec.get("resources").get("requests").get("storage").value().and_then(resources::parse);
-    if let Some((after, earlier)) = size(&spec).zip(size(&before)) {
-        let place = spec.get("resources").get("requests").path().child("storage");
-        if after < earlier {
-            out.push(Violation::forbidden(&place, "field can not be less than previous value"));
-        } else if after > earlier && old.get("status").get("phase").text() != "Bound" {
-            let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-            out.push(Violation::forbidden(spec.path(), detail));
+    let size = |holder: View| holder.get("storage").value().and_then(resources::parse);
+    let requests = spec.get("resources").get("requests");
+    if let Some((after, earlier)) = size(requests.clone()).zip(size(before.get("resources").get("requests")))
+    {
+        let held = size(old.get("status").get("capacity")).unwrap_or_default();
+        if after < earlier && after <= held {
+            let detail = "field can not be less than status.capacity";
+            out.push(Violation::forbidden(requests.get("storage").path(), detail));
         }
     }
     let mode = spec.get("volumeMode");
     if mode != before.get("volumeMode") {
         refuse(out, &mode, IMMUTABLE);
     }
+}
+
+/// What of a specification must stay: a claim may be bound once, given the class of a default that came later, and
+/// asked to grow once it is bound.
+fn fixed(spec: &View, before: &View, bound: bool) -> Object {
+    let mut fields = spec.value().and_then(Value::as_object).cloned().unwrap_or_default();
+    fields.remove("volumeAttributesClassName");
+    for field in ["volumeName", "storageClassName"] {
+        if before.get(field).is_empty() {
+            fields.remove(field);
+        }
+    }
+    let requests = fields.object_if("resources").and_then(|wanted| wanted.object_if("requests"));
+    if let Some(requests) = requests.filter(|_| bound) {
+        requests.remove("storage");
+    }
+    fields
 }
 
 fn phase(claim: &Value) -> &str {
@@ -205,4 +206,61 @@ pub(crate) fn access_modes(modes: &[Value]) -> String {
     .map(|(_, short)| *short)
     .collect::<Vec<_>>()
     .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::frame::testing::{defaulted, said, said_of_change, served};
+
+    fn claim() -> Value {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}});
+        let metadata = json!({"name": "c", "namespace": "n", "resourceVersion": "1"});
+        defaulted(kind(), json!({"metadata": metadata, "spec": spec}))
+    }
+
+    #[test]
+    fn a_claim_needs_a_mode_and_a_size() {
+        assert_eq!(said(kind(), claim()), [""; 0]);
+        let said = said(kind(), json!({"metadata": {"name": "c", "namespace": "n"}}));
+        assert_eq!(
+            said,
+            [
+                "spec.accessModes: Required value: at least 1 access mode is required",
+                "spec.resources[storage]: Required value",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_claim_is_bound_once_and_grows_when_bound() {
+        let old = claim();
+        let mut bound = old.clone();
+        bound["spec"]["volumeName"] = "v".into();
+        assert_eq!(said_of_change(kind(), &bound, &old), [""; 0]);
+        let mut larger = old.clone();
+        larger["spec"]["resources"]["requests"]["storage"] = "3Gi".into();
+        let said = said_of_change(kind(), &larger, &old);
+        assert!(said[0].starts_with("spec: Forbidden: spec is immutable after creation except"), "{said:?}");
+        bound["status"] = json!({"phase": "Bound", "capacity": {"storage": "2Gi"}});
+        let mut grown = bound.clone();
+        grown["spec"]["resources"]["requests"]["storage"] = "3Gi".into();
+        assert_eq!(said_of_change(kind(), &grown, &bound), [""; 0]);
+        grown["spec"]["resources"]["requests"]["storage"] = "1Gi".into();
+        assert_eq!(
+            said_of_change(kind(), &grown, &bound),
+            ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
+        );
+    }
+
+    #[test]
+    fn a_row_shows_the_bound_volume() {
+        let mut claim = claim();
+        claim["spec"]["volumeName"] = "v".into();
+        claim["spec"]["storageClassName"] = "fast".into();
+        claim["status"] =
+            json!({"phase": "Bound", "capacity": {"storage": "2Gi"}, "accessModes": ["ReadWriteOnce"]});
+        let row = served(kind()).row(&claim, 0);
+        assert_eq!(row[..7], ["c", "Bound", "v", "2Gi", "RWO", "fast", "<unset>"].map(Value::from));
+    }
 }

@@ -80,16 +80,8 @@ fn of_type(out: &mut Violations, secret: &View, data: &View) {
                 out.push(Violation::required(&annotations.path().key(name), ""));
             }
         }
-        "kubernetes.io/dockercfg" => {
-            if need(".dockercfg") {
-                json(out, data, ".dockercfg");
-            }
-        }
-        "kubernetes.io/dockerconfigjson" => {
-            if need(".dockerconfigjson") {
-                json(out, data, ".dockerconfigjson");
-            }
-        }
+        "kubernetes.io/dockercfg" if need(".dockercfg") => json(out, data, ".dockercfg"),
+        "kubernetes.io/dockerconfigjson" if need(".dockerconfigjson") => json(out, data, ".dockerconfigjson"),
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
             need("username");
             need("password");

@@ -18,11 +18,16 @@ pub(crate) fn default_template(spec: &mut Object, field: &str) {
 
 /// A template by itself: its labels and its pods' specification.
 pub(crate) fn template(out: &mut Violations, template: &View) {
+    template_metadata(out, template);
+    pod_spec::validate(out, &template.get("spec"), Holder::Template);
+}
+
+/// The labels and annotations of a template.
+pub(crate) fn template_metadata(out: &mut Violations, template: &View) {
     let metadata = template.get("metadata");
     // Upstream leaves `metadata` out of these paths.
     labels::validate(out, &View::at(metadata.get("labels").value(), template.path().child("labels")));
     annotations(out, &metadata.get("annotations"), &template.get("annotations"));
-    pod_spec::validate(out, &template.get("spec"), Holder::Template);
 }
 
 fn annotations(out: &mut Violations, annotations: &View, place: &View) {
@@ -65,7 +70,8 @@ pub(crate) fn selector(out: &mut Violations, spec: &View, owner: &str) {
 pub(crate) fn selected(out: &mut Violations, spec: &View) {
     let selector = spec.get("selector");
     let held = spec.get("template").get("metadata").get("labels");
-    if labels::says_something(&selector) && !labels::matches(&selector, &held) {
+    // A selector that is not there matches nothing, one that is empty everything.
+    if !labels::matches(&selector, &held) {
         refuse_labels(out, &held);
     }
 }

@@ -4,12 +4,12 @@
 //! hundred and none twice; a wrong type does not end the walk, and the first one found is the error; a value whose type
 //! reads itself (a time, a quantity) ends it at once.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::go_type::{element_type, go_type};
+use super::lean::{is_zero, zero_entry};
 use super::model::{Field, Item, ObjectType, Scalar, Shape};
 use super::problem::{DecodeError, Problem};
 use super::scalar;
@@ -20,8 +20,20 @@ const MAX_PROBLEMS: usize = 100;
 
 /// Makes `value` a lean tree of type `ty`, as [`super::decode`] would have read it. Unknown fields are pruned and
 /// reported. On an error `value` is left as null.
+///
+/// Upstream answers a patch whose result does not conform with 422 `Invalid`, where a body gets 400.
 pub fn conform(value: &mut Value, ty: &'static ObjectType) -> Result<Vec<Problem>, DecodeError> {
     let (conformed, problems) = conform_tree(value.take().into(), ty)?;
+    *value = conformed;
+    Ok(problems)
+}
+
+/// [`conform`] for the result of a strategic merge patch. Upstream has another converter for it, with other words: no
+/// paths in type errors, problems sorted.
+pub fn conform_merged(value: &mut Value, ty: &'static ObjectType) -> Result<Vec<Problem>, DecodeError> {
+    let walk = Walk { is_merged: true, ..Walk::default() };
+    let (conformed, mut problems) = run(walk, value.take().into(), ty)?;
+    problems.sort_by_cached_key(ToString::to_string);
     *value = conformed;
     Ok(problems)
 }
@@ -30,7 +42,10 @@ pub(super) fn conform_tree(
     tree: Tree,
     ty: &'static ObjectType,
 ) -> Result<(Value, Vec<Problem>), DecodeError> {
-    let mut walk = Walk::default();
+    run(Walk::default(), tree, ty)
+}
+
+fn run(mut walk: Walk, tree: Tree, ty: &'static ObjectType) -> Result<(Value, Vec<Problem>), DecodeError> {
     let value = match tree {
         Tree::Null => Value::Object(Map::new()),
         Tree::Object(entries) => Value::Object(walk.object(entries, ty).map_err(DecodeError::Content)?),
@@ -68,28 +83,17 @@ struct Walk {
     /// The type that holds the innermost field of `fields`.
     holder: &'static str,
     mismatch: Option<String>,
+    /// Whether the tree comes out of a strategic merge.
+    is_merged: bool,
 }
 
-/// The keys of an object, and whether each has been met once or more often.
-struct Seen<K>(HashMap<K, bool>);
-
-impl<K> std::default::Default for Seen<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<K: Hash + Eq> Seen<K> {
-    /// Whether this is the second time for `key`; neither the first nor the third.
-    fn is_second(&mut self, key: K) -> bool {
-        match self.0.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(false);
-                false
-            }
-            Entry::Occupied(mut entry) => !entry.insert(true),
-        }
-    }
+/// What a value was to become.
+#[derive(Clone, Copy)]
+enum Target {
+    Struct,
+    List,
+    Map,
+    Scalar(Scalar),
 }
 
 enum Segment {
@@ -104,20 +108,24 @@ impl Walk {
         entries: Vec<(String, Tree)>,
         ty: &'static ObjectType,
     ) -> Result<Map<String, Value>, Fatal> {
-        let mut seen = Seen::default();
+        let (mut seen, mut again) = (0u128, 0u128);
         let mut unknown = HashSet::new();
         let mut map = Map::new();
         for (key, value) in entries {
-            let Some(field) = ty.field(&key) else {
+            let Some((at, field)) = ty.position(&key).and_then(|at| Some((at, ty.fields.get(at)?))) else {
                 if !unknown.contains(&key) {
                     self.report(&key, Problem::UnknownField);
                     unknown.insert(key);
                 }
                 continue;
             };
-            if seen.is_second(field.name) {
+            // No type has as many fields as there are bits; a test of the index holds it to that.
+            let bit = 1u128.checked_shl(at as u32).unwrap_or(0);
+            if seen & bit != 0 && again & bit == 0 {
                 self.report(field.name, Problem::DuplicateField);
+                again |= bit;
             }
+            seen |= bit;
             let holder = std::mem::replace(&mut self.holder, ty.short_name());
             self.fields.push(field.name);
             self.path.push(Segment::Field(field.name));
@@ -162,7 +170,7 @@ impl Walk {
             Tree::List(items) => items,
             Tree::Null => return Ok(None),
             other => {
-                self.mismatch(&other, &ty());
+                self.mismatch(&other, &ty(), Target::List);
                 return Ok(None);
             }
         };
@@ -181,24 +189,31 @@ impl Walk {
             Tree::Object(entries) => entries,
             Tree::Null => return Ok(None),
             other => {
-                self.mismatch(&other, &go_type(field));
+                self.mismatch(&other, &go_type(field), Target::Map);
                 return Ok(None);
             }
         };
         let mut map = Map::new();
-        let mut seen = Seen::default();
+        let mut again = HashSet::new();
+        // Nothing within a scalar can have a problem, so its path is of no use.
+        let is_tracked = matches!(field.item, Item::Object(_));
         for (key, item) in entries {
-            if seen.is_second(key.clone()) {
+            if map.contains_key(&key) && !again.contains(&key) {
                 self.report(&key, Problem::DuplicateField);
+                again.insert(key.clone());
             }
-            self.path.push(Segment::Name(key.clone()));
+            if is_tracked {
+                self.path.push(Segment::Name(key.clone()));
+            }
             let value = if field.shape == Shape::MapOfLists {
                 let list = self.list(item, field, &|| element_type(&go_type(field)))?;
                 Some(list.map_or(Value::Null, Value::Array))
             } else {
                 self.entry(item, field, &|| element_type(&go_type(field)))?
             };
-            self.path.pop();
+            if is_tracked {
+                self.path.pop();
+            }
             map.insert(key, value.unwrap_or_default());
         }
         Ok(Some(map).filter(|map| !map.is_empty()).map(Value::Object))
@@ -232,7 +247,7 @@ impl Walk {
                         self.object(entries, object).map(|map| Some(Value::Object(map)))
                     }
                     (other, _) => {
-                        self.mismatch(&other, &ty());
+                        self.mismatch(&other, &ty(), Target::Struct);
                         Ok(None)
                     }
                 };
@@ -242,19 +257,34 @@ impl Walk {
             Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStringArray => {
                 self.schema_or(tree, scalar).map(Some)
             }
-            _ => match scalar::read(tree, scalar) {
-                Ok(value) => Ok(Some(value)),
-                Err(scalar::Unfit::Kind(kind)) => {
+            _ => self.scalar(tree, scalar, ty),
+        }
+    }
+
+    fn scalar(
+        &mut self,
+        tree: Tree,
+        scalar: Scalar,
+        ty: &dyn Fn() -> String,
+    ) -> Result<Option<Value>, Fatal> {
+        let source = tree.reflect_kind();
+        match scalar::read(tree, scalar) {
+            Ok(value) => Ok(Some(value)),
+            Err(scalar::Unfit::Kind(kind)) => {
+                if self.is_merged {
+                    self.unconverted(source, &ty(), Target::Scalar(scalar));
+                } else {
                     self.mismatch_as(&kind, &ty());
-                    Ok(None)
                 }
-                Err(scalar::Unfit::Encoding(message)) => {
-                    self.mismatch.get_or_insert(message);
-                    Ok(None)
-                }
-                Err(scalar::Unfit::Inner { kind, ty }) => Err(self.mismatch_text(&kind, ty)),
-                Err(scalar::Unfit::Fatal(message)) => Err(message),
-            },
+                Ok(None)
+            }
+            Err(scalar::Unfit::Encoding(message)) => {
+                let prefix = if self.is_merged { "error decoding from json: " } else { "" };
+                self.mismatch.get_or_insert_with(|| format!("{prefix}{message}"));
+                Ok(None)
+            }
+            Err(scalar::Unfit::Inner { kind, ty }) => Err(self.mismatch_text(&kind, ty)),
+            Err(scalar::Unfit::Fatal(message)) => Err(message),
         }
     }
 
@@ -271,14 +301,14 @@ impl Walk {
                 for item in items {
                     match item {
                         Tree::Object(entries) => list.push(Value::Object(inner.object(entries, props)?)),
-                        other => inner.mismatch(&other, props.go_name()),
+                        other => inner.mismatch(&other, props.go_name(), Target::Struct),
                     }
                 }
                 Value::Array(list)
             }
             (Tree::List(items), Scalar::SchemaOrStringArray) => {
                 for item in items.iter().filter(|item| !matches!(item, Tree::String(_))) {
-                    inner.mismatch(item, "string");
+                    inner.mismatch(item, "string", Target::Scalar(Scalar::String));
                 }
                 Value::Array(items.into_iter().map(tree::Tree::into_value).collect())
             }
@@ -289,8 +319,30 @@ impl Walk {
         inner.mismatch.map_or(Ok(value), Err)
     }
 
-    fn mismatch(&mut self, tree: &Tree, ty: &str) {
-        self.mismatch_as(tree.go_kind(), ty);
+    fn mismatch(&mut self, tree: &Tree, ty: &str, target: Target) {
+        if self.is_merged {
+            self.unconverted(tree.reflect_kind(), ty, target);
+        } else {
+            self.mismatch_as(tree.go_kind(), ty);
+        }
+    }
+
+    /// What the converter of strategic merges says of a value that is no such target.
+    fn unconverted(&mut self, source: &str, ty: &str, target: Target) {
+        let message = match (target, source) {
+            (Target::Struct, _) => format!("cannot restore struct from: {source}"),
+            (Target::List | Target::Scalar(Scalar::Bytes), _) => {
+                format!("cannot restore slice from {source}")
+            }
+            (Target::Map, _) => format!("cannot restore map from {source}"),
+            // Go can make text of a whole number, and a number of any other, but the converter will not.
+            (Target::Scalar(Scalar::String), "int64")
+            | (Target::Scalar(Scalar::Int32 | Scalar::Int64), "int64" | "float64") => {
+                format!("cannot convert {source} to {ty}")
+            }
+            (Target::Scalar(scalar), _) => format!("unrecognized type: {}", scalar::go_name(scalar)),
+        };
+        self.mismatch.get_or_insert(message);
     }
 
     fn mismatch_as(&mut self, kind: &str, ty: &str) {
@@ -300,7 +352,7 @@ impl Walk {
     }
 
     fn mismatch_text(&self, kind: &str, ty: &str) -> String {
-        if self.fields.is_empty() {
+        if self.fields.is_empty() || self.is_merged {
             return format!("json: cannot unmarshal {kind} into Go value of type {ty}");
         }
         let (holder, field) = (self.holder, self.fields.join("."));
@@ -334,9 +386,9 @@ impl Walk {
     fn untyped(&mut self, tree: &Tree) {
         match tree {
             Tree::Object(entries) => {
-                let mut seen = Seen::default();
+                let (mut seen, mut again) = (HashSet::new(), HashSet::new());
                 for (key, value) in entries {
-                    if seen.is_second(key.as_str()) {
+                    if !seen.insert(key) && again.insert(key) {
                         self.report(key, Problem::DuplicateField);
                     }
                     self.path.push(Segment::Name(key.clone()));
@@ -361,55 +413,4 @@ fn push_name(path: &mut String, name: &str) {
         path.push('.');
     }
     path.push_str(name);
-}
-
-/// How Go prints the type of a field, without the pointer.
-fn go_type(field: &Field) -> String {
-    if let Some(go) = field.go {
-        return go.to_owned();
-    }
-    let item = match field.item {
-        Item::Object(_) => field.object().map_or("", ObjectType::go_name),
-        Item::Scalar(scalar) => scalar::go_name(scalar),
-    };
-    match field.shape {
-        Shape::Single => item.to_owned(),
-        Shape::List => format!("[]{item}"),
-        Shape::Map => format!("map[string]{item}"),
-        Shape::MapOfLists => format!("map[string][]{item}"),
-    }
-}
-
-/// The type of the elements of a list or map. A named type hides them; its elements are text in all such types.
-fn element_type(ty: &str) -> String {
-    if let Some(item) = ty.strip_prefix("[]") {
-        return item.trim_start_matches('*').to_owned();
-    }
-    match ty.strip_prefix("map[").and_then(|rest| rest.split_once(']')) {
-        Some((_, item)) => item.to_owned(),
-        None => "string".to_owned(),
-    }
-}
-
-fn is_zero(value: &Value, field: &Field) -> bool {
-    if matches!(field.item, Item::Scalar(Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json)) {
-        return value.is_null();
-    }
-    match value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(value) => value.as_f64() == Some(0.0),
-        Value::String(text) => {
-            text.is_empty() || (text == "0" && field.item == Item::Scalar(Scalar::Quantity))
-        }
-        Value::Array(_) => false,
-        Value::Object(map) => map.is_empty(),
-    }
-}
-
-fn zero_entry(field: &Field) -> Value {
-    match field.item {
-        Item::Object(_) => Value::Object(Map::new()),
-        Item::Scalar(scalar) => scalar::zero(scalar),
-    }
 }

@@ -245,7 +245,15 @@ mod tests {
         assert!(types().is_sorted_by(|a, b| a.name < b.name));
         for ty in types() {
             assert!(ty.fields.is_sorted_by(|a, b| a.name < b.name), "{}", ty.name);
+            assert!(ty.fields.len() <= 128, "{}", ty.name);
         }
+    }
+
+    #[test]
+    fn the_index_stays_small() {
+        let fields: usize = types().iter().map(|ty| ty.fields.len()).sum();
+        let bytes = fields * size_of::<Field>() + size_of_val(types());
+        assert!(bytes < 512 << 10, "{bytes}");
     }
 
     #[test]

@@ -42,8 +42,11 @@ impl ObjectType {
 
     /// The field of that name. Case matters, as it does upstream.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let index = self.fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
-        self.fields.get(index)
+        self.fields.get(self.position(name)?)
+    }
+
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.fields.binary_search_by(|field| field.name.cmp(name)).ok()
     }
 }
 

@@ -33,6 +33,19 @@ impl Tree {
         }
     }
 
+    /// The kind of Go value that stands for it in an untyped tree.
+    pub(super) fn reflect_kind(&self) -> &'static str {
+        match self {
+            Self::Null => "invalid",
+            Self::Bool(_) => "bool",
+            Self::Number(number) if number.is_f64() => "float64",
+            Self::Number(_) => "int64",
+            Self::String(_) => "string",
+            Self::List(_) => "slice",
+            Self::Object(_) => "map",
+        }
+    }
+
     /// The value, without a schema. The last of several equal keys wins.
     pub(super) fn into_value(self) -> Value {
         match self {

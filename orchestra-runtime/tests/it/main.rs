@@ -2,6 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 #[cfg(target_os = "linux")]
+mod agent;
+#[cfg(target_os = "linux")]
+mod cluster;
+#[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod simulated;
 #[cfg(target_os = "linux")]
 mod volumes;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::registry::ArgumentError;
 use crate::plugins::{
-    NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit, ScoredResource, ScoringStrategy,
-    VolumeBinding,
+    NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit, ScoredResource, ScoringStrategy, Shape,
+    ShapePoint, VolumeBinding,
 };
 use crate::profile::Version;
 use crate::unit::ResourceName;
@@ -35,6 +35,22 @@ struct Strategy {
     #[serde(rename = "type")]
     kind: String,
     resources: Vec<Weighed>,
+    requested_to_capacity_ratio: Option<Ratio>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ratio {
+    shape: Vec<Corner>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Corner {
+    #[serde(default)]
+    utilization: i64,
+    #[serde(default)]
+    score: i64,
 }
 
 #[derive(Deserialize)]
@@ -65,13 +81,34 @@ struct Volumes {
 
 pub(super) fn fit(args: &Value) -> Result<NodeResourcesFit, ArgumentError> {
     let fit: Fit = read(args)?;
-    let strategy = match fit.scoring_strategy.kind.as_str() {
-        "" | "LeastAllocated" => ScoringStrategy::LeastAllocated,
-        "MostAllocated" => ScoringStrategy::MostAllocated,
-        other => {
-            let problem = format!(
-                "unsupported value: {other:?}: supported values: \"LeastAllocated\", \"MostAllocated\""
-            );
+    let ratio = fit.scoring_strategy.requested_to_capacity_ratio;
+    let strategy = match (fit.scoring_strategy.kind.as_str(), ratio) {
+        ("" | "LeastAllocated", None) => ScoringStrategy::LeastAllocated,
+        ("MostAllocated", None) => ScoringStrategy::MostAllocated,
+        ("RequestedToCapacityRatio", Some(ratio)) => {
+            let corners =
+                ratio.shape.iter().map(|at| ShapePoint { utilization: at.utilization, score: at.score });
+            let shape = Shape::new(corners.collect()).map_err(|problem| {
+                ArgumentError::new("scoringStrategy.requestedToCapacityRatio.shape", problem)
+            })?;
+            ScoringStrategy::RequestedToCapacityRatio(shape)
+        }
+        ("RequestedToCapacityRatio", None) => {
+            return Err(ArgumentError::new(
+                "scoringStrategy.requestedToCapacityRatio",
+                "required for this type",
+            ));
+        }
+        ("" | "LeastAllocated" | "MostAllocated", Some(_)) => {
+            return Err(ArgumentError::new(
+                "scoringStrategy.requestedToCapacityRatio",
+                "forbidden for this type",
+            ));
+        }
+        (other, _) => {
+            let known =
+                "supported values: \"LeastAllocated\", \"MostAllocated\", \"RequestedToCapacityRatio\"";
+            let problem = format!("unsupported value: {other:?}: {known}");
             return Err(ArgumentError::new("scoringStrategy.type", problem));
         }
     };

@@ -121,6 +121,11 @@ fn errors_name_file_line_and_field() {
             "s.yaml:5: profiles[0].pluginConfig[0].args.x: this plugin takes no arguments".into(),
         ),
         (
+            "profiles:\n- pluginConfig:\n  - name: NodeResourcesFit\n    args: {scoringStrategy: {type: RequestedToCapacityRatio}}\n",
+            "s.yaml:5: profiles[0].pluginConfig[0].args.scoringStrategy.requestedToCapacityRatio: required for this type"
+                .into(),
+        ),
+        (
             "profiles:\n- plugins:\n    multiPoint:\n      disabled: [{name: DefaultBinder}]\n",
             "s.yaml:4: profiles[0]: profile \"default-scheduler\": no plugin binds pods".into(),
         ),
@@ -135,11 +140,30 @@ fn unknown_fields_and_broken_yaml_name_their_line() {
         ("profile: []\n", 3, "profile"),
         ("profiles:\n- plugins:\n    scores: {}\n", 5, "scores"),
         ("parallelism: many\n", 3, ""),
-        ("profiles: [\n", 4, ""),
+        ("profiles: [\n", 3, "unclosed bracket"),
     ] {
         let error = read(body).unwrap_err();
         assert!(error.starts_with(&format!("s.yaml:{line}: ")) && error.contains(part), "{error}");
     }
     let wrong = Scheduler::from_config("apiVersion: v1\nkind: Pod\n", "x", &PluginRegistry::default());
     assert_eq!(wrong.unwrap_err().to_string(), format!("x:1: apiVersion: must be {API_VERSION:?}"));
+}
+
+#[test]
+fn plugins_of_an_embedder_can_be_named() {
+    let registry = PluginRegistry::default().with("Mine", |args| {
+        if args["strict"].as_bool().is_none() {
+            return Err(ArgumentError::new("strict", "must be true or false"));
+        }
+        Ok(crate::Registration::of(crate::plugins::NodeName).filter().into())
+    });
+    let config = |args: &str| {
+        format!(
+            "{HEAD}profiles:\n- pluginConfig: [{{name: Mine, args: {args}}}]\n  plugins: {{filter: {{enabled: [{{name: Mine}}]}}}}\n"
+        )
+    };
+    let profiles = Scheduler::from_config(&config("{strict: true}"), "x", &registry).unwrap().into_profiles();
+    assert_eq!(profiles[0].filter.len(), Profile::default().filter.len() + 1);
+    let error = Scheduler::from_config(&config("{}"), "x", &registry).unwrap_err();
+    assert_eq!(error.to_string(), "x:4: profiles[0].pluginConfig[0].args.strict: must be true or false");
 }

@@ -1,15 +1,33 @@
 //! Carries out effects.
 
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Error};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::dispatcher::Job;
 use crate::effect::Effect;
 
+/// A write without an answer for this long is given up; if it went through after all, the watch will tell.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Carries out a job's effects; whatever happens, there is a result, and not too late.
+pub(super) async fn guarded(client: &Client, job: Job) -> Result<(), String> {
+    let work = AssertUnwindSafe(perform(client, job)).catch_unwind();
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err("the client panicked".to_owned()),
+        Err(_) => Err(format!("no answer for {} s", PATIENCE.as_secs())),
+    }
+}
+
 /// Carries out a job's effects, one after the other; the first error ends it.
-pub(super) async fn perform(client: &Client, job: Job) -> Result<(), String> {
+async fn perform(client: &Client, job: Job) -> Result<(), String> {
     for effect in job.effects {
         one(client, effect).await.map_err(|error| words(&error))?;
     }

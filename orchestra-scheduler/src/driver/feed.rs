@@ -255,3 +255,31 @@ fn pod_key(pod: &Pod) -> PodKey {
 fn claim_key(claim: &PersistentVolumeClaim) -> ClaimKey {
     ClaimKey { namespace: namespace(claim).into(), name: name(claim).into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(seen: &mut Seen<u8>, changes: Vec<Change<u8, &'static str>>) -> Vec<Result<&'static str, u8>> {
+        let mut told = Vec::new();
+        changes.into_iter().for_each(|change| seen.tell(change, |news| told.push(news)));
+        told
+    }
+
+    #[test]
+    fn a_new_list_tells_what_is_gone() {
+        let mut seen = Seen::default();
+        let first = vec![Change::Listing, Change::Applied(1, "a"), Change::Applied(2, "b"), Change::Listed];
+        assert_eq!(told(&mut seen, first), [Ok("a"), Ok("b")]);
+        assert!(seen.complete);
+        assert_eq!(told(&mut seen, vec![Change::Applied(3, "c"), Change::Deleted(2)]), [Ok("c"), Err(2)]);
+        let again = vec![Change::Listing, Change::Applied(3, "c"), Change::Listed];
+        assert_eq!(told(&mut seen, again), [Ok("c"), Err(1)]);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_served_is_complete_without_anything() {
+        let mut seen = Seen::default();
+        assert!(told(&mut seen, vec![Change::Absent]).is_empty() && seen.complete);
+    }
+}

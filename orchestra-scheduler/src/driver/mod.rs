@@ -8,8 +8,6 @@ mod event;
 mod feed;
 mod report;
 
-use std::future;
-
 use futures::{FutureExt, StreamExt};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -79,7 +77,7 @@ impl Driver {
                 },
                 Some(done) = self.jobs.join_next() => self.take_result(done),
                 () = sleep_until(due.unwrap_or(self.start)), if due.is_some() && self.jobs.len() < self.parallel => {}
-                () = future::ready(()), if busy => {}
+                () = tokio::task::yield_now(), if busy => {}
             }
         }
     }
@@ -103,7 +101,7 @@ impl Driver {
                 None => return false,
                 Some(Step::Perform(job)) => {
                     let client = self.client.clone();
-                    self.jobs.spawn(async move { (job.pod.uid.clone(), act::perform(&client, job).await) });
+                    self.jobs.spawn(async move { (job.pod.uid.clone(), act::guarded(&client, job).await) });
                 }
                 Some(Step::Bound { pod, node }) => {
                     tracing::debug!(pod = %pod.key, %node, "bound");
@@ -122,7 +120,7 @@ impl Driver {
         let now = self.now();
         match done {
             Ok((uid, result)) => self.dispatcher.performed(&uid, result, now),
-            // The task's panic is a bug here; the pod stays assumed until its next news.
+            // Tasks catch their panics and are not aborted before the driver ends.
             Err(error) => tracing::error!(%error, "a write ended unexpectedly"),
         }
     }

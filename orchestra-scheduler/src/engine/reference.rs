@@ -10,7 +10,7 @@ use super::Engine;
 use super::select::{nodes_to_find, winner};
 use crate::guard::{failure, guarded};
 use crate::outcome::{Choice, Diagnosis, Exclusion, Failure, NodeRejection, Outcome};
-use crate::plugin::Cycle;
+use crate::plugin::{Cycle, Refilter};
 use crate::profile::Profile;
 use crate::unit::Points;
 use crate::verdict::{Nomination, PreFiltered, PreScored, Rejection, RejectionKind, Verdict};
@@ -67,7 +67,7 @@ impl ReferenceEngine {
         }
         let mut diagnosis = Diagnosis { node_count: cycle.cluster().node_count(), ..Diagnosis::default() };
         let Some(narrowed) = pre_filter(profile, cycle, pod, &mut diagnosis)? else {
-            return post_filter(profile, cycle, pod, diagnosis);
+            return post_filter(profile, cycle, pod, &vec![false; profile.filter.len()], diagnosis);
         };
         let searched = self.search(profile, cycle, pod, &narrowed)?;
         let evaluated = searched.feasible.len() + searched.rejected.len();
@@ -81,7 +81,7 @@ impl ReferenceEngine {
                     reason: format!("node(s) didn't satisfy plugin(s) [{}]", narrowed.narrowing.join(" ")),
                 });
             }
-            return post_filter(profile, cycle, pod, diagnosis);
+            return post_filter(profile, cycle, pod, &narrowed.skipped, diagnosis);
         }
         let index = match searched.feasible.len() {
             1 => Some(0),
@@ -246,15 +246,31 @@ fn filter_as_is(
     Ok(None)
 }
 
+/// The filters for one pod, for those who try nodes as they might be.
+struct Again<'a> {
+    profile: &'a Profile,
+    cycle: &'a Cycle<'a>,
+    pod: &'a PodView,
+    skipped: &'a [bool],
+}
+
+impl Refilter for Again<'_> {
+    fn passes(&self, node: &NodeView) -> bool {
+        matches!(filter(self.profile, self.cycle, self.pod, node, self.skipped), Ok(None))
+    }
+}
+
 fn post_filter(
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
+    skipped: &[bool],
     mut diagnosis: Diagnosis,
 ) -> Result<Outcome, Failure> {
+    let filters = Again { profile, cycle, pod, skipped };
     for plugin in &profile.post_filter {
         let name = plugin.name();
-        match guarded(name, "PostFilter", || plugin.post_filter(cycle, pod, &diagnosis))? {
+        match guarded(name, "PostFilter", || plugin.post_filter(cycle, pod, &diagnosis, &filters))? {
             Nomination::Node(node) => {
                 diagnosis.nominated = Some(node);
                 diagnosis.post_filter.clear();

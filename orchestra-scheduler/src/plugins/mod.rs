@@ -22,7 +22,7 @@ pub use node_ports::NodePorts;
 pub use node_unschedulable::NodeUnschedulable;
 pub use priority_sort::PrioritySort;
 pub use resources_balanced::NodeResourcesBalancedAllocation;
-pub use resources_fit::{NodeResourcesFit, ScoredResource, ScoringStrategy};
+pub use resources_fit::{NodeResourcesFit, ScoredResource, ScoringStrategy, Shape, ShapePoint};
 pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
 pub use volume_binding::VolumeBinding;

@@ -1,5 +1,7 @@
 //! NodeResourcesFit: a pod needs room, and how much room is left counts.
 
+mod shape;
+
 use std::borrow::Cow;
 
 use crate::event::{ClusterEvent, Hint};
@@ -7,6 +9,8 @@ use crate::plugin::{Cycle, Filter, Plugin, Requeue, Score};
 use crate::unit::{Points, ResourceName, Resources};
 use crate::verdict::{Rejection, RejectionKind, Verdict};
 use crate::view::{NodeFacts, NodeView, PodView};
+
+pub use self::shape::{Shape, ShapePoint};
 
 /// A resource that scoring looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +22,7 @@ pub struct ScoredResource {
 }
 
 /// Which nodes are good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScoringStrategy {
     /// Those with the most room left.
@@ -26,6 +30,8 @@ pub enum ScoringStrategy {
     LeastAllocated,
     /// Those with the least.
     MostAllocated,
+    /// Those whose use is worth most by this line.
+    RequestedToCapacityRatio(Shape),
 }
 
 /// Filters by requests and the number of pods; scores by how full a node would be.
@@ -151,14 +157,23 @@ impl Score for NodeResourcesFit {
         let (mut sum, mut weights) = (0_i64, 0_i64);
         for resource in &self.scored {
             let Some((used, offered)) = in_use(pod, node, &resource.name) else { continue };
-            let points = match self.strategy {
+            let points = match &self.strategy {
                 ScoringStrategy::LeastAllocated => least_allocated(used, offered),
                 ScoringStrategy::MostAllocated => most_allocated(used, offered),
+                ScoringStrategy::RequestedToCapacityRatio(shape) => match most_allocated(used, offered) {
+                    utilization if shape.at(utilization) > 0 => shape.at(utilization),
+                    // Worth nothing means not counted at all.
+                    _ => continue,
+                },
             };
             sum = sum.saturating_add(points.saturating_mul(resource.weight.into()));
             weights += i64::from(resource.weight);
         }
-        Points(if weights == 0 { 0 } else { sum / weights })
+        Points(match &self.strategy {
+            _ if weights == 0 => 0,
+            ScoringStrategy::RequestedToCapacityRatio(_) => (sum as f64 / weights as f64).round() as i64,
+            ScoringStrategy::LeastAllocated | ScoringStrategy::MostAllocated => sum / weights,
+        })
     }
 }
 
@@ -281,6 +296,23 @@ mod tests {
         let allocatable = json!({"cpu": "3", "memory": "3"});
         // cpu ⌊2000·100/3000⌋ = 66, memory clipped = 100, mean 83
         assert_eq!(score(&plugin, allocatable, ("1", "2"), ("1", "2")), 83);
+    }
+
+    #[test]
+    fn requested_to_capacity_ratio_rounds_the_mean_and_leaves_worthless_resources_out() {
+        let points =
+            [(0, 0), (50, 0), (100, 10)].map(|(utilization, score)| ShapePoint { utilization, score });
+        let shape = Shape::new(points.into()).unwrap();
+        let ratio = ScoringStrategy::RequestedToCapacityRatio(shape);
+        let mut scored = cpu_and_memory();
+        let plugin = NodeResourcesFit::with_strategy(ratio.clone(), scored.clone());
+        let allocatable = json!({"cpu": "4", "memory": "100"});
+        // cpu 75 % is worth 50, memory 20 % nothing and does not count
+        assert_eq!(score(&plugin, allocatable.clone(), ("2", "10"), ("1", "10")), 50);
+        // cpu 50, memory beyond what there is 100, weights 1 and 3: 87.5 rounds to 88
+        scored[1].weight = 3;
+        let plugin = NodeResourcesFit::with_strategy(ratio, scored);
+        assert_eq!(score(&plugin, allocatable, ("2", "90"), ("1", "90")), 88);
     }
 
     #[test]

@@ -137,6 +137,16 @@ impl PreBind for VolumeBinding {
             let Some(claim) = cluster.claim(&key) else {
                 return Preparation::Fail(format!("persistentvolumeclaim {:?} not found", &*key.name));
             };
+            // Claim and volume are watched apart: half-way through being bound, one may be known before the other.
+            let half_bound = match &claim.phase {
+                ClaimPhase::Binding => true,
+                ClaimPhase::Bound(volume) => cluster.volume(volume).is_none(),
+                ClaimPhase::Unbound { .. } | ClaimPhase::Lost(_) => false,
+            };
+            if half_bound {
+                waiting = true;
+                continue;
+            }
             if let Some(reason) = objection(cluster, claim, facts) {
                 return Preparation::Fail(format!("persistentvolumeclaim {:?}: {reason}", &*key.name));
             }
@@ -146,8 +156,8 @@ impl PreBind for VolumeBinding {
                     key: SELECTED_NODE,
                     value: node.to_string(),
                 }),
-                ClaimPhase::Bound(_) => {}
-                _ => waiting = true,
+                ClaimPhase::Unbound { selected: Some(_) } => waiting = true,
+                ClaimPhase::Bound(_) | ClaimPhase::Binding | ClaimPhase::Lost(_) => {}
             }
         }
         match (effects.is_empty(), waiting) {

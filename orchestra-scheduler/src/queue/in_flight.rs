@@ -30,10 +30,16 @@ impl InFlight {
     }
 
     /// The events since the pod entered; nothing if it had not.
-    pub(super) fn leave(&mut self, uid: &PodUid) -> Vec<ClusterEvent> {
-        let Some(position) = self.since.remove(uid) else { return Vec::new() };
+    pub(super) fn missed(&self, uid: &PodUid) -> impl Iterator<Item = &ClusterEvent> {
+        let end = self.first + self.log.len() as u64;
+        let position = self.since.get(uid).copied().unwrap_or(end);
         let skip = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let missed = self.log.iter().skip(skip).cloned().collect();
+        self.log.iter().skip(skip)
+    }
+
+    /// The pod is back, or gone; what only it needed is let go.
+    pub(super) fn leave(&mut self, uid: &PodUid) {
+        let Some(position) = self.since.remove(uid) else { return };
         if let Some(count) = self.begun.get_mut(&position) {
             *count -= 1;
             if *count == 0 {
@@ -45,7 +51,6 @@ impl InFlight {
         while self.first < needed && self.log.pop_front().is_some() {
             self.first += 1;
         }
-        missed
     }
 }
 
@@ -64,9 +69,12 @@ mod tests {
         flights.record(&event);
         flights.enter(PodUid::from("b"));
         flights.record(&event);
-        assert_eq!(flights.leave(&PodUid::from("a")).len(), 2);
+        assert_eq!(flights.missed(&PodUid::from("a")).count(), 2);
+        assert_eq!(flights.missed(&PodUid::from("c")).count(), 0);
+        flights.leave(&PodUid::from("a"));
         assert_eq!(flights.log.len(), 1);
-        assert_eq!(flights.leave(&PodUid::from("b")).len(), 1);
+        assert_eq!(flights.missed(&PodUid::from("b")).count(), 1);
+        flights.leave(&PodUid::from("b"));
         assert!(flights.log.is_empty() && flights.begun.is_empty());
     }
 }

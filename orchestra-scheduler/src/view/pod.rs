@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1 as api;
 
 use super::request::demand;
 use super::{Labels, NodeName, NodeSelector, PodUid, PreferredTerm, Toleration, ViewError};
+use crate::profile::DEFAULT_NAME;
 use crate::unit::{NonZero, Priority, Resources};
+
+// Most pods share these, so they share one allocation.
+static NO_RULES: LazyLock<Arc<PlacementRules>> = LazyLock::new(Arc::default);
+static DEFAULT_SCHEDULER: LazyLock<Arc<str>> = LazyLock::new(|| DEFAULT_NAME.into());
 
 /// Namespace and name of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,12 +139,12 @@ pub struct PodView {
     /// Ports it wants on the node.
     pub host_ports: Box<[HostPort]>,
     /// What it wants of a node; empty once it has one.
-    pub rules: Box<PlacementRules>,
+    pub rules: Arc<PlacementRules>,
     /// Whether its deletion has begun.
     pub terminating: bool,
     /// Whether it has run to its end and occupies nothing.
     pub finished: bool,
-    /// The `PodScheduled` condition found on it.
+    /// The `PodScheduled` condition found on it; not kept once it has a node.
     pub reported: Option<Box<ReportedCondition>>,
 }
 
@@ -163,7 +168,10 @@ impl PodView {
                 meta.name.as_deref().unwrap_or_default(),
             ),
             uid: PodUid::from(meta.uid.as_deref().unwrap_or_default()),
-            scheduler: spec.scheduler_name.as_deref().unwrap_or(crate::profile::DEFAULT_NAME).into(),
+            scheduler: match spec.scheduler_name.as_deref() {
+                None | Some(DEFAULT_NAME) => DEFAULT_SCHEDULER.clone(),
+                Some(name) => name.into(),
+            },
             generation: meta.generation,
             nominated: status
                 .and_then(|status| text(&status.nominated_node_name))
@@ -174,15 +182,15 @@ impl PodView {
             occupied: demand.occupied,
             scored: demand.scored,
             host_ports: host_ports(spec),
-            rules: Box::new(if node.is_none() {
-                placement_rules(meta.name.as_deref(), spec)
+            rules: if node.is_none() {
+                Arc::new(placement_rules(meta.name.as_deref(), spec))
             } else {
-                PlacementRules::default()
-            }),
+                NO_RULES.clone()
+            },
+            reported: status.filter(|_| node.is_none()).and_then(reported).map(Box::new),
             node,
             terminating: meta.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
-            reported: status.and_then(reported).map(Box::new),
         })
     }
 

@@ -1,4 +1,5 @@
 //! The driver against the real API server, in process, over the memory store.
+#![allow(clippy::unwrap_used, reason = "all of this binary is tests")]
 
 mod cluster;
 
@@ -6,6 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -86,14 +88,14 @@ async fn taints_are_respected_until_they_are_taken_away() {
 #[tokio::test]
 async fn more_important_pods_get_the_room() {
     let cluster = Cluster::with_nodes(&["n"]).await;
-    for (name, priority) in [("low", 1), ("high", 1000)] {
-        cluster
-            .pod(
-                name,
-                json!({"priority": priority, "containers": [
-            {"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}]}),
-            )
-            .await;
+    let classes: Api<PriorityClass> = Api::all(cluster.client());
+    let class = json!({"metadata": {"name": "vip"}, "value": 1000});
+    let class = serde_json::from_value(class).unwrap();
+    classes.create(&PostParams::default(), &class).await.unwrap();
+    for (name, class) in [("low", None), ("high", Some("vip"))] {
+        let spec = json!({"priorityClassName": class, "containers": [
+            {"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}]});
+        cluster.pod(name, spec).await;
     }
     let _scheduler = cluster.schedule(Scheduler::default());
     cluster.until("high", |pod| node_of(pod).is_some()).await;

@@ -9,6 +9,7 @@ mod server;
 mod up;
 mod wait;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -65,8 +66,10 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|problem| Failure::usage(format!("--log {filter}: {problem}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter =
+        EnvFilter::try_new(filter).map_err(|problem| Failure::usage(format!("--log {filter}: {problem}")))?;
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub(crate) use orchestra_core::manifest::Document;
 use orchestra_core::manifest;
+pub(crate) use orchestra_core::manifest::Document;
 
 use crate::failure::Failure;
 
@@ -21,7 +21,8 @@ pub(crate) fn read(files: &[String]) -> Result<Vec<Document>, Failure> {
         }
         for path in expand(Path::new(file))? {
             let shown = path.display().to_string();
-            let opened = std::fs::File::open(&path).map_err(|problem| Failure::of(format!("{shown}: {problem}")))?;
+            let opened =
+                std::fs::File::open(&path).map_err(|problem| Failure::of(format!("{shown}: {problem}")))?;
             documents.extend(parse(&read_all(opened, &shown)?, &shown)?);
         }
     }

@@ -125,11 +125,13 @@ fn node(name: &str, runtime: RuntimeKind) -> Result<Node, Failure> {
     if runtime == RuntimeKind::Sim {
         return Ok(Node::named(name).runtime(SimRuntime::default()));
     }
-    let own = std::env::current_exe().map_err(|problem| Failure::of(format!("cannot find this program: {problem}")))?;
+    let own = std::env::current_exe()
+        .map_err(|problem| Failure::of(format!("cannot find this program: {problem}")))?;
     Ok(Node::opened_by(name, move |dir| {
         let guestbook = Program::new(&own).with_args([orchestra::DEMO_VERB]);
         let shim = Supervision::Shim { program: own, args: vec![orchestra::SHIM_VERB.into()] };
-        let options = ProcessOptions::new(dir).with_supervision(shim).with_image("orchestra/guestbook", guestbook);
+        let options =
+            ProcessOptions::new(dir).with_supervision(shim).with_image("orchestra/guestbook", guestbook);
         let runtime = ProcessRuntime::open(options).map_err(|problem| problem.to_string())?;
         Ok(Arc::new(runtime))
     }))
@@ -137,7 +139,8 @@ fn node(name: &str, runtime: RuntimeKind) -> Result<Node, Failure> {
 
 /// Applies the manifests, waits for what they describe, and prints the ready line.
 async fn become_ready(cluster: &Cluster, documents: &[Document]) -> Result<bool, Failure> {
-    let connection = Connection { client: cluster.client(), namespace: "default".into(), namespace_given: false };
+    let connection =
+        Connection { client: cluster.client(), namespace: "default".into(), namespace_given: false };
     wait::for_nodes(&connection.client).await?;
     if !documents.is_empty() {
         for line in client::apply::apply(&connection, documents).await? {
@@ -158,7 +161,8 @@ async fn become_ready(cluster: &Cluster, documents: &[Document]) -> Result<bool,
 
 /// Returns when the user presses Ctrl-C or the system asks the program to end.
 pub(crate) async fn told_to_stop() -> Result<(), Failure> {
-    let listen = |kind| signal(kind).map_err(|problem| Failure::of(format!("cannot listen for signals: {problem}")));
+    let listen =
+        |kind| signal(kind).map_err(|problem| Failure::of(format!("cannot listen for signals: {problem}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -94,7 +94,13 @@ async fn until_ready<K>(
     progress: impl Fn(&K) -> Option<(bool, i32, i32)>,
 ) -> Result<(), Failure>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Metadata<Ty = ObjectMeta> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Metadata<Ty = ObjectMeta>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
 {
     until(client, Some((namespace, name)), kind, |found: &BTreeMap<String, K>| {
         let seen = found.get(name).and_then(&progress);
@@ -126,7 +132,10 @@ where
     let mut found: BTreeMap<String, K> = BTreeMap::new();
     let mut said = String::new();
     loop {
-        let event = events.try_next().await.map_err(|problem| Failure::of(format!("cannot watch {what}: {problem}")))?;
+        let event = events
+            .try_next()
+            .await
+            .map_err(|problem| Failure::of(format!("cannot watch {what}: {problem}")))?;
         let Some(event) = event else { return Err(Failure::of(format!("the watch of {what} ended"))) };
         match event {
             watcher::Event::Init => found.clear(),

@@ -29,8 +29,12 @@ type FieldValue = for<'a> fn(&'a Value, &str) -> Option<Cow<'a, str>>;
 pub(crate) enum Generation {
     /// The kind has no generation.
     None,
+    /// It is 1 for good: what a generation would count may not change.
+    First,
     /// It rises when `spec` changes.
     Spec,
+    /// It rises when `spec` or the annotations change.
+    SpecAndAnnotations,
     /// It rises when anything but metadata and status changes.
     Content,
 }
@@ -233,8 +237,13 @@ impl Builtin {
 
     fn content_changed(&self, new: &Object, old: &Value) -> bool {
         match self.generation {
-            Generation::None => false,
+            Generation::None | Generation::First => false,
             Generation::Spec => new.get("spec") != old.get("spec"),
+            Generation::SpecAndAnnotations => {
+                let before = old.get("metadata").and_then(|metadata| metadata.get("annotations"));
+                let after = new.get("metadata").and_then(|metadata| metadata.get("annotations"));
+                new.get("spec") != old.get("spec") || after != before
+            }
             Generation::Content => {
                 let own = |field: &String| !matches!(field.as_str(), "metadata" | "status");
                 let none = Object::new();

@@ -96,7 +96,10 @@ pub(crate) fn port_number_or_name(out: &mut Violations, view: &View) {
 pub(crate) fn unchanged(out: &mut Violations, new: &View, old: &View) -> bool {
     let same = new == old;
     if !same {
-        refuse(out, new, IMMUTABLE);
+        // A text that is gone is empty; of anything else Go shows the missing pointer, in quotes.
+        let gone = if old.value().is_some_and(Value::is_string) { "" } else { "null" };
+        let shown = if new.is_set() { new.json() } else { gone.into() };
+        out.push(Violation::invalid(new.path(), shown, IMMUTABLE));
     }
     same
 }
@@ -121,16 +124,5 @@ pub(crate) fn percent(view: &View) -> Option<i64> {
 pub(crate) fn at_most_whole(out: &mut Violations, view: &View) {
     if percent(view).is_some_and(|share| share > 100) {
         refuse(out, view, "must not be greater than 100%");
-    }
-}
-
-/// Names that occur a second time below a list: `field` of each item must be its own.
-pub(crate) fn unique(out: &mut Violations, list: &View, field: &str) {
-    let mut seen = std::collections::HashSet::new();
-    for item in list.items() {
-        let name = item.get(field);
-        if !name.is_empty() && !seen.insert(name.text()) {
-            out.push(Violation::duplicate(name.path(), name.json()));
-        }
     }
 }

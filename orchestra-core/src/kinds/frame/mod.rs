@@ -2,8 +2,6 @@
 //!
 //! Nothing in here knows a kind by name.
 
-#![allow(dead_code, unused_imports, reason = "the kinds that use all of it follow at once")]
-
 pub(crate) mod builtin;
 pub(crate) mod cells;
 pub(crate) mod check;

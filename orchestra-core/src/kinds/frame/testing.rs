@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Builtin;
 use crate::kind::Kind;
+use crate::schema;
 
 /// A kind as the server sees it.
 pub(crate) fn served(kind: Builtin) -> Box<dyn Kind> {
@@ -16,11 +17,14 @@ pub(crate) fn defaulted(kind: Builtin, mut object: Value) -> Value {
     object
 }
 
-/// What is said of a new object once it has its defaults.
-pub(crate) fn said(kind: Builtin, object: Value) -> Vec<String> {
+/// What is said of a new object once it has its defaults and what the encoder always writes, as in the server.
+pub(crate) fn said(kind: Builtin, mut object: Value) -> Vec<String> {
     let kind = served(kind);
-    let mut object = object;
+    let description = kind.description();
+    let shape = schema::of_kind(&description.gv, &description.kind).expect("every kind has a shape");
+    schema::conform(&mut object, shape).expect("the object fits its shape");
     kind.default(&mut object);
+    schema::complete(&mut object, shape);
     kind.validate_create(&object).iter().map(ToString::to_string).collect()
 }
 

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::kinds::frame::testing::served;
+use crate::kinds::frame::testing::{said, served};
 
 fn pod(spec: Value) -> Value {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "resourceVersion": "1"}, "spec": spec});
@@ -9,7 +9,7 @@ fn pod(spec: Value) -> Value {
 }
 
 fn messages(pod: &Value) -> Vec<String> {
-    served(super::kind()).validate_create(pod).iter().map(ToString::to_string).collect()
+    said(super::kind(), pod.clone())
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn bad_pods_are_refused_with_upstreams_words() {
         (
             with(json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}})),
             vec![
-                r#"spec.containers[0].resources.requests[cpu]: Invalid value: "2": must be less than or equal to cpu limit of 1"#,
+                r#"spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1"#,
             ],
         ),
         (

@@ -48,7 +48,7 @@ fn one(out: &mut Violations, container: &View, context: &Context) {
     if required(out, &image) && context.holder == Holder::Pod && image.text().trim() != image.text() {
         refuse(out, &image, "must not have leading or trailing whitespace");
     }
-    required_one_of(out, &container.get("terminationMessagePolicy"), &["FallbackToLogsOnError", "File"]);
+    required_one_of(out, &container.get("terminationMessagePolicy"), &["File", "FallbackToLogsOnError"]);
     port::validate_all(out, &container.get("ports"));
     env::variables(out, &container.get("env"));
     env::sources(out, &container.get("envFrom"));

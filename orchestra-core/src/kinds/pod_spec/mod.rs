@@ -57,7 +57,6 @@ pub(crate) fn validate(out: &mut Violations, spec: &View, holder: Holder) {
     dns(out, spec);
     labels::validate(out, &spec.get("nodeSelector"));
     security::pod(out, spec);
-    image_pull_secrets(out, &spec.get("imagePullSecrets"));
     scheduling::affinity(out, &spec.get("affinity"));
     readiness_gates(out, &spec.get("readinessGates"));
     scheduling::gates(out, &spec.get("schedulingGates"));
@@ -79,7 +78,7 @@ pub(crate) fn validate(out: &mut Violations, spec: &View, holder: Holder) {
 
 fn dns(out: &mut Violations, spec: &View) {
     let policy = spec.get("dnsPolicy");
-    required_one_of(out, &policy, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]);
+    required_one_of(out, &policy, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
     let config = spec.get("dnsConfig");
     if policy.text() == "None" {
         if !config.is_set() {
@@ -100,15 +99,6 @@ fn dns(out: &mut Violations, spec: &View) {
     }
     for option in config.get("options").items() {
         required_because(out, &option.get("name"), "must not be empty");
-    }
-}
-
-fn image_pull_secrets(out: &mut Violations, secrets: &View) {
-    for secret in secrets.items() {
-        if secret.is_empty() {
-            let detail = "secrets with empty names will be ignored";
-            out.push(Violation::invalid(secret.path(), secret.json(), detail));
-        }
     }
 }
 

@@ -68,20 +68,13 @@ pub(super) fn container(out: &mut Violations, resources: &View, claims: &[&str])
         resource_name(out, &request, resource);
         amount(out, &request, resource);
         let limit = limits.value().and_then(|limits| limits.get(resource)).and_then(parse);
-        let Some((request_amount, limit)) = quantity(&request).zip(limit) else {
-            if must_have_limit(resource) {
-                out.push(Violation::required(
-                    &limits.path().key(resource),
-                    "Limit must be set for non overcommitable resources",
-                ));
+        match quantity(&request).zip(limit) {
+            Some((wanted, limit)) => bounded(out, &requests, resource, wanted, limit),
+            None if must_have_limit(resource) && limit.is_none() => {
+                let detail = "Limit must be set for non overcommitable resources";
+                out.push(Violation::required(limits.path(), detail));
             }
-            continue;
-        };
-        if request_amount > limit {
-            let detail = format!("must be less than or equal to {resource} limit of {limit}");
-            refuse(out, &request, detail);
-        } else if request_amount != limit && must_have_limit(resource) {
-            refuse(out, &request, format!("must be equal to {resource} limit of {limit}"));
+            None => (),
         }
     }
     for claim in resources.get("claims").items() {
@@ -90,6 +83,18 @@ pub(super) fn container(out: &mut Violations, resources: &View, claims: &[&str])
             out.push(Violation::not_found(own.path(), own.text()));
         }
     }
+}
+
+/// No more may be asked for than is allowed. Upstream names the list, not the resource in it.
+fn bounded(out: &mut Violations, requests: &View, resource: &str, wanted: Quantity, limit: Quantity) {
+    let detail = if must_have_limit(resource) && wanted != limit {
+        format!("must be equal to {resource} limit of {limit}")
+    } else if wanted > limit {
+        format!("must be less than or equal to {resource} limit of {limit}")
+    } else {
+        return;
+    };
+    out.push(Violation::invalid(requests.path(), wanted.to_string(), detail));
 }
 
 /// Whether a resource cannot be overcommitted, so that request and limit must agree.

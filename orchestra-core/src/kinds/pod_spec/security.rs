@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use crate::kinds::frame::View;
-use crate::kinds::frame::check::{in_range, one_of, refuse, refuse_all, required, required_one_of};
-use crate::meta::name;
+use crate::kinds::frame::check::{in_range, one_of, refuse, required, required_one_of};
 use crate::violation::{Violation, Violations};
+
+/// The highest number of a user or group that upstream takes.
+const HIGHEST_ID: i64 = i32::MAX as i64;
 
 /// The security context of a pod, and the host's namespaces it asks for.
 pub(super) fn pod(out: &mut Violations, spec: &View) {
@@ -16,11 +18,9 @@ pub(super) fn pod(out: &mut Violations, spec: &View) {
         out.push(Violation::invalid(place.path(), true, detail));
     }
     users(out, &context);
-    if let Some(group) = context.get("fsGroup").int() {
-        refuse_all(out, &context.get("fsGroup"), name::is_user_or_group_id(group));
-    }
+    in_range(out, &context.get("fsGroup"), 0, HIGHEST_ID);
     for group in context.get("supplementalGroups").items() {
-        refuse_all(out, &group, name::is_user_or_group_id(group.int().unwrap_or(-1)));
+        in_range(out, &group, 0, HIGHEST_ID);
     }
     one_of(out, &context.get("fsGroupChangePolicy"), &["Always", "OnRootMismatch"]);
     one_of(out, &context.get("supplementalGroupsPolicy"), &["Merge", "Strict"]);
@@ -55,7 +55,7 @@ pub(super) fn container(out: &mut Violations, context: &View) {
 
 fn users(out: &mut Violations, context: &View) {
     for field in ["runAsUser", "runAsGroup"] {
-        in_range(out, &context.get(field), 0, i64::from(i32::MAX));
+        in_range(out, &context.get(field), 0, HIGHEST_ID);
     }
 }
 

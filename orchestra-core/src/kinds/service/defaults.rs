@@ -31,7 +31,8 @@ pub(super) fn default(service: &mut Object) {
         }
     }
     let kind = spec.text("type").to_owned();
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    let from_outside = spec.get("externalIPs").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") || (kind == "ClusterIP" && from_outside) {
         spec.fill_text("externalTrafficPolicy", "Cluster");
     }
     if kind != "ExternalName" {

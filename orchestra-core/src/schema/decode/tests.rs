@@ -260,3 +260,31 @@ fn many_unknown_fields_under_a_long_path_cost_little() {
     let props = by_name("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps").unwrap();
     assert_eq!(read(props, &body).problems.len(), 1);
 }
+
+#[test]
+fn the_result_of_a_strategic_merge_is_refused_in_the_words_of_its_converter() {
+    use crate::schema::conform_merged;
+    for (mut tree, message) in [
+        (json!({"spec":{"replicas":"3"}}), "unrecognized type: int32"),
+        (json!({"spec":{"replicas":1.5}}), "cannot convert float64 to int32"),
+        (json!({"spec":{"paused":1}}), "unrecognized type: bool"),
+        (json!({"metadata":{"labels":{"a":1}}}), "cannot convert int64 to string"),
+        (json!({"metadata":{"labels":{"a":true}}}), "unrecognized type: string"),
+        (json!({"metadata":{"labels":[]}}), "cannot restore map from slice"),
+        (json!({"spec":"x"}), "cannot restore struct from: string"),
+        (json!({"spec":{"template":{"spec":{"containers":{}}}}}), "cannot restore slice from map"),
+        (
+            json!({"metadata":{"creationTimestamp":1}}),
+            "json: cannot unmarshal number into Go value of type string",
+        ),
+    ] {
+        assert_eq!(conform_merged(&mut tree, deployment()).unwrap_err().to_string(), message);
+    }
+    let mut tree = json!({"zoo":1,"spec":{"foo":1},"metadata":{"b":1}});
+    let problems: Vec<_> =
+        conform_merged(&mut tree, deployment()).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [r#"unknown field "metadata.b""#, r#"unknown field "spec.foo""#, r#"unknown field "zoo""#]
+    );
+}

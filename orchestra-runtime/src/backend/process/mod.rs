@@ -1,7 +1,7 @@
 //! Containers as plain processes of the host: no privileges, no daemon, no downloads.
 //!
 //! A container is a process group with its own environment, working directory and log; it sees the host's files, with
-//! its volumes shown at their mount paths where it has some ([`mount`] tells how). Pods share the node's network
+//! its volumes shown at their mount paths where it has some (the module `mount` tells how). Pods share the node's network
 //! and are told their address in `POD_IP`. An image is a name in a table of programs the embedder filled
 //! ([`ProcessOptions::with_image`]), or `host`: the container's `command` run from the host's own files.
 //!
@@ -34,6 +34,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
+use crate::runtime::Prober;
 use crate::runtime::{
     ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState, ContainerStatus, Error,
     ExecOutput, Image, Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Version,
@@ -287,6 +288,10 @@ impl ContainerRuntime for ProcessRuntime {
             entry.process().ok_or_else(|| Error::State(format!("container {id} is not running")))?;
         let dir = self.inner.layout.container(id);
         exec::run(self.inner.supervisor.exec(&entry.record, &dir, &process, command)?, timeout).await
+    }
+
+    fn simulation(&self) -> Option<Arc<dyn Prober>> {
+        None
     }
 
     fn events(&self) -> BoxStream<'static, ContainerEvent> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::plugin::{Filter, Normalise, Plugin, PostFilter, PreFilter, PreScore, Score};
+use crate::plugin::{Filter, Normalise, Plugin, PostFilter, PreFilter, PreScore, Refilter, Score};
 use crate::profile::{Registration, Sampling};
 use crate::testing::{asking, cluster, pod};
 use crate::view::ClusterView;
@@ -88,7 +88,7 @@ impl Filter for Scripted {
 }
 
 impl PostFilter for Scripted {
-    fn post_filter(&self, _: &Cycle<'_>, _: &PodView, _: &Diagnosis) -> Nomination {
+    fn post_filter(&self, _: &Cycle<'_>, _: &PodView, _: &Diagnosis, _: &dyn Refilter) -> Nomination {
         self.note("post");
         Nomination::Nothing(vec![self.name.into()])
     }
@@ -293,6 +293,44 @@ fn room_promised_to_pods_of_at_least_the_same_priority_is_kept_free() {
         "0/1 nodes are available: 1 Insufficient cpu."
     );
     assert_eq!(chosen(&place(&Profile::default(), &cluster, &with(6))), "a");
+}
+
+/// Nominates the first node the pod would fit on if it were empty.
+#[derive(Debug)]
+struct Evictor;
+
+impl Plugin for Evictor {
+    fn name(&self) -> &str {
+        "Evictor"
+    }
+}
+
+impl PostFilter for Evictor {
+    fn post_filter(
+        &self,
+        cycle: &Cycle<'_>,
+        _: &PodView,
+        _: &Diagnosis,
+        filters: &dyn Refilter,
+    ) -> Nomination {
+        let emptied = cycle.cluster().nodes().map(|node| NodeView::new(node.facts().clone()));
+        match emptied.into_iter().find(|node| filters.passes(node)) {
+            Some(node) => Nomination::Node(node.name().clone()),
+            None => Nomination::Nothing(vec!["not even empty".into()]),
+        }
+    }
+}
+
+#[test]
+fn a_post_filter_can_try_nodes_as_they_might_be() {
+    let mut cluster = nodes(&["a"]);
+    cluster.place(asking("old", "3", "0"), &NodeName::from("a"));
+    let profile = Profile::default().register(Registration::of(Evictor).post_filter().into());
+    let Outcome::Rejected(diagnosis) = place(&profile, &cluster, &asking("p", "2", "0")) else { panic!() };
+    assert_eq!(diagnosis.nominated.as_deref(), Some("a"));
+    assert_eq!(diagnosis.message(), "0/1 nodes are available: 1 Insufficient cpu.");
+    let outcome = place(&profile, &cluster, &asking("p", "20", "0"));
+    assert_eq!(message(&outcome), "0/1 nodes are available: 1 Insufficient cpu. not even empty");
 }
 
 #[test]

@@ -135,3 +135,15 @@ fn a_late_claim_needs_a_class_that_makes_volumes_for_the_node() {
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(NO_VOLUME));
     assert_eq!(on(&cluster, "b"), Verdict::Pass);
 }
+
+#[test]
+fn a_claim_on_its_way_to_its_volume_is_waited_for_in_whatever_order_the_news_come() {
+    let mut cluster = two_hosts();
+    cluster.set_claim(claim(json!({"storageClassName": "late", "volumeName": "pv"}), json!({}), "Pending"));
+    assert_eq!(preparation(&cluster, "a"), Preparation::Wait);
+    cluster.set_claim(claim(json!({"storageClassName": "late", "volumeName": "pv"}), json!({}), "Bound"));
+    assert_eq!(preparation(&cluster, "a"), Preparation::Wait);
+    cluster.set_volume(volume("pv", "a"));
+    assert_eq!(preparation(&cluster, "a"), Preparation::Ready);
+    assert!(matches!(preparation(&cluster, "b"), Preparation::Fail(_)));
+}

@@ -50,15 +50,17 @@ async fn one(connection: &Connection, resources: &Resources, document: &Document
     let mut object = document.value.clone();
     let field = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
     let (api_version, kind) = (field("apiVersion"), field("kind"));
-    let resource = resources.of_kind(&api_version, &kind).ok_or_else(|| {
-        Failure::of(format!("no matches for kind {kind:?} in version {api_version:?}"))
-    })?;
+    let resource = resources
+        .of_kind(&api_version, &kind)
+        .ok_or_else(|| Failure::of(format!("no matches for kind {kind:?} in version {api_version:?}")))?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if name.is_empty() {
         return Err(Failure::of("metadata.name: Required value: apply needs a name"));
     }
     let named = object["metadata"]["namespace"].as_str().map(str::to_owned);
-    if let Some(named) = named.as_deref().filter(|named| connection.namespace_given && *named != connection.namespace) {
+    if let Some(named) =
+        named.as_deref().filter(|named| connection.namespace_given && *named != connection.namespace)
+    {
         return Err(Failure::of(format!(
             "the namespace from the provided object {named:?} does not match the namespace {:?}",
             connection.namespace
@@ -71,7 +73,8 @@ async fn one(connection: &Connection, resources: &Resources, document: &Document
     let verb = match request::find(&connection.client, &path).await? {
         None => {
             let collection = format!("{}?{MANAGER}", resource.path(Some(&namespace), None));
-            request::write(&connection.client, Method::POST, &collection, "application/json", &object).await?;
+            request::write(&connection.client, Method::POST, &collection, "application/json", &object)
+                .await?;
             "created"
         }
         Some(live) => update(&connection.client, &path, &live, &object).await?,
@@ -87,7 +90,8 @@ async fn update(client: &Client, path: &str, live: &Value, wanted: &Value) -> Re
         return Ok("unchanged");
     }
     let path = format!("{path}?{MANAGER}");
-    let patched = request::write(client, Method::PATCH, &path, "application/merge-patch+json", &patch).await?;
+    let patched =
+        request::write(client, Method::PATCH, &path, "application/merge-patch+json", &patch).await?;
     let same = patched["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"];
     Ok(if same { "unchanged" } else { "configured" })
 }

@@ -42,7 +42,11 @@ pub(crate) async fn run(arguments: &Delete) -> Result<(), Failure> {
     for document in manifests::read(&arguments.files)?.iter().rev() {
         let field = |name: &str| document.value[name].as_str().unwrap_or_default();
         let resource = resources.of_kind(field("apiVersion"), field("kind")).ok_or_else(|| {
-            Failure::of(format!("no matches for kind {:?} in version {:?}", field("kind"), field("apiVersion")))
+            Failure::of(format!(
+                "no matches for kind {:?} in version {:?}",
+                field("kind"),
+                field("apiVersion")
+            ))
         })?;
         let metadata = &document.value["metadata"];
         let namespace = metadata["namespace"].as_str().unwrap_or(&connection.namespace);

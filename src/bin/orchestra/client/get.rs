@@ -1,9 +1,9 @@
 //! `orchestra get TYPE [NAME…]`.
 
 use clap::Args;
-use orchestra_core::table::{self, Headings};
 use orchestra_core::jsonpath::{JsonPath, Missing};
 use orchestra_core::manifest;
+use orchestra_core::table::{self, Headings};
 use serde_json::{Value, json};
 
 use super::resource::{Resource, Resources};
@@ -94,7 +94,12 @@ fn wanted<'a>(resources: &'a Resources, names: &[String]) -> Result<Vec<Wanted<'
     Ok(found)
 }
 
-async fn fetch(connection: &Connection, arguments: &Get, wanted: &Wanted<'_>, accept: &str) -> Result<Value, Failure> {
+async fn fetch(
+    connection: &Connection,
+    arguments: &Get,
+    wanted: &Wanted<'_>,
+    accept: &str,
+) -> Result<Value, Failure> {
     let namespace = (!arguments.all_namespaces).then_some(connection.namespace.as_str());
     let mut path = wanted.resource.path(namespace, wanted.name.as_deref());
     if let Some(selector) = arguments.selector.as_deref().filter(|_| wanted.name.is_none()) {
@@ -102,7 +107,9 @@ async fn fetch(connection: &Connection, arguments: &Get, wanted: &Wanted<'_>, ac
         let encoded: String = selector
             .bytes()
             .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => char::from(byte).to_string(),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => {
+                    char::from(byte).to_string()
+                }
                 _ => format!("%{byte:02X}"),
             })
             .collect();
@@ -111,7 +118,12 @@ async fn fetch(connection: &Connection, arguments: &Get, wanted: &Wanted<'_>, ac
     request::get(&connection.client, &path, accept).await
 }
 
-async fn tables(connection: &Connection, arguments: &Get, wanted: &[Wanted<'_>], wide: bool) -> Result<(), Failure> {
+async fn tables(
+    connection: &Connection,
+    arguments: &Get,
+    wanted: &[Wanted<'_>],
+    wide: bool,
+) -> Result<(), Failure> {
     let mut printed = 0;
     let several = wanted.len() > 1;
     for one in wanted {
@@ -136,7 +148,14 @@ async fn tables(connection: &Connection, arguments: &Get, wanted: &[Wanted<'_>],
     Ok(())
 }
 
-fn draw(answer: &Value, rows: &[Value], one: &Wanted<'_>, arguments: &Get, several: bool, wide: bool) -> String {
+fn draw(
+    answer: &Value,
+    rows: &[Value],
+    one: &Wanted<'_>,
+    arguments: &Get,
+    several: bool,
+    wide: bool,
+) -> String {
     let shown: Vec<(usize, &str)> = answer["columnDefinitions"]
         .as_array()
         .into_iter()
@@ -214,8 +233,14 @@ async fn objects(
     match output {
         Output::Yaml => print!("{}", manifest::to_yaml(&result)),
         Output::JsonPath(template) => {
-            let parsed = JsonPath::parse(template).map_err(|problem| Failure::usage(format!("jsonpath: {problem}")))?;
-            print!("{}", parsed.render(&result, Missing::Skipped).map_err(|problem| Failure::of(format!("jsonpath: {problem}")))?);
+            let parsed = JsonPath::parse(template)
+                .map_err(|problem| Failure::usage(format!("jsonpath: {problem}")))?;
+            print!(
+                "{}",
+                parsed
+                    .render(&result, Missing::Skipped)
+                    .map_err(|problem| Failure::of(format!("jsonpath: {problem}")))?
+            );
         }
         _ => println!("{}", pretty(&result)?),
     }
@@ -227,6 +252,7 @@ fn pretty(value: &Value) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    serde::Serialize::serialize(value, &mut serializer).map_err(|problem| Failure::of(problem.to_string()))?;
+    serde::Serialize::serialize(value, &mut serializer)
+        .map_err(|problem| Failure::of(problem.to_string()))?;
     String::from_utf8(bytes).map_err(|problem| Failure::of(problem.to_string()))
 }

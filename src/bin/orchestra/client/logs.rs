@@ -35,7 +35,8 @@ pub(crate) struct Logs {
 
 pub(crate) async fn run(arguments: &Logs) -> Result<(), Failure> {
     let connection = arguments.target.connect().await?;
-    let name = arguments.pod.strip_prefix("pod/").or(arguments.pod.strip_prefix("pods/")).unwrap_or(&arguments.pod);
+    let name =
+        arguments.pod.strip_prefix("pod/").or(arguments.pod.strip_prefix("pods/")).unwrap_or(&arguments.pod);
     let pods: Api<Pod> = Api::namespaced(connection.client, &connection.namespace);
     let wanted = LogParams {
         container: arguments.container.clone(),
@@ -47,7 +48,9 @@ pub(crate) async fn run(arguments: &Logs) -> Result<(), Failure> {
     };
     let log = pods.log_stream(name, &wanted).await.map_err(|problem| request::explain(&problem))?;
     let mut lines = log.lines();
-    while let Some(line) = lines.try_next().await.map_err(|problem| Failure::of(format!("the log broke off: {problem}")))? {
+    while let Some(line) =
+        lines.try_next().await.map_err(|problem| Failure::of(format!("the log broke off: {problem}")))?
+    {
         println!("{line}");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Plain requests to an API server, and its errors as a client shows them.
 
-use http::{Method, Request, Response, header};
+use http::{Method, Request, header};
 use kube::Client;
 use serde_json::Value;
 
@@ -53,9 +53,4 @@ pub(super) fn explain(problem: &kube::Error) -> Failure {
         kube::Error::Api(status) => Failure::of(format!("Error from server: {}", status.message)),
         other => Failure::of(format!("no answer from the cluster: {}", chain(other))),
     }
-}
-
-/// The body of a failed answer, where it is not read as JSON.
-pub(super) fn is_success<B>(response: &Response<B>) -> bool {
-    response.status().is_success()
 }

@@ -39,7 +39,8 @@ impl Resource {
 
     /// `pod/x`, `deployment.apps/x`: how an object is named in messages.
     pub(super) fn shown(&self, name: &str) -> String {
-        let singular = if self.singular.is_empty() { self.kind.to_lowercase() } else { self.singular.clone() };
+        let singular =
+            if self.singular.is_empty() { self.kind.to_lowercase() } else { self.singular.clone() };
         if self.group.is_empty() {
             format!("{singular}/{name}")
         } else {
@@ -91,9 +92,9 @@ impl Resources {
     /// The resource that holds objects of this kind.
     pub(super) fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Resource> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        self.0.iter().find(|resource| {
-            resource.kind == kind && resource.group == group && resource.version == version
-        })
+        self.0
+            .iter()
+            .find(|resource| resource.kind == kind && resource.group == group && resource.version == version)
     }
 }
 
@@ -132,7 +133,10 @@ fn texts(value: &Value, field: &str) -> Vec<String> {
 /// A name as it may stand in a path: a slash in it must not lead elsewhere.
 fn escape(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
-    segment.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    segment
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -154,7 +158,9 @@ mod tests {
     #[test]
     fn a_resource_answers_to_all_its_names() {
         let resources = resources();
-        for word in ["deployments", "deployment", "Deployment", "deploy", "deployments.apps", "deploy.v1.apps", "all"] {
+        for word in
+            ["deployments", "deployment", "Deployment", "deploy", "deployments.apps", "deploy.v1.apps", "all"]
+        {
             assert_eq!(resources.named(word).map(|found| found.len()).unwrap_or(0), 1, "{word}");
         }
         for word in ["deploymentz", "deployments.batch", ""] {

@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn only_what_the_file_changed_or_dropped_is_patched() {
         let last = json!({"spec": {"replicas": 2, "paused": true}});
-        let live = json!({"spec": {"replicas": 5, "paused": true, "revisionHistoryLimit": 10}, "status": {"x": 1}});
+        let live =
+            json!({"spec": {"replicas": 5, "paused": true, "revisionHistoryLimit": 10}, "status": {"x": 1}});
         let wanted = json!({"spec": {"replicas": 2}});
         assert_eq!(three_way(&last, &live, &wanted), json!({"spec": {"replicas": 2, "paused": null}}));
     }

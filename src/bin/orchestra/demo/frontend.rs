@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ::http::{Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
 use http_body_util::Full;
 
 use super::http::{ask, serve, text};
@@ -68,7 +68,8 @@ impl Page {
 
     async fn write(&self, form: &Bytes) -> Result<(), Problem> {
         let entry = field(form, b"entry").ok_or("the form has no entry")?;
-        let request = Request::post("/entries").header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let request =
+            Request::post("/entries").header(header::AUTHORIZATION, format!("Bearer {}", self.token));
         let answer = ask(&self.store, request, entry.into()).await?;
         if answer.status() != StatusCode::CREATED {
             return Err(format!("the store answered {}", answer.status()).into());
@@ -79,7 +80,9 @@ impl Page {
     /// A line for the top of the page. The page does without when nobody has one.
     async fn quote(&self) -> String {
         match ask(&self.quotes, Request::get("/"), Bytes::new()).await {
-            Ok(answer) if answer.status() == StatusCode::OK => String::from_utf8_lossy(answer.body()).into_owned(),
+            Ok(answer) if answer.status() == StatusCode::OK => {
+                String::from_utf8_lossy(answer.body()).into_owned()
+            }
             Ok(answer) => {
                 eprintln!("no quote: {}", answer.status());
                 String::new()

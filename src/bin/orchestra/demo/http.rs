@@ -41,7 +41,9 @@ where
 {
     let port: u16 = std::env::var("PORT").unwrap_or_else(|_| "8080".into()).parse()?;
     let address = SocketAddr::new(variable("POD_IP")?.parse()?, port);
-    let listener = TcpListener::bind(address).await.map_err(|problem| format!("cannot listen on {address}: {problem}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|problem| format!("cannot listen on {address}: {problem}"))?;
     println!("listening on {address}");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -104,12 +106,17 @@ where
 }
 
 /// Asks another part, at `HOST:PORT`.
-pub(super) async fn ask(host: &str, request: http::request::Builder, body: Bytes) -> Result<Response<Bytes>, Problem> {
+pub(super) async fn ask(
+    host: &str,
+    request: http::request::Builder,
+    body: Bytes,
+) -> Result<Response<Bytes>, Problem> {
     timeout(PATIENCE, async {
         let stream = TcpStream::connect(host).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let carrier = tokio::spawn(connection);
-        let request = request.header(header::HOST, host).header(header::CONNECTION, "close").body(Full::new(body))?;
+        let request =
+            request.header(header::HOST, host).header(header::CONNECTION, "close").body(Full::new(body))?;
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = Limited::new(body, 16 * LARGEST_BODY).collect().await?.to_bytes();
         drop(sender);

@@ -27,7 +27,8 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         (Ok(runtime), Some("quotes")) => runtime.block_on(quotes::run()),
         (Ok(runtime), Some("monitor")) => runtime.block_on(monitor::run()),
         (Ok(_), other) => {
-            Err(format!("which part? frontend, store, quotes or monitor, not {}", other.unwrap_or("none")).into())
+            Err(format!("which part? frontend, store, quotes or monitor, not {}", other.unwrap_or("none"))
+                .into())
         }
     };
     match ended {
@@ -49,5 +50,9 @@ fn variable(name: &str) -> Result<String, Problem> {
 
 /// Where the service `name` answers, as `HOST:PORT`.
 fn service(name: &str) -> Result<String, Problem> {
-    Ok(format!("{}:{}", variable(&format!("{name}_SERVICE_HOST"))?, variable(&format!("{name}_SERVICE_PORT"))?))
+    Ok(format!(
+        "{}:{}",
+        variable(&format!("{name}_SERVICE_HOST"))?,
+        variable(&format!("{name}_SERVICE_PORT"))?
+    ))
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
 use http_body_util::Full;
 
 use super::http::{serve, text};

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use ::http::{Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
 use http_body_util::Full;
 
 use super::http::{serve, text};
@@ -99,7 +99,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("entries.jsonl");
         let book = Mutex::new(Book::open(&path).unwrap());
-        assert_eq!(answer(&post("line one\nline two", "right"), &book, "right").status(), StatusCode::CREATED);
+        assert_eq!(
+            answer(&post("line one\nline two", "right"), &book, "right").status(),
+            StatusCode::CREATED
+        );
         assert_eq!(answer(&post("spam", "wrong"), &book, "right").status(), StatusCode::UNAUTHORIZED);
         assert_eq!(Book::open(&path).unwrap().latest(), ["line one\nline two"]);
     }

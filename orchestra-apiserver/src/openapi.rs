@@ -1,0 +1,209 @@
+//! `/openapi/v3`: the index, and one document for each group and version.
+//!
+//! `/openapi/v2` is there for old clients' sake and names no kinds: kubectl looks into it for kinds that no v3 document
+//! has, to find that it has none either, and only then says that there is no such kind.
+//!
+//! Documents are large and rarely asked for, so each is built at its first request and kept compressed.
+
+use std::io::{Read as _, Write as _};
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use orchestra_core::gvk::GroupVersion;
+use orchestra_core::openapi::{self, ResourcePaths, Verb};
+
+use crate::body::{self, Body};
+use crate::catalog::Catalog;
+use crate::discovery;
+use crate::negotiate::accept;
+use crate::query::Query;
+use crate::status::StatusError;
+use crate::storage::resource::Resource;
+
+const MEDIA_TYPE: &str = "application/json";
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// What `/openapi/v3` and below serve.
+#[derive(Debug)]
+pub(crate) struct OpenApi {
+    versions: Vec<Version>,
+    index: OnceLock<Bytes>,
+}
+
+#[derive(Debug)]
+struct Version {
+    gv: GroupVersion,
+    resources: Vec<ResourcePaths>,
+    hash: OnceLock<String>,
+    compressed: OnceLock<Bytes>,
+}
+
+impl Version {
+    fn path(&self) -> String {
+        let GroupVersion { group, version } = &self.gv;
+        if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+    }
+
+    fn hash(&self) -> &str {
+        self.hash.get_or_init(|| openapi::document_hash(&self.gv, &self.resources))
+    }
+
+    fn compressed(&self) -> Bytes {
+        let make = || {
+            let document = openapi::v3_document(&self.gv, &self.resources);
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            // Writing into memory cannot fail.
+            let _ =
+                serde_json::to_writer(std::io::BufWriter::with_capacity(64 << 10, &mut encoder), &document);
+            let _ = encoder.flush();
+            encoder.finish().unwrap_or_default().into()
+        };
+        self.compressed.get_or_init(make).clone()
+    }
+}
+
+impl OpenApi {
+    pub(crate) fn new(catalog: &Catalog) -> Self {
+        let mut versions: Vec<Version> = Vec::new();
+        for resource in catalog.iter() {
+            let gv = &resource.description().gv;
+            let paths = paths(resource);
+            match versions.iter_mut().find(|v| v.gv == *gv) {
+                Some(version) => version.resources.extend(paths),
+                None => versions.push(Version {
+                    gv: gv.clone(),
+                    resources: paths,
+                    hash: OnceLock::new(),
+                    compressed: OnceLock::new(),
+                }),
+            }
+        }
+        Self { versions, index: OnceLock::new() }
+    }
+
+    /// Answers a path below `/openapi`; `None` when there is nothing.
+    pub(crate) fn serve(
+        &self,
+        path: &str,
+        query: &Query,
+        headers: &HeaderMap,
+    ) -> Option<Result<Response<Body>, StatusError>> {
+        if path == "openapi/v2" {
+            return Some(v2(headers));
+        }
+        let below = path.strip_prefix("openapi/v3")?;
+        if below.is_empty() {
+            return Some(json(headers).map(|()| body::json(StatusCode::OK, self.index())));
+        }
+        let below = below.strip_prefix('/')?;
+        let version = self.versions.iter().find(|v| v.path() == below)?;
+        Some(json(headers).map(|()| document(version, query, headers)))
+    }
+
+    fn index(&self) -> Bytes {
+        let make = || {
+            let groups = self.versions.iter().map(|v| (&v.gv, v.resources.as_slice()));
+            openapi::v3_index(groups).to_string().into()
+        };
+        self.index.get_or_init(make).clone()
+    }
+}
+
+fn paths(resource: &Resource) -> Vec<ResourcePaths> {
+    let mut all = ResourcePaths::of(resource.description());
+    let Some(main) = all.first_mut() else { return all };
+    let verbs = discovery::verbs(resource);
+    main.verbs.retain(|verb| verbs.iter().any(|name| Verb::parse(name) == Some(*verb)));
+    let main = main.clone();
+    for below in discovery::below(resource) {
+        if all.iter().any(|paths| paths.subresource.as_deref() == Some(below.name)) {
+            continue;
+        }
+        let gv = if below.version.is_empty() {
+            main.gv.clone()
+        } else {
+            GroupVersion::new(below.group, below.version)
+        };
+        all.push(ResourcePaths {
+            subresource: Some(below.name.to_owned()),
+            gv,
+            kind: below.kind,
+            verbs: below.verbs.iter().filter_map(|name| Verb::parse(name)).collect(),
+            ..main.clone()
+        });
+    }
+    all
+}
+
+fn json(headers: &HeaderMap) -> Result<(), StatusError> {
+    let ranges = accept::ranges(headers);
+    let fits = ranges.iter().any(|range| matches!(range.media, MEDIA_TYPE | "application/*" | "*/*"));
+    if fits || ranges.is_empty() { Ok(()) } else { Err(StatusError::not_acceptable(&[MEDIA_TYPE])) }
+}
+
+/// An OpenAPI 2.0 document without paths, as JSON or as the protobuf message `openapi.v2.Document`.
+fn v2(headers: &HeaderMap) -> Result<Response<Body>, StatusError> {
+    const TITLE: &str = "Kubernetes";
+    let version = crate::health::VERSION;
+    let ranges = accept::ranges(headers);
+    if ranges.first().is_some_and(|range| range.media == V2_PROTOBUF) {
+        let text = |field: u8, text: &str| {
+            // Both texts are a few letters long, so their lengths take one byte.
+            let length = u8::try_from(text.len()).unwrap_or(0);
+            [&[field << 3 | 2, length], text.as_bytes()].concat()
+        };
+        let info = [text(1, TITLE), text(2, version)].concat();
+        let info_head = [2 << 3 | 2, u8::try_from(info.len()).unwrap_or(0)];
+        let document = [text(1, "2.0"), info_head.to_vec(), info].concat();
+        return Ok(body::typed(
+            StatusCode::OK,
+            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+            document,
+        ));
+    }
+    json(headers)?;
+    let info = serde_json::json!({"title": TITLE, "version": version});
+    Ok(body::tree(StatusCode::OK, &serde_json::json!({"swagger": "2.0", "info": info, "paths": {}})))
+}
+
+fn document(version: &Version, query: &Query, headers: &HeaderMap) -> Response<Body> {
+    let asked = query.get("hash");
+    if asked.is_some_and(|hash| hash != version.hash()) {
+        // The client's link is from an older server.
+        let mut response =
+            body::respond(StatusCode::MOVED_PERMANENTLY, MEDIA_TYPE, body::whole(Bytes::new()));
+        let place = format!("/openapi/v3/{}?hash={}", version.path(), version.hash());
+        if let Ok(place) = HeaderValue::from_str(&place) {
+            response.headers_mut().insert(header::LOCATION, place);
+        }
+        return response;
+    }
+    let tag = HeaderValue::from_str(&format!("\"{}\"", version.hash())).ok();
+    let unchanged = tag.is_some() && headers.get(header::IF_NONE_MATCH) == tag.as_ref();
+    let mut response = if unchanged {
+        body::respond(StatusCode::NOT_MODIFIED, MEDIA_TYPE, body::whole(Bytes::new()))
+    } else if accept::takes_gzip(headers) {
+        let mut response = body::json(StatusCode::OK, version.compressed());
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        let mut plain = Vec::new();
+        // What was compressed here can be decompressed.
+        let _ = GzDecoder::new(version.compressed().as_ref()).read_to_end(&mut plain);
+        body::json(StatusCode::OK, plain)
+    };
+    let out = response.headers_mut();
+    if let Some(tag) = tag {
+        out.insert(header::ETAG, tag);
+    }
+    out.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if asked.is_some() {
+        // The hash names the content: whoever has it need not ask again.
+        out.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable, max-age=31536000"));
+    }
+    response
+}

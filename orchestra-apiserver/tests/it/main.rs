@@ -1,0 +1,10 @@
+//! The server from outside: through `kube::Api` in process, and through the real kubectl over TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod consistency;
+mod harness;
+mod kubectl;
+mod objects;
+mod options;
+mod watches;

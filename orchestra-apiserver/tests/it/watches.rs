@@ -1,0 +1,158 @@
+//! Following collections.
+
+use futures::{StreamExt, TryStreamExt};
+use http::Request;
+use http_body_util::BodyExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{WatchEvent, WatchParams};
+use orchestra_apiserver::{ApiServer, Body};
+use serde_json::{Value, json};
+
+use crate::harness::{delete, get, patch, post, send, server};
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// The events of a watch, one JSON object each.
+struct Events {
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    async fn open(server: &ApiServer, query: &str) -> Self {
+        let response = send(server, Request::get(format!("{CONFIG_MAPS}?watch=true&{query}")), "").await;
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = self.body.frame().await?.unwrap();
+            self.buffer.extend_from_slice(&frame.into_data().unwrap());
+        }
+    }
+
+    /// The next event's type and name.
+    async fn brief(&mut self) -> (String, String) {
+        let event = self.next().await.unwrap();
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        (text(&event["type"]), text(&event["object"]["metadata"]["name"]))
+    }
+}
+
+fn pair(kind: &str, name: &str) -> (String, String) {
+    (kind.to_owned(), name.to_owned())
+}
+
+async fn make(server: &ApiServer, name: &str, labels: Value) -> Value {
+    post(server, CONFIG_MAPS, &json!({"metadata": {"name": name, "labels": labels}})).await.1
+}
+
+#[tokio::test]
+async fn kube_sees_what_happens() {
+    let server = server().await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(server.client("default"));
+    make(&server, "a", json!({})).await;
+    let mut events = maps.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    assert!(
+        matches!(events.try_next().await.unwrap(), Some(WatchEvent::Added(m)) if m.metadata.name.as_deref() == Some("a"))
+    );
+    make(&server, "b", json!({})).await;
+    assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Added(_))));
+    delete(&server, &format!("{CONFIG_MAPS}/a")).await;
+    assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Deleted(_))));
+}
+
+#[tokio::test]
+async fn a_watch_resumes_from_the_version_of_a_write() {
+    let server = server().await;
+    let made = make(&server, "a", json!({})).await;
+    // Writes elsewhere move the store on before anybody reads config maps.
+    post(&server, "/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await;
+    make(&server, "b", json!({})).await;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut events = Events::open(&server, &format!("resourceVersion={version}")).await;
+    assert_eq!(events.brief().await, pair("ADDED", "b"));
+    make(&server, "c", json!({})).await;
+    assert_eq!(events.brief().await, pair("ADDED", "c"));
+}
+
+#[tokio::test]
+async fn an_object_that_stops_matching_is_deleted_for_the_watcher() {
+    let server = server().await;
+    let mut events = Events::open(&server, "labelSelector=x%3Dy").await;
+    make(&server, "a", json!({"x": "z"})).await;
+    let label = |value: &str| json!({"metadata": {"labels": {"x": value}}});
+    let path = format!("{CONFIG_MAPS}/a");
+    patch(&server, &path, "application/merge-patch+json", &label("y")).await;
+    assert_eq!(events.brief().await, pair("ADDED", "a"));
+    let (_, left) = patch(&server, &path, "application/merge-patch+json", &label("z")).await;
+    let event = events.next().await.unwrap();
+    assert_eq!(event["type"], "DELETED");
+    assert_eq!(event["object"]["metadata"]["labels"]["x"], "y");
+    assert_eq!(event["object"]["metadata"]["resourceVersion"], left["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn initial_events_end_with_a_bookmark() {
+    let server = server().await;
+    make(&server, "a", json!({})).await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut events = Events::open(&server, query).await;
+    let mut last = events.next().await.unwrap();
+    while last["type"] == "ADDED" {
+        last = events.next().await.unwrap();
+    }
+    assert_eq!(last["type"], "BOOKMARK");
+    assert_eq!(last["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bookmarks_come_and_the_timeout_ends_the_watch() {
+    let server = server().await;
+    let (_, list) = get(&server, CONFIG_MAPS).await;
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let query = format!("resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=90");
+    let mut events = Events::open(&server, &query).await;
+    assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
+    assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_lost_history_is_an_error_event() {
+    use std::sync::Arc;
+
+    use orchestra_store::{MemoryStore, Revision, Store};
+
+    let store = Arc::new(MemoryStore::new());
+    let server = ApiServer::builder(store.clone()).build().await.unwrap();
+    let made = make(&server, "a", json!({})).await;
+    make(&server, "b", json!({})).await;
+    let at: u64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    store.compact(Revision(at + 1)).await.unwrap();
+    let mut events = Events::open(&server, "resourceVersion=1").await;
+    let event = events.next().await.unwrap();
+    assert_eq!(event["type"], "ERROR");
+    assert_eq!((&event["object"]["code"], &event["object"]["reason"]), (&json!(410), &json!("Expired")));
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_watch_can_be_a_table() {
+    let server = server().await;
+    make(&server, "a", json!({})).await;
+    let request = Request::get(format!("{CONFIG_MAPS}?watch=true"))
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    let mut events = Events { body: send(&server, request, "").await.into_body(), buffer: Vec::new() };
+    let event = events.next().await.unwrap();
+    assert_eq!(event["object"]["kind"], "Table");
+    assert_eq!(event["object"]["columnDefinitions"][0]["name"], "Name");
+    assert_eq!(event["object"]["rows"][0]["cells"][0], "a");
+    assert_eq!(event["object"]["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+}

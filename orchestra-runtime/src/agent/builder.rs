@@ -1,0 +1,170 @@
+//! How an agent is put together.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::Client;
+use orchestra_net::PodNetwork;
+
+use super::context::Context;
+use super::machine;
+use super::node::NodeIdentity;
+use super::pods::Table;
+use super::{Error, NodeAgent, Result};
+use crate::clock::{Clock, SystemClock};
+use crate::event::Recorder;
+use crate::pod::prober::RealProber;
+use crate::pod::status::NodeFacts;
+use crate::runtime::ContainerRuntime;
+use crate::source::Sources;
+
+/// Options of a [`NodeAgent`].
+#[derive(Debug)]
+pub struct NodeAgentBuilder {
+    client: DebugClient,
+    runtime: Arc<dyn ContainerRuntime>,
+    network: Arc<dyn PodNetwork>,
+    name: Option<String>,
+    address: IpAddr,
+    labels: BTreeMap<String, String>,
+    capacity: BTreeMap<String, String>,
+    data_dir: Option<PathBuf>,
+    clock: Arc<dyn Clock>,
+    stop_pods: bool,
+}
+
+struct DebugClient(Client);
+
+impl std::fmt::Debug for DebugClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl NodeAgent {
+    /// An agent that talks to the API through `client`, and runs pods with `runtime` on `network`.
+    pub fn builder(
+        client: Client,
+        runtime: Arc<dyn ContainerRuntime>,
+        network: Arc<dyn PodNetwork>,
+    ) -> NodeAgentBuilder {
+        NodeAgentBuilder {
+            client: DebugClient(client),
+            runtime,
+            network,
+            name: None,
+            address: Ipv4Addr::LOCALHOST.into(),
+            labels: BTreeMap::new(),
+            capacity: BTreeMap::new(),
+            data_dir: None,
+            clock: Arc::new(SystemClock),
+            stop_pods: false,
+        }
+    }
+}
+
+impl NodeAgentBuilder {
+    /// The node's name; the machine's host name when not given.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The node's address, as its Node tells it. Default: 127.0.0.1.
+    #[must_use]
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Adds a label to the Node.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Says how much there is of a resource, in the API's notation, instead of what the machine has.
+    #[must_use]
+    pub fn capacity(mut self, resource: impl Into<String>, quantity: impl Into<String>) -> Self {
+        self.capacity.insert(resource.into(), quantity.into());
+        self
+    }
+
+    /// Where volumes and logs are. Needed unless the runtime is a simulation.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(dir.into());
+        self
+    }
+
+    /// The time of day. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether pods are stopped when the agent stops. Default: they go on, for the next agent to find.
+    #[must_use]
+    pub fn stop_pods_on_shutdown(mut self, stop: bool) -> Self {
+        self.stop_pods = stop;
+        self
+    }
+
+    /// Checks the options and makes the data directory.
+    pub fn build(self) -> Result<NodeAgent> {
+        let name = self.name.unwrap_or_else(machine::host_name).to_lowercase();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
+            return Err(Error::Invalid(format!("node name {name:?} must be a lowercase RFC 1123 subdomain")));
+        }
+        let simulation = self.runtime.simulation();
+        let data = match (self.data_dir, &simulation) {
+            (Some(dir), _) => {
+                let failed = |source| Error::System { what: format!("opening {}", dir.display()), source };
+                std::fs::create_dir_all(&dir).map_err(failed)?;
+                std::path::absolute(&dir).map_err(failed)?
+            }
+            (None, Some(_)) => PathBuf::new(),
+            (None, None) => return Err(Error::Invalid("a node needs a data directory".to_owned())),
+        };
+        let mut capacity = machine::capacity();
+        capacity.extend(self.capacity);
+        let version = self.runtime.version();
+        let (recorder, recording) = Recorder::new(self.client.0.clone(), name.clone(), self.clock.clone());
+        let context = Context {
+            client: self.client.0.clone(),
+            prober: match &simulation {
+                Some(prober) => prober.clone(),
+                None => Arc::new(RealProber { runtime: self.runtime.clone() }),
+            },
+            simulation: simulation.is_some(),
+            runtime: self.runtime,
+            network: self.network,
+            clock: self.clock,
+            recorder,
+            sources: Sources::new(self.client.0),
+            data,
+            facts: NodeFacts { address: self.address.to_string(), runtime: version.name.clone() },
+            allocatable: capacity.clone(),
+        };
+        let identity = NodeIdentity {
+            name,
+            address: self.address,
+            labels: self.labels,
+            capacity,
+            runtime: format!("{}://{}", version.name, version.version),
+        };
+        Ok(NodeAgent {
+            context: Arc::new(context),
+            identity,
+            table: Table::default(),
+            stop_pods: self.stop_pods,
+            recording: Box::pin(recording),
+        })
+    }
+}

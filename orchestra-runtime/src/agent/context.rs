@@ -1,0 +1,48 @@
+//! What every pod of a node works with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::Client;
+use orchestra_net::PodNetwork;
+
+use crate::clock::Clock;
+use crate::event::Recorder;
+use crate::pod::probe::Prober;
+use crate::pod::status::NodeFacts;
+use crate::runtime::{ContainerRuntime, PodMeta};
+use crate::source::Sources;
+
+/// The node, as its pods see it.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) runtime: Arc<dyn ContainerRuntime>,
+    pub(crate) network: Arc<dyn PodNetwork>,
+    pub(crate) prober: Arc<dyn Prober>,
+    /// Whether containers are not real: no files, no environment, no ports.
+    pub(crate) simulation: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recorder: Recorder,
+    pub(crate) sources: Sources,
+    pub(crate) data: PathBuf,
+    pub(crate) facts: NodeFacts,
+    pub(crate) allocatable: BTreeMap<String, String>,
+}
+
+impl Context {
+    /// Where the logs of a pod's containers are.
+    pub(crate) fn log_dir(&self, pod: &PodMeta) -> PathBuf {
+        self.data.join("logs").join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid))
+    }
+
+    /// The log of one life of a container.
+    pub(crate) fn log_path(&self, pod: &PodMeta, container: &str, attempt: u32) -> PathBuf {
+        self.log_dir(pod).join(container).join(format!("{attempt}.log"))
+    }
+
+    /// The file behind a container's termination message.
+    pub(crate) fn message_path(&self, uid: &str, container: &str) -> PathBuf {
+        crate::volume::pod_dir(&self.data, uid).join("containers").join(container).join("termination-log")
+    }
+}

@@ -1,0 +1,92 @@
+//! A node of the cluster.
+//!
+//! The agent registers its Node, renews its Lease, watches the pods bound to it and has a worker look
+//! after each. It keeps nothing: after a restart it asks the runtime what runs and the API what should, and goes on.
+
+mod builder;
+pub(crate) mod context;
+mod machine;
+mod node;
+mod pods;
+mod service;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use builder::NodeAgentBuilder;
+pub use service::AgentService;
+
+use context::Context;
+use node::NodeIdentity;
+use pods::{Pods, Table};
+
+/// Why an agent cannot work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option is missing or wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The data directory cannot be used.
+    #[error("{what}: {source}")]
+    System {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The runtime cannot be used.
+    #[error("container runtime: {0}")]
+    Runtime(String),
+}
+
+/// What fallible functions here return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The agent of one node.
+pub struct NodeAgent {
+    context: Arc<Context>,
+    identity: NodeIdentity,
+    table: Table,
+    stop_pods: bool,
+    recording: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl std::fmt::Debug for NodeAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeAgent").field("name", &self.identity.name).finish_non_exhaustive()
+    }
+}
+
+impl NodeAgent {
+    /// The kubelet's HTTP paths for this node, answered in process. Cheap to clone; works while the agent runs.
+    pub fn service(&self) -> AgentService {
+        AgentService::new(self.context.clone(), self.table.clone())
+    }
+
+    /// Works until `shutdown`. Then it stops its pods, or leaves them to the next agent, as it was built to.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        self.context.runtime.ready().await.map_err(|e| Error::Runtime(e.describe()))?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.recording);
+        let (context, identity) = (self.context.clone(), self.identity.clone());
+        tasks.spawn(async move { node::keep(&context, &identity).await });
+        let pods = Pods::new(self.context.clone(), self.table.clone());
+        let name = self.identity.name.clone();
+        let workers = pods.run(&name, &shutdown).await?;
+        if self.stop_pods {
+            workers.stop().await;
+        }
+        tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Whether a pod is over, by what the API says.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}

@@ -1,0 +1,398 @@
+//! Performs what [`state`](super::state) decides for one pod.
+//!
+//! One task owns everything of the pod. Whatever takes time is a job of its own that reports back with a [`Note`], so the
+//! worker is always free to take the next one; after each note it decides again.
+
+mod notes;
+mod probes;
+mod report;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::probe::{ProbeKind, Verdict};
+use super::spec::{grace_seconds, member, members, meta};
+use super::start::{self, Failure, Home, StartedContainer};
+use super::state::{Action, Container, Life, PodState, Sandbox, Stop, StopReason, decide, init_done};
+use super::{env, lifecycle};
+use crate::agent::context::Context;
+use crate::event::Severity;
+use crate::runtime::{ContainerId, Exit, SandboxId};
+use crate::source::Held;
+use crate::volume;
+
+/// Something happened.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// The pod changed in the API.
+    Pod(Arc<Pod>),
+    /// The pod is not in the API any more.
+    Vanished,
+    /// The agent stops and takes its pods along.
+    Shutdown,
+    /// A container ended.
+    Ended {
+        id: ContainerId,
+        exit: Exit,
+    },
+    SandboxUp(Result<(SandboxId, Home), (&'static str, String)>),
+    Settled(Home),
+    Started {
+        name: String,
+        result: Result<StartedContainer, Failure>,
+    },
+    Hooked {
+        name: String,
+        id: ContainerId,
+        result: Result<(), String>,
+    },
+    Stopped {
+        id: ContainerId,
+        error: Option<String>,
+    },
+    Probe {
+        name: String,
+        id: ContainerId,
+        kind: ProbeKind,
+        verdict: Verdict,
+    },
+    Reported {
+        status: Box<PodStatus>,
+        written: bool,
+    },
+}
+
+/// What others may know about a pod's containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) containers: BTreeMap<String, ShownContainer>,
+}
+
+/// What others may know about a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShownContainer {
+    /// Which life its newest log is of.
+    pub(crate) attempt: u32,
+    /// Whether it may still write there.
+    pub(crate) live: bool,
+    /// Why there is no log yet.
+    pub(crate) waiting: Option<String>,
+}
+
+/// The worker of one pod.
+pub(crate) struct Worker {
+    context: Arc<Context>,
+    pod: Pod,
+    state: PodState,
+    /// Addresses and volumes, once they are there.
+    home: Option<Home>,
+    held: Arc<Held>,
+    changes: BoxStream<'static, ()>,
+    inbox: mpsc::UnboundedReceiver<Note>,
+    sender: mpsc::UnboundedSender<Note>,
+    jobs: JoinSet<()>,
+    probes: HashMap<String, Vec<AbortHandle>>,
+    /// Exits that were told before the start that belongs to them.
+    early: HashMap<ContainerId, Exit>,
+    reporting: bool,
+    /// Reporting failed and is tried again then.
+    report_again: Option<Timestamp>,
+    sandbox_attempts: u32,
+    sandbox_failures: u32,
+    shown: watch::Sender<Shown>,
+}
+
+impl Worker {
+    /// A worker for `pod`, of which `state` is known.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        pod: &Pod,
+        state: PodState,
+        channel: (mpsc::UnboundedSender<Note>, mpsc::UnboundedReceiver<Note>),
+        shown: watch::Sender<Shown>,
+    ) -> Self {
+        let mut references = volume::references(pod);
+        references.extend(members(pod).iter().flat_map(|m| env::references(m.container)));
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let held =
+            if context.simulation { Held::default() } else { context.sources.hold(namespace, &references) };
+        let changes = held.changes();
+        let (sender, inbox) = channel;
+        Self {
+            context,
+            pod: pod.clone(),
+            state,
+            home: None,
+            held: Arc::new(held),
+            changes,
+            inbox,
+            sender,
+            jobs: JoinSet::new(),
+            probes: HashMap::new(),
+            early: HashMap::new(),
+            reporting: false,
+            report_again: None,
+            sandbox_attempts: 0,
+            sandbox_failures: 0,
+            shown,
+        }
+    }
+
+    /// Looks after the pod until nothing is left of it on this node.
+    pub(crate) async fn run(mut self) {
+        self.adopt().await;
+        loop {
+            let (finish, wake) = self.step();
+            if finish {
+                return self.finish().await;
+            }
+            self.report();
+            self.show();
+            let now = self.context.clock.now();
+            let pause = wake.map(|at| until(at, now));
+            tokio::select! {
+                Some(note) = self.inbox.recv() => {
+                    self.take(note);
+                    while let Ok(note) = self.inbox.try_recv() {
+                        self.take(note);
+                    }
+                }
+                () = sleep(pause) => {}
+                Some(()) = self.changes.next() => self.refresh().await,
+                Some(_) = self.jobs.join_next() => {}
+            }
+        }
+    }
+
+    /// Takes over a pod that was found running.
+    async fn adopt(&mut self) {
+        let Sandbox::Ready { addresses, .. } = &self.state.sandbox else { return };
+        let keep = addresses.first().copied();
+        match start::settle(&self.context, &self.pod, &self.held, keep).await {
+            Ok((home, _)) => self.home = Some(home),
+            // It runs; what it misses is looked for again when one of its containers has to be started.
+            Err((reason, message)) => {
+                self.context.recorder.note(&self.pod, None, Severity::Warning, reason, message);
+            }
+        }
+        let running: Vec<(String, ContainerId)> = self
+            .state
+            .containers
+            .iter()
+            .filter_map(|(name, c)| match &c.life {
+                Life::Running { id, .. } => Some((name.clone(), id.clone())),
+                _ => None,
+            })
+            .collect();
+        for (name, id) in running {
+            self.probe(&name, &id);
+        }
+    }
+
+    /// Decides and begins until nothing is left to begin. Whether the end has come, and when to look again.
+    fn step(&mut self) -> (bool, Option<Timestamp>) {
+        loop {
+            let now = self.context.clock.now();
+            self.state.start_time.get_or_insert(now);
+            self.note_ends(now);
+            if !self.state.initialized
+                && matches!(self.state.sandbox, Sandbox::Ready { .. })
+                && init_done(&self.pod, &self.state)
+            {
+                self.state.initialized = true;
+            }
+            let decision = decide(&self.pod, &self.state, now);
+            if decision.actions.is_empty() {
+                let times = [decision.wake, self.deadline(), self.report_again];
+                return (false, times.into_iter().flatten().min());
+            }
+            for action in decision.actions {
+                if action == Action::Finish {
+                    return (true, None);
+                }
+                self.perform(action, now);
+            }
+        }
+    }
+
+    /// Notes that the pod has to end, where that is so.
+    fn note_ends(&mut self, now: Timestamp) {
+        let grace_seconds = grace_seconds(&self.pod);
+        let why = if self.pod.metadata.deletion_timestamp.is_some() {
+            StopReason::Deleted
+        } else if self.deadline().is_some_and(|at| at <= now) {
+            StopReason::Deadline
+        } else {
+            return;
+        };
+        match &mut self.state.stop {
+            Some(stop) if matches!(stop.why, StopReason::Deleted | StopReason::Vanished) => {}
+            Some(Stop { why: StopReason::Shutdown, .. }) => {}
+            Some(Stop { why: StopReason::Deadline, .. }) if why == StopReason::Deadline => {}
+            stop => *stop = Some(Stop { since: now, grace_seconds, why }),
+        }
+    }
+
+    /// When the pod has run too long.
+    fn deadline(&self) -> Option<Timestamp> {
+        if self.state.stop.is_some() || self.state.released {
+            return None;
+        }
+        let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
+        self.state.start_time?.checked_add(SignedDuration::from_secs(seconds)).ok()
+    }
+
+    fn perform(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::RunSandbox => self.run_sandbox(),
+            Action::Start(name) => self.start(&name, now),
+            Action::Stop { name, grace_seconds, message } => self.stop(&name, grace_seconds, &message),
+            Action::Release => self.release(),
+            Action::Finish => {}
+        }
+    }
+
+    fn job(&mut self, job: impl Future<Output = Note> + Send + 'static) {
+        let sender = self.sender.clone();
+        self.jobs.spawn(async move {
+            // The worker only goes away together with its jobs.
+            let _ = sender.send(job.await);
+        });
+    }
+
+    fn run_sandbox(&mut self) {
+        self.state.sandbox = Sandbox::Starting;
+        self.state.initialized = false;
+        let attempt = self.sandbox_attempts;
+        self.sandbox_attempts += 1;
+        let (context, pod, held) = (self.context.clone(), self.pod.clone(), self.held.clone());
+        self.job(async move { Note::SandboxUp(start::run_sandbox(&context, &pod, &held, attempt).await) });
+    }
+
+    fn start(&mut self, name: &str, now: Timestamp) {
+        let Some(member) = member(&self.pod, name) else { return };
+        let Sandbox::Ready { id: sandbox, .. } = self.state.sandbox.clone() else { return };
+        let spec = member.container.clone();
+        let container = self.state.containers.entry(name.to_owned()).or_insert_with(Container::new);
+        if let Life::Ended(ended) = &container.life {
+            container.backoff.step(ended.exit.finished_at, now);
+            container.restarts = container.restarts.saturating_add(1);
+            container.last = Some(ended.clone());
+        }
+        container.life = Life::Starting;
+        container.started = spec.startup_probe.is_none();
+        container.ready = spec.readiness_probe.is_none();
+        container.condemned = None;
+        let attempt = u32::try_from(container.restarts).unwrap_or(0);
+        let (context, pod, held, home) =
+            (self.context.clone(), self.pod.clone(), self.held.clone(), self.home.clone());
+        let sender = self.sender.clone();
+        let name = name.to_owned();
+        self.job(async move {
+            let home = match home {
+                Some(home) => home,
+                None => match start::settle(&context, &pod, &held, None).await {
+                    Ok((home, _)) => {
+                        let _ = sender.send(Note::Settled(home.clone()));
+                        home
+                    }
+                    Err((_, message)) => {
+                        let result = Err(Failure::Waits { reason: "CreateContainerConfigError", message });
+                        return Note::Started { name, result };
+                    }
+                },
+            };
+            let result = start::container(&context, &pod, &spec, attempt, &sandbox, &home, &held).await;
+            Note::Started { name, result }
+        });
+    }
+
+    fn stop(&mut self, name: &str, grace_seconds: i64, message: &str) {
+        self.stop_probes(name);
+        let Some(container) = self.state.containers.get_mut(name) else { return };
+        let Life::Running { id, started_at, .. } = &container.life else { return };
+        let (id, started_at) = (id.clone(), *started_at);
+        container.life = Life::Stopping { id: id.clone(), started_at };
+        self.context.recorder.note(&self.pod, Some(name), Severity::Normal, "Killing", message);
+        let Some(spec) = member(&self.pod, name).map(|m| m.container.clone()) else { return };
+        let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
+        let (context, pod, address) = (self.context.clone(), self.pod.clone(), self.address());
+        self.job(async move {
+            let done = lifecycle::stop(&context, &pod, &spec, &id, &address, grace).await;
+            Note::Stopped { id, error: done.err().map(|e| e.describe()) }
+        });
+    }
+
+    /// Gives back what an ended pod needs no more; its containers stay for their logs.
+    fn release(&mut self) {
+        self.state.released = true;
+        let (context, pod) = (self.context.clone(), self.pod.clone());
+        let sandbox = match &self.state.sandbox {
+            Sandbox::Ready { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        self.jobs.spawn(async move {
+            if let Some(id) = sandbox
+                && let Err(error) = context.runtime.stop_sandbox(&id).await
+            {
+                tracing::warn!(error = error.describe(), "a sandbox could not be stopped");
+            }
+            start::leave_network(&context, &pod).await;
+            if let Err(error) = volume::tear_down(&context.data, &meta(&pod).uid) {
+                tracing::warn!(%error, "volumes could not be removed");
+            }
+        });
+    }
+
+    /// The pod's address, as its containers and probes are told.
+    fn address(&self) -> String {
+        match &self.state.sandbox {
+            Sandbox::Ready { addresses, .. } => {
+                addresses.first().map(ToString::to_string).unwrap_or_default()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Writes what changed in ConfigMaps and Secrets into the volumes, and tries again what missed one.
+    async fn refresh(&mut self) {
+        let now = self.context.clock.now();
+        for container in self.state.containers.values_mut() {
+            if let Life::Waiting { reason, retry_at, .. } = &mut container.life
+                && reason == "CreateContainerConfigError"
+            {
+                *retry_at = now;
+            }
+        }
+        if let Sandbox::Failed { retry_at, .. } = &mut self.state.sandbox {
+            *retry_at = now;
+        }
+        if let Some(home) = &self.home {
+            let material = start::material(&self.context, &self.held, &home.addresses).await;
+            // Something that was there is gone: the files stay as they are, as upstream leaves them.
+            if let Err(error) = volume::refresh(&self.context.data, &self.pod, &material) {
+                tracing::debug!(error, "a volume could not be refreshed");
+            }
+        }
+    }
+}
+
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    // A millisecond more, so that the moment has certainly come.
+    Duration::try_from(at.duration_since(now)).unwrap_or_default() + Duration::from_millis(1)
+}
+
+async fn sleep(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}

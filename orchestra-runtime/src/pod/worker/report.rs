@@ -1,0 +1,226 @@
+//! What a worker tells the API server, and the end of its pod.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
+
+use super::{Note, Shown, ShownContainer, Worker};
+use crate::agent::context::Context;
+use crate::pod::spec::meta;
+use crate::pod::start::leave_network;
+use crate::pod::state::{Life, Sandbox, StopReason, outcome};
+use crate::pod::status::status;
+use crate::volume;
+
+/// The conditions the node agent owns.
+const OURS: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// How long after a failure a status is sent again.
+const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+impl Worker {
+    /// Reports the status if it changed and no report is under way.
+    pub(super) fn report(&mut self) {
+        let now = self.context.clock.now();
+        if self.reporting || self.report_again.is_some_and(|at| at > now) {
+            return;
+        }
+        let gone = self.state.stop.as_ref().is_some_and(|s| s.why == StopReason::Vanished);
+        let status = status(&self.pod, &self.state, &self.context.facts, now);
+        if gone || self.pod.status.as_ref() == Some(&status) {
+            return;
+        }
+        self.reporting = true;
+        self.report_again = None;
+        let (context, pod) = (self.context.clone(), meta_only(&self.pod));
+        self.job(async move {
+            let written = write(&context, &pod, &status).await;
+            Note::Reported { status: Box::new(status), written }
+        });
+    }
+
+    pub(super) fn reported(&mut self, status: PodStatus, written: bool) {
+        self.reporting = false;
+        if written {
+            self.pod.status = Some(status);
+        } else {
+            self.report_again = self.context.clock.now().checked_add(AGAIN).ok();
+        }
+    }
+
+    /// The pod changed in the API. Its status there may be older than ours; only what others add to it is taken.
+    pub(super) fn changed(&mut self, pod: &Pod) {
+        let ours = self.pod.status.take();
+        self.pod = pod.clone();
+        if let (Some(mut ours), Some(theirs)) = (ours, &pod.status) {
+            let foreign = |c: &&PodCondition| !OURS.contains(&c.type_.as_str());
+            let mut conditions = ours.conditions.take().unwrap_or_default();
+            conditions.retain(|c| !foreign(&c));
+            conditions.extend(theirs.conditions.iter().flatten().filter(foreign).cloned());
+            ours.conditions = Some(conditions);
+            ours.qos_class.clone_from(&theirs.qos_class);
+            self.pod.status = Some(ours);
+        }
+    }
+
+    /// Shows the containers to those who serve logs.
+    pub(super) fn show(&self) {
+        let containers = self.state.containers.iter().map(|(name, c)| {
+            let waiting = match &c.life {
+                Life::Starting if c.restarts == 0 => Some("ContainerCreating".to_owned()),
+                Life::Waiting { reason, .. } if c.restarts == 0 && c.last.is_none() => Some(reason.clone()),
+                _ => None,
+            };
+            let attempt = u32::try_from(c.restarts).unwrap_or(0);
+            let live = matches!(c.life, Life::Running { .. } | Life::Stopping { .. });
+            (name.clone(), ShownContainer { attempt, live, waiting })
+        });
+        let shown = Shown { containers: containers.collect() };
+        self.shown.send_if_modified(|old| {
+            let changed = *old != shown;
+            if changed {
+                *old = shown;
+            }
+            changed
+        });
+    }
+
+    /// The end: the last status, everything of the pod on this node removed, and then the pod itself.
+    pub(super) async fn finish(mut self) {
+        self.show();
+        self.held = Default::default();
+        while self.reporting {
+            match self.inbox.recv().await {
+                Some(Note::Reported { status, written }) => self.reported(*status, written),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        for (_, probes) in self.probes.drain() {
+            probes.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+        while self.jobs.join_next().await.is_some() {}
+        let why = self.state.stop.as_ref().map(|s| s.why);
+        let last = status(&self.pod, &self.state, &self.context.facts, self.context.clock.now());
+        let shutdown = why == Some(StopReason::Shutdown);
+        if why != Some(StopReason::Vanished) && self.pod.status.as_ref() != Some(&last) {
+            let mut tries = 0;
+            // A cluster that stops as a whole does not wait for its API for ever.
+            while !(write(&self.context, &self.pod, &last).await || shutdown && tries >= 3) {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
+            }
+        }
+        if shutdown {
+            if outcome(&self.pod, &self.state).is_none() {
+                remove_sandboxes(&self.context, &self.pod).await;
+                leave_network(&self.context, &self.pod).await;
+            }
+            return;
+        }
+        remove_sandboxes(&self.context, &self.pod).await;
+        leave_network(&self.context, &self.pod).await;
+        let meta = meta(&self.pod);
+        for (what, done) in [
+            ("volumes", volume::tear_down(&self.context.data, &meta.uid)),
+            ("logs", remove_dir(&self.context.log_dir(&meta))),
+        ] {
+            if let Err(error) = done {
+                tracing::warn!(pod = meta.name, %error, "{what} of a pod could not be removed");
+            }
+        }
+        self.state.sandbox = Sandbox::Absent;
+        if why == Some(StopReason::Deleted) {
+            delete(&self.context, &self.pod).await;
+        }
+    }
+}
+
+fn remove_dir(dir: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Enough of a pod to address its status.
+fn meta_only(pod: &Pod) -> Pod {
+    Pod { metadata: pod.metadata.clone(), ..Pod::default() }
+}
+
+/// Removes every sandbox of a pod with its containers.
+pub(crate) async fn remove_sandboxes(context: &Context, pod: &Pod) {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let sandboxes = context.runtime.list_sandboxes().await.unwrap_or_default();
+    for sandbox in sandboxes.into_iter().filter(|s| s.config.pod.uid == uid) {
+        if let Err(error) = context.runtime.remove_sandbox(&sandbox.id).await {
+            tracing::warn!(error = error.describe(), "a sandbox could not be removed");
+        }
+    }
+}
+
+fn api(context: &Context, pod: &Pod) -> Api<Pod> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    Api::namespaced(context.client.clone(), namespace)
+}
+
+/// Writes a status. Whether it is done with: written, or of no interest to anybody any more.
+async fn write(context: &Context, pod: &Pod, status: &PodStatus) -> bool {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let Ok(status) = serde_json::to_value(status) else { return true };
+    let body = json!({"metadata": {"uid": pod.metadata.uid}, "status": patch(status)});
+    let params = PatchParams::default();
+    match api(context, pod).patch_status(name, &params, &Patch::Strategic(&body)).await {
+        Ok(_) => true,
+        Err(kube::Error::Api(refused)) if matches!(refused.code, 404 | 409) => true,
+        Err(error) => {
+            tracing::warn!(pod = name, %error, "the status of a pod could not be written");
+            false
+        }
+    }
+}
+
+/// A strategic merge patch that leaves others' conditions alone and nothing of ours behind.
+fn patch(mut status: Value) -> Value {
+    let mut conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    if let Some(conditions) = &mut conditions {
+        conditions.retain(|c| c["type"].as_str().is_some_and(|t| OURS.contains(&t)));
+    }
+    for condition in conditions.into_iter().flatten() {
+        if let Some(condition) = condition.as_object_mut() {
+            for field in ["reason", "message"] {
+                condition.entry(field).or_insert(Value::Null);
+            }
+        }
+    }
+    // Lists that are merged by key: old addresses must not stay.
+    for list in ["podIPs", "hostIPs"] {
+        if let Some(list) = status.get_mut(list).and_then(Value::as_array_mut) {
+            list.push(json!({"$patch": "replace"}));
+        }
+    }
+    status
+}
+
+/// Takes the pod out of the API, now that nothing of it is left.
+async fn delete(context: &Context, pod: &Pod) {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let params = DeleteParams::default().grace_period(0);
+    let params =
+        params.preconditions(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None });
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match api(context, pod).delete(name, &params).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(refused)) if matches!(refused.code, 404 | 409) => return,
+            Err(error) => tracing::warn!(pod = name, %error, "a pod could not be deleted"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(30));
+    }
+}
