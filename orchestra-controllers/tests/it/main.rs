@@ -11,4 +11,5 @@ mod idle;
 mod namespaces;
 mod service;
 mod statefulset;
+mod volumes;
 mod world;
