@@ -1,6 +1,8 @@
 //! Which objects of a collection a request is about: namespace, labels, fields.
 
-use orchestra_core::selector::{FieldSelector, LabelSelector};
+use orchestra_core::selector::{
+    FieldOperator, FieldRequirement, FieldSelector, LabelSelector, SelectorError,
+};
 
 use crate::cache::object::Object;
 use crate::query::ListOptions;
@@ -21,23 +23,24 @@ impl Filter {
         options: &ListOptions,
         name: Option<&str>,
     ) -> Result<Self, StatusError> {
-        let labels = LabelSelector::parse(&options.label_selector)
-            .map_err(|error| StatusError::bad_request(format!("unable to parse requirement: {error}")))?;
-        let mut text = options.field_selector.clone();
+        let bad = |error: SelectorError| StatusError::bad_request(error.to_string());
+        let labels = LabelSelector::parse(&options.label_selector).map_err(bad)?;
+        let mut fields = FieldSelector::parse(&options.field_selector).map_err(bad)?;
         if let Some(name) = name {
-            if !text.is_empty() {
-                text.push(',');
-            }
-            text.push_str(&format!("metadata.name={name}"));
+            let mut requirements = fields.requirements().to_vec();
+            requirements.push(FieldRequirement {
+                field: "metadata.name".to_owned(),
+                operator: FieldOperator::Equals,
+                value: name.to_owned(),
+            });
+            fields = FieldSelector::new(requirements);
         }
-        let fields =
-            FieldSelector::parse(&text).map_err(|error| StatusError::bad_request(error.to_string()))?;
         for requirement in fields.requirements() {
             let field = requirement.field.as_str();
             let everywhere =
                 field == "metadata.name" || (resource.namespaced() && field == "metadata.namespace");
             if !everywhere && !resource.kind.selectable_fields().contains(&field) {
-                return Err(StatusError::bad_request(format!("field label not supported: {field}")));
+                return Err(unknown_field(resource, field));
             }
         }
         Ok(Self { labels, fields })
@@ -52,4 +55,13 @@ impl Filter {
         self.fields.matches(|field| object.field(resource, field))
             && self.labels.matches(&object.labels.as_ref())
     }
+}
+
+/// Kinds with selectable fields of their own word it differently from the rest.
+fn unknown_field(resource: &Resource, field: &str) -> StatusError {
+    StatusError::bad_request(if !resource.kind.selectable_fields().is_empty() {
+        format!("field label not supported: {field}")
+    } else {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    })
 }

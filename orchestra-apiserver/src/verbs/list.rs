@@ -53,7 +53,11 @@ pub(crate) async fn page(state: &State, call: &Call, options: &ListOptions) -> R
         };
     }
     match (options.resource_version, options.version_match) {
-        (Some(rv), Some(VersionMatch::Exact)) => {
+        // A page at a version is exactly at that version, also when the client does not say so.
+        (Some(rv), matching)
+            if matching == Some(VersionMatch::Exact)
+                || (matching.is_none() && rv > 0 && options.limit.is_some()) =>
+        {
             state.feed.wait_for(Revision(rv)).await?;
             from_store(state, call, options, &filter, &prefix, "", Revision(rv)).await
         }

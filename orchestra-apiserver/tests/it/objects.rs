@@ -319,11 +319,30 @@ async fn lists_page_at_one_version() {
         second["items"].as_array().unwrap().iter().map(|i| i["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["c", "d"]);
     assert_eq!(first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]);
+    let version = first["metadata"]["resourceVersion"].as_str().unwrap();
+    for query in ["limit=9", "resourceVersionMatch=Exact"] {
+        let (_, then) = get(&server, &format!("{CONFIG_MAPS}?resourceVersion={version}&{query}")).await;
+        assert_eq!(then["items"].as_array().unwrap().len(), 5, "{query}");
+    }
+    let (_, now) = get(&server, CONFIG_MAPS).await;
+    assert_eq!(now["items"].as_array().unwrap().len(), 6);
     let (_, selected) = get(&server, &format!("{CONFIG_MAPS}?labelSelector=x%20in%20(a,e)")).await;
     assert_eq!(selected["items"].as_array().unwrap().len(), 2);
     let (_, selected) = get(&server, &format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Db")).await;
     assert_eq!(selected["items"].as_array().unwrap().len(), 1);
-    assert_eq!(get(&server, &format!("{CONFIG_MAPS}?fieldSelector=data.a%3Db")).await.0, 400);
+    for (query, message) in [
+        (
+            "fieldSelector=data.a%3Db",
+            "\"data.a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        ),
+        (
+            "labelSelector=a%20b",
+            "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+        ),
+    ] {
+        let (code, status) = get(&server, &format!("{CONFIG_MAPS}?{query}")).await;
+        assert_eq!((code, &status["message"]), (400, &json!(message)));
+    }
     assert_eq!(get(&server, &format!("{CONFIG_MAPS}?resourceVersion=x")).await.0, 400);
 }
 

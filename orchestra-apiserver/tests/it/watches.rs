@@ -156,3 +156,37 @@ async fn a_watch_can_be_a_table() {
     assert_eq!(event["object"]["rows"][0]["cells"][0], "a");
     assert_eq!(event["object"]["rows"][0]["object"]["kind"], "PartialObjectMetadata");
 }
+
+#[tokio::test]
+async fn one_object_can_be_watched_by_its_path() {
+    let server = server().await;
+    let request = Request::get(format!("{CONFIG_MAPS}/b?watch=true"));
+    let mut events = Events { body: send(&server, request, "").await.into_body(), buffer: Vec::new() };
+    make(&server, "a", json!({})).await;
+    make(&server, "b", json!({})).await;
+    assert_eq!(events.brief().await, pair("ADDED", "b"));
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_behind_reads_on_from_the_store() {
+    let server = server().await;
+    let mut events = Events::open(&server, "resourceVersion=0").await;
+    // More than a collection remembers, written before the watcher looks.
+    let count = 1500;
+    for n in 0..count {
+        make(&server, &format!("m{n}"), json!({})).await;
+    }
+    for n in 0..count {
+        assert_eq!(events.brief().await, pair("ADDED", &format!("m{n}")));
+    }
+}
+
+#[tokio::test]
+async fn watches_end_when_the_server_stops() {
+    let server = server().await;
+    let mut events = Events::open(&server, "").await;
+    make(&server, "a", json!({})).await;
+    assert_eq!(events.brief().await, pair("ADDED", "a"));
+    server.stop_watches();
+    assert_eq!(events.next().await, None);
+}
