@@ -46,6 +46,7 @@ pub mod statefulset;
 mod template_hash;
 #[cfg(test)]
 mod testing;
+pub mod volume;
 mod world;
 
 pub use clock::Clock;

@@ -1,6 +1,7 @@
 //! The controller manager: which controllers run, and with what.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::Client;
@@ -36,6 +37,8 @@ pub enum Controller {
     ServiceAccount,
     /// Keeps the numbered pods of StatefulSets.
     StatefulSet,
+    /// Binds claims to volumes, makes volumes for claims, and reclaims them.
+    Volume,
 }
 
 impl Controller {
@@ -50,6 +53,7 @@ impl Controller {
         Self::ReplicaSet,
         Self::ServiceAccount,
         Self::StatefulSet,
+        Self::Volume,
     ];
 }
 
@@ -59,6 +63,7 @@ pub struct Controllers {
     chosen: BTreeSet<Controller>,
     clock: Clock,
     certificate: Option<String>,
+    volumes: Option<PathBuf>,
 }
 
 impl Controllers {
@@ -69,7 +74,12 @@ impl Controllers {
 
     /// These controllers and no others.
     pub fn only(chosen: impl IntoIterator<Item = Controller>) -> Self {
-        Self { chosen: chosen.into_iter().collect(), clock: Clock::system(), certificate: None }
+        Self {
+            chosen: chosen.into_iter().collect(),
+            clock: Clock::system(),
+            certificate: None,
+            volumes: None,
+        }
     }
 
     /// All chosen so far but this one.
@@ -90,6 +100,14 @@ impl Controllers {
     #[must_use]
     pub fn cluster_ca(mut self, pem: impl Into<String>) -> Self {
         self.certificate = Some(pem.into());
+        self
+    }
+
+    /// Lets volumes be made for claims: directories of this machine below `base`, by the StorageClass `standard`, which
+    /// is created at the start if it is absent. `base` itself is made when the first volume is used.
+    #[must_use]
+    pub fn provision_volumes_in(mut self, base: impl Into<PathBuf>) -> Self {
+        self.volumes = Some(base.into());
         self
     }
 
@@ -129,6 +147,10 @@ impl Controllers {
                 }
                 Controller::ServiceAccount => {
                     let parts = crate::serviceaccount::setup(&world, self.certificate.clone());
+                    launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::Volume => {
+                    let parts = crate::volume::setup(&world, self.volumes.as_deref());
                     launch(&mut tasks, &world, &shutdown, parts);
                 }
                 Controller::ReplicaSet => {

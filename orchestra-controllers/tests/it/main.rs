@@ -12,4 +12,5 @@ mod namespaces;
 mod podgc;
 mod service;
 mod statefulset;
+mod volumes;
 mod world;

@@ -377,3 +377,6 @@ pub(crate) fn crash_loop(
     let (delay, until) = container.backoff.delay(exit.finished_at)?;
     (until > now).then_some(delay)
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,3 +227,146 @@ async fn a_new_agent_adopts_what_runs_and_restarts_what_died() {
     assert_ne!(container(&back).container_id, container(&before).container_id);
     third.stop().await;
 }
+
+/// An HTTP server in a shell-less world: python is not everywhere, so the test listens itself, on the pod's address.
+async fn answer(listener: tokio::net::TcpListener, status: &'static str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer).await;
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_asked_over_http_and_tcp() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let agent = agent(&cluster, dir.path());
+    let mut http = shell("http", "exec sleep 1000");
+    http["readinessProbe"] = json!({"httpGet": {"path": "/ok", "port": 8080}, "periodSeconds": 1});
+    let mut tcp = shell("tcp", "exec sleep 1000");
+    tcp["ports"] = json!([{"name": "sql", "containerPort": 5432}]);
+    tcp["readinessProbe"] = json!({"tcpSocket": {"port": "sql"}, "periodSeconds": 1});
+    tcp["startupProbe"] = json!({"tcpSocket": {"port": "sql"}, "periodSeconds": 1, "failureThreshold": 60});
+    cluster.pod("probed", json!({"containers": [http, tcp]})).await;
+    let pod = cluster.until("probed", "running", |p| phase(p) == "Running").await;
+    assert_eq!(condition(&pod, "Ready"), "False");
+    let ip = pod.status.as_ref().unwrap().pod_ip.clone().unwrap();
+    let sql = tokio::net::TcpListener::bind(format!("{ip}:5432")).await.unwrap();
+    let web = tokio::net::TcpListener::bind(format!("{ip}:8080")).await.unwrap();
+    let poor = tokio::spawn(answer(web, "500 No"));
+    let events: Api<Event> = Api::default_namespaced(cluster.client.clone());
+    let unhealthy = async {
+        loop {
+            let all = events.list(&ListParams::default()).await.unwrap();
+            let message = "Readiness probe failed: HTTP probe failed with statuscode: 500";
+            if all.items.iter().any(|e| e.message.as_deref() == Some(message)) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(process::LONG, unhealthy).await.expect("an event");
+    poor.abort();
+    let _ = poor.await;
+    let web = tokio::net::TcpListener::bind(format!("{ip}:8080")).await.unwrap();
+    let good = tokio::spawn(answer(web, "204 Yes"));
+    cluster.until("probed", "ready", is_ready).await;
+    good.abort();
+    drop(sql);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn hooks_run_around_a_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let agent = agent(&cluster, dir.path());
+    let file = dir.path().join("hooks");
+    let say =
+        |what: &str| json!({"exec": {"command": ["sh", "-c", format!("echo {what} >> {}", file.display())]}});
+    let mut main = shell("main", "trap 'exit 0' TERM; sleep 1000 & wait");
+    main["lifecycle"] = json!({"postStart": say("begin"), "preStop": say("end")});
+    cluster.pod("hooked", json!({"containers": [main]})).await;
+    cluster.until("hooked", "ready", is_ready).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "begin\n");
+    cluster.delete("hooked").await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "begin\nend\n");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_in_the_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let agent = agent(&cluster, dir.path());
+    // Listens on every address of the machine, the pod's too.
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut main = shell("main", "exec sleep 1000");
+    main["ports"] = json!([{"containerPort": port}]);
+    cluster.pod("port", json!({"containers": [main]})).await;
+    let pod = cluster.until("port", "waiting", |p| waits(p) == Some("PortUnavailable")).await;
+    let waiting = container(&pod).state.as_ref().unwrap().waiting.clone().unwrap();
+    assert!(waiting.message.unwrap().contains(&port.to_string()));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn volumes_of_all_kinds_reach_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let agent = agent(&cluster, dir.path());
+    let host = dir.path().join("host");
+    let claimed = dir.path().join("claimed");
+    let volume = json!({"metadata": {"name": "pv"}, "spec": {"capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"], "hostPath": {"path": claimed, "type": "DirectoryOrCreate"},
+        "claimRef": {"namespace": "default", "name": "pvc"}, "storageClassName": ""}});
+    let claim = json!({"metadata": {"name": "pvc"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}, "volumeName": "pv", "storageClassName": ""}});
+    use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+    let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
+    volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+    let claims: Api<PersistentVolumeClaim> = Api::default_namespaced(cluster.client.clone());
+    claims.create(&PostParams::default(), &serde_json::from_value(claim).unwrap()).await.unwrap();
+    let bound = json!({"status": {"phase": "Bound"}});
+    claims.patch_status("pvc", &PatchParams::default(), &Patch::Merge(&bound)).await.unwrap();
+
+    let script = "cd /orchestra-all && cat down/name && echo && for d in empty host claim part; do echo $d > $d/out || exit 9; done
+        echo bye > /orchestra-message; exit 3";
+    let mut main = shell("main", script);
+    main["terminationMessagePath"] = json!("/orchestra-message");
+    main["volumeMounts"] = json!([
+        {"name": "empty", "mountPath": "/orchestra-all/empty"},
+        {"name": "host", "mountPath": "/orchestra-all/host"},
+        {"name": "claim", "mountPath": "/orchestra-all/claim"},
+        {"name": "claim", "mountPath": "/orchestra-all/part", "subPath": "deep/part"},
+        {"name": "down", "mountPath": "/orchestra-all/down"},
+    ]);
+    let volumes = json!([
+        {"name": "empty", "emptyDir": {}},
+        {"name": "host", "hostPath": {"path": host, "type": "DirectoryOrCreate"}},
+        {"name": "claim", "persistentVolumeClaim": {"claimName": "pvc"}},
+        {"name": "down", "projected": {"sources": [
+            {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}},
+    ]);
+    let spec = json!({"restartPolicy": "Never", "containers": [main], "volumes": volumes});
+    cluster.pod("full", spec).await;
+    let pod = cluster.until("full", "over", |p| phase(p) == "Failed").await;
+    let end = container(&pod).state.as_ref().unwrap().terminated.clone().unwrap();
+    assert_eq!(
+        (end.exit_code, end.message.as_deref()),
+        (3, Some("bye\n")),
+        "{:?}",
+        agent.get("/containerLogs/default/full/main").await
+    );
+    assert_eq!(agent.get("/containerLogs/default/full/main").await.1, "full\n");
+    for (file, want) in
+        [("host/out", "host\n"), ("claimed/out", "claim\n"), ("claimed/deep/part/out", "part\n")]
+    {
+        assert_eq!(std::fs::read_to_string(dir.path().join(file)).unwrap(), want);
+    }
+    agent.stop().await;
+}

@@ -1,7 +1,7 @@
 //! Containers as plain processes of the host: no privileges, no daemon, no downloads.
 //!
 //! A container is a process group with its own environment, working directory and log; it sees the host's files, with
-//! its volumes shown at their mount paths where it has some ([`mount`] tells how). Pods share the node's network
+//! its volumes shown at their mount paths where it has some (the module `mount` tells how). Pods share the node's network
 //! and are told their address in `POD_IP`. An image is a name in a table of programs the embedder filled
 //! ([`ProcessOptions::with_image`]), or `host`: the container's `command` run from the host's own files.
 //!

@@ -39,8 +39,8 @@ pub(super) enum Handshake {
 
 /// The shim's whole life. The binary named in [`Supervision::Shim`](super::Supervision) calls this with the arguments
 /// after the configured ones, before it starts any thread.
-pub fn main(args: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
-    let mut args = args.into_iter().map(Into::into);
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
     let (Some(verb), Some(dir)) = (args.next(), args.next()) else {
         eprintln!("this verb is for the node agent");
         return ExitCode::from(2);
