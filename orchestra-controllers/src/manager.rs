@@ -19,6 +19,8 @@ use crate::world::World;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Controller {
+    /// Keeps one pod of a DaemonSet on every node that should have one.
+    DaemonSet,
     /// Rolls Deployments out over ReplicaSets.
     Deployment,
     /// Lists the pods that answer for a Service.
@@ -31,6 +33,8 @@ pub enum Controller {
     ReplicaSet,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
     ServiceAccount,
+    /// Keeps the numbered pods of StatefulSets.
+    StatefulSet,
     /// Binds claims to volumes, makes volumes for claims, and reclaims them.
     Volume,
 }
@@ -38,12 +42,14 @@ pub enum Controller {
 impl Controller {
     /// All of them.
     pub const ALL: &[Self] = &[
+        Self::DaemonSet,
         Self::Deployment,
         Self::EndpointSlice,
         Self::GarbageCollector,
         Self::Namespace,
         Self::ReplicaSet,
         Self::ServiceAccount,
+        Self::StatefulSet,
         Self::Volume,
     ];
 }
@@ -115,6 +121,12 @@ impl Controllers {
         let mut tasks = JoinSet::new();
         for controller in &self.chosen {
             match controller {
+                Controller::DaemonSet => {
+                    launch(&mut tasks, &world, &shutdown, crate::daemonset::setup(&world))
+                }
+                Controller::StatefulSet => {
+                    launch(&mut tasks, &world, &shutdown, crate::statefulset::setup(&world))
+                }
                 Controller::Deployment => {
                     launch(&mut tasks, &world, &shutdown, crate::deployment::setup(&world))
                 }
