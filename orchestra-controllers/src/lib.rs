@@ -37,6 +37,7 @@ pub mod namespace;
 mod node_selector;
 mod ownership;
 mod pod;
+pub mod podgc;
 mod queue;
 pub mod replicaset;
 pub mod serviceaccount;

@@ -29,6 +29,8 @@ pub enum Controller {
     GarbageCollector,
     /// Empties namespaces that are being deleted.
     Namespace,
+    /// Removes pods that no node will ever end.
+    PodGarbageCollector,
     /// Keeps as many pods as a ReplicaSet says.
     ReplicaSet,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
@@ -47,6 +49,7 @@ impl Controller {
         Self::EndpointSlice,
         Self::GarbageCollector,
         Self::Namespace,
+        Self::PodGarbageCollector,
         Self::ReplicaSet,
         Self::ServiceAccount,
         Self::StatefulSet,
@@ -126,6 +129,9 @@ impl Controllers {
                 }
                 Controller::StatefulSet => {
                     launch(&mut tasks, &world, &shutdown, crate::statefulset::setup(&world))
+                }
+                Controller::PodGarbageCollector => {
+                    launch(&mut tasks, &world, &shutdown, crate::podgc::setup(&world))
                 }
                 Controller::Deployment => {
                     launch(&mut tasks, &world, &shutdown, crate::deployment::setup(&world))

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, unless_gone};
 use crate::events::Mood;
 use crate::expectations::Expectations;
 use crate::family::{Known, members, watch_members, watch_owners};
+use crate::history::template;
 use crate::key::Key;
 use crate::queue::Queue;
 use crate::world::{World, patch_params, post_params};
@@ -90,7 +91,11 @@ impl DaemonSets {
                 if error.is_namespace_terminating() {
                     return Ok(());
                 }
-                if matches!(error, Error::AlreadyExists(_)) {
+                // Taken by ourselves, and the copy is only behind; or by another template, and a raised collision count
+                // leads to another name.
+                if matches!(error, Error::AlreadyExists(_))
+                    && template(&revisions.get(revision.name()).await?) != template(&revision)
+                {
                     let mut status = set.status.clone().unwrap_or_default();
                     status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
                     self.set_status(set, status).await?;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, unless_gone};
 use crate::events::Mood;
 use crate::expectations::Expectations;
 use crate::family::{Known, members, watch_members, watch_owners};
+use crate::history::template;
 use crate::key::Key;
 use crate::ownership::{adoption_patch, controller_reference, release_patch};
 use crate::queue::Queue;
@@ -82,7 +83,7 @@ impl StatefulSets {
                     Ok(_) => Ok(()),
                     Err(error) => {
                         self.expectations.creation_seen(key);
-                        self.collide(set, error).await
+                        self.collide(set, &revision, error).await
                     }
                 }
             }
@@ -132,13 +133,17 @@ impl StatefulSets {
         }
     }
 
-    /// The name of a new revision is taken: by another template, or by ourselves in a copy that is behind. A raised
-    /// collision count is harmless in the second case and needed in the first.
-    async fn collide(&self, set: &StatefulSet, error: Error) -> Result<()> {
+    /// The name of a new revision is taken: by ourselves, and the copy is only behind; or by another template, and a
+    /// raised collision count leads to another name.
+    async fn collide(&self, set: &StatefulSet, revision: &ControllerRevision, error: Error) -> Result<()> {
         if error.is_namespace_terminating() {
             return Ok(());
         }
         if matches!(error, Error::AlreadyExists(_)) {
+            let api = ControllerRevision::api(&self.world, &set.key().namespace);
+            if template(&api.get(revision.name()).await?) == template(revision) {
+                return Err(error);
+            }
             let mut status = set.status.clone().unwrap_or_default();
             status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
             self.set_status(set, status).await?;

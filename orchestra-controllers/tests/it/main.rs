@@ -9,6 +9,7 @@ mod deployment;
 mod garbage;
 mod idle;
 mod namespaces;
+mod podgc;
 mod service;
 mod statefulset;
 mod volumes;
