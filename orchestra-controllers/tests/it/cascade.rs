@@ -4,7 +4,8 @@ use kube::{Api, Client};
 use orchestra_controllers::{Controller, Controllers};
 use serde_json::{Value, json};
 
-use crate::world::{Controlled, until};
+use crate::cluster::until;
+use crate::world::Controlled;
 
 async fn collected() -> Controlled {
     Controlled::by(Controllers::only([Controller::GarbageCollector])).await

@@ -4,7 +4,8 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use orchestra_controllers::{Controller, Controllers};
 use serde_json::json;
 
-use crate::world::{Controlled, census, until};
+use crate::cluster::{fingerprint, until};
+use crate::world::Controlled;
 
 async fn with_namespace() -> (Controlled, Api<Namespace>) {
     let cluster =
@@ -35,7 +36,7 @@ async fn a_namespace_goes_with_all_it_holds() {
     }
     namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
     until(&namespaces, "no namespace", is_gone).await;
-    assert!(!census(&cluster.client).await.iter().any(|line| line.contains("\"shop\"")));
+    assert!(!fingerprint(&cluster.client).await.iter().any(|line| line.contains(" shop ")));
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use orchestra_controllers::{Controller, Controllers};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::world::{Controlled, census, until};
+use crate::cluster::{fingerprint, until};
+use crate::world::Controlled;
 
 struct Storage {
     cluster: Controlled,
@@ -145,7 +146,7 @@ async fn what_is_bound_causes_no_further_write_even_after_a_restart() {
     let Storage { cluster, base, volumes, .. } = storage;
     until(&volumes, "a bound volume", |all| volume_phase(&all[0]) == "Bound").await;
     let client = cluster.stop().await;
-    let before = census(&client).await;
+    let before = fingerprint(&client).await;
     let controllers = Controllers::all().provision_volumes_in(base.path());
     let cluster = Controlled::beside(client, controllers);
     // A namespace that has come and gone proves that the controllers are awake.
@@ -155,7 +156,7 @@ async fn what_is_bound_causes_no_further_write_even_after_a_restart() {
     until(&namespaces, "no probe", |all| all.iter().all(|n| n.metadata.name.as_deref() != Some("probe")))
         .await;
     let client = cluster.stop().await;
-    let after = census(&client).await;
+    let after = fingerprint(&client).await;
     let same = |line: &&String| !line.starts_with("serviceaccounts");
     assert_eq!(before.iter().filter(same).collect::<Vec<_>>(), after.iter().filter(same).collect::<Vec<_>>());
 }
