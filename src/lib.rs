@@ -2,6 +2,7 @@
 
 pub mod cluster;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use cluster::{Cluster, ClusterBuilder, Node};
@@ -20,6 +21,6 @@ pub const DEMO_VERB: &str = "guestbook";
 
 /// Watches over one container and returns when it has ended; what the binary does under [`SHIM_VERB`]. A program of your
 /// own that wants its containers to survive it calls this first thing in `main`, before any thread is started.
-pub fn shim(arguments: &[String]) -> ExitCode {
+pub fn shim(arguments: &[OsString]) -> ExitCode {
     orchestra_runtime::backend::process::shim::main(arguments.iter().cloned())
 }

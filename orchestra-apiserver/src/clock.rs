@@ -3,7 +3,7 @@
 //! Timers use [`tokio::time`], so a paused runtime pauses them. What is written into objects comes from a [`Clock`].
 
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
@@ -14,6 +14,13 @@ use tokio::time::Instant;
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> Timestamp {
+        self.as_ref().now()
+    }
 }
 
 /// The machine's clock.

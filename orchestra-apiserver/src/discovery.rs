@@ -13,6 +13,7 @@ use sha2::{Digest, Sha512};
 use crate::body::{self, Body};
 use crate::catalog::Catalog;
 use crate::negotiate::accept;
+use crate::reviews::Review;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
@@ -109,6 +110,11 @@ impl Discovery {
             match versions.iter_mut().find(|(g, v, _)| *g == gv.group && *v == gv.version) {
                 Some((_, _, list)) => list.push(resource),
                 None => versions.push((gv.group.to_string(), gv.version.to_string(), vec![resource])),
+            }
+        }
+        for review in Review::ALL {
+            if !versions.iter().any(|(group, _, _)| group == review.group()) {
+                versions.push((review.group().to_owned(), "v1".to_owned(), Vec::new()));
             }
         }
         for (_, _, list) in &mut versions {
@@ -256,6 +262,12 @@ fn resource_list(group: &str, version: &str, list: &[&Resource]) -> Value {
             resources.push(entry);
         }
     }
+    for review in reviews_of(group, version) {
+        resources.push(json!({
+            "name": review.plural(), "singularName": review.singular(), "namespaced": review.namespaced(),
+            "kind": review.kind(), "verbs": ["create"],
+        }));
+    }
     json!({
         "kind": "APIResourceList", "apiVersion": "v1",
         "groupVersion": group_version(group, version), "resources": resources,
@@ -266,12 +278,27 @@ fn aggregated_group(group: &str, versions: &[(String, String, Vec<&Resource>)]) 
     let of_group = versions.iter().filter(|(g, _, _)| g == group);
     let versions: Vec<Value> = of_group
         .map(|(_, version, list)| {
-            let resources: Vec<Value> = list.iter().map(|resource| aggregated_resource(resource)).collect();
+            let mut resources: Vec<Value> =
+                list.iter().map(|resource| aggregated_resource(resource)).collect();
+            resources.extend(reviews_of(group, version).map(aggregated_review));
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
     let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
     json!({"metadata": metadata, "versions": versions})
+}
+
+fn reviews_of(group: &str, version: &str) -> impl Iterator<Item = Review> {
+    Review::ALL.into_iter().filter(move |review| review.group() == group && version == "v1")
+}
+
+fn aggregated_review(review: Review) -> Value {
+    json!({
+        "resource": review.plural(),
+        "responseKind": {"group": review.group(), "version": "v1", "kind": review.kind()},
+        "scope": if review.namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": review.singular(), "verbs": ["create"],
+    })
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {

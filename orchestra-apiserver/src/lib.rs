@@ -53,6 +53,7 @@ mod openapi;
 pub mod pki;
 mod query;
 mod request;
+mod reviews;
 mod serve;
 mod server;
 mod service_network;

@@ -13,6 +13,12 @@ use crate::body::Body;
 ///
 /// Paths are the kubelet's, such as `/containerLogs/{namespace}/{pod}/{container}?follow=true`. In one process this
 /// is a call; across machines it is HTTPS to the node's address.
+///
+/// # Contract
+/// 1. The caller has authorized the request; the transport only carries it.
+/// 2. The body of the answer is passed on as it comes: with `follow=true` it does not end before the container does, and
+///    dropping it ends the request.
+/// 3. An answer that is no success has a short text as its body, which the client gets to see.
 #[async_trait]
 pub trait NodeTransport: Debug + Send + Sync + 'static {
     /// Sends a request to the agent of `node`. An error means that the node cannot be reached.

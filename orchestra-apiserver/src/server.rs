@@ -20,8 +20,10 @@ use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::health;
 use crate::negotiate::accept::Output;
+use crate::negotiate::decode;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
+use crate::reviews::{self, Review};
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::subresource::{binding, eviction, finalize, log, scale};
@@ -71,6 +73,9 @@ impl ApiServer {
             RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
             RequestInfo::Resource(request) => request,
         };
+        if let Some(review) = Review::find(&request) {
+            return self.review(review, &request, &parts, body, &user).await;
+        }
         let resource = state.catalog.find(&request.gv, &request.resource).cloned();
         let resource = resource.ok_or_else(StatusError::no_such_resource)?;
         if resource.namespaced()
@@ -92,6 +97,24 @@ impl ApiServer {
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
         dispatch(state, &call).await
+    }
+
+    async fn review(
+        &self,
+        review: Review,
+        request: &ResourceRequest,
+        parts: &Parts,
+        body: Body,
+        user: &User,
+    ) -> Result<Response<Body>, StatusError> {
+        if request.verb != Verb::Create || request.subresource.is_some() {
+            return Err(StatusError::method_not_supported());
+        }
+        let body = body::read(body).await?;
+        let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
+        let decoded =
+            decode::by_kind(&parts.headers, &body, &request.gv, review.kind(), options.field_validation)?;
+        reviews::answer(&self.state, review, user, decoded.value).await
     }
 
     async fn plain(
@@ -142,6 +165,9 @@ async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Resul
 
 async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
     if user.is_in(MASTERS) {
+        return Ok(());
+    }
+    if matches!(info, RequestInfo::Resource(request) if reviews::is_open(request)) {
         return Ok(());
     }
     let method = parts.method.as_str().to_ascii_lowercase();

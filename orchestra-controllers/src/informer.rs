@@ -127,7 +127,6 @@ where
         self.read(|objects| objects.by_name.get(key).cloned())
     }
 
-    #[expect(dead_code, reason = "the node and volume controllers will")]
     pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.read(|objects| objects.by_name.values().cloned().collect())
     }

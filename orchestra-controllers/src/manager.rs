@@ -1,6 +1,7 @@
 //! The controller manager: which controllers run, and with what.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::Client;
@@ -18,6 +19,8 @@ use crate::world::World;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Controller {
+    /// Keeps one pod of a DaemonSet on every node that should have one.
+    DaemonSet,
     /// Rolls Deployments out over ReplicaSets.
     Deployment,
     /// Lists the pods that answer for a Service.
@@ -30,17 +33,24 @@ pub enum Controller {
     ReplicaSet,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
     ServiceAccount,
+    /// Keeps the numbered pods of StatefulSets.
+    StatefulSet,
+    /// Binds claims to volumes, makes volumes for claims, and reclaims them.
+    Volume,
 }
 
 impl Controller {
     /// All of them.
     pub const ALL: &[Self] = &[
+        Self::DaemonSet,
         Self::Deployment,
         Self::EndpointSlice,
         Self::GarbageCollector,
         Self::Namespace,
         Self::ReplicaSet,
         Self::ServiceAccount,
+        Self::StatefulSet,
+        Self::Volume,
     ];
 }
 
@@ -50,6 +60,7 @@ pub struct Controllers {
     chosen: BTreeSet<Controller>,
     clock: Clock,
     certificate: Option<String>,
+    volumes: Option<PathBuf>,
 }
 
 impl Controllers {
@@ -60,7 +71,12 @@ impl Controllers {
 
     /// These controllers and no others.
     pub fn only(chosen: impl IntoIterator<Item = Controller>) -> Self {
-        Self { chosen: chosen.into_iter().collect(), clock: Clock::system(), certificate: None }
+        Self {
+            chosen: chosen.into_iter().collect(),
+            clock: Clock::system(),
+            certificate: None,
+            volumes: None,
+        }
     }
 
     /// All chosen so far but this one.
@@ -84,6 +100,14 @@ impl Controllers {
         self
     }
 
+    /// Lets volumes be made for claims: directories of this machine below `base`, by the StorageClass `standard`, which
+    /// is created at the start if it is absent. `base` itself is made when the first volume is used.
+    #[must_use]
+    pub fn provision_volumes_in(mut self, base: impl Into<PathBuf>) -> Self {
+        self.volumes = Some(base.into());
+        self
+    }
+
     /// Runs the controllers until `shutdown` is cancelled. Writes under way are finished first.
     ///
     /// # Errors
@@ -97,6 +121,12 @@ impl Controllers {
         let mut tasks = JoinSet::new();
         for controller in &self.chosen {
             match controller {
+                Controller::DaemonSet => {
+                    launch(&mut tasks, &world, &shutdown, crate::daemonset::setup(&world))
+                }
+                Controller::StatefulSet => {
+                    launch(&mut tasks, &world, &shutdown, crate::statefulset::setup(&world))
+                }
                 Controller::Deployment => {
                     launch(&mut tasks, &world, &shutdown, crate::deployment::setup(&world))
                 }
@@ -111,6 +141,10 @@ impl Controllers {
                 }
                 Controller::ServiceAccount => {
                     let parts = crate::serviceaccount::setup(&world, self.certificate.clone());
+                    launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::Volume => {
+                    let parts = crate::volume::setup(&world, self.volumes.as_deref());
                     launch(&mut tasks, &world, &shutdown, parts);
                 }
                 Controller::ReplicaSet => {

@@ -93,9 +93,10 @@ pub(crate) fn setup(world: &Arc<World>, certificate: Option<String>) -> (Arc<Gif
     world.service_accounts.narrow(watcher::Config::default().fields("metadata.name=default"));
     world.service_accounts.on_change({
         let queue = queue.clone();
-        move |change| match (change.old, change.new) {
-            (Some(gone), None) => add(&queue, gone.metadata.namespace.as_ref()),
-            _ => {}
+        move |change| {
+            if let (Some(gone), None) = (change.old, change.new) {
+                add(&queue, gone.metadata.namespace.as_ref());
+            }
         }
     });
     if certificate.is_some() {

@@ -1,13 +1,14 @@
 //! Container logs: files in CRI's format, `<time> <stream> <F|P> <text>`, written line by line and read back.
 
+mod changes;
 mod encode;
-#[cfg(target_os = "linux")]
-mod follow;
+mod format;
 mod line;
 mod read;
+mod tail;
 
 pub use encode::{Encoder, MAX_LINE, Stream};
-#[cfg(target_os = "linux")]
-pub use follow::follow;
+pub use format::LogOptions;
 pub use line::Line;
-pub use read::{LogOptions, read};
+pub use read::read;
+pub(crate) use read::{Follow, stream};

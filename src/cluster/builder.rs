@@ -217,7 +217,7 @@ impl ClusterBuilder {
             }
         });
         if let Some(controllers) = self.controllers.or_else(Controllers::all) {
-            let mut controllers = controllers;
+            let mut controllers = controllers.provision_volumes_in(data.volumes());
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
             }

@@ -77,6 +77,24 @@ impl AdmissionRequest<'_> {
 }
 
 /// A rule about writes.
+///
+/// # Contract
+/// 1. Every rule's `mutate` runs, in order, before the object is defaulted again and checked by its kind; then every
+///    rule's `validate` sees what will be stored. For a removal only `validate` runs.
+/// 2. Both are called again, on the newer state, when a write meets a conflict: `mutate` is idempotent and neither has
+///    effects elsewhere.
+/// 3. A rule sees every resource and subresource and passes over what is not its business.
+/// 4. With `dry_run` nothing is stored; a rule decides as if it were.
+///
+/// # Errors
+/// An error refuses the write and is the client's answer; [`AdmissionRequest::refuse`] makes the usual one. Nothing has
+/// been stored.
+///
+/// # Cancellation
+/// A client that goes away drops the future at any await.
+#[diagnostic::on_unimplemented(
+    note = "a closure over a typed object becomes a rule through `TypedAdmission::new`"
+)]
 #[async_trait]
 pub trait Admission: Debug + Send + Sync + 'static {
     /// Changes an object that is about to be created or updated. Must be idempotent: a write that meets a conflict
@@ -85,6 +103,18 @@ pub trait Admission: Debug + Send + Sync + 'static {
 
     /// Refuses by an error. For a removal, `object` is what will be removed.
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Admission + ?Sized> Admission for Arc<T> {
+    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+        self.as_ref().mutate(request, object).await
+    }
+
+    async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+        self.as_ref().validate(request, object).await
+    }
 }
 
 /// The built-in rules, in upstream's order.

@@ -1,6 +1,7 @@
 //! Who asks.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::request::Parts;
@@ -47,10 +48,24 @@ impl User {
 }
 
 /// Finds out who sent a request.
+///
+/// # Contract
+/// 1. Authenticators are asked in order; the first that knows the user ends the search. When none does, the request is
+///    refused with 401, unless it asks for health or version.
+/// 2. A credential that is there but bad is `None`, so that others are asked; an error ends the search.
+/// 3. Only headers, path and extensions are seen, never the body.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// The user, or `None` when the request carries nothing this authenticator knows. An error refuses the request.
     async fn authenticate(&self, request: &Parts) -> Result<Option<User>, StatusError>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    async fn authenticate(&self, request: &Parts) -> Result<Option<User>, StatusError> {
+        self.as_ref().authenticate(request).await
+    }
 }
 
 /// The client certificate of a connection, verified against the cluster's CA; a request extension.

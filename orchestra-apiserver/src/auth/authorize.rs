@@ -1,6 +1,7 @@
 //! Whether they may.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -31,11 +32,27 @@ pub enum Decision {
     Deny(String),
 }
 
-/// Decides whether a user may do something. Members of `system:masters` are never asked about.
+/// Decides whether a user may do something.
+///
+/// # Contract
+/// 1. Asked once for each request, before its body is read. Members of `system:masters` are never asked about, nor are
+///    health and version.
+/// 2. What is not allowed is denied: there is no third answer.
+///
+/// # Errors
+/// An error is the client's answer, and nothing has happened.
 #[async_trait]
 pub trait Authorizer: Debug + Send + Sync + 'static {
     /// Decides.
     async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
+    async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
+        self.as_ref().authorize(request).await
+    }
 }
 
 /// Lets nobody but `system:masters` in.

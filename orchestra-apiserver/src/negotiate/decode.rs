@@ -50,7 +50,18 @@ pub(crate) fn object(call: &Call, validation: FieldValidation) -> Result<Decoded
 
 /// Reads an object of a kind that is not the resource's own, as subresources take them.
 pub(crate) fn other(call: &Call, gv: &GroupVersion, kind: &str) -> Result<Decoded, StatusError> {
-    typed(&call.headers, &call.body, gv, kind, schema::of_kind(gv, kind), call.options.field_validation)
+    by_kind(&call.headers, &call.body, gv, kind, call.options.field_validation)
+}
+
+/// Reads an object of a kind that has no resource of its own.
+pub(crate) fn by_kind(
+    headers: &HeaderMap,
+    body: &[u8],
+    gv: &GroupVersion,
+    kind: &str,
+    validation: FieldValidation,
+) -> Result<Decoded, StatusError> {
+    typed(headers, body, gv, kind, schema::of_kind(gv, kind), validation)
 }
 
 fn typed(

@@ -235,6 +235,9 @@ async fn knows_what_is_served() {
     assert!(explained.contains("rollingUpdate"), "{explained}");
     let version = cluster.ok(&["version", "-o", "json"]).await;
     assert!(version.contains("\"minor\": \"36\""), "{version}");
+    assert_eq!(cluster.ok(&["auth", "can-i", "delete", "pods"]).await, "yes\n");
+    let me = cluster.ok(&["auth", "whoami"]).await;
+    assert!(me.contains("kubernetes-admin") && me.contains("system:masters"), "{me}");
     let all = cluster.ok(&["get", "all", "-A"]).await;
     assert!(all.contains("service/kubernetes"), "{all}");
     assert_eq!(cluster.ok(&["get", "--raw", "/healthz"]).await, "ok");

@@ -69,6 +69,20 @@ async fn an_authorizer_decides_for_everyone_else() {
 }
 
 #[tokio::test]
+async fn anybody_known_may_ask_what_they_may_do() {
+    let server = builder().authorizer(ReadersMayList).build().await.unwrap();
+    let ask = async |verb: &str| {
+        let review = json!({"spec": {"resourceAttributes": {"verb": verb, "resource": "pods", "namespace": "default"}}});
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let request =
+            Request::post(path).extension(User::new("ann", ["readers".to_owned()])).body(review.to_string());
+        json(server.clone().oneshot(request.unwrap()).await.unwrap()).await
+    };
+    assert_eq!(ask("list").await.1["status"], json!({"allowed": true}));
+    assert_eq!(ask("delete").await.1["status"], json!({"allowed": false}));
+}
+
+#[tokio::test]
 async fn a_restart_finds_everything_and_moves_the_servers_own_endpoint() {
     let store = Arc::new(MemoryStore::new());
     let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";

@@ -3,5 +3,13 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop, in its helpers too
 
 mod cascade;
+mod cluster;
+mod daemonset;
+mod deployment;
+mod garbage;
+mod idle;
 mod namespaces;
+mod service;
+mod statefulset;
+mod volumes;
 mod world;

@@ -28,7 +28,7 @@ impl Reporter {
         let mut now = BTreeMap::new();
         for Problem { service, frontend, message } in problems {
             if self.known.get(&frontend) != Some(&message) {
-                tracing::warn!(namespace = service.namespace, service = service.name, "{message}");
+                tracing::info!(namespace = service.namespace, service = service.name, "{message}");
                 let reference = ObjectReference {
                     api_version: Some("v1".into()),
                     kind: Some("Service".into()),

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kube::Client;
 use orchestra_net::PodNetwork;
+use tokio::sync::watch;
 
 use super::context::Context;
-use super::machine;
-use super::node::NodeIdentity;
+use super::machine::{self, Machine};
+use super::node_object;
 use super::pods::Table;
 use super::{Error, NodeAgent, Result};
 use crate::clock::{Clock, SystemClock};
@@ -135,7 +136,9 @@ impl NodeAgentBuilder {
             (None, Some(_)) => PathBuf::new(),
             (None, None) => return Err(Error::Invalid("a node needs a data directory".to_owned())),
         };
-        let mut capacity = machine::capacity();
+        let root = if data.as_os_str().is_empty() { Path::new("/") } else { &data };
+        let machine = Machine::read(root)?;
+        let mut capacity = machine.capacity.resources();
         capacity.extend(self.capacity);
         let version = self.runtime.version();
         let (recorder, recording) = Recorder::new(self.client.0.clone(), name.clone(), self.clock.clone());
@@ -155,16 +158,20 @@ impl NodeAgentBuilder {
             facts: NodeFacts { address: self.address.to_string(), runtime: version.name.clone() },
             allocatable: capacity.clone(),
         };
-        let identity = NodeIdentity {
+        let facts = node_object::NodeFacts {
             name,
-            address: self.address,
+            addresses: vec![self.address],
             labels: self.labels,
+            taints: Vec::new(),
+            info: machine.info,
             capacity,
-            runtime: format!("{}://{}", version.name, version.version),
+            runtime: version,
+            port: None,
+            problem: None,
         };
         Ok(NodeAgent {
             context: Arc::new(context),
-            identity,
+            facts: watch::channel(facts).1,
             table: Table::default(),
             stop_pods: self.stop_pods,
             recording: Box::pin(recording),

@@ -5,22 +5,29 @@
 
 mod builder;
 pub(crate) mod context;
+mod log_query;
+mod log_source;
 mod machine;
-mod node;
+mod node_object;
 mod pods;
+mod registration;
 mod service;
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::NodeAgentBuilder;
-pub use service::AgentService;
+pub use machine::{Capacity, Machine, MachineError, SystemInfo};
+pub use node_object::NodeFacts;
+pub use registration::Registration;
+pub use service::{AgentService, Instance, LogFile, LogSource, LogTarget, Refusal};
 
 use context::Context;
-use node::NodeIdentity;
+use log_source::PodLogs;
 use pods::{Pods, Table};
 
 /// Why an agent cannot work.
@@ -38,6 +45,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The machine does not tell what it has.
+    #[error("this machine: {0}")]
+    Machine(#[from] MachineError),
     /// The runtime cannot be used.
     #[error("container runtime: {0}")]
     Runtime(String),
@@ -49,7 +59,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The agent of one node.
 pub struct NodeAgent {
     context: Arc<Context>,
-    identity: NodeIdentity,
+    facts: watch::Receiver<NodeFacts>,
     table: Table,
     stop_pods: bool,
     recording: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -57,14 +67,15 @@ pub struct NodeAgent {
 
 impl std::fmt::Debug for NodeAgent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeAgent").field("name", &self.identity.name).finish_non_exhaustive()
+        f.debug_struct("NodeAgent").field("name", &self.facts.borrow().name).finish_non_exhaustive()
     }
 }
 
 impl NodeAgent {
     /// The kubelet's HTTP paths for this node, answered in process. Cheap to clone; works while the agent runs.
     pub fn service(&self) -> AgentService {
-        AgentService::new(self.context.clone(), self.table.clone())
+        let logs = PodLogs::new(self.context.clone(), self.table.clone());
+        AgentService::new(Arc::new(logs), self.context.clock.clone())
     }
 
     /// Works until `shutdown`. Then it stops its pods, or leaves them to the next agent, as it was built to.
@@ -72,10 +83,11 @@ impl NodeAgent {
         self.context.runtime.ready().await.map_err(|e| Error::Runtime(e.describe()))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(self.recording);
-        let (context, identity) = (self.context.clone(), self.identity.clone());
-        tasks.spawn(async move { node::keep(&context, &identity).await });
+        // It lives on while pods are stopped; its task ends with the others.
+        let name = self.facts.borrow().name.clone();
+        let registration = Registration::new(self.facts, self.context.clock.clone());
+        tasks.spawn(registration.run(self.context.client.clone(), CancellationToken::new()));
         let pods = Pods::new(self.context.clone(), self.table.clone());
-        let name = self.identity.name.clone();
         let workers = pods.run(&name, &shutdown).await?;
         if self.stop_pods {
             workers.stop().await;

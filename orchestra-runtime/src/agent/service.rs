@@ -1,239 +1,220 @@
-//! The kubelet's HTTP paths, answered in process: the API server asks here for logs.
+//! What the agent answers on the kubelet's paths, to the API server in the same process or behind a socket.
+//!
+//! It knows HTTP and the words of the kubelet; which container has which log file is told by a [`LogSource`].
 
 use std::convert::Infallible;
+use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
+use std::task::{Context, Poll};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
-use http::{Request, Response, StatusCode, header};
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use jiff::{SignedDuration, Timestamp};
-use tower::BoxError;
+use tokio::sync::watch;
+use tower::{BoxError, Service};
 
-use super::context::Context;
-use super::pods::Table;
-use crate::logs::{self, LogOptions};
-use crate::pod::spec::{member, meta};
+use super::log_query::{self, LogQuery};
+use crate::clock::Clock;
+use crate::logs::{self, Follow};
+
+/// Which run of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instance {
+    /// The one that runs, or ran last.
+    Current,
+    /// The one before, if it ended.
+    Previous,
+}
+
+/// The container whose log is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTarget {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container's name, of whichever sort.
+    pub container: String,
+    /// Which of its runs.
+    pub instance: Instance,
+}
+
+/// Where a log is.
+#[derive(Clone, Debug)]
+pub struct LogFile {
+    /// A file in CRI's log format. It need not exist as long as nothing was written.
+    pub path: PathBuf,
+    /// True once the container ended and everything it wrote is in the file; a dropped sender means the same.
+    pub ended: watch::Receiver<bool>,
+}
+
+/// Why there is no log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The pod is not on this node.
+    NoPod,
+    /// The pod has no such container.
+    NoContainer,
+    /// The pod's status says nothing of the container yet.
+    NotAvailable,
+    /// The container did not start yet, for this reason: `ContainerCreating`, `ErrImagePull`…
+    Waiting(String),
+    /// The container neither waits nor ran.
+    NoLogsYet,
+    /// The container ended and left no log.
+    Terminated,
+    /// There was no earlier run, or it is forgotten.
+    NoPrevious,
+    /// The log cannot be had.
+    Failed(String),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoPod | Self::NoContainer => StatusCode::NOT_FOUND,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            // The kubelet's answer to a log that is not there, for whatever reason.
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The kubelet's words.
+    fn message(&self, LogTarget { pod, container, .. }: &LogTarget) -> String {
+        let of = format!("container {container:?} in pod {pod:?}");
+        match self {
+            Self::NoPod => format!("pod {pod:?} does not exist"),
+            Self::NoContainer => format!("container {container:?} not found in pod {pod:?}"),
+            Self::NotAvailable => format!("{of} is not available"),
+            Self::Waiting(reason) => match reason.as_str() {
+                "ErrImagePull" => format!("{of} is waiting to start: image can't be pulled"),
+                "ImagePullBackOff" => format!("{of} is waiting to start: trying and failing to pull image"),
+                reason => format!("{of} is waiting to start: {reason}"),
+            },
+            Self::NoLogsYet => format!("{of} is waiting to start - no logs yet"),
+            Self::Terminated => format!("{of} is terminated"),
+            Self::NoPrevious => format!("previous terminated {of} not found"),
+            Self::Failed(why) => why.clone(),
+        }
+    }
+}
+
+/// Knows which containers have logs, and where.
+///
+/// # Contract
+/// 1. What is told is true now; nothing is kept for the next call.
+/// 2. [`LogFile::ended`] becomes true only once everything the container wrote is in the file.
+///
+/// # Cancellation
+/// Dropping the future changes nothing.
+#[async_trait]
+pub trait LogSource: Debug + Send + Sync + 'static {
+    /// Finds a container's log.
+    ///
+    /// # Errors
+    /// The reason that is told to who asked.
+    async fn locate(&self, target: &LogTarget) -> Result<LogFile, Refusal>;
+}
+
+/// The agent as a server.
+#[derive(Clone, Debug)]
+pub struct AgentService {
+    logs: Arc<dyn LogSource>,
+    clock: Arc<dyn Clock>,
+}
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Answers `GET /containerLogs/{namespace}/{pod}/{container}` and `GET /healthz`, with any request body.
-#[derive(Clone)]
-pub struct AgentService {
-    context: Arc<Context>,
-    table: Table,
-}
-
-impl std::fmt::Debug for AgentService {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgentService").finish_non_exhaustive()
-    }
-}
-
 impl AgentService {
-    pub(super) fn new(context: Arc<Context>, table: Table) -> Self {
-        Self { context, table }
+    /// A service that finds logs through `logs`; `sinceSeconds` is counted from `clock`.
+    pub fn new(logs: Arc<dyn LogSource>, clock: Arc<dyn Clock>) -> Self {
+        Self { logs, clock }
     }
 
-    fn answer(&self, method: &http::Method, uri: &http::Uri) -> Response<Body> {
-        if method != http::Method::GET {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+    async fn answer(self, method: Method, uri: Uri) -> Response<Body> {
+        let parts: Vec<&str> = uri.path().split('/').skip(1).collect();
+        let known = matches!(parts.as_slice(), ["healthz"] | ["containerLogs", _, _, _]);
+        if known && method != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
         }
-        let parts: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
-        match parts[..] {
+        match parts.as_slice() {
             ["healthz"] => text(StatusCode::OK, "ok"),
             ["containerLogs", namespace, pod, container] => {
-                match Query::parse(uri.query().unwrap_or_default(), self.context.clock.now()) {
-                    Ok(query) => match self.logs(namespace, pod, container, &query) {
-                        Ok(body) => body_of(body),
-                        Err((status, why)) => text(status, &why),
-                    },
-                    Err(why) => text(StatusCode::BAD_REQUEST, &why),
-                }
-            }
-            _ => text(StatusCode::NOT_FOUND, "404 page not found"),
-        }
-    }
-
-    fn logs(
-        &self,
-        namespace: &str,
-        name: &str,
-        container: &str,
-        query: &Query,
-    ) -> Result<Body, (StatusCode, String)> {
-        let refuse = |status, why: String| Err((status, why));
-        let Some(listed) = self.table.find(namespace, name) else {
-            return refuse(StatusCode::NOT_FOUND, format!("pod {name:?} does not exist"));
-        };
-        if member(&listed.pod, container).is_none() {
-            let why = format!("container {container:?} not found in pod {name:?}");
-            return refuse(StatusCode::NOT_FOUND, why);
-        }
-        let shown = listed.shown.borrow().containers.get(container).cloned();
-        let waiting =
-            |reason: &str| format!("container {container:?} in pod {name:?} is waiting to start: {reason}");
-        let Some(shown) = shown else {
-            return refuse(StatusCode::BAD_REQUEST, waiting("ContainerCreating"));
-        };
-        let attempt = if query.previous {
-            let not_found = format!("previous terminated container {container:?} in pod {name:?} not found");
-            match shown.attempt.checked_sub(1) {
-                Some(attempt) => attempt,
-                None => return refuse(StatusCode::BAD_REQUEST, not_found),
-            }
-        } else {
-            if let Some(reason) = &shown.waiting {
-                return refuse(StatusCode::BAD_REQUEST, waiting(reason));
-            }
-            shown.attempt
-        };
-        let meta = meta(&listed.pod);
-        let mut path = self.context.log_path(&meta, container, attempt);
-        if !query.previous && !path.exists() && attempt > 0 {
-            // It is being started again: the newest log there is is the last one's.
-            path = self.context.log_path(&meta, container, attempt - 1);
-        }
-        if self.context.simulation {
-            return Ok(Full::default().map_err(|never| match never {}).boxed_unsync());
-        }
-        let failed = |e: std::io::Error| {
-            let status = match e.kind() {
-                std::io::ErrorKind::NotFound => StatusCode::NOT_FOUND,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (status, format!("failed to open log file of container {container:?}: {e}"))
-        };
-        // A read is a stream as well: a big log never is in memory as a whole.
-        let follow = query.follow && !query.previous && shown.live;
-        let mut changes = listed.shown.clone();
-        let name = container.to_owned();
-        let ended = async move {
-            if follow {
-                let over = |s: &crate::pod::worker::Shown| {
-                    s.containers.get(&name).is_none_or(|c| c.attempt != attempt || !c.live)
+                let query = match log_query::parse(uri.query().unwrap_or_default(), self.clock.now()) {
+                    Ok(query) => query,
+                    Err(bad) => return text(bad.status(), bad.message()),
                 };
-                // The worker going away is an end too.
-                let _ = changes.wait_for(over).await;
-            }
-        };
-        let stream = logs::follow(&path, &query.options, ended).map_err(failed)?;
-        let frames = stream.map(|read| read.map(http_body::Frame::data).map_err(BoxError::from));
-        Ok(BodyExt::boxed_unsync(StreamBody::new(frames)))
-    }
-}
-
-/// The query of a request for logs.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Query {
-    follow: bool,
-    previous: bool,
-    options: LogOptions,
-}
-
-impl Query {
-    fn parse(query: &str, now: Timestamp) -> Result<Self, String> {
-        let mut parsed = Self::default();
-        for pair in query.split('&').filter(|p| !p.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
-            let value = decode(value);
-            let wrong = || format!("invalid {key}: {value:?}");
-            let flag = || match value.as_str() {
-                "true" | "1" | "" => Ok(true),
-                "false" | "0" => Ok(false),
-                _ => Err(wrong()),
-            };
-            let number = || value.parse::<usize>().map_err(|_| wrong());
-            match key {
-                "follow" => parsed.follow = flag()?,
-                "previous" => parsed.previous = flag()?,
-                "timestamps" => parsed.options.timestamps = flag()?,
-                "tailLines" => parsed.options.tail_lines = Some(number()?),
-                "limitBytes" => parsed.options.limit_bytes = Some(number()?),
-                "sinceSeconds" => {
-                    let seconds = i64::try_from(number()?).map_err(|_| wrong())?;
-                    parsed.options.since = now.checked_sub(SignedDuration::from_secs(seconds)).ok();
+                // The names of Kubernetes have no characters that a path encodes.
+                for (what, value) in
+                    [("podNamespace", namespace), ("podID", pod), ("containerName", container)]
+                {
+                    if value.is_empty() {
+                        return text(StatusCode::BAD_REQUEST, format!(r#"{{"message": "Missing {what}."}}"#));
+                    }
                 }
-                "sinceTime" => parsed.options.since = Some(value.parse().map_err(|_| wrong())?),
-                // Others are the API server's business.
-                _ => {}
+                let target = LogTarget {
+                    namespace: (*namespace).to_owned(),
+                    pod: (*pod).to_owned(),
+                    container: (*container).to_owned(),
+                    instance: query.instance,
+                };
+                self.log(&target, query).await
             }
-        }
-        Ok(parsed)
-    }
-}
-
-/// Takes `%3A` and the like out of a query value.
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let code = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, code) {
-            (b'%', Some(code)) => {
-                out.push(code);
-                at += 3;
-            }
-            (b'+', _) => {
-                out.push(b' ');
-                at += 1;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
+            _ => text(StatusCode::NOT_FOUND, "404: Page Not Found"),
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+
+    async fn log(&self, target: &LogTarget, query: LogQuery) -> Response<Body> {
+        let refused = |refusal: &Refusal| text(refusal.status(), refusal.message(target));
+        let file = match self.logs.locate(target).await {
+            Ok(file) => file,
+            Err(refusal) => return refused(&refusal),
+        };
+        let follow = if query.options.follow { Follow::UntilEnded(file.ended) } else { Follow::No };
+        match logs::stream(file.path, &query.options, follow).await {
+            Ok(pieces) => {
+                let frames = pieces.map_ok(Frame::data).map_err(BoxError::from);
+                plain(StatusCode::OK, StreamBody::new(frames).boxed_unsync())
+            }
+            Err(error) => refused(&Refusal::Failed(format!("failed to open log file: {error}"))),
+        }
+    }
 }
 
-fn body_of(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    let plain = header::HeaderValue::from_static("text/plain");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
-}
-
-fn text(status: StatusCode, message: &str) -> Response<Body> {
-    let bytes = Bytes::copy_from_slice(message.as_bytes());
-    let mut response = body_of(Full::new(bytes).map_err(|never| match never {}).boxed_unsync());
-    *response.status_mut() = status;
-    response
-}
-
-impl<B> tower::Service<Request<B>> for AgentService {
+impl<B> Service<Request<B>> for AgentService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        std::future::ready(Ok(self.answer(request.method(), request.uri())))
+        let (head, _) = request.into_parts();
+        self.clone().answer(head.method, head.uri).map(Ok).boxed()
     }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    plain(status, Full::new(text.into()).map_err(|never| match never {}).boxed_unsync())
+}
+
+fn plain(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_read_as_kubectl_writes_them() {
-        let now = Timestamp::from_second(1000).unwrap();
-        let query =
-            Query::parse("follow=true&tailLines=3&timestamps=true&sinceTime=2026-01-01T00%3A00%3A00Z", now)
-                .unwrap();
-        assert!(query.follow && !query.previous && query.options.timestamps);
-        assert_eq!(query.options.tail_lines, Some(3));
-        assert_eq!(query.options.since, Some("2026-01-01T00:00:00Z".parse().unwrap()));
-        let query = Query::parse("sinceSeconds=10&limitBytes=5", now).unwrap();
-        assert_eq!(query.options.since, Some(Timestamp::from_second(990).unwrap()));
-        assert!(Query::parse("tailLines=-1", now).is_err());
-        assert!(Query::parse("follow=maybe", now).is_err());
-    }
-}
+mod tests;

@@ -1,184 +1,187 @@
-//! Reads a log as `kubectl logs` shows it.
+//! Reads a log file as a stream: from the wanted line on, and on as long as the container writes.
+//!
+//! A piece is read when the reader asks for one, so a slow reader costs nothing but its own time.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use bytes::Bytes;
+use futures::stream::{Stream, try_unfold};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
-use super::line::Line;
+use super::changes::Changes;
+use super::format::{Formatter, LogOptions};
+use super::tail;
 
-/// What of a log is wanted, in the words of the API's `PodLogOptions`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogOptions {
-    /// Only so many lines from the end.
-    pub tail_lines: Option<usize>,
-    /// Only lines written then or later.
-    pub since: Option<Timestamp>,
-    /// Not more than so many bytes.
-    pub limit_bytes: Option<usize>,
-    /// The time in front of each line.
-    pub timestamps: bool,
+/// How much of the file is read at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// Whether to go on at the end of the file.
+pub(crate) enum Follow {
+    /// End there.
+    No,
+    /// Go on until this says that the container ended, or nobody is left to say so.
+    UntilEnded(watch::Receiver<bool>),
 }
 
-/// How much of a file is read at a time.
-pub(super) const BLOCK: usize = 64 * 1024;
+/// What `options` asks for of the log at `path`. A file that does not exist is empty.
+///
+/// # Errors
+/// When the file is there but cannot be read.
+pub(crate) async fn stream(
+    path: PathBuf,
+    options: &LogOptions,
+    follow: Follow,
+) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
+    // Before the first look at the file, so that nothing is missed.
+    let changes = match &follow {
+        Follow::No => None,
+        Follow::UntilEnded(_) => Some(Changes::of(&path)),
+    };
+    let (lines, opened) = (options.tail_lines, path.clone());
+    let file = blocking(move || Source::open(&opened, lines)).await?;
+    let reader = Reader { path, file, changes, follow, formatter: Formatter::new(options), done: false };
+    Ok(try_unfold(reader, |mut reader| async move { Ok(reader.piece().await?.map(|piece| (piece, reader))) }))
+}
 
-/// The whole log as it is now.
+/// What `options` asks for of the log at `path`, as far as it is written. For small parts: it is all in memory.
+///
+/// # Errors
+/// When the file cannot be read.
 pub fn read(path: &Path, options: &LogOptions) -> io::Result<Vec<u8>> {
-    let mut reader = Reader::open(path, options)?;
-    let mut out = Vec::new();
-    while reader.more(&mut out)? == Progress::Read {}
+    let (mut formatter, mut out) = (Formatter::new(options), Vec::new());
+    if let Some(mut source) = Source::open(path, options.tail_lines)? {
+        while !formatter.is_full() {
+            let bytes = source.next()?;
+            if bytes.is_empty() {
+                break;
+            }
+            formatter.push(&bytes, &mut out);
+        }
+    }
+    formatter.finish(&mut out);
     Ok(out)
 }
 
-/// How a step of reading went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// There was something.
-    Read,
-    /// The file has no more, now.
-    AtEnd,
-    /// Nothing more is wanted.
-    Done,
-}
-
-/// Reads a log step by step.
-#[derive(Debug)]
-pub(super) struct Reader {
-    file: File,
-    rest: Vec<u8>,
-    since: Option<Timestamp>,
-    left: Option<usize>,
-    timestamps: bool,
+struct Reader {
+    path: PathBuf,
+    file: Option<Source>,
+    changes: Option<Changes>,
+    follow: Follow,
+    formatter: Formatter,
+    done: bool,
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path, options: &LogOptions) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        if let Some(lines) = options.tail_lines {
-            let start = tail(&mut file, lines)?;
-            file.seek(SeekFrom::Start(start))?;
+    /// The next bytes to show; `None` at the end.
+    async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        let mut out = Vec::new();
+        while out.is_empty() && !self.done && !self.formatter.is_full() {
+            // Asked before reading: what the container wrote before it ended is then there to be read.
+            let ended = match &self.follow {
+                Follow::No => true,
+                Follow::UntilEnded(ended) => *ended.borrow() || ended.has_changed().is_err(),
+            };
+            let bytes = self.block().await?;
+            if !bytes.is_empty() {
+                self.formatter.push(&bytes, &mut out);
+            } else if self.reopen().await? {
+                self.formatter.finish(&mut out);
+            } else if ended {
+                self.formatter.finish(&mut out);
+                self.done = true;
+            } else {
+                self.wait().await;
+            }
         }
-        Ok(Self {
-            file,
-            rest: Vec::new(),
-            since: options.since,
-            left: options.limit_bytes,
-            timestamps: options.timestamps,
-        })
+        Ok(Some(Bytes::from(out)).filter(|piece| !piece.is_empty()))
     }
 
-    /// Appends what comes next to `out`.
-    pub(super) fn more(&mut self, out: &mut Vec<u8>) -> io::Result<Progress> {
-        if self.left == Some(0) {
-            return Ok(Progress::Done);
+    async fn block(&mut self) -> io::Result<Vec<u8>> {
+        let Some(mut file) = self.file.take() else { return Ok(Vec::new()) };
+        let (file, bytes) = blocking(move || {
+            let bytes = file.next()?;
+            Ok((file, bytes))
+        })
+        .await?;
+        self.file = Some(file);
+        Ok(bytes)
+    }
+
+    /// At the end of a file that is followed, looks whether another one has taken its place.
+    async fn reopen(&mut self) -> io::Result<bool> {
+        if matches!(self.follow, Follow::No) {
+            return Ok(false);
         }
-        let mut block = vec![0; BLOCK];
-        let read = self.file.read(&mut block)?;
-        if read == 0 {
-            return Ok(Progress::AtEnd);
+        let path = self.path.clone();
+        let current = self.file.as_ref().map(|file| file.inode);
+        let newer = blocking(move || match std::fs::metadata(&path) {
+            Ok(found) if Some(found.ino()) == current => Ok(None),
+            Ok(_) => Source::open(&path, None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await?;
+        let found = newer.is_some();
+        if found {
+            self.file = newer;
         }
-        self.rest.extend_from_slice(&block[..read]);
-        let Some(end) = self.rest.iter().rposition(|b| *b == b'\n') else {
-            // No writer of ours makes lines this long.
-            if self.rest.len() > 16 * BLOCK {
-                self.rest.clear();
-            }
-            return Ok(Progress::Read);
+        Ok(found)
+    }
+
+    async fn wait(&mut self) {
+        let (Some(changes), Follow::UntilEnded(ended)) = (&mut self.changes, &mut self.follow) else {
+            return;
         };
-        let after = self.rest.split_off(end + 1);
-        let lines = std::mem::replace(&mut self.rest, after);
-        let begin = out.len();
-        for line in lines.split(|b| *b == b'\n').filter_map(Line::parse) {
-            if self.since.is_some_and(|since| line.time < since) {
-                continue;
-            }
-            if self.timestamps {
-                out.extend_from_slice(line.stamp);
-                out.push(b' ');
-            }
-            out.extend_from_slice(line.text);
-            if line.full {
-                out.push(b'\n');
-            }
+        tokio::select! {
+            () = changes.next() => {}
+            // Also when the sender is gone; the next turn sees either.
+            _ = ended.wait_for(|ended| *ended) => {}
         }
-        if let Some(left) = &mut self.left {
-            out.truncate(begin + (out.len() - begin).min(*left));
-            *left -= out.len() - begin;
-        }
-        Ok(Progress::Read)
     }
 }
 
-/// Where the last `lines` lines begin.
-fn tail(file: &mut File, lines: usize) -> io::Result<u64> {
-    let end = file.seek(SeekFrom::End(0))?;
-    if lines == 0 {
-        return Ok(end);
+/// An open file, and how far it was read.
+struct Source {
+    file: File,
+    inode: u64,
+    at: u64,
+}
+
+impl Source {
+    /// Opens the file at the last `lines` lines; `None` when there is none.
+    fn open(path: &Path, lines: Option<u64>) -> io::Result<Option<Self>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = file.metadata()?;
+        let at = lines.map_or(Ok(0), |lines| tail::start(&file, found.len(), lines))?;
+        Ok(Some(Self { inode: found.ino(), file, at }))
     }
-    let mut at = end;
-    let mut seen = 0;
-    let mut block = vec![0; BLOCK];
-    while at > 0 {
-        let size = at.min(BLOCK as u64);
-        at -= size;
-        file.seek(SeekFrom::Start(at))?;
-        let size = usize::try_from(size).unwrap_or(BLOCK);
-        let part = &mut block[..size];
-        file.read_exact(part)?;
-        for (index, _) in part.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
-            // The line end at the very end of the file ends the last line and begins none.
-            let place = at + index as u64 + 1;
-            if place == end {
-                continue;
-            }
-            seen += 1;
-            if seen == lines {
-                return Ok(place);
-            }
+
+    /// The next bytes; none at the end for now.
+    fn next(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; BLOCK];
+        let mut read = self.file.read_at(&mut bytes, self.at)?;
+        if read == 0 && self.file.metadata()?.len() < self.at {
+            // Emptied: what is written now is at the beginning.
+            self.at = 0;
+            read = self.file.read_at(&mut bytes, self.at)?;
         }
+        self.at += read as u64;
+        bytes.truncate(read);
+        Ok(bytes)
     }
-    Ok(0)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn log(lines: usize) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let line = |n| format!("2026-01-01T00:00:{n:02}Z stdout F line {n}\n");
-        std::fs::write(file.path(), (0..lines).map(line).collect::<String>()).unwrap();
-        file
-    }
-
-    fn shown(file: &tempfile::NamedTempFile, options: LogOptions) -> String {
-        String::from_utf8(read(file.path(), &options).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn options_choose_what_is_shown() {
-        let file = log(4);
-        let all = LogOptions::default();
-        assert_eq!(shown(&file, all.clone()), "line 0\nline 1\nline 2\nline 3\n");
-        assert_eq!(shown(&file, LogOptions { tail_lines: Some(2), ..all.clone() }), "line 2\nline 3\n");
-        assert_eq!(shown(&file, LogOptions { tail_lines: Some(0), ..all.clone() }), "");
-        assert_eq!(shown(&file, LogOptions { tail_lines: Some(9), ..all.clone() }).lines().count(), 4);
-        assert_eq!(shown(&file, LogOptions { limit_bytes: Some(9), ..all.clone() }), "line 0\nli");
-        let since = Some("2026-01-01T00:00:03Z".parse().unwrap());
-        assert_eq!(shown(&file, LogOptions { since, ..all.clone() }), "line 3\n");
-        let stamped = LogOptions { timestamps: true, tail_lines: Some(1), ..all };
-        assert_eq!(shown(&file, stamped), "2026-01-01T00:00:03Z line 3\n");
-    }
-
-    #[test]
-    fn tails_reach_over_blocks() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let text = format!("2026-01-01T00:00:00Z stdout F {}\n", "x".repeat(1000)).repeat(200);
-        std::fs::write(file.path(), text).unwrap();
-        let options = LogOptions { tail_lines: Some(150), ..LogOptions::default() };
-        assert_eq!(shown(&file, options).lines().count(), 150);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ mod server;
 mod up;
 mod wait;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -48,7 +49,7 @@ enum Verb {
 fn main() -> ExitCode {
     // Two roles of this binary that people do not type: watching over one container, and being the demo application.
     // Both come before anything else is set up, because there is one such process for each container.
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match arguments.split_first() {
         Some((verb, rest)) if verb == orchestra::SHIM_VERB => return orchestra::shim(rest),
         Some((verb, rest)) if verb == orchestra::DEMO_VERB => return demo::main(rest),

@@ -1,9 +1,11 @@
 //! `orchestra server`: a control plane without nodes, all of it or parts.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use kube::Client;
 use orchestra::controllers::Controllers;
-use orchestra::scheduler::Scheduler;
+use orchestra::scheduler::{PluginRegistry, Scheduler};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Target;
@@ -26,21 +28,36 @@ pub(crate) struct Server {
     /// Which parts; those without an API server of their own use the one of the kubeconfig.
     #[arg(long, value_delimiter = ',', default_value = "apiserver,controllers,scheduler")]
     components: Vec<Component>,
+    /// A KubeSchedulerConfiguration for the scheduler.
+    #[arg(long, value_name = "FILE")]
+    scheduler_config: Option<PathBuf>,
+}
+
+impl Server {
+    fn scheduler(&self) -> Result<Scheduler, Failure> {
+        let Some(path) = &self.scheduler_config else { return Ok(Scheduler::default()) };
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|problem| Failure::of(format!("{shown}: {problem}")))?;
+        Scheduler::from_config(&text, &shown, &PluginRegistry::default())
+            .map_err(|problem| Failure::of(problem.to_string()))
+    }
 }
 
 pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
     let has = |component| arguments.components.contains(&component);
+    let scheduler = has(Component::Scheduler).then(|| arguments.scheduler()).transpose()?;
     if !has(Component::Apiserver) {
         let client = arguments.target.connect().await?.client;
-        return beside(client, has(Component::Controllers), has(Component::Scheduler)).await;
+        return beside(client, has(Component::Controllers), scheduler).await;
     }
     let mut builder = up::open(&arguments.place)?.without_nodes();
     if !has(Component::Controllers) {
         builder = builder.without_controllers();
     }
-    if !has(Component::Scheduler) {
-        builder = builder.without_scheduler();
-    }
+    builder = match scheduler {
+        Some(scheduler) => builder.scheduler(scheduler),
+        None => builder.without_scheduler(),
+    };
     let cluster = up::start(builder).await?;
     if let (Some(kubeconfig), Some(address)) = (cluster.kubeconfig(), cluster.address()) {
         println!("ready kubeconfig={} api=https://{address}", kubeconfig.display());
@@ -50,7 +67,7 @@ pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
 }
 
 /// Runs parts beside an API server elsewhere until told to stop.
-async fn beside(client: Client, controllers: bool, scheduler: bool) -> Result<(), Failure> {
+async fn beside(client: Client, controllers: bool, scheduler: Option<Scheduler>) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     let signals = async move {
@@ -66,8 +83,8 @@ async fn beside(client: Client, controllers: bool, scheduler: bool) -> Result<()
         Ok(())
     };
     let schedule = async {
-        if scheduler {
-            let ended = Scheduler::default().run(client.clone(), shutdown.clone()).await;
+        if let Some(scheduler) = scheduler {
+            let ended = scheduler.run(client.clone(), shutdown.clone()).await;
             ended.map_err(|problem| Failure::of(format!("scheduler: {problem}")))?;
         }
         Ok(())

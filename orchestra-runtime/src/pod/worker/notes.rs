@@ -18,7 +18,7 @@ const FORCED_SECONDS: i64 = 1;
 /// The longest termination message, and the most that is taken from a log.
 const MAX_MESSAGE: usize = 4096;
 const MAX_FROM_LOG: usize = 2048;
-const MAX_LINES_FROM_LOG: usize = 80;
+const MAX_LINES_FROM_LOG: u64 = 80;
 
 impl Worker {
     pub(super) fn take(&mut self, note: Note) {
@@ -233,7 +233,7 @@ fn message(file: Option<&std::path::Path>, log: Option<&std::path::Path>, code: 
         return Some(text);
     }
     let log = log.filter(|_| code != 0)?;
-    let options = logs::LogOptions { tail_lines: Some(MAX_LINES_FROM_LOG), ..logs::LogOptions::default() };
+    let options = logs::LogOptions { tail_lines: Some(MAX_LINES_FROM_LOG), ..Default::default() };
     let tail = logs::read(log, &options).ok()?;
     let from = tail.len().saturating_sub(MAX_FROM_LOG);
     let text = String::from_utf8_lossy(&tail[from..]).into_owned();

@@ -15,12 +15,13 @@ mod monitor;
 mod quotes;
 mod store;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the part that `arguments` name.
-pub(crate) fn main(arguments: &[String]) -> ExitCode {
+pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = match (runtime, arguments.first().map(String::as_str)) {
+    let ended = match (runtime, arguments.first().and_then(|part| part.to_str())) {
         (Err(problem), _) => Err(problem.into()),
         (Ok(runtime), Some("frontend")) => runtime.block_on(frontend::run()),
         (Ok(runtime), Some("store")) => runtime.block_on(store::run()),

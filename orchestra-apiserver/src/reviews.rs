@@ -1,0 +1,146 @@
+//! Questions about access that a client may ask: `kubectl auth can-i`, `kubectl auth whoami`.
+//!
+//! Reviews are kinds without objects: a POST is answered and nothing is stored.
+
+use std::borrow::Cow;
+
+use http::{Response, StatusCode};
+use orchestra_core::gvk::GroupVersion;
+use serde_json::{Map, Value, json};
+
+use crate::auth::{AccessRequest, Decision, MASTERS, User};
+use crate::body::{self, Body};
+use crate::request::{RequestInfo, ResourceRequest, Verb};
+use crate::state::State;
+use crate::status::StatusError;
+
+/// A kind of review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Review {
+    /// Who am I?
+    SelfSubject,
+    /// May I?
+    SelfAccess,
+    /// May somebody?
+    Access,
+    /// May somebody, in this namespace?
+    LocalAccess,
+}
+
+impl Review {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::SelfSubject, Self::LocalAccess, Self::SelfAccess, Self::Access];
+
+    /// The group, served as `v1`.
+    pub(crate) fn group(self) -> &'static str {
+        if self == Self::SelfSubject { "authentication.k8s.io" } else { "authorization.k8s.io" }
+    }
+
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::SelfSubject => "SelfSubjectReview",
+            Self::SelfAccess => "SelfSubjectAccessReview",
+            Self::Access => "SubjectAccessReview",
+            Self::LocalAccess => "LocalSubjectAccessReview",
+        }
+    }
+
+    pub(crate) fn singular(self) -> String {
+        self.kind().to_ascii_lowercase()
+    }
+
+    pub(crate) fn plural(self) -> String {
+        self.singular() + "s"
+    }
+
+    pub(crate) fn namespaced(self) -> bool {
+        self == Self::LocalAccess
+    }
+
+    /// Which review a request is for.
+    pub(crate) fn find(request: &ResourceRequest) -> Option<Self> {
+        let named = |review: &Self| request.gv.group == review.group() && request.resource == review.plural();
+        Self::ALL.into_iter().find(named).filter(|_| request.gv.version == "v1")
+    }
+}
+
+/// Whether everybody who is known may ask this about themselves.
+pub(crate) fn is_open(request: &ResourceRequest) -> bool {
+    matches!(Review::find(request), Some(Review::SelfSubject | Review::SelfAccess))
+}
+
+/// Answers a review.
+pub(crate) async fn answer(
+    state: &State,
+    review: Review,
+    asker: &User,
+    mut object: Value,
+) -> Result<Response<Body>, StatusError> {
+    let spec = object.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let status = match review {
+        Review::SelfSubject => json!({"userInfo": {"username": asker.name, "groups": asker.groups}}),
+        Review::SelfAccess => access(state, asker, &spec).await?,
+        Review::Access | Review::LocalAccess => {
+            let groups = spec.get("groups").and_then(Value::as_array).into_iter().flatten();
+            let mut subject = User::anonymous();
+            subject.name = text(&spec, "user").to_owned();
+            subject.groups = groups.filter_map(Value::as_str).map(str::to_owned).collect();
+            access(state, &subject, &spec).await?
+        }
+    };
+    let Some(map) = object.as_object_mut() else {
+        return Err(StatusError::bad_request("a review must be an object"));
+    };
+    map.insert("apiVersion".into(), format!("{}/v1", review.group()).into());
+    map.insert("kind".into(), review.kind().into());
+    map.entry("metadata").or_insert_with(|| Map::new().into());
+    map.insert("status".into(), status);
+    Ok(body::tree(StatusCode::CREATED, &object))
+}
+
+async fn access(state: &State, subject: &User, spec: &Value) -> Result<Value, StatusError> {
+    let (verb, path, info) = question(spec)?;
+    if subject.is_in(MASTERS) {
+        return Ok(json!({"allowed": true}));
+    }
+    let request = AccessRequest { user: subject, verb: &verb, info: &info, path: &path };
+    Ok(match state.authorizer.authorize(request).await? {
+        Decision::Allow => json!({"allowed": true}),
+        Decision::Deny(why) if why.is_empty() => json!({"allowed": false}),
+        Decision::Deny(why) => json!({"allowed": false, "reason": why}),
+    })
+}
+
+/// What is asked about, as the authorizer would be asked about a real request.
+fn question(spec: &Value) -> Result<(String, String, RequestInfo), StatusError> {
+    if let Some(plain) = spec.get("nonResourceAttributes") {
+        let path = text(plain, "path").to_owned();
+        let segments = path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+        return Ok((text(plain, "verb").to_owned(), path, RequestInfo::NonResource(segments)));
+    }
+    let Some(about) = spec.get("resourceAttributes") else {
+        return Err(StatusError::bad_request(
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ));
+    };
+    let some = |field: &str| Some(text(about, field).to_owned()).filter(|t| !t.is_empty());
+    let verb = text(about, "verb").to_owned();
+    let request = ResourceRequest {
+        // Authorizers go by the word beside this; a verb that no path has can only be asked about.
+        verb: Verb::parse(&verb).unwrap_or(Verb::Get),
+        gv: GroupVersion {
+            group: Cow::Owned(text(about, "group").to_owned()),
+            version: Cow::Owned(text(about, "version").to_owned()),
+        },
+        resource: text(about, "resource").to_owned(),
+        namespace: some("namespace"),
+        name: some("name"),
+        subresource: some("subresource"),
+        tail: String::new(),
+    };
+    Ok((verb, String::new(), RequestInfo::Resource(request)))
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object.get(field).and_then(Value::as_str).unwrap_or_default()
+}
