@@ -126,8 +126,11 @@ impl NodeAgentBuilder {
         let simulation = self.runtime.simulation();
         let data = match (self.data_dir, &simulation) {
             (Some(dir), _) => {
-                let failed = |source| Error::System { what: format!("opening {}", dir.display()), source };
-                std::fs::create_dir_all(&dir).map_err(failed)?;
+                let failed = |source: std::io::Error| Error::System {
+                    what: format!("opening {}", dir.display()),
+                    source,
+                };
+                private(&dir.join("pods")).and_then(|()| private(&dir.join("logs"))).map_err(failed)?;
                 std::path::absolute(&dir).map_err(failed)?
             }
             (None, Some(_)) => PathBuf::new(),
@@ -174,4 +177,11 @@ impl NodeAgentBuilder {
             recording: Box::pin(recording),
         })
     }
+}
+
+/// Makes a directory that other users of the machine cannot look into: volumes hold secrets.
+fn private(dir: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }

@@ -71,6 +71,7 @@ fn recall_one(lives: &[&ContainerStatus], told: Option<&ApiStatus>, now: Timesta
             let attempt = i32::try_from(newest.config.attempt).unwrap_or(i32::MAX);
             container.restarts = container.restarts.max(attempt);
             container.image_ref.clone_from(&newest.image_ref);
+            container.image.clone_from(&newest.config.image);
             container.life = match &newest.state {
                 ContainerState::Running { started_at } => {
                     Life::Running { id: newest.id.clone(), started_at: *started_at, hooked: true }

@@ -74,6 +74,8 @@ pub(crate) struct Container {
     pub(crate) backoff: Backoff,
     /// Attempts to start it that came to nothing.
     pub(crate) attempts: Backoff,
+    /// The image it was started with, as the pod named it then.
+    pub(crate) image: String,
     /// The image's identity, once known.
     pub(crate) image_ref: String,
     /// Whether the startup probe succeeded, where there is one.
@@ -115,6 +117,7 @@ impl Container {
             last: None,
             backoff: Backoff::default(),
             attempts: Backoff::default(),
+            image: String::new(),
             image_ref: String::new(),
             started: false,
             ready: false,
@@ -337,7 +340,14 @@ fn keep_one(
     match &container.life {
         Life::Starting | Life::Stopping { .. } => {}
         Life::Running { .. } => {
-            if let Some(message) = &container.condemned {
+            let image = member.container.image.as_deref().unwrap_or_default();
+            if !container.image.is_empty() && container.image != image {
+                decision.actions.push(Action::Stop {
+                    name: name.clone(),
+                    grace_seconds: super::spec::grace_seconds(pod),
+                    message: format!("Container {name} definition changed, will be restarted"),
+                });
+            } else if let Some(message) = &container.condemned {
                 let probes = [&member.container.liveness_probe, &member.container.startup_probe];
                 let of_probe = probes.into_iter().flatten().find_map(|p| p.termination_grace_period_seconds);
                 decision.actions.push(Action::Stop {

@@ -288,6 +288,7 @@ impl Worker {
             container.last = Some(ended.clone());
         }
         container.life = Life::Starting;
+        container.image = spec.image.clone().unwrap_or_default();
         container.started = spec.startup_probe.is_none();
         container.ready = spec.readiness_probe.is_none();
         container.condemned = None;
@@ -329,6 +330,27 @@ impl Worker {
             let done = lifecycle::stop(&context, &pod, &spec, &id, &address, grace).await;
             Note::Stopped { id, error: done.err().map(|e| e.describe()) }
         });
+    }
+
+    /// Ends what is being stopped already within a shorter grace than it was given.
+    fn hurry(&mut self, grace_seconds: i64) {
+        let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
+        let stopping: Vec<ContainerId> = self
+            .state
+            .containers
+            .values()
+            .filter_map(|c| match &c.life {
+                Life::Stopping { id, .. } => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        for id in stopping {
+            let context = self.context.clone();
+            self.job(async move {
+                let done = context.runtime.stop_container(&id, grace).await;
+                Note::Stopped { id, error: done.err().map(|e| e.describe()) }
+            });
+        }
     }
 
     /// Gives back what an ended pod needs no more; its containers stay for their logs.

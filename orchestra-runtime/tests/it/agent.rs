@@ -370,3 +370,42 @@ async fn volumes_of_all_kinds_reach_the_process() {
     }
     agent.stop().await;
 }
+
+#[tokio::test]
+async fn a_forced_deletion_does_not_wait_for_the_grace() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let runtime = open(dir.path(), process::shim());
+    let agent = cluster.agent(runtime.clone(), dir.path(), |b| b.stop_pods_on_shutdown(true));
+    let file = dir.path().join("up");
+    let script = format!("trap '' TERM; echo up > {}; while :; do sleep 1; done", file.display());
+    let mut main = shell("main", &script);
+    main["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 500}}});
+    cluster.pod_with_grace("stubborn", json!({"containers": [main]}), 1000).await;
+    cluster.until("stubborn", "ready", is_ready).await;
+    process::until_written(&file).await;
+    let stubborn = kube::api::DeleteParams::default();
+    cluster.pods.delete("stubborn", &stubborn).await.unwrap();
+    cluster.pods.delete("stubborn", &stubborn.grace_period(0)).await.unwrap();
+    let gone = async {
+        while !runtime.list_containers().await.unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(process::LONG, gone).await.expect("it is killed");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_image_restarts_the_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let agent = agent(&cluster, dir.path());
+    cluster.pod("image", json!({"containers": [shell("main", "exec sleep 1000")]})).await;
+    cluster.until("image", "ready", is_ready).await;
+    let image = json!({"spec": {"containers": [{"name": "main", "image": "host:2"}]}});
+    cluster.pods.patch("image", &PatchParams::default(), &Patch::Strategic(&image)).await.unwrap();
+    let pod = cluster.until("image", "restarted", |p| restarts(p) == 1 && is_ready(p)).await;
+    assert_eq!(container(&pod).image, "host:2");
+    agent.stop().await;
+}

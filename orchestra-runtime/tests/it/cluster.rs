@@ -63,9 +63,13 @@ impl Cluster {
     }
 
     /// Creates a pod bound to the node.
-    pub(crate) async fn pod(&self, name: &str, mut spec: Value) -> Pod {
+    pub(crate) async fn pod(&self, name: &str, spec: Value) -> Pod {
+        self.pod_with_grace(name, spec, 1).await
+    }
+
+    pub(crate) async fn pod_with_grace(&self, name: &str, mut spec: Value, grace: i64) -> Pod {
         spec["nodeName"] = json!("n1");
-        spec["terminationGracePeriodSeconds"] = json!(1);
+        spec["terminationGracePeriodSeconds"] = json!(grace);
         let pod = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap();
         self.pods.create(&PostParams::default(), &pod).await.unwrap()
     }

@@ -232,10 +232,15 @@ impl ContainerRuntime for ProcessRuntime {
         if !entry.claim() {
             return Err(Error::State(format!("container {id} was started before")));
         }
-        let dir = self.inner.layout.container(id);
-        let running = self.inner.supervisor.start(&entry.record, &dir).await?;
-        self.inner.clone().follow(id.clone(), running);
-        Ok(())
+        // A task of its own: once begun, a start is followed to its end, also when the caller loses interest.
+        let inner = self.inner.clone();
+        let starting = tokio::spawn(async move {
+            let dir = inner.layout.container(&entry.record.id);
+            let running = inner.supervisor.start(&entry.record, &dir).await?;
+            inner.follow(entry.record.id.clone(), running);
+            Ok(())
+        });
+        starting.await.map_err(|e| Error::State(format!("container {id} was not started: {e}")))?
     }
 
     async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<()> {

@@ -13,6 +13,8 @@ use crate::pod::start::{Failure, Home, StartedContainer, own_message_path};
 use crate::pod::state::{Ended, Life, Sandbox, Stop, StopReason};
 use crate::runtime::{ContainerId, Exit, SandboxId};
 
+/// What a container has left when its pod was taken out of the API by force.
+const FORCED_SECONDS: i64 = 1;
 /// The longest termination message, and the most that is taken from a log.
 const MAX_MESSAGE: usize = 4096;
 const MAX_FROM_LOG: usize = 2048;
@@ -39,8 +41,12 @@ impl Worker {
         let since = self.context.clock.now();
         let grace_seconds = grace_seconds(&self.pod);
         match &mut self.state.stop {
-            // It is on its way; only that it is gone from the API changes what to do at the end.
-            Some(stop) if why == StopReason::Vanished => stop.why = why,
+            // It is on its way. Somebody who takes it out of the API by force does not want to wait for it.
+            Some(stop) if why == StopReason::Vanished => {
+                stop.why = why;
+                stop.grace_seconds = stop.grace_seconds.min(FORCED_SECONDS);
+                self.hurry(FORCED_SECONDS);
+            }
             Some(stop) if stop.why != StopReason::Deadline => {}
             stop => *stop = Some(Stop { since, grace_seconds, why }),
         }

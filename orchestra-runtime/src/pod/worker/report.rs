@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Note, Shown, ShownContainer, Worker};
 use crate::agent::context::Context;
-use crate::pod::spec::meta;
+use crate::pod::spec::{grace_seconds, members, meta};
 use crate::pod::start::leave_network;
 use crate::pod::state::{Life, Sandbox, StopReason, outcome};
 use crate::pod::status::status;
@@ -57,6 +57,12 @@ impl Worker {
     pub(super) fn changed(&mut self, pod: &Pod) {
         let ours = self.pod.status.take();
         self.pod = pod.clone();
+        let asked = grace_seconds(&self.pod);
+        if let Some(stop) = self.state.stop.as_mut().filter(|s| asked < s.grace_seconds) {
+            stop.grace_seconds = asked;
+            self.hurry(asked);
+        }
+        self.retry_changed();
         if let (Some(mut ours), Some(theirs)) = (ours, &pod.status) {
             let foreign = |c: &&PodCondition| !OURS.contains(&c.type_.as_str());
             let mut conditions = ours.conditions.take().unwrap_or_default();
@@ -65,6 +71,20 @@ impl Worker {
             ours.conditions = Some(conditions);
             ours.qos_class.clone_from(&theirs.qos_class);
             self.pod.status = Some(ours);
+        }
+    }
+
+    /// A container that could not be started with its old image is tried with the new one at once.
+    fn retry_changed(&mut self) {
+        let now = self.context.clock.now();
+        for member in members(&self.pod) {
+            let image = member.container.image.as_deref().unwrap_or_default();
+            if let Some(container) = self.state.containers.get_mut(&member.container.name)
+                && container.image != image
+                && let Life::Waiting { retry_at, .. } = &mut container.life
+            {
+                *retry_at = now;
+            }
         }
     }
 
@@ -104,7 +124,8 @@ impl Worker {
         for (_, probes) in self.probes.drain() {
             probes.iter().for_each(tokio::task::AbortHandle::abort);
         }
-        while self.jobs.join_next().await.is_some() {}
+        // Hooks of containers that are gone, perhaps; what else could be under way is done again below.
+        self.jobs.shutdown().await;
         let why = self.state.stop.as_ref().map(|s| s.why);
         let last = status(&self.pod, &self.state, &self.context.facts, self.context.clock.now());
         let shutdown = why == Some(StopReason::Shutdown);
