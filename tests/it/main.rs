@@ -6,5 +6,7 @@ mod harness;
 mod healing;
 mod kubectl_verbs;
 mod library;
+mod network;
+mod own_verbs;
 mod rollout;
 mod start;

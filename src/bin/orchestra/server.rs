@@ -37,7 +37,8 @@ impl Server {
     fn scheduler(&self) -> Result<Scheduler, Failure> {
         let Some(path) = &self.scheduler_config else { return Ok(Scheduler::default()) };
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|problem| Failure::of(format!("{shown}: {problem}")))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|problem| Failure::of(format!("{shown}: {problem}")))?;
         Scheduler::from_config(&text, &shown, &PluginRegistry::default())
             .map_err(|problem| Failure::of(problem.to_string()))
     }
