@@ -1,5 +1,7 @@
 //! The whole product from outside: the real `orchestra` binary, the real kubectl, real processes, real connections.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, in its helpers too")]
+
 mod bad_input;
 mod guestbook;
 mod harness;
