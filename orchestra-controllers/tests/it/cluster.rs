@@ -111,7 +111,7 @@ where
 }
 
 /// Makes every pod run and ready on the node it names (or some node), and lets deleted ones go.
-async fn kubelet(client: Client, shutdown: CancellationToken) {
+pub(crate) async fn kubelet(client: Client, shutdown: CancellationToken) {
     let pods: Api<Pod> = Api::all(client.clone());
     let mut events = std::pin::pin!(watcher::watcher(pods, watcher::Config::default()));
     let mut number = 0_u32;
