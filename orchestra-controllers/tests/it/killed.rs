@@ -22,10 +22,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{kubelet, until};
+use crate::cluster::{kubelet, until, until_within};
 use crate::daemonset::{agent, on_every_node};
 use crate::deployment::{image, rolled_out, web};
 use crate::mortal::{Death, Deeds, Fate, live};
+use crate::nodes::{LONG, beat, say_ready};
 use crate::picture::picture;
 use crate::statefulset::{db, updated};
 
@@ -262,6 +263,23 @@ fn a_namespace_goes_with_all_it_holds() {
             namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
             let is_shop = |namespace: &Namespace| namespace.metadata.name.as_deref() == Some("shop");
             until(&namespaces, "no shop", |all| !all.iter().any(is_shop)).await;
+        })
+    });
+}
+
+#[test]
+fn a_silent_node_loses_its_pods() {
+    survives(&[Controller::NodeLifecycle, Controller::TaintEviction], |told| {
+        Box::pin(async move {
+            let (nodes, pods) = (told.all::<Node>(), told.api::<Pod>());
+            for name in ["alive", "silent"] {
+                create(&nodes, json!({"metadata": {"name": name}})).await;
+                say_ready(&told.0, name).await;
+                let spec = json!({"nodeName": name, "containers": [{"name": "c", "image": "i"}]});
+                create(&pods, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            tokio::spawn(beat(told.0.clone(), "alive"));
+            until_within(LONG, &pods, "one pod", |pods| pods.len() == 1).await;
         })
     });
 }

@@ -11,6 +11,7 @@ mod idle;
 mod killed;
 mod mortal;
 mod namespaces;
+mod nodes;
 mod picture;
 mod podgc;
 mod service;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, ListParams};
@@ -20,9 +20,11 @@ const GIVEN: &[&str] = &[
     "generation",
     "observedGeneration",
     "lastTransitionTime",
+    "lastHeartbeatTime",
     "lastUpdateTime",
     "lastPhaseTransitionTime",
     "startTime",
+    "timeAdded",
     "podIP",
     "podIPs",
     "addresses",
@@ -37,6 +39,7 @@ const GIVEN: &[&str] = &[
 pub(crate) async fn picture(client: &Client) -> Vec<String> {
     let resources = [
         ApiResource::erase::<Namespace>(&()),
+        ApiResource::erase::<Node>(&()),
         ApiResource::erase::<Service>(&()),
         ApiResource::erase::<ServiceAccount>(&()),
         ApiResource::erase::<ConfigMap>(&()),
