@@ -150,7 +150,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         // A broken engine frees nothing any more. What was held is freed along with the next writes.
         if let Ok(mut state) = self.engine.write() {
-            state.release();
+            state.release(self.revision);
         }
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Mvcc {
     past_bytes: usize,
     /// While anyone needs the past as it is, nothing is freed.
     pins: usize,
-    /// Snapshots being taken: the past is kept for them, up to a bound.
-    holds: usize,
+    /// The revisions of snapshots being taken: the past is kept for them, up to a bound.
+    holds: Vec<Revision>,
     /// Everything needed to read at or above this revision is there.
     intact_from: Revision,
 }
@@ -67,7 +67,7 @@ impl Mvcc {
             log: VecDeque::new(),
             past_bytes: 0,
             pins: 0,
-            holds: 0,
+            holds: Vec::new(),
             intact_from: compacted,
         }
     }

@@ -28,18 +28,21 @@ impl Mvcc {
         self.pins = self.pins.saturating_sub(1);
     }
 
-    /// Keeps the past for a snapshot until [`Mvcc::release`], as long as it does not outgrow [`HELD`].
+    /// Keeps what a snapshot of the current revision needs until [`Mvcc::release`], as long as the past does not outgrow [`HELD`].
     pub(crate) fn hold(&mut self) {
-        self.holds += 1;
+        self.holds.push(self.revision);
     }
 
-    /// Whether nothing may be freed.
+    pub(crate) fn release(&mut self, at: Revision) {
+        if let Some(place) = self.holds.iter().position(|&held| held == at) {
+            self.holds.swap_remove(place);
+        }
+    }
+
+    /// Whether nothing may be freed. A snapshot that was given up keeps nothing any more.
     pub(super) fn is_kept(&self) -> bool {
-        self.pins > 0 || self.holds > 0 && self.is_within(HELD)
-    }
-
-    pub(crate) fn release(&mut self) {
-        self.holds = self.holds.saturating_sub(1);
+        let is_held = self.holds.iter().any(|&at| at >= self.intact_from);
+        self.pins > 0 || is_held && self.is_within(HELD)
     }
 
     /// The next keys behind `after` that hold a value at revision `at`, which was current when the hold began.

@@ -235,11 +235,8 @@ async fn a_snapshot_that_nobody_reads_keeps_a_bounded_past_and_then_fails() {
     for _ in 0..240 {
         write().await;
     }
-    assert_eq!(
-        store.status().await.unwrap().compacted,
-        Revision(3),
-        "what is not freed is compacted once only"
-    );
+    // What could not be freed is not added to.
+    assert_eq!(store.status().await.unwrap().compacted, snapshot.revision());
     for _ in 0..100 {
         write().await;
     }
