@@ -57,6 +57,7 @@ mod reviews;
 mod serve;
 mod server;
 mod service_network;
+mod snapshot;
 mod state;
 mod status;
 mod storage;

@@ -24,6 +24,7 @@ use crate::negotiate::decode;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
+use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::subresource::{binding, eviction, finalize, log, scale};
@@ -129,6 +130,9 @@ impl ApiServer {
         }
         if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
             return answer;
+        }
+        if snapshot::is_at(&joined) {
+            return snapshot::snapshot(&self.state, &parts.method).await;
         }
         let found = match path.first().map(String::as_str) {
             Some("version") if path.len() == 1 => Some(health::version()),

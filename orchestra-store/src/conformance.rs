@@ -30,6 +30,21 @@
 //! orchestra_store::store_durability!(place, open);
 //! ```
 //!
+//! and one that can be made of a [`Snapshot`](crate::Snapshot), with a way to do so:
+//!
+//! ```
+//! use orchestra_store::{MemoryStore, Result, Snapshot};
+//!
+//! /// What must live as long as the stores made in it: nothing, here.
+//! fn place() {}
+//!
+//! async fn restore((): &(), snapshot: Snapshot) -> Result<MemoryStore> {
+//!     MemoryStore::restore(snapshot).await
+//! }
+//!
+//! orchestra_store::store_restoring!(place, restore);
+//! ```
+//!
 //! The cases are functions too, so that a single one can be called, and a deliberately broken store can be shown to fail it.
 //! They panic on the first thing that is wrong, and none waits longer than [`PATIENCE`] for anything.
 
@@ -38,6 +53,7 @@ pub mod durability;
 pub mod model;
 pub mod reads;
 pub mod revisions;
+pub mod snapshots;
 mod support;
 pub mod watches;
 pub mod writes;
@@ -96,6 +112,11 @@ macro_rules! store_conformance {
                 e2_compaction_never_goes_back_nor_ahead
                 e_writes_and_watches_go_on_during_compaction
             }
+            snapshots {
+                g1_a_snapshot_is_one_revision_while_writes_go_on
+                g1_a_snapshot_that_compaction_overtakes_is_right_or_an_error
+                g1_an_empty_store_has_an_empty_snapshot
+            }
             model {
                 g6_random_histories_agree_with_a_plain_map
             }
@@ -131,6 +152,29 @@ macro_rules! store_durability {
             async fn $case() {
                 let place = $place();
                 $crate::conformance::durability::$case(async || $open(&place).await).await;
+            }
+        )*
+    };
+}
+
+/// Expands to one `#[tokio::test]` for each case about making a store of a snapshot. `$place` makes a place, and the async
+/// function `$restore` takes a reference to it and a [`Snapshot`](crate::Snapshot), and returns a result with a new store.
+#[macro_export]
+macro_rules! store_restoring {
+    ($place:path, $restore:path) => {
+        $crate::store_restoring! { @cases $place, $restore;
+            g2_a_restored_store_holds_the_same_keys_and_numbers
+            g2_a_snapshot_of_a_restored_store_is_the_same
+            g2_a_snapshot_that_breaks_off_restores_nothing
+            g3_old_revisions_mean_nothing_in_a_restored_store
+        }
+    };
+    (@cases $place:path, $restore:path; $($case:ident)*) => {
+        $(
+            #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let place = $place();
+                $crate::conformance::snapshots::$case(async |snapshot| $restore(&place, snapshot).await).await;
             }
         )*
     };

@@ -5,14 +5,15 @@
 //! files is described in `docs/store-format.md`.
 
 mod batch;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod checkpointer;
-mod codec;
-mod disk;
-mod frame;
+pub(crate) mod codec;
+pub(crate) mod disk;
+pub(crate) mod frame;
 mod lock;
 mod queue;
 mod recover;
+mod restore;
 mod segment;
 mod usage;
 mod writer;
@@ -38,6 +39,7 @@ use crate::engine::Engine;
 use crate::key::{Key, KeyRange};
 use crate::limits::{self, Retention, WatchBound};
 use crate::revision::{Revision, Versioned};
+use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
@@ -129,6 +131,16 @@ impl DurableStore {
         Self::start(writer, lock)
     }
 
+    /// Makes a store in `dir` that holds what `snapshot` holds, for [`DurableStore::open`], and tells its revision
+    /// ([`Snapshot::restored_revision`]). `dir` must be missing or empty. Whatever happens meanwhile, afterwards it is as it was
+    /// or holds everything. Blocks while it writes.
+    ///
+    /// # Errors
+    /// [`Error::HoldsData`], those of the snapshot, and [`Error::Backend`] naming the path when the file system refuses.
+    pub async fn restore(dir: impl AsRef<Path>, snapshot: Snapshot) -> Result<Revision> {
+        restore::restore(dir.as_ref(), snapshot).await
+    }
+
     /// Everything but the thread.
     fn prepare(dir: &Path, options: DurableOptions) -> Result<(Writer, DirLock)> {
         disk::create_dir(dir)?;
@@ -210,6 +222,10 @@ impl Store for DurableStore {
         self.queue.push(Command::Compact { to, reply })?;
         self.answer(answer).await?;
         self.engine.trim().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.engine.snapshot()
     }
 
     async fn status(&self) -> Result<StoreStatus> {

@@ -8,8 +8,9 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
 
-use futures::Stream;
+use futures::{Stream, stream};
 use tokio::task::coop::cooperative;
 
 use crate::feed::{Feed, Hub};
@@ -17,6 +18,7 @@ use crate::key::{Key, KeyRange};
 use crate::limits::WatchBound;
 use crate::mvcc::{Latest, Mvcc, Write};
 use crate::revision::{Revision, Versioned};
+use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, StoreStatus};
 use crate::watch::WatchMessage;
 
@@ -92,6 +94,24 @@ impl Engine {
         Ok(())
     }
 
+    /// Everything at the current revision, in pieces.
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Result<Snapshot> {
+        let (revision, keys) = {
+            let mut state = self.write()?;
+            state.hold();
+            (state.revision(), state.live())
+        };
+        let held = Held { engine: Arc::clone(self), revision, last: None };
+        let entries = stream::try_unfold(held, |mut held| async move {
+            tokio::task::coop::consume_budget().await;
+            let entries = held.engine.read()?.held_entries(held.last.as_ref(), held.revision)?;
+            let Some(last) = entries.last() else { return Ok(None) };
+            held.last = Some(last.key.clone());
+            Ok(Some((entries, held)))
+        });
+        Ok(Snapshot::new(revision, keys, SystemTime::now(), entries))
+    }
+
     pub(crate) fn status(&self, disk_bytes: u64) -> Result<StoreStatus> {
         let state = self.read()?;
         Ok(StoreStatus {
@@ -116,6 +136,23 @@ impl Engine {
 
 fn broken() -> Error {
     Error::Unavailable("a panic interrupted a write".to_owned())
+}
+
+/// Where a snapshot has come to. The past is held while it lives.
+#[derive(Debug)]
+struct Held {
+    engine: Arc<Engine>,
+    revision: Revision,
+    last: Option<Key>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A broken engine frees nothing any more. What was held is freed along with the next writes.
+        if let Ok(mut state) = self.engine.write() {
+            state.release(self.revision);
+        }
+    }
 }
 
 /// One watch: first the past from the log, then the feed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -11,6 +12,7 @@ use crate::key::{Key, KeyRange};
 use crate::limits::{self, Retention, WatchBound};
 use crate::mvcc::{Mvcc, Plan, plan};
 use crate::revision::{Revision, Versioned};
+use crate::snapshot::Snapshot;
 use crate::store::{Entry, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
@@ -49,7 +51,23 @@ impl MemoryStore {
 
     /// An empty store with bounds of one's own.
     pub fn with_options(options: MemoryOptions) -> Self {
-        let engine = Arc::new(Engine::new(Mvcc::default(), options.watch_bound));
+        Self::over(Mvcc::default(), options)
+    }
+
+    /// A store that holds what `snapshot` holds. Its revision is [`Snapshot::restored_revision`].
+    ///
+    /// # Errors
+    /// Those of the snapshot: it is broken off, damaged or cut short.
+    pub async fn restore(mut snapshot: Snapshot) -> Result<Self> {
+        let mut state = Mvcc::restored(snapshot.restored_revision(SystemTime::now()));
+        while let Some(entries) = snapshot.next().await {
+            entries?.into_iter().for_each(|entry| state.load(entry));
+        }
+        Ok(Self::over(state, MemoryOptions::new()))
+    }
+
+    fn over(state: Mvcc, options: MemoryOptions) -> Self {
+        let engine = Arc::new(Engine::new(state, options.watch_bound));
         Self { owned: Arc::new(Owned(engine)), retention: options.retention }
     }
 
@@ -139,6 +157,10 @@ impl Store for MemoryStore {
     async fn compact(&self, to: Revision) -> Result<()> {
         self.engine().write()?.compact(to)?;
         self.engine().trim().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.engine().snapshot()
     }
 
     async fn status(&self) -> Result<StoreStatus> {

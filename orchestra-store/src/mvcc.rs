@@ -4,6 +4,7 @@
 //! compaction finds what to drop without looking at any other key. It refuses to decide when anything is
 //! durable or visible: that is its owner's business.
 
+mod copy;
 mod history;
 mod plan;
 #[cfg(test)]
@@ -43,6 +44,10 @@ pub(crate) struct Mvcc {
     past_bytes: usize,
     /// While anyone needs the past as it is, nothing is freed.
     pins: usize,
+    /// The revisions of snapshots being taken: the past is kept for them, up to a bound.
+    holds: Vec<Revision>,
+    /// Everything needed to read at or above this revision is there.
+    intact_from: Revision,
 }
 
 impl Default for Mvcc {
@@ -62,7 +67,21 @@ impl Mvcc {
             log: VecDeque::new(),
             past_bytes: 0,
             pins: 0,
+            holds: Vec::new(),
+            intact_from: compacted,
         }
+    }
+
+    /// A state without keys that goes on from `revision`: nothing before it can be read or watched.
+    pub(crate) fn restored(revision: Revision) -> Self {
+        let mut state = Self::at(Revision(revision.0.saturating_sub(1)));
+        state.move_on(revision);
+        state
+    }
+
+    /// Moves on to `revision` without a change.
+    pub(crate) fn move_on(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
     }
 
     /// Puts a key back that was alive at the lower end of the window.
@@ -72,50 +91,6 @@ impl Mvcc {
         if self.keys.insert(key, History::One(version)).is_none() {
             self.live += 1;
         }
-    }
-
-    /// Keeps the past as it is until [`Mvcc::unpin`]; what is compacted meanwhile is freed later.
-    pub(crate) fn pin(&mut self) {
-        self.pins += 1;
-    }
-
-    pub(crate) fn unpin(&mut self) {
-        self.pins = self.pins.saturating_sub(1);
-    }
-
-    /// The next `limit` keys behind `after` that hold a value at revision `at`, which is compacted but pinned.
-    pub(crate) fn entries_behind(&self, after: Option<&Key>, at: Revision, limit: usize) -> Vec<Entry> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = self.keys.range::<Key, _>((start, Bound::Unbounded));
-        entries.filter_map(|(key, history)| history.at(at)?.entry(key)).take(limit).collect()
-    }
-
-    /// The next writes behind `after` up to `through`, of `limit` changes or a little more.
-    pub(crate) fn writes_behind(&self, after: Revision, through: Revision, limit: usize) -> Vec<Write> {
-        let begin = self.log.partition_point(|logged| logged.revision <= after);
-        let mut writes: Vec<Write> = Vec::new();
-        for (changes, logged) in self.log.range(begin..).enumerate() {
-            let is_new = writes.last().is_none_or(|write| write.revision != logged.revision);
-            if logged.revision > through || (is_new && changes >= limit) {
-                break;
-            }
-            let Some((_, version)) =
-                self.keys.get(&logged.key).and_then(|keys| keys.written_at(logged.revision))
-            else {
-                continue;
-            };
-            let change = Change {
-                key: logged.key.clone(),
-                create_revision: version.create_revision,
-                version: version.version,
-                value: version.value.clone(),
-            };
-            match writes.last_mut() {
-                Some(write) if !is_new => write.changes.push(change),
-                _ => writes.push(Write { revision: logged.revision, changes: vec![change] }),
-            }
-        }
-        writes
     }
 
     pub(crate) fn compacted(&self) -> Revision {
@@ -219,9 +194,10 @@ impl Mvcc {
 
     /// Frees at most `changes` changes below the window; false when nothing is left to free.
     pub(crate) fn trim(&mut self, changes: usize) -> bool {
-        if self.pins > 0 {
+        if self.is_kept() {
             return false;
         }
+        self.intact_from = self.compacted;
         for _ in 0..changes {
             let Some(oldest) = self.log.front().filter(|oldest| oldest.revision <= self.compacted) else {
                 return false;
@@ -250,11 +226,15 @@ impl Mvcc {
     /// last cut has been freed, for until then nobody knows whether it was enough.
     pub(crate) fn overdue(&self, keep: Retention) -> Option<Revision> {
         let changes = self.log.len();
-        if changes <= keep.changes && self.past_bytes <= keep.bytes || self.has_garbage() {
+        if self.is_within(keep) || self.has_garbage() {
             return None;
         }
         let cut = (changes / 8).max(changes.saturating_sub(keep.changes)).max(1);
         Some(self.log.get(cut - 1)?.revision)
+    }
+
+    fn is_within(&self, keep: Retention) -> bool {
+        self.log.len() <= keep.changes && self.past_bytes <= keep.bytes
     }
 
     fn has_garbage(&self) -> bool {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::key::{Key, KeyRange};
 use crate::revision::{Revision, Versioned};
+use crate::snapshot::Snapshot;
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
 
@@ -125,6 +126,12 @@ pub enum Error {
     /// What is on disk is not what was written.
     #[error("store is damaged: {0}")]
     Corrupt(String),
+    /// What should be restored is damaged, cut short, or no snapshot at all; nothing was restored.
+    #[error("not a good snapshot: {0}")]
+    BadSnapshot(String),
+    /// The place that should be filled is not empty; nothing in it was changed.
+    #[error("{0} already holds data")]
+    HoldsData(String),
     /// The backend failed.
     #[error("{backend} store failed")]
     Backend {
@@ -162,6 +169,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// 8. A watcher that falls behind is ended, not thinned, and holds up nobody
 ///    (`d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned`).
 /// 9. Compaction takes only what no read in the window can need (`e1_the_latest_values_and_the_window_survive`).
+/// 10. A snapshot is the state at one revision (`g1_a_snapshot_is_one_revision_while_writes_go_on`), whole or an error.
 ///
 /// # Cancellation
 ///
@@ -195,6 +203,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Where it begins there already, or higher, nothing happens.
     async fn compact(&self, to: Revision) -> Result<()>;
 
+    /// Everything at one revision: the newest, or a later one. Reads and writes go on while it is taken.
+    async fn snapshot(&self) -> Result<Snapshot>;
+
     /// Revision, window and sizes.
     async fn status(&self) -> Result<StoreStatus>;
 }
@@ -222,6 +233,10 @@ macro_rules! forward {
 
             async fn compact(&self, to: Revision) -> Result<()> {
                 (**self).compact(to).await
+            }
+
+            async fn snapshot(&self) -> Result<Snapshot> {
+                (**self).snapshot().await
             }
 
             async fn status(&self) -> Result<StoreStatus> {

@@ -51,6 +51,12 @@ impl Cluster {
         Self { folder, process, ready }
     }
 
+    /// A cluster on data that is there.
+    pub(crate) fn start_in(folder: TempDir) -> Self {
+        let (process, ready) = up(folder.path(), &[]);
+        Self { folder, process, ready }
+    }
+
     /// Ends the program without any warning, as a power cut would.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("the program runs");

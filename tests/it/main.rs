@@ -11,4 +11,5 @@ mod library;
 mod network;
 mod own_verbs;
 mod rollout;
+mod snapshot;
 mod start;

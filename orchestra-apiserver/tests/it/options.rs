@@ -69,6 +69,16 @@ async fn an_authorizer_decides_for_everyone_else() {
 }
 
 #[tokio::test]
+async fn a_snapshot_of_everything_is_not_for_everyone() {
+    let server = builder().authorizer(ReadersMayList).build().await.unwrap();
+    let path = "/orchestra/v1/snapshot";
+    assert_eq!(ask(&server, None, path).await.0, 401);
+    let (code, status) = ask(&server, Some(User::new("ann", ["readers".to_owned()])), path).await;
+    assert_eq!(code, 403);
+    assert_eq!(status["message"], "forbidden: User \"ann\" cannot get path \"/orchestra/v1/snapshot\"");
+}
+
+#[tokio::test]
 async fn anybody_known_may_ask_what_they_may_do() {
     let server = builder().authorizer(ReadersMayList).build().await.unwrap();
     let ask = async |verb: &str| {

@@ -18,7 +18,7 @@ use crate::revision::Revision;
 use crate::store::{Entry, Result};
 
 /// Bytes gathered in one frame before it is written.
-const FRAME_BYTES: usize = 256 * 1024;
+pub(crate) const FRAME_BYTES: usize = 256 * 1024;
 
 /// The path of checkpoint `generation`.
 pub(crate) fn path(dir: &Path, generation: u64) -> PathBuf {
@@ -93,22 +93,22 @@ fn next<T>(source: &impl Source, chunk: T) -> Option<T> {
 }
 
 /// Frames on their way into a file.
-struct Frames<'a> {
+pub(super) struct Frames<'a> {
     file: BufWriter<&'a mut File>,
     salt: u32,
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
     bytes: u64,
 }
 
 impl<'a> Frames<'a> {
-    fn begin(file: &'a mut File, header: Header) -> io::Result<Self> {
+    pub(super) fn begin(file: &'a mut File, header: Header) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(FRAME_BYTES, file);
         let encoded = header.encode();
         file.write_all(&encoded)?;
         Ok(Self { file, salt: header.salt, payload: Vec::new(), bytes: encoded.len() as u64 })
     }
 
-    fn flush_if_full(&mut self) -> io::Result<()> {
+    pub(super) fn flush_if_full(&mut self) -> io::Result<()> {
         if self.payload.len() < FRAME_BYTES { Ok(()) } else { self.flush() }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<u64> {
+    pub(super) fn finish(mut self) -> io::Result<u64> {
         self.flush()?;
         self.file.flush()?;
         Ok(self.bytes)
@@ -144,6 +144,9 @@ pub(crate) fn read(path: &Path, generation: u64) -> Result<Mvcc> {
     }
     if load.end != Some((load.entries, load.writes)) {
         return Err(corrupt(path, "its end is missing"));
+    }
+    if load.writes == 0 && header.revision == header.compacted.next() {
+        load.state.move_on(header.revision);
     }
     if load.state.revision() != header.revision {
         return Err(corrupt(
@@ -179,13 +182,20 @@ impl Load {
                 self.entries += 1;
                 self.state.load(entry);
             }
-            Item::Write(write) if write.revision == self.state.revision().next() => {
+            Item::Write(write) if self.is_next(write.revision) => {
+                self.state.move_on(Revision(write.revision.0.saturating_sub(1)));
                 self.writes += 1;
                 self.state.apply(write);
             }
             Item::End { entries, writes } => self.end = Some((entries, writes)),
-            Item::Entry(_) | Item::Write(_) | Item::Compact(_) => return Err("an item is out of order"),
+            _ => return Err("an item is out of order"),
         }
         Ok(())
+    }
+
+    /// Every revision is the one before it plus one, but for the first of a restored store: that one nothing wrote.
+    fn is_next(&self, revision: Revision) -> bool {
+        let next = self.state.revision().next();
+        revision == next || self.writes == 0 && revision == next.next()
     }
 }

@@ -13,6 +13,8 @@ const WRITE: u8 = 1;
 const COMPACT: u8 = 2;
 const ENTRY: u8 = 3;
 const END: u8 = 4;
+const ABOUT: u8 = 5;
+const DIGEST: u8 = 6;
 
 const REMOVED: u8 = 0;
 const SET: u8 = 1;
@@ -26,8 +28,12 @@ pub(crate) enum Item {
     Compact(Revision),
     /// A key that was alive at the lower end of the window (checkpoints only).
     Entry(Entry),
-    /// The last item of a checkpoint: how many entries and writes came before it.
+    /// The last item of a checkpoint, and nearly of a snapshot: how many entries and writes came before it.
     End { entries: u64, writes: u64 },
+    /// The first item of a snapshot: how many entries it holds, and when it was taken, in milliseconds since 1970.
+    About { entries: u64, taken: u64 },
+    /// The last item of a snapshot: the SHA-256 of everything before this frame.
+    Digest([u8; 32]),
 }
 
 /// Whether a log frame can begin with this byte.
@@ -70,6 +76,17 @@ pub(crate) fn put_end(out: &mut Vec<u8>, entries: u64, writes: u64) {
     put_u64(out, writes);
 }
 
+pub(crate) fn put_about(out: &mut Vec<u8>, entries: u64, taken: u64) {
+    out.push(ABOUT);
+    put_u64(out, entries);
+    put_u64(out, taken);
+}
+
+pub(crate) fn put_digest(out: &mut Vec<u8>, digest: [u8; 32]) {
+    out.push(DIGEST);
+    out.extend_from_slice(&digest);
+}
+
 fn put_u64(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
@@ -106,6 +123,12 @@ fn item(input: &mut &[u8]) -> Result<Item, &'static str> {
             Ok(Item::Entry(Entry { create_revision, mod_revision, version, key, value: take_bytes(input)? }))
         }
         END => Ok(Item::End { entries: take_u64(input)?, writes: take_u64(input)? }),
+        ABOUT => Ok(Item::About { entries: take_u64(input)?, taken: take_u64(input)? }),
+        DIGEST => {
+            let (digest, rest) = input.split_first_chunk().ok_or(SHORT)?;
+            *input = rest;
+            Ok(Item::Digest(*digest))
+        }
         _ => Err("unknown item"),
     }
 }

@@ -72,6 +72,11 @@ impl Draft {
         Ok(Self { file, draft, path })
     }
 
+    /// Where it is until it is published.
+    pub(crate) fn place(&self) -> &Path {
+        &self.draft
+    }
+
     pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }

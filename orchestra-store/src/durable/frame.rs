@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Log,
     /// A state and the changes of its window.
     Checkpoint,
+    /// A state to be carried elsewhere.
+    Snapshot,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
         match self {
             Self::Log => b"orch-log",
             Self::Checkpoint => b"orch-chk",
+            Self::Snapshot => b"orch-snp",
         }
     }
 }
@@ -71,7 +74,10 @@ impl Header {
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         if !bytes.starts_with(kind.magic()) {
-            return Err("not a file of this store".to_owned());
+            return Err(match kind {
+                Kind::Snapshot => "is not a snapshot".to_owned(),
+                _ => "not a file of this store".to_owned(),
+            });
         }
         if u32_at(8) != FORMAT {
             return Err(format!("has format {}, this program knows {FORMAT}", u32_at(8)));

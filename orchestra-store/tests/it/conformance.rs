@@ -1,13 +1,20 @@
 //! Every backend passes the suite that is shipped for everyone's backends.
 
 mod memory {
-    use orchestra_store::MemoryStore;
+    use orchestra_store::{MemoryStore, Result, Snapshot};
 
     async fn build() -> (MemoryStore, ()) {
         (MemoryStore::new(), ())
     }
 
+    fn place() {}
+
+    async fn restore((): &(), snapshot: Snapshot) -> Result<MemoryStore> {
+        MemoryStore::restore(snapshot).await
+    }
+
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_restoring!(place, restore);
 }
 
 /// Through a pointer, which forwards.
@@ -24,7 +31,7 @@ mod shared {
 }
 
 mod durable {
-    use orchestra_store::DurableStore;
+    use orchestra_store::{DurableStore, Result, Snapshot};
     use tempfile::TempDir;
 
     fn place() -> TempDir {
@@ -40,8 +47,15 @@ mod durable {
         (open(&place).await, place)
     }
 
+    async fn restore(place: &TempDir, snapshot: Snapshot) -> Result<DurableStore> {
+        let dir = (0..).map(|n| place.path().join(n.to_string())).find(|dir| !dir.exists()).unwrap();
+        DurableStore::restore(&dir, snapshot).await?;
+        DurableStore::open(dir)
+    }
+
     orchestra_store::store_conformance!(build);
     orchestra_store::store_durability!(place, open);
+    orchestra_store::store_restoring!(place, restore);
 }
 
 /// With a checkpoint after nearly every write, so that every case meets them.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use orchestra_store::conformance::{compaction, model, reads, revisions, watches, writes};
+use orchestra_store::conformance::{compaction, model, reads, revisions, snapshots, watches, writes};
 use orchestra_store::{
-    Committed, Entry, Key, KeyRange, MemoryStore, Page, RangeOptions, ReadAt, Result, Revision, Store,
-    StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
+    Committed, Entry, Key, KeyRange, MemoryStore, Page, RangeOptions, ReadAt, Result, Revision, Snapshot,
+    Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
 };
 
 /// What is wrong with a store.
@@ -33,6 +33,8 @@ enum Fault {
     CompactsTooFar,
     IgnoresCompaction,
     TouchesOnNothing,
+    SnapshotsSlide,
+    SnapshotsLoseKeys,
 }
 
 /// A good store behind a fault.
@@ -114,9 +116,75 @@ impl Store for Faulty {
         }
     }
 
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let snapshot = self.inner.snapshot().await?;
+        let (revision, keys, taken) = (snapshot.revision(), snapshot.keys(), snapshot.taken());
+        Ok(match self.fault {
+            Fault::SnapshotsSlide => {
+                let inner = self.inner.clone();
+                let pages =
+                    futures::stream::try_unfold(Key::new(""), move |start| slide(inner.clone(), start));
+                Snapshot::new(revision, keys, taken, pages)
+            }
+            Fault::SnapshotsLoseKeys => {
+                let none = futures::stream::empty::<Result<Vec<Entry>>>();
+                Snapshot::new(revision, 0, taken, none)
+            }
+            _ => snapshot,
+        })
+    }
+
     async fn status(&self) -> Result<StoreStatus> {
         self.inner.status().await
     }
+}
+
+/// A page of the newest state, wherever that is by now.
+async fn slide(inner: MemoryStore, start: Key) -> Result<Option<(Vec<Entry>, Key)>> {
+    let page = inner.range(KeyRange { start, end: None }, RangeOptions::new().limit(100)).await?;
+    let next = page.value.entries.last().map(|last| Key::new([last.key.as_bytes(), b"\0"].concat()));
+    Ok(next.map(|next| (page.value.entries, next)))
+}
+
+/// Writes everything anew, as a tool that knows only puts would.
+async fn replay((): &(), snapshot: Snapshot) -> Result<MemoryStore> {
+    let store = MemoryStore::new();
+    pour(snapshot, &store).await?;
+    Ok(store)
+}
+
+/// Takes what comes before an error for all.
+async fn keep_a_part((): &(), snapshot: Snapshot) -> Result<MemoryStore> {
+    let store = MemoryStore::new();
+    let _error = pour(snapshot, &store).await;
+    Ok(store)
+}
+
+async fn pour(mut snapshot: Snapshot, store: &MemoryStore) -> Result<()> {
+    while let Some(entries) = snapshot.next().await {
+        for Entry { key, value, .. } in entries? {
+            store.commit(Txn::new().put(key, value)).await?;
+        }
+    }
+    Ok(())
+}
+
+macro_rules! restoring_bites {
+    ($($name:ident: $restore:ident in $case:ident;)*) => {
+        $(
+            #[tokio::test]
+            #[should_panic]
+            async fn $name() {
+                snapshots::$case(async |snapshot| $restore(&(), snapshot).await).await;
+            }
+        )*
+    };
+}
+
+restoring_bites! {
+    lost_numbers_are_found: replay in g2_a_restored_store_holds_the_same_keys_and_numbers;
+    a_reused_revision_is_found: replay in g3_old_revisions_mean_nothing_in_a_restored_store;
+    a_restored_part_is_found: keep_a_part in g2_a_snapshot_that_breaks_off_restores_nothing;
 }
 
 fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
@@ -192,5 +260,9 @@ bites! {
     hasty_progress_is_found: TellsProgressTooSoon in watches::d7_nothing_at_or_below_a_progress_mark_follows_it;
     a_forgotten_past_is_found: ForgetsPrevious in watches::d11_events_carry_what_was_there_before;
     a_greedy_compaction_is_found: CompactsTooFar in compaction::e1_the_latest_values_and_the_window_survive;
+    a_sliding_snapshot_is_found: SnapshotsSlide in snapshots::g1_a_snapshot_is_one_revision_while_writes_go_on;
+    a_snapshot_that_slides_over_a_compaction_is_found:
+        SnapshotsSlide in snapshots::g1_a_snapshot_that_compaction_overtakes_is_right_or_an_error;
+    a_key_lost_from_a_snapshot_is_found: SnapshotsLoseKeys in snapshots::g1_a_snapshot_is_one_revision_while_writes_go_on;
     a_difference_from_a_map_is_found: CompactsTooFar in model::g6_random_histories_agree_with_a_plain_map;
 }

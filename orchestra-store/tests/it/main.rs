@@ -5,4 +5,5 @@
 mod conformance;
 mod faulty;
 mod kill;
+mod kill_restore;
 mod model;

@@ -6,6 +6,7 @@ mod demo;
 mod failure;
 mod manifests;
 mod server;
+mod snapshot;
 mod up;
 mod wait;
 
@@ -41,6 +42,8 @@ enum Verb {
     Delete(client::delete::Delete),
     /// Print what a container wrote.
     Logs(client::logs::Logs),
+    /// Save a cluster's objects into a file, or make a cluster's data of one.
+    Snapshot(snapshot::Snapshot),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +92,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
             Verb::Get(arguments) => client::get::run(&arguments).await,
             Verb::Delete(arguments) => client::delete::run(&arguments).await,
             Verb::Logs(arguments) => client::logs::run(&arguments).await,
+            Verb::Snapshot(arguments) => snapshot::run(&arguments).await,
         }
     })
 }

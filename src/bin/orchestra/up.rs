@@ -104,7 +104,7 @@ pub(crate) fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     match place.store {
         StoreKind::Memory => Ok(builder.store(MemoryStore::new())),
         StoreKind::Durable => {
-            let store = open_store(&path).map_err(|problem| {
+            let store = DurableStore::open(store_dir(&path)).map_err(|problem| {
                 Failure::of(format!("data directory {}: {}", path.display(), client::chain(&problem)))
             })?;
             Ok(builder.store(store))
@@ -112,8 +112,9 @@ pub(crate) fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     }
 }
 
-fn open_store(path: &Path) -> orchestra::store::Result<DurableStore> {
-    DurableStore::open(path.join("store"))
+/// Where in a data directory the objects are.
+pub(crate) fn store_dir(path: &Path) -> PathBuf {
+    path.join("store")
 }
 
 /// Starts the cluster, with every failure on one line.

@@ -4,7 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod logs;
-mod request;
+pub(crate) mod request;
 mod resource;
 mod three_way;
 

@@ -45,7 +45,7 @@ async fn send(client: &Client, request: http::request::Builder, body: Vec<u8>) -
 }
 
 /// An error as kubectl words it.
-pub(super) fn explain(problem: &kube::Error) -> Failure {
+pub(crate) fn explain(problem: &kube::Error) -> Failure {
     match problem {
         kube::Error::Api(status) if !status.reason.is_empty() => {
             Failure::of(format!("Error from server ({}): {}", status.reason, status.message))
