@@ -22,7 +22,7 @@ pub struct Observed<'a> {
     pub heard: Timestamp,
     /// Whether no node of the cluster is up.
     pub all_down: bool,
-    /// When pods may be driven from it; asked only if [`asks_pace`].
+    /// When pods may be driven from it; asked only if the plan needs to know.
     pub pace: Pace,
     /// The present moment.
     pub now: Timestamp,
