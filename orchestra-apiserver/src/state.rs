@@ -97,7 +97,7 @@ impl Call {
     }
 
     pub(crate) fn renderer(&self, state: &State) -> Renderer {
-        Renderer { resource: self.resource.clone(), output: self.output, now: state.clock.now().as_second() }
+        Renderer { resource: self.resource.clone(), output: self.output, clock: state.clock.clone() }
     }
 
     fn admission_request<'a>(

@@ -35,6 +35,7 @@ mod key;
 mod manager;
 pub mod namespace;
 mod node_selector;
+pub mod nodelifecycle;
 mod ownership;
 mod pod;
 pub mod podgc;
@@ -43,9 +44,11 @@ pub mod replicaset;
 pub mod serviceaccount;
 mod share;
 pub mod statefulset;
+pub mod tainteviction;
 mod template_hash;
 #[cfg(test)]
 mod testing;
+mod toleration;
 pub mod volume;
 mod world;
 

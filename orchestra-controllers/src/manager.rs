@@ -29,6 +29,8 @@ pub enum Controller {
     GarbageCollector,
     /// Empties namespaces that are being deleted.
     Namespace,
+    /// Notices nodes that fall silent, and taints those in trouble.
+    NodeLifecycle,
     /// Removes pods that no node will ever end.
     PodGarbageCollector,
     /// Keeps as many pods as a ReplicaSet says.
@@ -37,6 +39,8 @@ pub enum Controller {
     ServiceAccount,
     /// Keeps the numbered pods of StatefulSets.
     StatefulSet,
+    /// Evicts pods from nodes whose taints they do not tolerate.
+    TaintEviction,
     /// Binds claims to volumes, makes volumes for claims, and reclaims them.
     Volume,
 }
@@ -49,10 +53,12 @@ impl Controller {
         Self::EndpointSlice,
         Self::GarbageCollector,
         Self::Namespace,
+        Self::NodeLifecycle,
         Self::PodGarbageCollector,
         Self::ReplicaSet,
         Self::ServiceAccount,
         Self::StatefulSet,
+        Self::TaintEviction,
         Self::Volume,
     ];
 }
@@ -129,6 +135,12 @@ impl Controllers {
                 }
                 Controller::StatefulSet => {
                     launch(&mut tasks, &world, &shutdown, crate::statefulset::setup(&world))
+                }
+                Controller::NodeLifecycle => {
+                    launch(&mut tasks, &world, &shutdown, crate::nodelifecycle::setup(&world))
+                }
+                Controller::TaintEviction => {
+                    launch(&mut tasks, &world, &shutdown, crate::tainteviction::setup(&world))
                 }
                 Controller::PodGarbageCollector => {
                     launch(&mut tasks, &world, &shutdown, crate::podgc::setup(&world))

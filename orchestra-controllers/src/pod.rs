@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
 pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("")
@@ -53,6 +53,27 @@ pub(crate) fn available_in(pod: &Pod, min_ready: i32, now: Timestamp) -> Option<
 
 pub(crate) fn node_name(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
+}
+
+/// The pod's conditions, and that somebody other than its user ends it. What says so already stays as it is.
+pub(crate) fn disrupted(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Vec<PodCondition> {
+    let held = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let says_so = |held: &PodCondition| {
+        held.type_ == "DisruptionTarget" && held.status == "True" && held.reason.as_deref() == Some(reason)
+    };
+    if held.iter().any(says_so) {
+        return held;
+    }
+    let mut conditions: Vec<_> = held.into_iter().filter(|held| held.type_ != "DisruptionTarget").collect();
+    conditions.push(PodCondition {
+        type_: "DisruptionTarget".into(),
+        status: "True".into(),
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        last_transition_time: Some(Time(now)),
+        ..PodCondition::default()
+    });
+    conditions
 }
 
 /// The most restarts of any of its containers.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use serde_json::json;
@@ -103,17 +102,8 @@ impl Reconcile for PodCollector {
 
 impl PodCollector {
     async fn fail(&self, api: &Api<Pod>, pod: &Pod) -> Result<()> {
-        let mut conditions =
-            pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-        conditions.retain(|condition| condition.type_ != "DisruptionTarget");
-        conditions.push(k8s_openapi::api::core::v1::PodCondition {
-            type_: "DisruptionTarget".into(),
-            status: "True".into(),
-            reason: Some("DeletionByPodGC".into()),
-            message: Some("PodGC: node no longer exists".into()),
-            last_transition_time: Some(Time(self.world.clock.now())),
-            ..Default::default()
-        });
+        let why = "PodGC: node no longer exists";
+        let conditions = pod::disrupted(pod, "DeletionByPodGC", why, self.world.clock.now());
         let status =
             json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed", "conditions": conditions}});
         unless_gone(api.patch_status(pod.name(), &patch_params(), &Patch::Merge(status)).await).map(|_| ())

@@ -56,6 +56,18 @@ fn every_kind_is_got_described_labelled_annotated_patched_and_explained() {
             assert!(labels.contains(&format!("\"{label}\":\"1\"")), "{kind}: {labels}");
         }
         assert!(!labels.contains("tier"), "{kind}: {labels}");
+        let output = cluster
+            .kubectl_command()
+            .args(["edit", kind, name, "-n", "guestbook"])
+            .env("KUBE_EDITOR", "sed -i s/note:.seen/note:\\ edited/")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{kind}: {output:?}");
+        assert_eq!(
+            kubectl(&["get", kind, name, "-o", "jsonpath={.metadata.annotations.note}"]),
+            "edited",
+            "{kind}"
+        );
         let explained = kubectl(&["explain", kind]);
         assert!(explained.contains("FIELDS:") && explained.contains("metadata\t<ObjectMeta>"), "{explained}");
     }
@@ -171,6 +183,16 @@ fn the_guestbook_applies_again_without_a_change() {
         assert!(line.ends_with(" unchanged") || sent_always, "{again}");
     }
     assert_eq!(versions(), before, "nothing was written");
+}
+
+#[test]
+fn every_kind_of_the_guestbook_is_deleted_and_nothing_is_left() {
+    let cluster = Cluster::with_guestbook();
+    let manifest = crate::harness::guestbook();
+    cluster.kubectl(&["delete", "-f", manifest.to_str().unwrap(), "--timeout=80s"]);
+    cluster.eventually(&["get", "persistentvolumes", "-o", "name"], str::is_empty);
+    let kinds = "pods,services,deployments,replicasets,statefulsets,daemonsets,configmaps,secrets,ingresses,pvc,endpointslices";
+    assert_eq!(cluster.kubectl(&["get", kinds, "-n", "guestbook", "-o", "name"]), "");
 }
 
 #[test]

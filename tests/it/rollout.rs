@@ -111,3 +111,34 @@ fn scaling_is_followed_by_pods_and_service() {
     cluster.kubectl(&["scale", DEPLOYMENT, "-n", "guestbook", "--replicas=1"]);
     cluster.eventually(&slices, |addresses| addresses.split_whitespace().count() == 1);
 }
+
+#[test]
+fn stateful_sets_and_daemon_sets_roll_and_come_back() {
+    let cluster = Cluster::with_guestbook();
+    let kubectl = |arguments: &[&str]| cluster.kubectl(&[&["-n", "guestbook"], arguments].concat());
+    for (set, container, pods) in
+        [("statefulset/store", "store", "app=store"), ("daemonset/monitor", "monitor", "app=monitor")]
+    {
+        let image = format!("{container}=orchestra/guestbook:v2");
+        let images =
+            || kubectl(&["get", "pods", "-l", pods, "-o", "jsonpath={.items[*].spec.containers[0].image}"]);
+        kubectl(&["set", "image", set, &image]);
+        kubectl(&["rollout", "status", set, "--timeout=60s"]);
+        assert_eq!(images(), "orchestra/guestbook:v2", "{set}");
+        let history = kubectl(&["rollout", "history", set]);
+        let revisions: Vec<_> =
+            history.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u32>().ok()).collect();
+        assert_eq!(revisions, [1, 2], "{set}: {history}");
+        kubectl(&["rollout", "undo", set]);
+        kubectl(&["rollout", "status", set, "--timeout=60s"]);
+        assert_eq!(images(), "orchestra/guestbook:v1", "{set}");
+    }
+    kubectl(&["rollout", "restart", "statefulset/store"]);
+    kubectl(&["rollout", "status", "statefulset/store", "--timeout=60s"]);
+    let frontend = cluster.service("guestbook/frontend");
+    until(
+        "the front end reads from the new store",
+        || get(&frontend, &frontend, "/").is_ok_and(|(status, _)| status == 200),
+        || (),
+    );
+}

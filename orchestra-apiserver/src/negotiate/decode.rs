@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 use orchestra_core::gvk::GroupVersion;
 use orchestra_core::protobuf::Envelope;
-use orchestra_core::schema::{self, Format, ObjectType, Problem};
+use orchestra_core::schema::{self, DecodeError, Format, ObjectType, Problem};
 use serde_json::Value;
 
 use crate::query::FieldValidation;
@@ -89,15 +89,6 @@ fn typed(
     judge(decoded.value, &decoded.problems, validation, gv, kind)
 }
 
-/// Fits the result of a patch to the kind.
-pub(crate) fn tree(call: &Call, mut value: Value) -> Result<Decoded, StatusError> {
-    let (gv, kind) = (&call.resource.description().gv, call.resource.kind_name());
-    let Some(ty) = call.resource.object_type() else { return Ok(Decoded { value, warnings: Vec::new() }) };
-    let problems = schema::conform(&mut value, ty)
-        .map_err(|error| StatusError::bad_request(error.message(&gv.version, kind, kind, b"")))?;
-    judge(value, &problems, call.options.field_validation, gv, kind)
-}
-
 fn judge(
     value: Value,
     problems: &[Problem],
@@ -105,15 +96,23 @@ fn judge(
     gv: &GroupVersion,
     kind: &str,
 ) -> Result<Decoded, StatusError> {
+    match refused(problems, validation) {
+        Some(error) => Err(StatusError::bad_request(error.message(&gv.version, kind, kind, b""))),
+        None => Ok(Decoded { value, warnings: warnings(problems, validation) }),
+    }
+}
+
+/// Why `problems` are too much for this validation.
+pub(crate) fn refused(problems: &[Problem], validation: FieldValidation) -> Option<DecodeError> {
+    let strict = validation == FieldValidation::Strict && !problems.is_empty();
+    strict.then(|| schema::strict_error(problems))
+}
+
+/// What a client hears of `problems` that are not too much.
+pub(crate) fn warnings(problems: &[Problem], validation: FieldValidation) -> Vec<String> {
     match validation {
-        FieldValidation::Strict if !problems.is_empty() => {
-            let error = schema::strict_error(problems);
-            Err(StatusError::bad_request(error.message(&gv.version, kind, kind, b"")))
-        }
-        FieldValidation::Warn => {
-            Ok(Decoded { value, warnings: problems.iter().map(ToString::to_string).collect() })
-        }
-        _ => Ok(Decoded { value, warnings: Vec::new() }),
+        FieldValidation::Warn => problems.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod accept;
 pub(crate) mod decode;
+pub(crate) mod patched;
 pub(crate) mod render;

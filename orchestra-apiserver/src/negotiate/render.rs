@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::accept::{Output, RowObject, Shape, Syntax, list_kind};
 use crate::body::{self, Body};
+use crate::clock::Clock;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
@@ -48,8 +49,8 @@ impl ListMeta {
 pub(crate) struct Renderer {
     pub(crate) resource: Arc<Resource>,
     pub(crate) output: Output,
-    /// Unix seconds, for ages in tables.
-    pub(crate) now: i64,
+    /// For ages in tables. Read for each row: a watch lives long.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Renderer {
@@ -157,7 +158,7 @@ impl Renderer {
 
     fn row(&self, json: &[u8], version: &str, include: RowObject) -> Result<Value, StatusError> {
         let object: Value = serde_json::from_slice(json).map_err(StatusError::internal)?;
-        let cells = self.resource.kind.row(&object, self.now);
+        let cells = self.resource.kind.row(&object, self.clock.now().as_second());
         let mut row = json!({ "cells": cells });
         match include {
             RowObject::None => {}

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::update::{self, Part};
 use crate::body::Body;
-use crate::negotiate::decode;
+use crate::negotiate::{decode, patched};
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::writer::{Edit, Step};
@@ -56,6 +56,13 @@ impl Patch {
         };
         patched.map_err(refusal)
     }
+
+    fn origin(&self) -> patched::Origin<'_> {
+        match self {
+            Self::Strategic(patch) => patched::Origin::Strategic(patch),
+            Self::Json(_) | Self::Merge(_) => patched::Origin::Untyped,
+        }
+    }
 }
 
 fn refusal(error: PatchError) -> StatusError {
@@ -91,7 +98,7 @@ struct PatchEdit<'a> {
 impl Edit for PatchEdit<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
         let patched = self.patch.apply(self.call, current)?;
-        let decoded = decode::tree(self.call, patched)?;
+        let decoded = patched::fit(self.call, self.patch.origin(), patched)?;
         *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = decoded.warnings;
         let mut new = decoded.value;
         super::create::place(self.call, &mut new)?;

@@ -405,3 +405,42 @@ async fn events_are_one_set_under_two_names() {
     let (_, list) = get(&server, "/apis/events.k8s.io/v1/events").await;
     assert_eq!(list["items"][0]["regarding"]["kind"], "Pod", "{list}");
 }
+
+#[tokio::test]
+async fn a_patch_whose_outcome_does_not_fit_the_kind_is_invalid() {
+    let server = server().await;
+    post(&server, CONFIG_MAPS, &json!({"metadata": {"name": "x"}})).await;
+    let path = format!("{CONFIG_MAPS}/x");
+    let cases = [
+        (
+            "application/strategic-merge-patch+json",
+            json!({"data": {"a": 1}}),
+            "",
+            " \"\" is invalid: patch: Invalid value: \"map[data:map[a:1]]\": cannot convert int64 to string",
+        ),
+        (
+            "application/strategic-merge-patch+json",
+            json!({"dat": {}}),
+            "?fieldValidation=Strict",
+            " \"\" is invalid: patch: Invalid value: \"map[dat:map[]]\": strict decoding error: unknown field \"dat\"",
+        ),
+        (
+            "application/merge-patch+json",
+            json!({"data": {"a": 1}}),
+            "",
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+        (
+            "application/json-patch+json",
+            json!([{"op": "add", "path": "/dat", "value": 1}]),
+            "?fieldValidation=Strict",
+            "strict decoding error: unknown field \"dat\"",
+        ),
+    ];
+    for (media, change, query, message) in cases {
+        let (code, status) = patch(&server, &format!("{path}{query}"), media, &change).await;
+        assert_eq!((code, &status["reason"]), (422, &json!("Invalid")), "{status}");
+        assert_eq!(status["details"]["causes"][0]["field"], "patch", "{status}");
+        assert!(status["message"].as_str().unwrap().ends_with(message), "{status}");
+    }
+}

@@ -1,12 +1,16 @@
 //! Following collections.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt};
 use http::Request;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
-use orchestra_apiserver::{ApiServer, Body};
+use orchestra_apiserver::{ApiServer, Body, RuntimeClock};
+use orchestra_store::MemoryStore;
 use serde_json::{Value, json};
 
 use crate::harness::{delete, get, patch, post, send, server};
@@ -155,6 +159,28 @@ async fn a_watch_can_be_a_table() {
     assert_eq!(event["object"]["columnDefinitions"][0]["name"], "Name");
     assert_eq!(event["object"]["rows"][0]["cells"][0], "a");
     assert_eq!(event["object"]["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ages_in_a_watched_table_are_those_of_the_moment() {
+    let clock = RuntimeClock::starting_at(Timestamp::UNIX_EPOCH);
+    let server = ApiServer::builder(Arc::new(MemoryStore::new())).clock(clock).build().await.unwrap();
+    make(&server, "old", json!({})).await;
+    let request = Request::get(format!("{CONFIG_MAPS}?watch=true"))
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    let mut events = Events { body: send(&server, request, "").await.into_body(), buffer: Vec::new() };
+    assert_eq!(events.next().await.unwrap()["object"]["rows"][0]["cells"][2], "0s");
+    tokio::time::advance(std::time::Duration::from_secs(90)).await;
+    make(&server, "new", json!({})).await;
+    assert_eq!(events.next().await.unwrap()["object"]["rows"][0]["cells"][2], "0s");
+    patch(
+        &server,
+        &format!("{CONFIG_MAPS}/old"),
+        "application/merge-patch+json",
+        &json!({"data": {"a": "b"}}),
+    )
+    .await;
+    assert_eq!(events.next().await.unwrap()["object"]["rows"][0]["cells"][2], "90s");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 use crate::node_selector;
 use crate::ownership::controller_reference;
 use crate::pod;
+use crate::toleration::{NO_EXECUTE, NO_SCHEDULE, taints, tolerates};
 
 pub(super) const REVISION: &str = "controller-revision-hash";
 const GENERATION: &str = "pod-template-generation";
@@ -33,12 +34,11 @@ pub(super) fn fit(set: &DaemonSet, node: &Node) -> Fit {
         return Fit::Refuses;
     }
     let tolerations = tolerations(spec);
-    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     let repels = |taint: &&Taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint));
-    let effects: Vec<_> = taints.filter(repels).map(|taint| taint.effect.as_str()).collect();
-    if effects.contains(&"NoExecute") {
+    let effects: Vec<_> = taints(node).iter().filter(repels).map(|taint| taint.effect.as_str()).collect();
+    if effects.contains(&NO_EXECUTE) {
         Fit::Refuses
-    } else if effects.contains(&"NoSchedule") {
+    } else if effects.contains(&NO_SCHEDULE) {
         Fit::Keeps
     } else {
         Fit::Runs
@@ -51,19 +51,6 @@ fn is_chosen(spec: &PodSpec, node: &Node) -> bool {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
     selected && required.is_none_or(|required| node_selector::matches(required, node))
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    if some(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
-        return false;
-    }
-    let exists = toleration.operator.as_deref() == Some("Exists");
-    match some(&toleration.key) {
-        None => exists,
-        Some(key) if key != taint.key => false,
-        Some(_) => exists || some(&toleration.value) == some(&taint.value),
-    }
 }
 
 /// The template's tolerations and those that every daemon pod has: it stays on nodes that are in trouble.

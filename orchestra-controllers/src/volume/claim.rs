@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 
-use super::fit::{annotation, best, claim_of, class_of_claim, is_for, objection, volume_of};
+use super::fit::{annotation, best, claim_of, class_of_claim, is_for, objection, volume_of, wants_default};
 use super::{BIND_COMPLETED, PROVISIONER, SELECTED_NODE};
 
 /// What is known when a claim is planned.
@@ -17,6 +17,8 @@ pub struct Observed<'a> {
     pub volumes: &'a [Arc<PersistentVolume>],
     /// The class the claim names, if it exists.
     pub class: Option<&'a StorageClass>,
+    /// The class of claims that leave it to the cluster.
+    pub default: Option<&'a StorageClass>,
 }
 
 /// What a claim needs next.
@@ -26,6 +28,8 @@ pub enum Action {
     Rest,
     /// Bind it to this volume, or complete that.
     Bind(Arc<PersistentVolume>),
+    /// Give it this class, because it names none and the default came after it.
+    Assume(String),
     /// Make a volume for it and bind it.
     Provision,
     /// Let the provisioner of this name, which is somebody else's, make a volume.
@@ -126,6 +130,9 @@ fn unbound(observed: &Observed<'_>) -> Action {
         class.is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
     if let Some(volume) = best(claim, observed.volumes, late) {
         return Action::Bind(volume);
+    }
+    if let Some(default) = observed.default.filter(|_| wants_default(claim)) {
+        return Action::Assume(default.metadata.name.clone().unwrap_or_default());
     }
     if late && annotation(&claim.metadata, SELECTED_NODE).is_none() {
         let message = "waiting for first consumer to be created before binding";

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use orchestra_core::meta::labels::DEFAULT_STORAGE_CLASS;
 use orchestra_core::quantity::Quantity;
 
 use super::BETA_CLASS;
@@ -16,6 +18,23 @@ pub(super) fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str>
 pub(super) fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
     let named = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
     annotation(&claim.metadata, BETA_CLASS).or(named).unwrap_or("")
+}
+
+/// Whether a claim leaves its class to the cluster; one that names the empty class does not.
+pub(super) fn wants_default(claim: &PersistentVolumeClaim) -> bool {
+    let named = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_ref());
+    named.is_none() && annotation(&claim.metadata, BETA_CLASS).is_none()
+}
+
+/// The class of claims that leave it to the cluster: of several, the newest.
+pub(super) fn default_class(classes: &[Arc<StorageClass>]) -> Option<&StorageClass> {
+    let marked =
+        classes.iter().filter(|class| annotation(&class.metadata, DEFAULT_STORAGE_CLASS) == Some("true"));
+    let rank = |class: &&Arc<StorageClass>| {
+        let created = class.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created, std::cmp::Reverse(class.metadata.name.clone()))
+    };
+    marked.max_by_key(rank).map(|class| &**class)
 }
 
 fn class_of_volume(volume: &PersistentVolume) -> &str {

@@ -36,7 +36,7 @@ fn plan(claim: &Value, volumes: &[Value], class: Option<&StorageClass>) -> Claim
         Arc::new(serde_json::from_value(volume.clone()).unwrap())
     };
     let volumes: Vec<_> = volumes.iter().map(read).collect();
-    plan_claim(&ObservedClaim { claim: &claim, volumes: &volumes, class })
+    plan_claim(&ObservedClaim { claim: &claim, volumes: &volumes, class, default: class })
 }
 
 /// The volume a claim is bound to, or the reason of what happens instead.
@@ -44,6 +44,7 @@ fn outcome(action: &ClaimAction) -> String {
     match action {
         ClaimAction::Bind(volume) => volume.metadata.name.clone().unwrap(),
         ClaimAction::Wait(note) | ClaimAction::Lose(note) => note.reason.into(),
+        ClaimAction::Assume(class) => format!("assume {class}"),
         ClaimAction::Provision => "provision".into(),
         ClaimAction::Await(_) => "await".into(),
         ClaimAction::Rest => "rest".into(),
@@ -189,4 +190,13 @@ proptest! {
             _ => prop_assert_eq!(best, None),
         }
     }
+}
+
+#[test]
+fn a_claim_without_a_class_takes_the_default_that_came_after_it() {
+    let class = class(PROVISIONER, "Immediate");
+    let classless = with(claim("1Gi"), "/spec/storageClassName", Value::Null);
+    assert_eq!(outcome(&plan(&classless, &[], Some(&class))), "assume fast");
+    let refuses = with(claim("1Gi"), "/spec/storageClassName", "".into());
+    assert_eq!(outcome(&plan(&refuses, &[], Some(&class))), "FailedBinding");
 }

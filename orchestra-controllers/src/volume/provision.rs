@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
     HostPathVolumeSource, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
@@ -9,19 +10,19 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use orchestra_core::meta::labels::DEFAULT_STORAGE_CLASS;
+
 use super::binding::reference;
+use super::fit::default_class;
 use super::{PROVISIONED_BY, PROVISIONER};
 
 const CLASS: &str = "standard";
-const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// The class whose claims are served from the base directory; the default one, unless there is another default.
-pub(super) fn class(others: &[impl AsRef<StorageClass>]) -> StorageClass {
-    let marked = |class: &StorageClass| {
-        class.metadata.annotations.as_ref().and_then(|held| held.get(IS_DEFAULT)).is_some_and(|v| v == "true")
-    };
-    let annotations = (!others.iter().any(|class| marked(class.as_ref())))
-        .then(|| BTreeMap::from([(IS_DEFAULT.to_owned(), "true".to_owned())]));
+pub(super) fn class(others: &[Arc<StorageClass>]) -> StorageClass {
+    let annotations = default_class(others)
+        .is_none()
+        .then(|| BTreeMap::from([(DEFAULT_STORAGE_CLASS.to_owned(), "true".to_owned())]));
     StorageClass {
         metadata: ObjectMeta { name: Some(CLASS.into()), annotations, ..ObjectMeta::default() },
         provisioner: PROVISIONER.into(),

@@ -14,7 +14,7 @@ use kube::api::{DeleteParams, ListParams, Patch, Preconditions};
 use serde_json::{Value, json};
 
 use super::claim::{Action as ClaimAction, Note, Observed, plan as plan_claim};
-use super::fit::{annotation, claim_of, class_of_claim, is_for, volume_of};
+use super::fit::{annotation, claim_of, class_of_claim, default_class, is_for, volume_of, wants_default};
 use super::persistent::{Action as VolumeAction, plan as plan_volume};
 use super::{BIND_COMPLETED, PROVISIONED_BY, PROVISIONER, binding, directory, protection, provision};
 use crate::controller::{Next, Reconcile};
@@ -72,7 +72,8 @@ pub(crate) fn setup(world: &Arc<World>, base: Option<&Path>) -> (Arc<Binder>, Ar
         let links = links.clone();
         move |change| {
             let name = change.new.and_then(|class| class.metadata.name.clone()).unwrap_or_default();
-            links.unbound_claims(|claim| !name.is_empty() && class_of_claim(claim) == name);
+            let concerns = |claim: &_| class_of_claim(claim) == name || wants_default(claim);
+            links.unbound_claims(|claim| !name.is_empty() && concerns(claim));
         }
     });
     world.pods.on_change(move |change| {
@@ -199,8 +200,16 @@ impl Binder {
         }
         let volumes = self.world.volumes.all();
         let class = self.world.classes.get(&Key::new("", class_of_claim(claim)));
-        match plan_claim(&Observed { claim, volumes: &volumes, class: class.as_deref() }) {
+        let classes = self.world.classes.all();
+        let default = default_class(&classes);
+        match plan_claim(&Observed { claim, volumes: &volumes, class: class.as_deref(), default }) {
             ClaimAction::Rest => {}
+            ClaimAction::Assume(class) => {
+                let mut new = claim.clone();
+                new.spec.get_or_insert_default().storage_class_name = Some(class);
+                // The change brings the claim here again.
+                self.replace_claim(&new).await?;
+            }
             ClaimAction::Bind(volume) => self.bind((*volume).clone(), claim.clone()).await?,
             ClaimAction::Provision => {
                 let class = class.as_deref().cloned().unwrap_or_default();

@@ -83,6 +83,19 @@ pub(crate) async fn until<K>(api: &Api<K>, what: &str, wished: impl Fn(&[K]) -> 
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    until_within(PATIENCE, api, what, wished).await
+}
+
+/// Waits, in virtual time if it is paused, until the objects of a kind are as wished.
+pub(crate) async fn until_within<K>(
+    patience: Duration,
+    api: &Api<K>,
+    what: &str,
+    wished: impl Fn(&[K]) -> bool,
+) -> Vec<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
     let mut held: Vec<K> = Vec::new();
     let wait = async {
         let mut events = std::pin::pin!(watcher::watcher(api.clone(), watcher::Config::default()));
@@ -104,14 +117,14 @@ where
             }
         }
     };
-    if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+    if tokio::time::timeout(patience, wait).await.is_err() {
         panic!("never came to be: {what}; held {held:#?}");
     }
     held
 }
 
 /// Makes every pod run and ready on the node it names (or some node), and lets deleted ones go.
-async fn kubelet(client: Client, shutdown: CancellationToken) {
+pub(crate) async fn kubelet(client: Client, shutdown: CancellationToken) {
     let pods: Api<Pod> = Api::all(client.clone());
     let mut events = std::pin::pin!(watcher::watcher(pods, watcher::Config::default()));
     let mut number = 0_u32;

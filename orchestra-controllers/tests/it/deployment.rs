@@ -16,8 +16,8 @@ pub(crate) fn web(replicas: i32, image: &str) -> Value {
     })
 }
 
-pub(crate) async fn rolled_out(cluster: &TestCluster, replicas: i32) {
-    until(&cluster.api::<Deployment>(), "rollout", |all| {
+pub(crate) async fn rolled_out(deployments: &Api<Deployment>, replicas: i32) {
+    until(deployments, "rollout", |all| {
         all.iter().any(|deployment| {
             let status = deployment.status.clone().unwrap_or_default();
             let zero = |number: Option<i32>| number.unwrap_or(0);
@@ -34,7 +34,7 @@ async fn patch(cluster: &TestCluster, patch: Value) {
     cluster.api::<Deployment>().patch("web", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
-fn image(image: &str) -> Value {
+pub(crate) fn image(image: &str) -> Value {
     json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}})
 }
 
@@ -48,11 +48,11 @@ fn sizes(sets: &[ReplicaSet]) -> Vec<i32> {
 async fn a_deployment_becomes_available_and_scales() {
     let cluster = TestCluster::start().await;
     cluster.create::<Deployment>(web(3, "a")).await;
-    rolled_out(&cluster, 3).await;
+    rolled_out(&cluster.api(), 3).await;
     patch(&cluster, json!({"spec": {"replicas": 5}})).await;
-    rolled_out(&cluster, 5).await;
+    rolled_out(&cluster.api(), 5).await;
     patch(&cluster, json!({"spec": {"replicas": 1}})).await;
-    rolled_out(&cluster, 1).await;
+    rolled_out(&cluster.api(), 1).await;
     until(&cluster.api::<Pod>(), "one pod", |pods| pods.len() == 1).await;
     let events: Api<Event> = cluster.api();
     until(&events, "the scaling event", |events| {
@@ -70,12 +70,12 @@ async fn a_deployment_becomes_available_and_scales() {
 async fn a_new_image_rolls_out_and_undo_goes_back_to_the_old_set() {
     let cluster = TestCluster::start().await;
     cluster.create::<Deployment>(web(3, "a")).await;
-    rolled_out(&cluster, 3).await;
+    rolled_out(&cluster.api(), 3).await;
     patch(&cluster, image("b")).await;
-    rolled_out(&cluster, 3).await;
+    rolled_out(&cluster.api(), 3).await;
     let sets = until(&cluster.api::<ReplicaSet>(), "two sets", |sets| sizes(sets) == [0, 3]).await;
     patch(&cluster, image("a")).await;
-    rolled_out(&cluster, 3).await;
+    rolled_out(&cluster.api(), 3).await;
     let after = until(&cluster.api::<ReplicaSet>(), "two sets", |sets| sizes(sets) == [0, 3]).await;
     assert_eq!(sets.len(), after.len());
     let revision = "deployment.kubernetes.io/revision";
@@ -89,7 +89,7 @@ async fn a_new_image_rolls_out_and_undo_goes_back_to_the_old_set() {
 async fn a_deleted_pod_is_replaced() {
     let cluster = TestCluster::start().await;
     cluster.create::<Deployment>(web(2, "a")).await;
-    rolled_out(&cluster, 2).await;
+    rolled_out(&cluster.api(), 2).await;
     let pods: Api<Pod> = cluster.api();
     let victim = pods.list(&Default::default()).await.unwrap().items.remove(0).metadata.name.unwrap();
     pods.delete(&victim, &Default::default()).await.unwrap();
@@ -97,5 +97,5 @@ async fn a_deleted_pod_is_replaced() {
         pods.len() == 2 && pods.iter().all(|pod| pod.metadata.name.as_ref() != Some(&victim))
     })
     .await;
-    rolled_out(&cluster, 2).await;
+    rolled_out(&cluster.api(), 2).await;
 }

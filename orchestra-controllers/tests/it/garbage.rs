@@ -11,7 +11,7 @@ use crate::deployment::{rolled_out, web};
 async fn deleting_a_deployment_in_the_background_takes_everything_along() {
     let cluster = TestCluster::start().await;
     cluster.create::<Deployment>(web(2, "a")).await;
-    rolled_out(&cluster, 2).await;
+    rolled_out(&cluster.api(), 2).await;
     cluster.api::<Deployment>().delete("web", &DeleteParams::background()).await.unwrap();
     until(&cluster.api::<ReplicaSet>(), "no sets", |sets| sets.is_empty()).await;
     until(&cluster.api::<Pod>(), "no pods", |pods| pods.is_empty()).await;
@@ -21,7 +21,7 @@ async fn deleting_a_deployment_in_the_background_takes_everything_along() {
 async fn deleting_in_the_foreground_removes_the_owner_last() {
     let cluster = TestCluster::start().await;
     cluster.create::<Deployment>(web(2, "a")).await;
-    rolled_out(&cluster, 2).await;
+    rolled_out(&cluster.api(), 2).await;
     cluster.api::<Deployment>().delete("web", &DeleteParams::foreground()).await.unwrap();
     until(&cluster.api::<Deployment>(), "no deployment", |all| all.is_empty()).await;
     assert!(cluster.api::<Pod>().list(&Default::default()).await.unwrap().items.is_empty());
@@ -32,14 +32,14 @@ async fn deleting_in_the_foreground_removes_the_owner_last() {
 async fn orphaned_sets_stay_and_are_adopted_by_a_new_deployment() {
     let cluster = TestCluster::start().await;
     cluster.create::<Deployment>(web(2, "a")).await;
-    rolled_out(&cluster, 2).await;
+    rolled_out(&cluster.api(), 2).await;
     let before = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
     cluster.api::<Deployment>().delete("web", &DeleteParams::orphan()).await.unwrap();
     until(&cluster.api::<Deployment>(), "no deployment", |all| all.is_empty()).await;
     let free = |set: &ReplicaSet| set.metadata.owner_references.as_ref().is_none_or(Vec::is_empty);
     until(&cluster.api::<ReplicaSet>(), "a free set", |sets| sets.iter().any(free)).await;
     cluster.create::<Deployment>(web(2, "a")).await;
-    rolled_out(&cluster, 2).await;
+    rolled_out(&cluster.api(), 2).await;
     until(&cluster.api::<ReplicaSet>(), "an adopted set", |sets| sets.len() == 1 && !free(&sets[0])).await;
     let after = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
     let names = |pods: &[Pod]| {

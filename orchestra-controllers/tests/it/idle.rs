@@ -19,7 +19,7 @@ async fn a_converged_cluster_writes_nothing() {
             json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": port}}),
         )
         .await;
-    rolled_out(&cluster, 3).await;
+    rolled_out(&cluster.api(), 3).await;
     let mut before = fingerprint(&cluster.client).await;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(50)).await;

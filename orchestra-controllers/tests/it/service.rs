@@ -33,7 +33,7 @@ async fn slices_follow_the_pods_of_a_service() {
     };
     until(&slices, "an empty slice", |all| web_slices(all).len() == 1).await;
     cluster.create::<Deployment>(web(3, "a")).await;
-    rolled_out(&cluster, 3).await;
+    rolled_out(&cluster.api(), 3).await;
     let held = until(&slices, "three endpoints", |all| ready(&web_slices(all)) == 3).await;
     assert_eq!(web_slices(&held).len(), 1);
     cluster.api::<Service>().delete("web", &Default::default()).await.unwrap();

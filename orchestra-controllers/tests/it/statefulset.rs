@@ -1,11 +1,12 @@
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cluster::{TestCluster, until};
 
-fn db(replicas: i32) -> Value {
+pub(crate) fn db(replicas: i32) -> Value {
     json!({
         "metadata": {"name": "db"},
         "spec": {"replicas": replicas, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
@@ -17,8 +18,8 @@ fn db(replicas: i32) -> Value {
     })
 }
 
-async fn updated(cluster: &TestCluster, replicas: i32) {
-    until(&cluster.api::<StatefulSet>(), "an updated set", |all| {
+pub(crate) async fn updated(sets: &Api<StatefulSet>, replicas: i32) {
+    until(sets, "an updated set", |all| {
         all.iter().any(|set| {
             let status = set.status.clone().unwrap_or_default();
             status.observed_generation == set.metadata.generation
@@ -35,7 +36,7 @@ async fn updated(cluster: &TestCluster, replicas: i32) {
 async fn pods_start_in_order_with_claims_and_update_in_reverse() {
     let cluster = TestCluster::start().await;
     cluster.create::<StatefulSet>(db(3)).await;
-    updated(&cluster, 3).await;
+    updated(&cluster.api(), 3).await;
     let mut pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
     let version = |pod: &Pod| pod.metadata.creation_timestamp.clone();
     pods.sort_by_key(|pod| pod.metadata.name.clone());
@@ -50,7 +51,7 @@ async fn pods_start_in_order_with_claims_and_update_in_reverse() {
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "b"}]}}}});
     let sets = cluster.api::<StatefulSet>();
     sets.patch("db", &PatchParams::default(), &Patch::Merge(image)).await.unwrap();
-    updated(&cluster, 3).await;
+    updated(&cluster.api(), 3).await;
     let pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
     assert!(pods.iter().all(|pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("b")));
     assert_eq!(cluster.api::<ControllerRevision>().list(&Default::default()).await.unwrap().items.len(), 2);

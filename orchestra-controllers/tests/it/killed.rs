@@ -1,0 +1,285 @@
+//! The controllers are killed at every write of a story, and the world ends up the same: nothing lost, nothing twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource};
+use orchestra_apiserver::ApiServer;
+use orchestra_controllers::{Clock, Controller, Controllers};
+use orchestra_store::MemoryStore;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{kubelet, until, until_within};
+use crate::daemonset::{agent, on_every_node};
+use crate::deployment::{image, rolled_out, web};
+use crate::mortal::{Death, Deeds, Fate, live};
+use crate::nodes::{LONG, beat, say_ready};
+use crate::picture::picture;
+use crate::statefulset::{db, updated};
+
+/// In virtual time: nothing that controllers do waits longer.
+const REST: Duration = Duration::from_secs(60);
+
+/// What happens in a cluster, step by step, each begun when the one before is done.
+type Story = fn(Told) -> BoxFuture<'static, ()>;
+
+#[derive(Clone)]
+struct Told(Client);
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    created: BTreeMap<String, usize>,
+    end: Vec<String>,
+}
+
+impl Told {
+    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.0.clone(), "default")
+    }
+
+    fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
+        Api::all(self.0.clone())
+    }
+}
+
+async fn create<K>(api: &Api<K>, object: Value) -> K
+where
+    K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+}
+
+async fn change<K>(api: &Api<K>, name: &str, patch: Value)
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+}
+
+/// Tells the story once in a world of its own; returns how many writes it took, and what came of it.
+fn tell(controllers: &[Controller], story: Story, fate: Fate) -> (usize, Outcome) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let directory = TempDir::new().unwrap();
+        let server = ApiServer::builder(Arc::new(MemoryStore::new())).build().await.unwrap();
+        let client = server.client("default");
+        if Api::<Namespace>::all(client.clone()).get_opt("default").await.unwrap().is_none() {
+            create::<Namespace>(&Api::all(client.clone()), json!({"metadata": {"name": "default"}})).await;
+        }
+        let controllers = Controllers::only(controllers.iter().copied())
+            .clock(Clock::ticking_from("2026-01-01T00:00:00Z".parse().unwrap()))
+            .provision_volumes_in(directory.path());
+        let deeds = Arc::new(Deeds::default());
+        let stop = CancellationToken::new();
+        let end = async {
+            story(Told(client.clone())).await;
+            tokio::time::sleep(REST).await;
+            picture(&client).await
+        };
+        let end = tokio::select! {
+            end = end => end,
+            () = live(controllers, client.clone(), fate, deeds.clone()) => unreachable!("it lives or panics"),
+            () = kubelet(client.clone(), stop) => unreachable!("nobody stops it"),
+        };
+        let created = deeds.created.lock().unwrap().clone();
+        (deeds.writes.load(Ordering::SeqCst), Outcome { created, end })
+    })
+}
+
+/// Tells the story undisturbed, then with a death at each of its writes, then with one death after another.
+fn survives(controllers: &[Controller], story: Story) {
+    let (writes, calm) = tell(controllers, story, Fate::Spared);
+    for line in &calm.end {
+        assert!(!line.contains(" ORPHAN ") && !line.contains(" BEHIND "), "{line}");
+    }
+    let once = (0..writes).flat_map(|n| [Fate::Once(Death::After(n)), Fate::Once(Death::At(n + 1))]);
+    let always = (1..4).flat_map(|n| [Fate::Always(Death::After(n)), Fate::Always(Death::At(n))]);
+    for fate in once.chain(always) {
+        let (_, outcome) = tell(controllers, story, fate);
+        let only = |a: &Outcome, b: &Outcome| -> Vec<String> {
+            a.end.iter().filter(|line| !b.end.contains(line)).cloned().collect()
+        };
+        let (more, less) = (only(&outcome, &calm), only(&calm, &outcome));
+        assert!(more.is_empty() && less.is_empty(), "{fate:?} of {writes}: got {more:#?} and not {less:#?}");
+        assert_eq!(outcome, calm, "{fate:?} of {writes} writes");
+    }
+}
+
+#[test]
+fn a_deployment_is_scaled_rolled_and_undone() {
+    survives(&[Controller::Deployment, Controller::ReplicaSet, Controller::EndpointSlice], |told| {
+        Box::pin(async move {
+            let deployments = told.api::<Deployment>();
+            let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
+            create(&told.api::<Service>(), service).await;
+            create(&deployments, web(2, "a")).await;
+            rolled_out(&deployments, 2).await;
+            for (wanted, replicas) in [("b", 3), ("a", 1)] {
+                let mut both = image(wanted);
+                both["spec"]["replicas"] = replicas.into();
+                change(&deployments, "web", both).await;
+                rolled_out(&deployments, replicas).await;
+            }
+        })
+    });
+}
+
+#[test]
+fn a_stateful_set_is_rolled_and_shrunk() {
+    survives(&[Controller::StatefulSet, Controller::Volume], |told| {
+        Box::pin(async move {
+            let sets = told.api::<StatefulSet>();
+            create(&sets, db(2)).await;
+            updated(&sets, 2).await;
+            change(&sets, "db", image("b")).await;
+            updated(&sets, 2).await;
+            change(&sets, "db", json!({"spec": {"replicas": 1}})).await;
+            updated(&sets, 1).await;
+        })
+    });
+}
+
+#[test]
+fn a_daemon_set_follows_the_nodes_and_is_rolled() {
+    survives(&[Controller::DaemonSet], |told| {
+        Box::pin(async move {
+            let (nodes, sets) = (told.all::<Node>(), told.api::<DaemonSet>());
+            create(&nodes, json!({"metadata": {"name": "n1"}})).await;
+            create(&sets, agent()).await;
+            on_every_node(&sets, 1).await;
+            create(&nodes, json!({"metadata": {"name": "n2"}})).await;
+            on_every_node(&sets, 2).await;
+            change(&sets, "agent", image("b")).await;
+            on_every_node(&sets, 2).await;
+        })
+    });
+}
+
+#[test]
+fn a_claim_gets_its_volume_and_both_go() {
+    survives(&[Controller::Volume], |told| {
+        Box::pin(async move {
+            let claims = told.api::<PersistentVolumeClaim>();
+            let volumes = told.all::<PersistentVolume>();
+            let spec =
+                json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+            let is_bound = |claim: &PersistentVolumeClaim| {
+                claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound"))
+            };
+            for name in ["kept", "gone"] {
+                create(&claims, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            until(&claims, "bound claims", |all| all.len() == 2 && all.iter().all(is_bound)).await;
+            claims.delete("gone", &DeleteParams::default()).await.unwrap();
+            until(&volumes, "one volume", |all| all.len() == 1).await;
+        })
+    });
+}
+
+const CASCADE: &[Controller] =
+    &[Controller::Deployment, Controller::ReplicaSet, Controller::GarbageCollector];
+
+async fn nothing_left(told: &Told) {
+    until(&told.api::<Deployment>(), "no deployment", <[_]>::is_empty).await;
+    until(&told.api::<ReplicaSet>(), "no sets", <[_]>::is_empty).await;
+    until(&told.api::<Pod>(), "no pods", <[_]>::is_empty).await;
+}
+
+#[test]
+fn a_deployment_deleted_in_the_background_takes_everything_along() {
+    survives(CASCADE, |told| {
+        Box::pin(async move {
+            let deployments = told.api::<Deployment>();
+            create(&deployments, web(2, "a")).await;
+            rolled_out(&deployments, 2).await;
+            deployments.delete("web", &DeleteParams::background()).await.unwrap();
+            nothing_left(&told).await;
+        })
+    });
+}
+
+#[test]
+fn a_deployment_deleted_in_the_foreground_goes_last() {
+    survives(CASCADE, |told| {
+        Box::pin(async move {
+            let deployments = told.api::<Deployment>();
+            create(&deployments, web(2, "a")).await;
+            rolled_out(&deployments, 2).await;
+            deployments.delete("web", &DeleteParams::foreground()).await.unwrap();
+            nothing_left(&told).await;
+        })
+    });
+}
+
+#[test]
+fn orphans_stay_and_are_adopted() {
+    survives(CASCADE, |told| {
+        Box::pin(async move {
+            let deployments = told.api::<Deployment>();
+            create(&deployments, web(2, "a")).await;
+            rolled_out(&deployments, 2).await;
+            deployments.delete("web", &DeleteParams::orphan()).await.unwrap();
+            until(&deployments, "no deployment", <[_]>::is_empty).await;
+            create(&deployments, web(2, "a")).await;
+            rolled_out(&deployments, 2).await;
+        })
+    });
+}
+
+#[test]
+fn a_namespace_goes_with_all_it_holds() {
+    let all = [
+        Controller::Deployment,
+        Controller::GarbageCollector,
+        Controller::Namespace,
+        Controller::ReplicaSet,
+        Controller::ServiceAccount,
+    ];
+    survives(&all, |told| {
+        Box::pin(async move {
+            let namespaces = told.all::<Namespace>();
+            create(&namespaces, json!({"metadata": {"name": "shop"}})).await;
+            let accounts: Api<ServiceAccount> = Api::namespaced(told.0.clone(), "shop");
+            until(&accounts, "the account", |all| all.len() == 1).await;
+            let maps: Api<ConfigMap> = Api::namespaced(told.0.clone(), "shop");
+            create(&maps, json!({"metadata": {"name": "settings"}})).await;
+            let deployments: Api<Deployment> = Api::namespaced(told.0.clone(), "shop");
+            create(&deployments, web(2, "a")).await;
+            rolled_out(&deployments, 2).await;
+            namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+            let is_shop = |namespace: &Namespace| namespace.metadata.name.as_deref() == Some("shop");
+            until(&namespaces, "no shop", |all| !all.iter().any(is_shop)).await;
+        })
+    });
+}
+
+#[test]
+fn a_silent_node_loses_its_pods() {
+    survives(&[Controller::NodeLifecycle, Controller::TaintEviction], |told| {
+        Box::pin(async move {
+            let (nodes, pods) = (told.all::<Node>(), told.api::<Pod>());
+            for name in ["alive", "silent"] {
+                create(&nodes, json!({"metadata": {"name": name}})).await;
+                say_ready(&told.0, name).await;
+                let spec = json!({"nodeName": name, "containers": [{"name": "c", "image": "i"}]});
+                create(&pods, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            tokio::spawn(beat(told.0.clone(), "alive"));
+            until_within(LONG, &pods, "one pod", |pods| pods.len() == 1).await;
+        })
+    });
+}
