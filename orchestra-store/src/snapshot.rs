@@ -25,6 +25,7 @@
 mod check;
 mod decode;
 mod encode;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 use check::Check;
 use decode::Reader;
+pub use schedule::{Schedule, save_on_schedule};
 
 /// No store takes more revisions in a second: some five times what the fastest disks allow.
 const REVISIONS_PER_SECOND: u64 = 1_000_000;

@@ -15,6 +15,7 @@ use orchestra_net::proxy::UserspaceProxy;
 use orchestra_runtime::agent::NodeAgent;
 use orchestra_scheduler::Scheduler;
 use orchestra_store::compactor::{KEEP_PAST, compact_behind};
+use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
 use tokio::net::TcpListener;
 
@@ -52,6 +53,7 @@ pub struct ClusterBuilder {
     scheduler: Part<Scheduler>,
     admission: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
     seed: Option<u64>,
+    snapshots: Option<Schedule>,
 }
 
 impl Default for ClusterBuilder {
@@ -66,6 +68,7 @@ impl Default for ClusterBuilder {
             scheduler: Part::Default,
             admission: Vec::new(),
             seed: None,
+            snapshots: None,
         }
     }
 }
@@ -82,6 +85,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Saves snapshots into the directory `snapshots` of the data directory while the cluster runs.
+    #[must_use]
+    pub fn snapshots(mut self, schedule: Schedule) -> Self {
+        self.snapshots = Some(schedule);
         self
     }
 
@@ -207,6 +217,15 @@ impl ClusterBuilder {
         };
 
         let mut control = Stage::default();
+        if let Some(schedule) = self.snapshots {
+            let (store, dir, shutdown) = (store.clone(), data.snapshots(), control.shutdown.clone());
+            control.spawn("snapshots", async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => Ok(()),
+                    Err(problem) = save_on_schedule(store, &dir, schedule) => Err(chain(&problem)),
+                }
+            });
+        }
         control.spawn("compaction", {
             let shutdown = control.shutdown.clone();
             async move {

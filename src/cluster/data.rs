@@ -14,6 +14,7 @@ use super::error::Error;
 /// network              the slot of the loopback network, so that addresses stay the same
 /// pki/                 certificates and keys
 /// store/               the durable store
+/// snapshots/           copies of the store that were made on a schedule
 /// nodes/NAME/          what a node's agent and runtime keep
 /// volumes/             the data of provisioned volumes
 /// ```
@@ -52,6 +53,10 @@ impl DataDir {
 
     pub(super) fn pki(&self) -> PathBuf {
         self.path.join("pki")
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
     }
 
     pub(super) fn node(&self, name: &str) -> PathBuf {

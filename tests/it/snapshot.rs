@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{Cluster, orchestra, text};
+use crate::harness::{Cluster, orchestra, text, until};
 
 fn run(arguments: &[&str]) -> Output {
     orchestra().arg("snapshot").args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -169,4 +169,42 @@ fn only_administrators_get_a_snapshot() {
     assert!(!refused.status.success() && text(&refused.stderr).contains("Unauthorized"), "{refused:?}");
     let unsupported = cluster.kubectl_fails(&["delete", "--raw", path]);
     assert!(unsupported.contains("does not allow this method"), "{unsupported}");
+}
+
+#[test]
+fn snapshots_on_a_schedule_are_kept_up_to_a_number_and_can_be_restored() {
+    let mut cluster = Cluster::start_with(&["--snapshot-every", "1s", "--snapshot-keep", "2"]);
+    let dir = cluster.folder.path().join("snapshots");
+    let saved = || -> Vec<String> {
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| text(entry.file_name().as_encoded_bytes())).collect();
+        names.retain(|name| name.ends_with(".snapshot"));
+        names.sort();
+        names
+    };
+    until("a first snapshot", || !saved().is_empty(), saved);
+    let first = saved().remove(0);
+    cluster.kubectl(&["create", "configmap", "one"]);
+    until("a second", || saved().last().is_some_and(|last| *last > first), saved);
+    cluster.kubectl(&["create", "configmap", "two"]);
+    until("the first to go", || !saved().contains(&first), saved);
+    assert_eq!(cluster.stop(), Some(0));
+    assert!(saved().len() <= 3, "the two that are kept, and at most one that is about to go");
+    let other = tempfile::tempdir().unwrap();
+    let newest = dir.join(saved().pop().unwrap());
+    said(&["restore", utf8(&newest), "--data-dir", utf8(other.path())]);
+    let restored = Cluster::start_in(other);
+    assert!(restored.kubectl(&["get", "cm", "-o", "name"]).contains("configmap/one"));
+}
+
+#[test]
+fn a_schedule_without_sense_is_wrong_usage() {
+    for arguments in
+        [&["--snapshot-every", "soon"][..], &["--snapshot-every", "0s"], &["--snapshot-keep", "3"]]
+    {
+        let output = orchestra().arg("up").args(arguments).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains("--snapshot-"), "{output:?}");
+    }
 }

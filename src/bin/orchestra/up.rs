@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 use orchestra::cluster::Error;
 use orchestra::runtime::backend::process::{ProcessOptions, ProcessRuntime, Program, Supervision};
 use orchestra::runtime::backend::sim::SimRuntime;
+use orchestra::store::snapshot::Schedule;
 use orchestra::store::{DurableStore, MemoryStore};
 use orchestra::{Cluster, ClusterBuilder, Node};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +32,20 @@ pub(crate) struct Place {
     /// What keeps the objects.
     #[arg(long, default_value = "durable")]
     pub(crate) store: StoreKind,
+    /// Save all objects again and again into `snapshots` in the data directory; for example 6h or 30m.
+    #[arg(long, value_name = "DURATION", value_parser = period)]
+    pub(crate) snapshot_every: Option<Duration>,
+    /// How many of the saved snapshots are kept.
+    #[arg(long, value_name = "NUMBER", default_value_t = 7, requires = "snapshot_every")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) snapshot_keep: u16,
+}
+
+/// A time between snapshots: a second at least.
+fn period(text: &str) -> Result<Duration, String> {
+    let period: SignedDuration = text.parse().map_err(|problem: jiff::Error| problem.to_string())?;
+    let period = Duration::try_from(period).map_err(|_| "is below zero".to_owned())?;
+    if period < Duration::from_secs(1) { Err("is shorter than a second".to_owned()) } else { Ok(period) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,7 +117,10 @@ pub(crate) async fn run(arguments: Up) -> Result<(), Failure> {
 /// A builder with data directory, address and store.
 pub(crate) fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     let path = place.data_dir.clone().unwrap_or_else(data_dir::default);
-    let builder = Cluster::builder().data_dir(&path).listen(place.listen);
+    let mut builder = Cluster::builder().data_dir(&path).listen(place.listen);
+    if let Some(every) = place.snapshot_every {
+        builder = builder.snapshots(Schedule { every, keep: place.snapshot_keep.into() });
+    }
     match place.store {
         StoreKind::Memory => Ok(builder.store(MemoryStore::new())),
         StoreKind::Durable => {
