@@ -6,6 +6,7 @@ mod demo;
 mod failure;
 mod manifests;
 mod server;
+mod signals;
 mod snapshot;
 mod up;
 mod wait;

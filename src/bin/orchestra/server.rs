@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Target;
 use crate::failure::Failure;
+use crate::signals::Signals;
 use crate::up::{self, Place};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,22 +60,24 @@ pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
         Some(scheduler) => builder.scheduler(scheduler),
         None => builder.without_scheduler(),
     };
+    let mut signals = Signals::listen()?;
     let cluster = up::start(builder).await?;
     if let (Some(kubeconfig), Some(address)) = (cluster.kubeconfig(), cluster.address()) {
         println!("ready kubeconfig={} api=https://{address}", kubeconfig.display());
     }
-    let told = up::told_to_stop().await;
-    told.and(cluster.stop().await.map_err(|problem| Failure::of(problem.to_string())))
+    signals.told_to_stop().await;
+    cluster.stop().await.map_err(|problem| Failure::of(problem.to_string()))
 }
 
 /// Runs parts beside an API server elsewhere until told to stop.
 async fn beside(client: Client, controllers: bool, scheduler: Option<Scheduler>) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
+    let mut signals = Signals::listen()?;
     let signals = async move {
-        let told = up::told_to_stop().await;
+        signals.told_to_stop().await;
         stop.cancel();
-        told
+        Ok(())
     };
     let manage = async {
         if controllers {

@@ -13,11 +13,11 @@ use orchestra::runtime::backend::sim::SimRuntime;
 use orchestra::store::snapshot::Schedule;
 use orchestra::store::{DurableStore, MemoryStore};
 use orchestra::{Cluster, ClusterBuilder, Node};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{self, Connection};
 use crate::failure::Failure;
 use crate::manifests::{self, Document};
+use crate::signals::Signals;
 use crate::{data_dir, wait};
 
 /// What `up` and `server` have in common.
@@ -100,18 +100,17 @@ pub(crate) async fn run(arguments: Up) -> Result<(), Failure> {
     for number in 1..=arguments.nodes {
         builder = builder.node(node(&format!("node-{number}"), arguments.runtime)?);
     }
+    let mut signals = Signals::listen()?;
     let cluster = start(builder).await?;
     let outcome = tokio::select! {
-        ready = become_ready(&cluster, &documents) => ready,
-        told = told_to_stop() => told.map(|()| false),
+        ready = become_ready(&cluster, &documents) => ready.map(|()| true),
+        () = signals.told_to_stop() => Ok(false),
     };
-    let outcome = match outcome {
-        Ok(true) => told_to_stop().await,
-        Ok(false) => Ok(()),
-        Err(failure) => Err(failure),
-    };
+    if let Ok(true) = outcome {
+        signals.told_to_stop().await;
+    }
     let stopped = cluster.stop().await.map_err(|problem| Failure::of(problem.to_string()));
-    outcome.and(stopped)
+    outcome.map(drop).and(stopped)
 }
 
 /// A builder with data directory, address and store.
@@ -159,7 +158,7 @@ fn node(name: &str, runtime: RuntimeKind) -> Result<Node, Failure> {
 }
 
 /// Applies the manifests, waits for what they describe, and prints the ready line.
-async fn become_ready(cluster: &Cluster, documents: &[Document]) -> Result<bool, Failure> {
+async fn become_ready(cluster: &Cluster, documents: &[Document]) -> Result<(), Failure> {
     let connection =
         Connection { client: cluster.client(), namespace: "default".into(), namespace_given: false };
     wait::for_nodes(&connection.client).await?;
@@ -177,17 +176,5 @@ async fn become_ready(cluster: &Cluster, documents: &[Document]) -> Result<bool,
         line += &format!(" {service}");
     }
     println!("{line}");
-    Ok(true)
-}
-
-/// Returns when the user presses Ctrl-C or the system asks the program to end.
-pub(crate) async fn told_to_stop() -> Result<(), Failure> {
-    let listen =
-        |kind| signal(kind).map_err(|problem| Failure::of(format!("cannot listen for signals: {problem}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
     Ok(())
 }
