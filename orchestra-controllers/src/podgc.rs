@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::api::Patch;
 use serde_json::json;
 
 use crate::controller::{Next, Reconcile};
@@ -18,7 +18,7 @@ use crate::informer::Index;
 use crate::key::Key;
 use crate::pod;
 use crate::queue::Queue;
-use crate::world::{World, patch_params};
+use crate::world::{World, exactly, patch_params};
 
 const QUARANTINE: Duration = Duration::from_secs(40);
 
@@ -94,8 +94,7 @@ impl Reconcile for PodCollector {
                 self.fail(&api, &pod).await?;
             }
         }
-        let preconditions = Some(Preconditions { uid: Some(pod.uid().to_owned()), resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() }.grace_period(0);
+        let params = exactly(pod.uid()).grace_period(0);
         unless_gone(api.delete(&key.name, &params).await).map(|_| Next::Wait)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
-use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::api::Patch;
 use serde_json::json;
 
 use crate::controller::{Next, Reconcile};
@@ -21,7 +21,7 @@ use crate::key::Key;
 use crate::pod;
 use crate::queue::Queue;
 use crate::toleration::{NO_EXECUTE, taints, tolerates};
-use crate::world::{World, patch_params};
+use crate::world::{World, exactly, patch_params};
 
 const COMPONENT: &str = "taint-eviction-controller";
 
@@ -158,9 +158,7 @@ impl Evictor {
         }
         let message = format!("Marking for deletion Pod {key}");
         self.world.recorder.record(COMPONENT, pod, Mood::Normal, "TaintManagerEviction", message);
-        let preconditions = Some(Preconditions { uid: Some(pod.uid().to_owned()), resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        unless_gone(api.delete(&key.name, &params).await).map(|_| ())
+        unless_gone(api.delete(&key.name, &exactly(pod.uid())).await).map(|_| ())
     }
 }
 

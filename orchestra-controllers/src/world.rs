@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
-use kube::api::{PatchParams, PostParams};
+use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,12 @@ pub(crate) fn patch_params() -> PatchParams {
 
 pub(crate) fn post_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+/// Deletes only the object of this uid, whatever has taken its name since.
+pub(crate) fn exactly(uid: &str) -> DeleteParams {
+    let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    DeleteParams { preconditions, ..DeleteParams::default() }
 }
 
 macro_rules! world {

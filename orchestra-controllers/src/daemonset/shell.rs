@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::api::Patch;
 use serde_json::json;
 
 use super::placement::fit;
@@ -18,7 +18,7 @@ use crate::family::{Known, members, watch_members, watch_owners};
 use crate::history::template;
 use crate::key::Key;
 use crate::queue::Queue;
-use crate::world::{World, patch_params, post_params};
+use crate::world::{World, exactly, patch_params, post_params};
 
 const COMPONENT: &str = "daemonset-controller";
 
@@ -183,10 +183,4 @@ impl DaemonSets {
     fn note(&self, set: &DaemonSet, mood: Mood, reason: &'static str, message: String) {
         self.world.recorder.record(COMPONENT, set, mood, reason, message);
     }
-}
-
-/// Deletes only the object of this uid.
-fn exactly(uid: &str) -> DeleteParams {
-    let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-    DeleteParams { preconditions, ..DeleteParams::default() }
 }

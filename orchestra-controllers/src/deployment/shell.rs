@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::api::Patch;
 use serde_json::{Map, Value, json};
 
 use super::plan::{Action, Observed, SetChange, plan};
@@ -20,7 +20,7 @@ use crate::key::Key;
 use crate::ownership::is_controlled_by;
 use crate::pod;
 use crate::queue::Queue;
-use crate::world::{World, patch_params, post_params};
+use crate::world::{World, exactly, patch_params, post_params};
 
 const COMPONENT: &str = "deployment-controller";
 
@@ -181,9 +181,7 @@ impl Deployments {
     }
 
     async fn delete(&self, key: &Key, set: &ReplicaSet) -> Result<()> {
-        let preconditions = Preconditions { uid: set.metadata.uid.clone(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        unless_gone(self.sets(key).delete(name_of(set), &params).await).map(|_| ())
+        unless_gone(self.sets(key).delete(name_of(set), &exactly(set.uid())).await).map(|_| ())
     }
 
     async fn set_status(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, Preconditions};
 
 use super::plan::{Action, Failure, Observed, plan, status};
 use crate::batch::slow_start;
@@ -13,13 +12,13 @@ use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
 use crate::events::Mood;
 use crate::expectations::Expectations;
-use crate::family::{members, watch_members, watch_owners};
+use crate::family::{Known, members, watch_members, watch_owners};
 use crate::informer::Index;
 use crate::key::Key;
 use crate::ownership::{controller_of, controller_reference};
 use crate::pod;
 use crate::queue::Queue;
-use crate::world::{World, post_params};
+use crate::world::{World, exactly, post_params};
 
 const COMPONENT: &str = "replicaset-controller";
 
@@ -130,9 +129,7 @@ impl ReplicaSets {
         self.expectations.expect_deletions(key, uids);
         let deletions = doomed.iter().map(|pod| async {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
-            let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
-            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-            match api.delete(name, &params).await.map_err(Error::from) {
+            match api.delete(name, &exactly(pod.uid())).await.map_err(Error::from) {
                 Ok(_) => {
                     self.note(set, Mood::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
                     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::api::Patch;
 use serde_json::json;
 
 use super::plan::{Action, Observed, Ownership, plan};
@@ -18,7 +18,7 @@ use crate::history::template;
 use crate::key::Key;
 use crate::ownership::{adoption_patch, controller_reference, release_patch};
 use crate::queue::Queue;
-use crate::world::{World, patch_params, post_params};
+use crate::world::{World, exactly, patch_params, post_params};
 
 const COMPONENT: &str = "statefulset-controller";
 
@@ -229,10 +229,4 @@ impl StatefulSets {
     fn note(&self, set: &StatefulSet, mood: Mood, reason: &'static str, message: String) {
         self.world.recorder.record(COMPONENT, set, mood, reason, message);
     }
-}
-
-/// Deletes only the object of this uid.
-fn exactly(uid: &str) -> DeleteParams {
-    let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
-    DeleteParams { preconditions, ..DeleteParams::default() }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use orchestra_apiserver::ApiServer;
@@ -28,10 +29,14 @@ use crate::deployment::{image, rolled_out, web};
 use crate::mortal::{Death, Deeds, Fate, live};
 use crate::nodes::{LONG, beat, say_ready};
 use crate::picture::picture;
+use crate::service::ready;
 use crate::statefulset::{db, updated};
 
 /// In virtual time: nothing that controllers do waits longer.
 const REST: Duration = Duration::from_secs(60);
+
+/// In writes.
+const LONG_STORY: usize = 30;
 
 /// What happens in a cluster, step by step, each begun when the one before is done.
 type Story = fn(Told) -> BoxFuture<'static, ()>;
@@ -106,7 +111,10 @@ fn survives(controllers: &[Controller], story: Story) {
     for line in &calm.end {
         assert!(!line.contains(" ORPHAN ") && !line.contains(" BEHIND "), "{line}");
     }
-    let once = (0..writes).flat_map(|n| [Fate::Once(Death::After(n)), Fate::Once(Death::At(n + 1))]);
+    // A long story alternates: what either death leaves behind differs little, and the time grows with the square.
+    let is_long = writes > LONG_STORY;
+    let once = (0..writes).flat_map(|n| [(n, Death::After(n)), (n + 1, Death::At(n + 1))]);
+    let once = once.filter(|(n, _)| !is_long || n % 2 == 0).map(|(_, death)| Fate::Once(death));
     let always = (1..4).flat_map(|n| [Fate::Always(Death::After(n)), Fate::Always(Death::At(n))]);
     for fate in once.chain(always) {
         let (_, outcome) = tell(controllers, story, fate);
@@ -121,19 +129,43 @@ fn survives(controllers: &[Controller], story: Story) {
 
 #[test]
 fn a_deployment_is_scaled_rolled_and_undone() {
-    survives(&[Controller::Deployment, Controller::ReplicaSet, Controller::EndpointSlice], |told| {
+    survives(&[Controller::Deployment, Controller::ReplicaSet], |told| {
         Box::pin(async move {
             let deployments = told.api::<Deployment>();
-            let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
-            create(&told.api::<Service>(), service).await;
-            create(&deployments, web(2, "a")).await;
-            rolled_out(&deployments, 2).await;
-            for (wanted, replicas) in [("b", 3), ("a", 1)] {
+            create(&deployments, web(1, "a")).await;
+            rolled_out(&deployments, 1).await;
+            for (wanted, replicas) in [("b", 2), ("a", 1)] {
                 let mut both = image(wanted);
                 both["spec"]["replicas"] = replicas.into();
                 change(&deployments, "web", both).await;
                 rolled_out(&deployments, replicas).await;
             }
+        })
+    });
+}
+
+#[test]
+fn the_slices_of_a_service_follow_its_pods() {
+    survives(&[Controller::EndpointSlice, Controller::GarbageCollector], |told| {
+        Box::pin(async move {
+            let (services, pods) = (told.api::<Service>(), told.api::<Pod>());
+            let slices = told.api::<EndpointSlice>();
+            for name in ["web", "gone"] {
+                let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+                create(&services, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            // A slice without endpoints has no ports, and is not the one that the first endpoint gets.
+            let is_owned = |slice: &&EndpointSlice| slice.metadata.owner_references.is_some();
+            until(&slices, "a slice each", |slices| slices.iter().filter(is_owned).count() == 2).await;
+            for name in ["a", "b"] {
+                let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+                create(&pods, json!({"metadata": {"name": name, "labels": {"app": "web"}}, "spec": spec}))
+                    .await;
+            }
+            until(&slices, "two endpoints each", |slices| ready(slices) == 4).await;
+            pods.delete("a", &DeleteParams::default()).await.unwrap();
+            services.delete("gone", &DeleteParams::default()).await.unwrap();
+            until(&slices, "one endpoint", |slices| ready(slices) == 1).await;
         })
     });
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cluster::{TestCluster, until};
 use crate::deployment::{rolled_out, web};
 
-fn ready(slices: &[EndpointSlice]) -> usize {
+pub(crate) fn ready(slices: &[EndpointSlice]) -> usize {
     let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
     endpoints.filter(|endpoint| endpoint.conditions.as_ref().is_some_and(|c| c.ready == Some(true))).count()
 }
