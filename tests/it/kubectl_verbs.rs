@@ -171,9 +171,8 @@ fn the_guestbook_applies_again_without_a_change() {
             "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";
         cluster.kubectl(&["get", kinds, "-n", "guestbook", "-o", path])
     };
-    // The first time kubectl takes over from `orchestra up -f`.
-    apply();
     let before = versions();
+    // kubectl takes over from `orchestra up -f` and finds everything as it would have left it.
     let again = apply();
     for line in again.lines() {
         // kubectl itself sends some fields every time and says so: a Secret's stringData, which is never read back, and

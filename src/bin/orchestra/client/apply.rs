@@ -3,7 +3,7 @@
 use clap::Args;
 use http::Method;
 use kube::Client;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::resource::Resources;
 use super::three_way::three_way;
@@ -67,8 +67,7 @@ async fn one(connection: &Connection, resources: &Resources, document: &Document
         )));
     }
     let namespace = named.unwrap_or_else(|| connection.namespace.clone());
-    let remembered = object.to_string();
-    annotate(&mut object, &remembered)?;
+    remember(&mut object, resource.namespaced.then_some(namespace.as_str()))?;
     let path = resource.path(Some(&namespace), Some(&name));
     let verb = match request::find(&connection.client, &path).await? {
         None => {
@@ -96,14 +95,39 @@ async fn update(client: &Client, path: &str, live: &Value, wanted: &Value) -> Re
     Ok(if same { "unchanged" } else { "configured" })
 }
 
-fn annotate(object: &mut Value, remembered: &str) -> Result<(), Failure> {
+/// Writes what was asked for into an annotation, to the letter as kubectl does, so that neither finds a difference
+/// where the other has been.
+fn remember(object: &mut Value, namespace: Option<&str>) -> Result<(), Failure> {
     let misplaced = |field: &str| Failure::of(format!("{field} is not an object"));
     let metadata = object["metadata"].as_object_mut().ok_or_else(|| misplaced("metadata"))?;
-    let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(namespace) = namespace {
+        metadata.insert("namespace".into(), namespace.into());
+    }
+    let annotations = metadata.entry("annotations").or_insert(Value::Null);
     if annotations.is_null() {
         *annotations = json!({});
     }
     let annotations = annotations.as_object_mut().ok_or_else(|| misplaced("metadata.annotations"))?;
-    annotations.insert(LAST_APPLIED.into(), remembered.into());
+    annotations.remove(LAST_APPLIED);
+    // Go's encoder writes these three as escapes, so that JSON may stand in HTML.
+    let text = object.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    object["metadata"]["annotations"][LAST_APPLIED] = format!("{text}\n").into();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_applied_is_remembered_as_kubectl_words_it() {
+        let mut object =
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "x"}, "data": {"a": "<b>"}});
+        remember(&mut object, Some("default")).unwrap();
+        assert_eq!(
+            object["metadata"]["annotations"][LAST_APPLIED],
+            "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"\\u003cb\\u003e\"},\"kind\":\"ConfigMap\",\
+             \"metadata\":{\"annotations\":{},\"name\":\"x\",\"namespace\":\"default\"}}\n"
+        );
+    }
 }
