@@ -17,9 +17,6 @@ use clap::{Parser, Subcommand};
 use failure::Failure;
 use tracing_subscriber::EnvFilter;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser, Debug)]
 #[command(name = "orchestra", version, about = "Kubernetes in one process", disable_help_subcommand = true)]
 struct Orchestra {
