@@ -12,7 +12,6 @@ use super::manage::{self, Account};
 use super::update::{self, Part};
 use super::{create, manage::with_target};
 use crate::body::Body;
-use crate::negotiate::decode;
 use crate::query::FieldValidation;
 use crate::state::{Call, State};
 use crate::status::StatusError;
@@ -126,7 +125,10 @@ struct ApplyEdit<'a> {
 impl ApplyEdit<'_> {
     fn applied(&self, live: Option<&Value>) -> Result<(Value, Account), StatusError> {
         let applied = self.config.onto(self.state, self.call, live)?;
-        let mut new = decode::tree(self.call, applied.object)?.value;
+        let mut new = applied.object;
+        if let Some(ty) = self.call.resource.object_type() {
+            schema::conform(&mut new, ty).map_err(|error| StatusError::unforeseen(error.to_string()))?;
+        }
         create::place(self.call, &mut new)?;
         Ok((new, Account::Known(applied.account)))
     }
