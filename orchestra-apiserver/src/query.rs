@@ -1,5 +1,7 @@
 //! Query parameters, and the options that lists, watches and writes take from them.
 
+use orchestra_core::violation::{FieldPath, Violation};
+
 use crate::status::StatusError;
 
 /// The decoded parameters of a query, in order.
@@ -198,6 +200,25 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
+    /// Empty when not given.
+    pub(crate) field_manager: String,
+    pub(crate) force: Option<bool>,
+}
+
+/// Longest name of a field manager, in bytes.
+pub(crate) const MAX_FIELD_MANAGER: usize = 128;
+
+fn field_manager(query: &Query, kind: &str) -> Result<String, StatusError> {
+    let name = query.get("fieldManager").unwrap_or_default();
+    let path = FieldPath::new("fieldManager");
+    let violation = if name.len() > MAX_FIELD_MANAGER {
+        Violation::too_long(&path, MAX_FIELD_MANAGER)
+    } else if name.chars().any(char::is_control) {
+        Violation::invalid(&path, name, "should only contain printable characters")
+    } else {
+        return Ok(name.to_owned());
+    };
+    Err(StatusError::invalid("meta.k8s.io", kind, "", &[violation]))
 }
 
 impl WriteOptions {
@@ -220,7 +241,8 @@ impl WriteOptions {
                 return Err(refuse("fieldValidation", other, "\"\", \"Ignore\", \"Strict\", \"Warn\""));
             }
         };
-        Ok(Self { dry_run, field_validation })
+        let force = query.get("force").map(|_| query.flag("force"));
+        Ok(Self { dry_run, field_validation, field_manager: field_manager(query, kind)?, force })
     }
 }
 

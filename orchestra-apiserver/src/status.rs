@@ -6,6 +6,7 @@
 use std::fmt;
 
 use http::StatusCode;
+use orchestra_core::patch::apply::Conflicts;
 use orchestra_core::violation::Violation;
 use serde_json::{Map, Value, json};
 
@@ -186,6 +187,26 @@ impl StatusError {
         )
     }
 
+    /// 409: others manage fields that an apply would change.
+    pub(crate) fn apply_conflict(conflicts: &Conflicts) -> Self {
+        let mut status = Self::new(StatusCode::CONFLICT, "Conflict", conflicts.to_string());
+        status.details().causes = conflicts
+            .0
+            .iter()
+            .map(|conflict| Cause {
+                reason: "FieldManagerConflict".into(),
+                message: format!("conflict with {}", conflict.manager),
+                field: conflict.path.clone(),
+            })
+            .collect();
+        status
+    }
+
+    /// 500 for mistakes of clients that upstream takes for its own, without a reason.
+    pub(crate) fn unforeseen(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", why)
+    }
+
     /// 410: the history asked for is gone.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
@@ -338,9 +359,11 @@ impl StatusError {
             "metadata": metadata,
             "status": "Failure",
             "message": self.0.message,
-            "reason": self.0.reason,
             "code": self.0.code.as_u16(),
         });
+        if let (false, Some(object)) = (self.0.reason.is_empty(), status.as_object_mut()) {
+            object.insert("reason".into(), self.0.reason.into());
+        }
         if let (Some(details), Some(object)) = (&self.0.details, status.as_object_mut()) {
             object.insert("details".into(), details.to_json());
         }

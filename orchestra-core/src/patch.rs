@@ -1,8 +1,9 @@
-//! Changes to objects as clients send them: JSON patch, merge patch, strategic merge patch.
+//! Changes to objects as clients send them: JSON patch, merge patch, strategic merge patch, server-side apply.
 //!
 //! All work on JSON trees and leave both arguments alone. Whether the result is still an object of its kind is for
 //! the schema to say. [`PatchError`] carries the status upstream answers with, which is not always the one to expect.
 
+pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;

@@ -15,9 +15,11 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::writer::{Edit, Step};
-use crate::verbs::get;
+use crate::verbs::manage::Account;
 use crate::verbs::patch::Patch;
 use crate::verbs::update::{self, Part};
+use crate::verbs::{apply, get};
+use crate::warning;
 
 const AUTOSCALING: GroupVersion = GroupVersion::new("autoscaling", "v1");
 
@@ -38,13 +40,36 @@ pub(crate) async fn scale(state: &State, call: &Call) -> Result<Response<Body>, 
             return Ok(body::tree(StatusCode::OK, &view(&object, paths)));
         }
         Verb::Update => Change::Put(decode::other(call, &AUTOSCALING, "Scale")?.value),
+        Verb::Patch if decode::media_type(&call.headers) == apply::MEDIA_TYPE => {
+            let config = apply::Config::read(call, &AUTOSCALING, "Scale")?;
+            let config = config.map(|scale| replicas_only(call, paths, &scale));
+            let written = apply::write(state, call, Part::Main, &config).await?;
+            return shown(&written.into_encoded().json, paths, &config.warnings);
+        }
         Verb::Patch => Change::Patch(Patch::read(call)?),
         _ => return Err(StatusError::method_not_supported()),
     };
     let written = update::write(state, call, &ScaleEdit { state, call, paths, change }).await?;
-    let object: Value =
-        serde_json::from_slice(&written.into_encoded().json).map_err(StatusError::internal)?;
-    Ok(body::tree(StatusCode::OK, &view(&object, paths)))
+    shown(&written.into_encoded().json, paths, &[])
+}
+
+fn shown(json: &[u8], paths: ScalePaths, warnings: &[String]) -> Result<Response<Body>, StatusError> {
+    let object: Value = serde_json::from_slice(json).map_err(StatusError::internal)?;
+    let mut response = body::tree(StatusCode::OK, &view(&object, paths));
+    warning::add(&mut response, warnings);
+    Ok(response)
+}
+
+/// What applying a `Scale` applies to the object itself.
+fn replicas_only(call: &Call, paths: ScalePaths, scale: &Value) -> Value {
+    let mut config = json!({
+        "apiVersion": call.resource.api_version, "kind": call.resource.kind_name(),
+        "metadata": {"name": call.name()},
+    });
+    if let Some(replicas) = scale.pointer("/spec/replicas") {
+        set(&mut config, paths.spec, replicas.clone());
+    }
+    config
 }
 
 /// The `Scale` of an object.
@@ -122,7 +147,7 @@ impl Edit for ScaleEdit<'_> {
             }
         }
         set(&mut new, self.paths.spec, replicas.into());
-        update::finish(self.state, self.call, Part::Main, new, current).await.map(Step::Put)
+        update::finish(self.state, self.call, Part::Main, new, current, Account::Track).await.map(Step::Put)
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {

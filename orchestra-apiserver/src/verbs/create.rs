@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+use super::manage::Account;
 use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate::decode;
@@ -31,7 +32,7 @@ pub(crate) async fn create(state: &State, call: &Call) -> Result<Response<Body>,
 pub(crate) async fn create_object(state: &State, call: &Call, object: Value) -> Result<Encoded, StatusError> {
     let mut tries = NAME_TRIES;
     loop {
-        let prepared = prepare(state, call, object.clone()).await?;
+        let prepared = prepare(state, call, object.clone(), Account::Track).await?;
         match state.writer.create(&call.resource, &prepared, call.options.dry_run.into()).await? {
             Ok(encoded) => return Ok(encoded),
             Err(refused) => {
@@ -47,19 +48,23 @@ pub(crate) async fn create_object(state: &State, call: &Call, object: Value) -> 
 }
 
 /// An object as it will be stored.
-pub(crate) async fn prepare(state: &State, call: &Call, mut object: Value) -> Result<Value, StatusError> {
+pub(crate) async fn prepare(
+    state: &State,
+    call: &Call,
+    mut object: Value,
+    account: Account,
+) -> Result<Value, StatusError> {
     place(call, &mut object)?;
     if !meta::text(&object, "resourceVersion").is_empty() {
         return Err(StatusError::internal("resourceVersion should not be set on objects to be created"));
     }
     let kind = &call.resource.kind;
     kind.default(&mut object);
+    let account = account.settle(state, call, None, &mut object);
     call.admit(state, Operation::Create, &mut object, None).await?;
     kind.default(&mut object);
     generate_name(state, &mut object);
-    for field in
-        ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"]
-    {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
         meta::remove(&mut object, field);
     }
     meta::set(&mut object, "uid", state.chance.uuid());
@@ -67,6 +72,7 @@ pub(crate) async fn prepare(state: &State, call: &Call, mut object: Value) -> Re
     call.resource.complete(&mut object);
     kind.prepare_create(&mut object);
     call.resource.complete(&mut object);
+    account.write(&mut object);
     call.refuse_invalid(state, &object, kind.validate_create(&object))?;
     if call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut object, None).await?;

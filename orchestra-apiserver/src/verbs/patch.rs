@@ -3,8 +3,11 @@
 use async_trait::async_trait;
 use http::{Response, StatusCode};
 use orchestra_core::patch::{self, PatchError};
+use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
+use super::apply;
+use super::manage::Account;
 use super::update::{self, Part};
 use crate::body::Body;
 use crate::negotiate::{decode, patched};
@@ -17,7 +20,7 @@ pub(crate) const MERGE: &str = "application/merge-patch+json";
 pub(crate) const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// What kinds of patches are understood, for the refusal of others.
-const SUPPORTED: &[&str] = &[JSON, MERGE, STRATEGIC];
+const SUPPORTED: &[&str] = &[JSON, MERGE, STRATEGIC, apply::MEDIA_TYPE];
 
 /// A patch of one of the kinds, read but not yet applied.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ pub(crate) enum Patch {
 impl Patch {
     /// Reads the body by its media type.
     pub(crate) fn read(call: &Call) -> Result<Self, StatusError> {
+        if call.options.force.is_some() {
+            let path = FieldPath::new("force");
+            let violation = Violation::forbidden(&path, "may not be specified for non-apply patch");
+            return Err(StatusError::invalid("meta.k8s.io", "PatchOptions", "", &[violation]));
+        }
         let make = match decode::media_type(&call.headers) {
             JSON => Self::Json,
             MERGE => Self::Merge,
@@ -76,6 +84,9 @@ fn refusal(error: PatchError) -> StatusError {
 
 /// PATCH of an object or its status.
 pub(crate) async fn patch(state: &State, call: &Call, part: Part) -> Result<Response<Body>, StatusError> {
+    if decode::media_type(&call.headers) == apply::MEDIA_TYPE {
+        return apply::apply(state, call, part).await;
+    }
     let patch = Patch::read(call)?;
     let edit = PatchEdit { state, call, part, patch, warnings: std::sync::Mutex::default() };
     let written = update::write(state, call, &edit).await?;
@@ -109,7 +120,7 @@ impl Edit for PatchEdit<'_> {
                 self.call.name()
             )));
         }
-        update::finish(self.state, self.call, self.part, new, current).await.map(Step::Put)
+        update::finish(self.state, self.call, self.part, new, current, Account::Track).await.map(Step::Put)
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {

@@ -6,6 +6,7 @@ use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
 use super::create;
+use super::manage::{self, Account};
 use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate::decode;
@@ -69,7 +70,9 @@ struct Replace<'a> {
 #[async_trait]
 impl Edit for Replace<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
-        finish(self.state, self.call, self.part, self.new.clone(), current).await.map(Step::Put)
+        finish(self.state, self.call, self.part, self.new.clone(), current, Account::Track)
+            .await
+            .map(Step::Put)
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {
@@ -78,7 +81,7 @@ impl Edit for Replace<'_> {
         }
         let mut new = self.new.clone();
         meta::remove(&mut new, "resourceVersion");
-        create::prepare(self.state, self.call, new).await.map(Some)
+        create::prepare(self.state, self.call, new, Account::Track).await.map(Some)
     }
 }
 
@@ -90,11 +93,13 @@ pub(crate) async fn finish(
     part: Part,
     mut new: Value,
     old: &Value,
+    account: Account,
 ) -> Result<Value, StatusError> {
     check_version(state, call, &new, old)?;
     carry_metadata(&mut new, old);
     let kind = &call.resource.kind;
     kind.default(&mut new);
+    let account = account.settle(state, call, Some(old), &mut new);
     call.admit(state, Operation::Update, &mut new, Some(old)).await?;
     kind.default(&mut new);
     call.resource.complete(&mut new);
@@ -102,11 +107,13 @@ pub(crate) async fn finish(
         Part::Main => {
             kind.prepare_update(&mut new, old);
             call.resource.complete(&mut new);
+            account.write(&mut new);
             kind.validate_update(&new, old)
         }
         Part::Status => {
             kind.prepare_status_update(&mut new, old);
             call.resource.complete(&mut new);
+            account.write(&mut new);
             kind.validate_status_update(&new, old)
         }
     };
@@ -115,6 +122,7 @@ pub(crate) async fn finish(
         state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
     }
     call.check(state, Operation::Update, &new, Some(old)).await?;
+    manage::keep_times(&mut new, old);
     Ok(new)
 }
 
@@ -155,9 +163,7 @@ fn carry_metadata(new: &mut Value, old: &Value) {
     ] {
         meta::keep(new, old, field);
     }
-    for field in ["selfLink", "managedFields"] {
-        meta::remove(new, field);
-    }
+    meta::remove(new, "selfLink");
     let empty = |value: &Value| {
         value.is_null()
             || value.as_object().is_some_and(serde_json::Map::is_empty)

@@ -162,6 +162,57 @@ async fn applies_and_reads_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applies_on_the_server() {
+    let Some(cluster) = Cluster::start().await else { return };
+    cluster.write("web.yaml", WEB);
+    let apply = &["apply", "--server-side", "-f", "web.yaml"][..];
+    let applied = "deployment.apps/web serverside-applied\nservice/web serverside-applied\n";
+    assert_eq!(cluster.ok(apply).await, applied);
+    let version = &["get", "deploy", "web", "-o", "jsonpath={.metadata.resourceVersion}"][..];
+    let before = cluster.ok(version).await;
+    assert_eq!(cluster.ok(apply).await, applied);
+    assert_eq!(cluster.ok(version).await, before);
+
+    cluster.ok(&["scale", "deploy/web", "--replicas=5"]).await;
+    let refused = cluster.run(apply).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.err.starts_with(
+            "error: Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using \
+             apps/v1: .spec.replicas\nPlease review the fields above--they currently have other managers."
+        ),
+        "{}",
+        refused.err
+    );
+    let forced = cluster.ok(&["apply", "--server-side", "--force-conflicts", "-f", "web.yaml"]).await;
+    assert_eq!(forced, applied);
+    let replicas = cluster.ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]).await;
+    assert_eq!(replicas, "2");
+
+    cluster.write("web.yaml", &WEB.replace("  labels: {app: web}\nspec:\n  replicas", "spec:\n  replicas"));
+    cluster.ok(apply).await;
+    assert_eq!(cluster.ok(&["get", "deploy", "web", "-o", "jsonpath={.metadata.labels}"]).await, "");
+    assert!(!cluster.ok(&["get", "deploy", "web", "-o", "yaml"]).await.contains("managedFields"));
+    let shown = cluster.ok(&["get", "deploy", "web", "-o", "yaml", "--show-managed-fields"]).await;
+    assert!(shown.contains("manager: kubectl\n    operation: Apply"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn goes_over_from_its_own_apply_to_the_servers() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  a: '1'\n  b: '2'\n";
+    cluster.write("map.yaml", map);
+    cluster.ok(&["apply", "-f", "map.yaml"]).await;
+    cluster.write("map.yaml", &map.replace("  b: '2'\n", "").replace("'1'", "'3'"));
+    cluster.ok(&["apply", "--server-side", "-f", "map.yaml"]).await;
+    cluster.ok(&["apply", "--server-side", "-f", "map.yaml"]).await;
+    assert_eq!(cluster.ok(&["get", "cm", "c", "-o", "jsonpath={.data.a}"]).await, "3");
+    let managers =
+        cluster.ok(&["get", "cm", "c", "-o", "jsonpath={.metadata.managedFields[*].manager}"]).await;
+    assert!(managers.split(' ').any(|manager| manager == "kubectl"), "{managers}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_what_it_is_told_to() {
     let Some(cluster) = Cluster::start().await else { return };
     // These send protobuf.

@@ -29,6 +29,9 @@ pub(crate) struct Get {
     /// No line with headings.
     #[arg(long)]
     no_headers: bool,
+    /// Print who manages which field, in JSON and YAML.
+    #[arg(long)]
+    show_managed_fields: bool,
     /// TYPE[,TYPE…] [NAME…], or TYPE/NAME…
     #[arg(required = true)]
     names: Vec<String>,
@@ -220,6 +223,13 @@ async fn objects(
             println!("{}", resource.shown(item["metadata"]["name"].as_str().unwrap_or_default()));
         }
         return Ok(());
+    }
+    if matches!(output, Output::Json | Output::Yaml) && !arguments.show_managed_fields {
+        for (_, item) in &mut items {
+            if let Some(metadata) = item["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+        }
     }
     let single = matches!(wanted, [Wanted { name: Some(_), .. }]);
     let result = match items.pop() {

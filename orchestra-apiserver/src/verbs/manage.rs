@@ -1,0 +1,144 @@
+//! Who set which field: keeps `metadata.managedFields` through every write.
+
+use http::{HeaderMap, header};
+use orchestra_core::kind::Subresource;
+use orchestra_core::patch::apply::{self, Author, Target};
+use serde_json::Value;
+
+use crate::query::MAX_FIELD_MANAGER;
+use crate::state::{Call, State};
+use crate::storage::meta;
+
+const FIELD: &str = "managedFields";
+
+/// How a write comes to its account.
+#[derive(Debug)]
+pub(crate) enum Account {
+    /// What it changes is its author's.
+    Track,
+    /// It is known already.
+    Known(Option<Value>),
+}
+
+/// The account to be stored.
+#[derive(Debug)]
+pub(crate) struct Settled(Option<Value>);
+
+impl Account {
+    /// The account of the object as its author wants it, before admission and the rules of the kind change it. Takes
+    /// what the client sent along out of the object.
+    pub(crate) fn settle(
+        self,
+        state: &State,
+        call: &Call,
+        old: Option<&Value>,
+        object: &mut Value,
+    ) -> Settled {
+        let account = match self {
+            Self::Known(account) => account,
+            Self::Track => {
+                let mut whole = object.clone();
+                call.resource.complete(&mut whole);
+                let now = state.stamp();
+                let manager = manager(call);
+                with_target(call, |target| apply::track(old, &whole, author(call, &manager, &now), target))
+            }
+        };
+        meta::remove(object, FIELD);
+        Settled(account)
+    }
+}
+
+impl Settled {
+    pub(crate) fn write(self, object: &mut Value) {
+        match self.0 {
+            Some(account) => meta::set(object, FIELD, account),
+            None => meta::remove(object, FIELD),
+        }
+    }
+}
+
+pub(crate) fn author<'a>(call: &'a Call, manager: &'a str, now: &'a str) -> Author<'a> {
+    Author {
+        manager,
+        api_version: &call.resource.api_version,
+        subresource: call.request.subresource.as_deref().unwrap_or_default(),
+        now,
+    }
+}
+
+/// What the call writes to. Fields the endpoint does not set are nobody's through it.
+pub(crate) fn with_target<T>(call: &Call, then: impl FnOnce(Target<'_>) -> T) -> T {
+    let has_status = call.resource.description().subresources.contains(&Subresource::Status);
+    let ignored: &[&[&str]] = match call.request.subresource.as_deref() {
+        Some("status") => &[&["spec"], &["metadata", "ownerReferences"]],
+        None if has_status => &[&["status"]],
+        _ => &[],
+    };
+    then(Target { schema: call.resource.object_type(), ignored })
+}
+
+/// The name of the field manager: as asked for, or the program of the client.
+fn manager(call: &Call) -> String {
+    match call.options.field_manager.as_str() {
+        "" => program(&call.headers),
+        name => name.to_owned(),
+    }
+}
+
+fn program(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let agent = agent.unwrap_or_default();
+    let mut name = String::new();
+    for letter in agent.split('/').next().unwrap_or_default().chars().filter(|letter| !letter.is_control()) {
+        if name.len() + letter.len_utf8() > MAX_FIELD_MANAGER {
+            break;
+        }
+        name.push(letter);
+    }
+    name
+}
+
+/// Takes back new times in the account when nothing else of the object has changed, so that a write that changes
+/// nothing stays one.
+pub(crate) fn keep_times(new: &mut Value, old: &Value) {
+    let account = |object: &Value| meta::metadata(object).and_then(|m| m.get(FIELD)).cloned();
+    let (Some(ours), Some(theirs)) = (account(new), account(old)) else { return };
+    if ours != theirs && apply::differ_in_time_only(&ours, &theirs) && is_same_but_for_account(new, old) {
+        meta::set(new, FIELD, theirs);
+    }
+}
+
+fn is_same_but_for_account(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let same = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>, but: &[&str]| {
+        let differs = |name: &String| !but.contains(&name.as_str()) && a.get(name) != b.get(name);
+        !a.keys().chain(b.keys()).any(differs)
+    };
+    let empty = serde_json::Map::new();
+    let metadata = |object: &'_ serde_json::Map<String, Value>| {
+        object.get("metadata").and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone())
+    };
+    same(new, old, &["metadata"]) && same(&metadata(new), &metadata(old), &[FIELD, "resourceVersion"])
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn who_names_no_manager_goes_by_his_program() {
+        for (agent, name) in
+            [("kubectl/v1.36.2 (linux/amd64) kubernetes/abc", "kubectl"), ("curl", "curl"), ("", "")]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            assert_eq!(program(&headers), name);
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_str(&"x".repeat(200)).unwrap());
+        assert_eq!(program(&headers).len(), MAX_FIELD_MANAGER);
+    }
+}

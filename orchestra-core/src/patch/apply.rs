@@ -1,0 +1,233 @@
+//! Server-side apply: who set which field, and what a new configuration of one of them makes of an object.
+//!
+//! Every object remembers in `metadata.managedFields` who set its fields. [`apply`] merges a configuration by the
+//! rules of the schema (lists by their keys or as sets, atomic values as a whole), takes away what the same manager
+//! applied before and now leaves out, and refuses to change what others manage. [`track`] keeps the account for all
+//! other writes: what a write changes belongs to its writer from then on.
+//!
+//! Behaviour follows `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. Two limits:
+//! an entry made through another version of the API is left as it is, not converted; and objects without a schema
+//! are taken apart by their JSON alone, lists being atomic.
+
+mod compare;
+mod conflict;
+mod element;
+mod field_set;
+mod last_applied;
+mod manager;
+mod merge;
+mod node;
+mod remove;
+mod typed;
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+pub use self::conflict::{Conflict, Conflicts};
+pub use self::field_set::FieldSet;
+use self::manager::{Entry, Ledger, Operation};
+use self::node::Node;
+use crate::schema::{self, ObjectType};
+
+/// The manager to whom the fields go that an object had before anybody applied to it.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// Who writes, how and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// The name of the field manager.
+    pub manager: &'a str,
+    /// The version of the API the write goes through, such as `apps/v1`.
+    pub api_version: &'a str,
+    /// `status`, `scale`, or empty for the object itself.
+    pub subresource: &'a str,
+    /// The time of the write, as `managedFields` shows it.
+    pub now: &'a str,
+}
+
+/// What is written to.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The kind's schema, if there is one.
+    pub schema: Option<&'static ObjectType>,
+    /// Fields that this write cannot set, such as `status` on the main resource, as paths of names.
+    pub ignored: &'a [&'a [&'a str]],
+}
+
+/// What happens to fields that others manage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// They refuse the configuration.
+    No,
+    /// They go over to the new manager.
+    Yes,
+}
+
+/// Why a configuration was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// It does not fit the schema. Upstream answers 500 and puts `failed to create typed patch object` before it.
+    #[error("{0}")]
+    Mistyped(String),
+    /// Others manage fields it would change: 409.
+    #[error("{0}")]
+    Conflict(Conflicts),
+}
+
+/// What an apply makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The object without its account, neither defaulted nor made lean.
+    pub object: Value,
+    /// Its new `managedFields`; `None` for none.
+    pub account: Option<Value>,
+}
+
+/// Applies `config` to `live` (none: the object is made).
+///
+/// # Errors
+/// When the configuration does not fit the schema, or when others manage what it changes and `force` is no.
+pub fn apply(
+    live: Option<&Value>,
+    config: &Value,
+    author: Author<'_>,
+    target: Target<'_>,
+    force: Force,
+) -> Result<Applied, ApplyError> {
+    let root = Node::root(target.schema);
+    typed::check(config, root).map_err(ApplyError::Mistyped)?;
+    let mut wanted = typed::fields(config, root);
+
+    let empty = empty_object(target.schema);
+    let base = live.unwrap_or(&empty);
+    let mut ledger = Ledger::read(base);
+    if ledger.is_empty() && live.is_some() {
+        let mut found = compare::compare(Some(&empty), Some(base), root).added_or_modified();
+        strip(&mut found, &[]);
+        ledger.add(Entry::new(BEFORE_FIRST_APPLY, Operation::Update, author, found));
+    }
+    let mut merged = merge::merge(Some(base), config, root);
+    without_account(&mut merged);
+    let before = ledger.take(author.manager, Operation::Apply, author);
+    if let Some(last) = before.as_ref().filter(|entry| entry.is_of_version(author.api_version)) {
+        let mut kept: Vec<&FieldSet<'_>> = ledger.sets_of(author.api_version).collect();
+        kept.push(&wanted);
+        remove::dropped(&mut merged, &last.set, &kept, root);
+    }
+    // Only now: the name in the configuration is what keeps the metadata.
+    strip(&mut wanted, target.ignored);
+    let mut changes = compare::compare(Some(base), Some(&merged), root);
+    changes.strip(target.ignored);
+    let taken = changes.added_or_modified_ref();
+    let mut conflicts = ledger.conflicts(&taken, author.api_version);
+    if author.manager == last_applied::MANAGER && force == Force::No && !conflicts.is_empty() {
+        last_applied::allow(&mut conflicts, base, root);
+    }
+    if force == Force::No && !conflicts.is_empty() {
+        return Err(ApplyError::Conflict(conflicts.report()));
+    }
+    ledger.give_up(&taken, author.api_version);
+    ledger.give_up(&changes.removed, author.api_version);
+    let same = before.as_ref().filter(|last| changes.is_empty() && last.set == wanted);
+    let time = same.map(|last| last.time.to_string());
+    let mut entry = Entry::new(author.manager, Operation::Apply, author, wanted);
+    if let Some(time) = time {
+        entry.time = Cow::Owned(time);
+    }
+    ledger.add(entry);
+    Ok(Applied { object: merged, account: ledger.write() })
+}
+
+/// Gives what a write other than apply changes to its author, and returns the new `managedFields`; `None` for none.
+///
+/// `new` is the object as the client wants it, complete in the sense of [`schema`]. `live` is the stored one, none
+/// when the object is made. As upstream, an object whose fields nobody manages stays so until it is applied to.
+pub fn track(live: Option<&Value>, new: &Value, author: Author<'_>, target: Target<'_>) -> Option<Value> {
+    let root = Node::root(target.schema);
+    let empty;
+    let base = match live {
+        Some(live) => live,
+        None => {
+            empty = empty_object(target.schema);
+            &empty
+        }
+    };
+    let mut ledger = Ledger::of_request(base, new, author.subresource);
+    if ledger.is_empty() && live.is_some() {
+        return None;
+    }
+    let mut changes = compare::compare(Some(base), Some(new), root);
+    changes.strip(target.ignored);
+    if !changes.is_empty() {
+        let taken = changes.added_or_modified_ref();
+        ledger.give_up(&taken, author.api_version);
+        ledger.give_up(&changes.removed, author.api_version);
+        let taken = changes.added_or_modified();
+        if !taken.is_empty() {
+            ledger.record(Entry::new(author.manager, Operation::Update, author, taken));
+        }
+    }
+    ledger.write()
+}
+
+/// Whether two accounts say the same but for the times.
+pub fn differ_in_time_only(one: &Value, other: &Value) -> bool {
+    let (Some(one), Some(other)) = (one.as_array(), other.as_array()) else { return false };
+    let plain = |entry: &Value| {
+        let mut entry = entry.as_object().cloned().unwrap_or_default();
+        entry.remove("time");
+        entry
+    };
+    // The order follows the times.
+    one.len() == other.len()
+        && one.iter().all(|entry| {
+            let entry = plain(entry);
+            other.iter().any(|candidate| plain(candidate) == entry)
+        })
+}
+
+/// What the type holds before anything is set.
+fn empty_object(ty: Option<&'static ObjectType>) -> Value {
+    let mut value = Value::Object(Map::new());
+    if let Some(ty) = ty {
+        schema::complete(&mut value, ty);
+    }
+    value
+}
+
+fn without_account(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+}
+
+/// Fields nobody manages: the server's own, and those that say which object it is.
+const UNMANAGED: [&[&str]; 13] = [
+    &["apiVersion"],
+    &["kind"],
+    &["metadata", "name"],
+    &["metadata", "namespace"],
+    &["metadata", "creationTimestamp"],
+    &["metadata", "selfLink"],
+    &["metadata", "uid"],
+    &["metadata", "clusterName"],
+    &["metadata", "generation"],
+    &["metadata", "managedFields"],
+    &["metadata", "resourceVersion"],
+    &["metadata", "deletionTimestamp"],
+    &["metadata", "deletionGracePeriodSeconds"],
+];
+
+fn strip(set: &mut FieldSet<'_>, ignored: &[&[&str]]) {
+    set.leave("f:metadata");
+    for path in UNMANAGED.iter().chain(ignored) {
+        set.remove_below(path);
+    }
+}
+
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! The names of places within an object: fields, and items of lists by their keys or values.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::schema::{Default, Field};
+
+pub(super) fn field(name: &str) -> String {
+    format!("f:{name}")
+}
+
+/// The name of an item of a list of type `set`.
+pub(super) fn of_set(item: &Value) -> String {
+    format!("v:{item}")
+}
+
+/// The name of an item of a list of type `map`, or what is wrong with it. A key left out counts as its default.
+pub(super) fn of_keyed(item: &Value, list: &Field) -> Result<String, String> {
+    let Value::Object(item) = item else {
+        let what = if item.is_null() { "a null element" } else { "non-map elements" };
+        return Err(format!("associative list with keys may not have {what}"));
+    };
+    let mut keys = Map::new();
+    for key in list.map_keys() {
+        let value = match item.get(key) {
+            Some(value) => value.clone(),
+            None => default_of(key, list).ok_or_else(|| {
+                format!(
+                    "associative list with keys has an element that omits key field {key:?} (and doesn't have \
+                     default value)"
+                )
+            })?,
+        };
+        keys.insert(key.to_owned(), value);
+    }
+    // In the order of names, whatever order the map keeps.
+    let mut sorted: Vec<(&String, &Value)> = keys.iter().collect();
+    sorted.sort_by_key(|(key, _)| *key);
+    let mut name = String::from("k:{");
+    for (at, (key, value)) in sorted.into_iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{comma}{}:{value}", Value::from(key.as_str()));
+    }
+    name.push('}');
+    Ok(name)
+}
+
+fn default_of(key: &str, list: &Field) -> Option<Value> {
+    match list.object()?.field(key)?.default {
+        Default::Json(text) => serde_json::from_str(text).ok(),
+        Default::Zero | Default::None => None,
+    }
+}
+
+/// Appends the name to a path, as upstream prints it.
+pub(super) fn print(name: &str, path: &mut String) {
+    let Some((kind, rest)) = name.split_at_checked(2) else { return };
+    let written = match kind {
+        "f:" => write!(path, ".{rest}"),
+        "v:" => write!(path, "[={rest}]"),
+        "i:" => write!(path, "[{rest}]"),
+        _ => {
+            let keys: Map<String, Value> = serde_json::from_str(rest).unwrap_or_default();
+            let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            write!(path, "[{}]", keys.join(","))
+        }
+    };
+    // Writing to a string cannot fail.
+    let _ = written;
+}
+
+/// The name in the one form this server writes, for names that come from clients.
+pub(super) fn canonical(name: &str) -> Option<String> {
+    let (kind, rest) = name.split_at_checked(2)?;
+    match kind {
+        "f:" => Some(name.to_owned()),
+        "i:" => rest.parse::<i64>().ok().map(|_| name.to_owned()),
+        "v:" => serde_json::from_str::<Value>(rest).ok().map(|value| format!("v:{value}")),
+        "k:" => {
+            let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
+            let mut sorted: Vec<(&String, &Value)> = keys.iter().collect();
+            sorted.sort_by_key(|(key, _)| *key);
+            let keys: Vec<String> =
+                sorted.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str()))).collect();
+            Some(format!("k:{{{}}}", keys.join(",")))
+        }
+        _ => None,
+    }
+}

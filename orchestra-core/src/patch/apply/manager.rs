@@ -1,0 +1,304 @@
+//! `metadata.managedFields`: one entry for each manager, operation, version and subresource.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
+
+use super::Author;
+use super::conflict::{Conflict, Conflicts};
+use super::element;
+use super::field_set::FieldSet;
+
+/// How many entries of other operations than apply are kept; the oldest above that are put together.
+const MAX_UPDATERS: usize = 10;
+/// The manager of those put together.
+const ANCIENT: &str = "ancient-changes";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Apply,
+    Update,
+}
+
+impl Operation {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
+/// What one manager has set.
+#[derive(Clone, Debug)]
+pub(super) struct Entry<'a> {
+    manager: Cow<'a, str>,
+    operation: Operation,
+    api_version: Cow<'a, str>,
+    subresource: Cow<'a, str>,
+    pub(super) time: Cow<'a, str>,
+    pub(super) set: FieldSet<'a>,
+    /// What was read, while the set is still the same.
+    read: Option<&'a Value>,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(manager: &'a str, operation: Operation, author: Author<'a>, set: FieldSet<'a>) -> Self {
+        Self {
+            manager: Cow::Borrowed(manager),
+            operation,
+            api_version: Cow::Borrowed(author.api_version),
+            subresource: Cow::Borrowed(author.subresource),
+            time: Cow::Borrowed(author.now),
+            set,
+            read: None,
+        }
+    }
+
+    fn parse(value: &'a Value) -> Option<Self> {
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+        let operation = match text("operation") {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        if text("apiVersion").is_empty() {
+            return None;
+        }
+        let set = match value.get("fieldsV1") {
+            Some(fields) if !fields.is_null() => FieldSet::parse(fields)?,
+            _ => FieldSet::default(),
+        };
+        Some(Self {
+            manager: Cow::Borrowed(text("manager")),
+            operation,
+            api_version: Cow::Borrowed(text("apiVersion")),
+            subresource: Cow::Borrowed(text("subresource")),
+            time: Cow::Borrowed(text("time")),
+            set,
+            read: Some(value),
+        })
+    }
+
+    pub(super) fn is_of_version(&self, api_version: &str) -> bool {
+        self.api_version == api_version
+    }
+
+    /// Whether both would be one entry. Who applies has one whatever the version.
+    fn is_same(&self, other: &Entry<'_>) -> bool {
+        self.manager == other.manager
+            && self.operation == other.operation
+            && self.subresource == other.subresource
+            && (self.operation == Operation::Apply || self.api_version == other.api_version)
+    }
+
+    fn to_value(&self) -> Value {
+        if let Some(read) = self.read {
+            return read.clone();
+        }
+        let mut out = Map::new();
+        let mut put = |field: &str, text: &str| {
+            if !text.is_empty() {
+                out.insert(field.to_owned(), text.into());
+            }
+        };
+        put("manager", &self.manager);
+        put("operation", self.operation.text());
+        put("apiVersion", &self.api_version);
+        put("time", &self.time);
+        put("fieldsType", "FieldsV1");
+        put("subresource", &self.subresource);
+        out.insert("fieldsV1".into(), self.set.to_value());
+        Value::Object(out)
+    }
+
+    /// As messages name the manager.
+    fn describe(&self) -> String {
+        let mut text = Value::from(self.manager.as_ref()).to_string();
+        if !self.subresource.is_empty() {
+            text.push_str(&format!(" with subresource {}", Value::from(self.subresource.as_ref())));
+        }
+        if self.operation == Operation::Update {
+            text.push_str(&format!(" using {}", self.api_version));
+        }
+        text
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        let key = |entry: &Self| (entry.operation, entry.time.clone(), entry.manager.clone());
+        key(self)
+            .cmp(&key(other))
+            .then_with(|| self.api_version.cmp(&other.api_version))
+            .then_with(|| self.subresource.cmp(&other.subresource))
+    }
+}
+
+/// All entries of an object.
+#[derive(Debug, Default)]
+pub(super) struct Ledger<'a> {
+    entries: Vec<Entry<'a>>,
+}
+
+/// Who manages what somebody else would change.
+#[derive(Debug)]
+pub(super) struct Disputed(Vec<(String, FieldSet<'static>)>);
+
+impl Disputed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn except(&mut self, allowed: &FieldSet<'_>) {
+        for (_, set) in &mut self.0 {
+            set.subtract(allowed);
+        }
+        self.0.retain(|(_, set)| !set.is_empty());
+    }
+
+    pub(super) fn report(&self) -> Conflicts {
+        let of = |(manager, set): &(String, FieldSet<'_>)| {
+            let manager = manager.clone();
+            set.paths().into_iter().map(move |path| Conflict { manager: manager.clone(), path })
+        };
+        Conflicts(self.0.iter().flat_map(of).collect())
+    }
+}
+
+fn account(object: &Value) -> &[Value] {
+    let list = object.get("metadata").and_then(|m| m.get("managedFields")).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
+}
+
+impl<'a> Ledger<'a> {
+    /// The account of a stored object. One that cannot be read counts as none, as upstream.
+    pub(super) fn read(object: &'a Value) -> Self {
+        Self::parse(account(object)).unwrap_or_default()
+    }
+
+    fn parse(entries: &'a [Value]) -> Option<Self> {
+        Some(Self { entries: entries.iter().map(Entry::parse).collect::<Option<_>>()? })
+    }
+
+    /// The account an update starts from: the one the client sends along, unless it sends none or goes through a
+    /// subresource. A list with one empty entry wipes the account.
+    pub(super) fn of_request(live: &'a Value, new: &'a Value, subresource: &str) -> Self {
+        let (ours, theirs) = (account(live), account(new));
+        if !subresource.is_empty() || theirs.is_empty() || ours == theirs {
+            return Self::read(live);
+        }
+        if let [Value::Object(only)] = theirs
+            && only.is_empty()
+        {
+            return Self::default();
+        }
+        let Some(mut ledger) = Self::parse(theirs) else { return Self::read(live) };
+        for entry in &mut ledger.entries {
+            let Some(set) = canonical(&entry.set) else { return Self::read(live) };
+            entry.set = set;
+            entry.read = None;
+        }
+        ledger.entries.retain(|entry| !entry.set.is_empty());
+        ledger
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn add(&mut self, entry: Entry<'a>) {
+        if !entry.set.is_empty() {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Adds to the manager's entry, or makes it.
+    pub(super) fn record(&mut self, mut entry: Entry<'a>) {
+        if let Some(at) = self.entries.iter().position(|own| own.is_same(&entry)) {
+            let own = self.entries.swap_remove(at);
+            entry.set = entry.set.union(own.set);
+        }
+        self.entries.push(entry);
+    }
+
+    pub(super) fn take(
+        &mut self,
+        manager: &'a str,
+        operation: Operation,
+        author: Author<'a>,
+    ) -> Option<Entry<'a>> {
+        let wanted = Entry::new(manager, operation, author, FieldSet::default());
+        let at = self.entries.iter().position(|entry| entry.is_same(&wanted))?;
+        Some(self.entries.remove(at))
+    }
+
+    pub(super) fn sets_of(&self, api_version: &str) -> impl Iterator<Item = &FieldSet<'a>> {
+        self.entries.iter().filter(move |entry| entry.is_of_version(api_version)).map(|entry| &entry.set)
+    }
+
+    pub(super) fn conflicts(&self, taken: &FieldSet<'_>, api_version: &str) -> Disputed {
+        let entries = self.entries.iter().filter(|entry| entry.is_of_version(api_version));
+        let found = entries.filter(|entry| entry.set.meets(taken));
+        Disputed(found.map(|entry| (entry.describe(), entry.set.intersection(taken))).collect())
+    }
+
+    /// Takes fields from everybody who has them.
+    pub(super) fn give_up(&mut self, taken: &FieldSet<'_>, api_version: &str) {
+        self.entries.retain_mut(|entry| {
+            if entry.is_of_version(api_version) && entry.set.meets(taken) {
+                entry.set.subtract(taken);
+                entry.read = None;
+            }
+            !entry.set.is_empty()
+        });
+    }
+
+    /// As `metadata.managedFields`; `None` when nobody manages anything.
+    pub(super) fn write(mut self) -> Option<Value> {
+        self.cap();
+        self.entries.sort_by(Entry::order);
+        let entries: Vec<Value> = self.entries.iter().map(Entry::to_value).collect();
+        Some(entries).filter(|entries| !entries.is_empty()).map(Value::Array)
+    }
+
+    fn cap(&mut self) {
+        let updaters = |entries: &[Entry<'_>]| {
+            entries.iter().filter(|entry| entry.operation == Operation::Update).count()
+        };
+        if updaters(&self.entries) <= MAX_UPDATERS {
+            return;
+        }
+        self.entries.sort_by(Entry::order);
+        while updaters(&self.entries) > MAX_UPDATERS {
+            // What is ancient already does not count as the oldest, or it alone would be moved for ever.
+            let oldest = self
+                .entries
+                .iter()
+                .position(|entry| entry.operation == Operation::Update && entry.manager != ANCIENT);
+            let Some(at) = oldest else { return };
+            let mut entry = self.entries.remove(at);
+            entry.manager = Cow::Borrowed(ANCIENT);
+            entry.subresource = Cow::Borrowed("");
+            entry.read = None;
+            let same = self.entries.iter().any(|own| own.is_same(&entry));
+            self.record(entry);
+            if !same && updaters(&self.entries) > MAX_UPDATERS {
+                self.entries.sort_by(Entry::order);
+            }
+        }
+    }
+}
+
+/// The set with all names in the form this server writes; `None` if one is no name.
+fn canonical(set: &FieldSet<'_>) -> Option<FieldSet<'static>> {
+    let mut out = FieldSet::default();
+    if set.is_member() {
+        out.set_member();
+    }
+    for (name, child) in set.children() {
+        let (name, child) = (element::canonical(name)?, canonical(child)?);
+        out.push(|| name, child);
+    }
+    out.sort();
+    Some(out)
+}

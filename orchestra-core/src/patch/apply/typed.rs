@@ -1,0 +1,202 @@
+//! Applied configurations: whether they fit the schema, and which fields they set.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::element;
+use super::field_set::FieldSet;
+use super::node::Node;
+use crate::schema::{Field, Item, Scalar, Shape};
+
+/// What is wrong with a configuration, as upstream prints it.
+pub(super) fn check(config: &Value, root: Node) -> Result<(), String> {
+    let mut walk = Walk::default();
+    walk.value(config, root);
+    match walk.found.as_slice() {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        many => Err(format!("errors:\n  {}", many.join("\n  "))),
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    path: String,
+    found: Vec<String>,
+}
+
+/// How many mistakes are told.
+const MAX_FOUND: usize = 100;
+
+impl Walk {
+    fn report(&mut self, what: &str) {
+        if self.found.len() < MAX_FOUND {
+            self.found.push(format!("{}: {what}", self.path));
+        }
+    }
+
+    fn below(&mut self, name: &str, value: &Value, node: Option<Node>) {
+        let length = self.path.len();
+        element::print(name, &mut self.path);
+        match node {
+            Some(node) => self.value(value, node),
+            None => self.report("field not declared in schema"),
+        }
+        self.path.truncate(length);
+    }
+
+    fn value(&mut self, value: &Value, node: Node) {
+        if value.is_null() {
+            return;
+        }
+        match (node, value) {
+            (Node::Struct(_) | Node::Map(_) | Node::Untyped, Value::Object(map)) => {
+                for (name, value) in map {
+                    self.below(&element::field(name), value, node.field(name));
+                }
+            }
+            (Node::Struct(_) | Node::Map(_), other) => {
+                self.report(&format!("expected map, got &{{{}}}", go_text(other)));
+            }
+            (Node::Keyed(_) | Node::Set, Value::Array(items)) => self.items(items, node),
+            (Node::Keyed(_) | Node::Set, other) => {
+                self.report(&format!("expected list, got &{{{}}}", go_text(other)));
+            }
+            (Node::Leaf(Some(field)), value) => self.leaf(value, field),
+            (Node::Leaf(None) | Node::Untyped, _) => {}
+        }
+    }
+
+    fn items(&mut self, items: &[Value], node: Node) {
+        let mut seen = HashSet::new();
+        for (at, item) in items.iter().enumerate() {
+            match node.names(std::slice::from_ref(item)) {
+                Ok(names) => {
+                    let name = names.into_iter().next().unwrap_or_default();
+                    self.below(&name, item, Some(node.item()));
+                    if !seen.insert(name.clone()) {
+                        let mut key = String::new();
+                        element::print(&name, &mut key);
+                        self.report(&format!("duplicate entries for key {key}"));
+                    }
+                }
+                Err(why) => self.report(&format!("element {at}: {why}")),
+            }
+        }
+    }
+
+    /// An atomic value may still have a shape.
+    fn leaf(&mut self, value: &Value, field: &'static Field) {
+        match (field.shape, value) {
+            (Shape::List, Value::Array(items)) => {
+                for (at, item) in items.iter().enumerate() {
+                    self.below(&format!("i:{at}"), item, Some(item_node(field)));
+                }
+            }
+            (Shape::List, other) if !is_text_of_bytes(field) => {
+                self.report(&format!("expected list, got &{{{}}}", go_text(other)));
+            }
+            (Shape::Map | Shape::MapOfLists, Value::Object(_)) | (Shape::List, _) => {}
+            (Shape::Map | Shape::MapOfLists, other) => {
+                self.report(&format!("expected map, got &{{{}}}", go_text(other)));
+            }
+            (Shape::Single, value) => match field.item {
+                Item::Object(_) => {
+                    if let Some(ty) = field.object() {
+                        self.value(value, Node::Struct(ty));
+                    }
+                }
+                Item::Scalar(scalar) => self.scalar(value, scalar),
+            },
+        }
+    }
+
+    fn scalar(&mut self, value: &Value, scalar: Scalar) {
+        match scalar {
+            Scalar::Int32 | Scalar::Int64 | Scalar::Float64 if !value.is_number() => {
+                self.report(&format!("expected numeric (int or float), got {}", go_type(value)));
+            }
+            Scalar::String if !value.is_string() => {
+                self.report(&format!(
+                    "expected string, got &value.valueUnstructured{{Value:{}}}",
+                    go_text(value)
+                ));
+            }
+            Scalar::Bool if !value.is_boolean() => {
+                self.report(&format!("expected boolean, got &{{{}}}", go_text(value)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_text_of_bytes(field: &Field) -> bool {
+    field.item == Item::Scalar(Scalar::Bytes)
+}
+
+fn item_node(field: &'static Field) -> Node {
+    field.object().map_or(Node::Leaf(None), Node::Struct)
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// As Go's `%v` prints it.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" "))
+        }
+        Value::Object(map) => {
+            let entries: Vec<String> =
+                map.iter().map(|(key, value)| format!("{key}:{}", go_text(value))).collect();
+            format!("map[{}]", entries.join(" "))
+        }
+        plain => plain.to_string(),
+    }
+}
+
+/// The fields a configuration sets.
+pub(super) fn fields(config: &Value, node: Node) -> FieldSet<'static> {
+    let mut set = FieldSet::default();
+    match config {
+        Value::Object(map) if node.is_object(Some(config)) => {
+            for (name, value) in map {
+                let Some(child) = node.field(name) else { continue };
+                let mut below = fields(value, child);
+                let is_empty = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+                if is_empty || !node.declares(name) {
+                    below.set_member();
+                }
+                set.push(|| element::field(name), below);
+            }
+        }
+        Value::Array(items) if node.is_list() => {
+            let names = node.names(items).unwrap_or_default();
+            for (name, item) in names.into_iter().zip(items) {
+                if set.child(&name).is_none() {
+                    let mut below = fields(item, node.item());
+                    below.set_member();
+                    set.push(|| name, below);
+                    set.sort();
+                }
+            }
+        }
+        _ if node.is_object(Some(config)) || node.is_list() => {}
+        _ => return FieldSet::leaf(),
+    }
+    set.sort();
+    set
+}
