@@ -22,6 +22,12 @@ pub(crate) const NEEDS: &[Need] = &[
         why: "tests of the ordinary user's path give up root with it",
     },
     Need {
+        program: "curl",
+        package: Some("curl"),
+        why: "bodies that kubectl would not send are sent with it",
+    },
+    Need { program: "python3", package: Some("python3-minimal"), why: "pods of the network tests run it" },
+    Need {
         program: "kubectl",
         package: None,
         why: "the end-to-end tests drive the cluster with the real client (1.31 or newer; Debian's is too old)",
