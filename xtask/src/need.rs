@@ -26,7 +26,7 @@ pub(crate) const NEEDS: &[Need] = &[
         package: Some("curl"),
         why: "bodies that kubectl would not send are sent with it",
     },
-    Need { program: "python3", package: Some("python3-minimal"), why: "pods of the network tests run it" },
+    Need { program: "python3", package: Some("python3"), why: "pods of the network tests run it" },
     Need {
         program: "kubectl",
         package: None,
