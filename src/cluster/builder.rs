@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use orchestra_apiserver::pki::Pki;
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
@@ -18,12 +19,18 @@ use orchestra_store::compactor::{KEEP_PAST, compact_behind};
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::data::DataDir;
 use super::error::Error;
 use super::node::Node;
 use super::transport::LocalAgents;
 use super::{Cluster, Stage};
+
+/// How often the store is asked whether it is well.
+const STORE_CHECK: Duration = Duration::from_secs(10);
 
 /// A part that is there as it comes, replaced, or left out.
 enum Part<T> {
@@ -187,7 +194,8 @@ impl ClusterBuilder {
         }
         let part = |name: &'static str| move |problem: String| Error::Part(format!("{name}: {problem}"));
 
-        let mut front = Stage::default();
+        let (failure, failed) = watch::channel(None);
+        let mut front = Stage::new(&failure);
         let mut address = None;
         let mut authority = None;
         let server = match listener {
@@ -216,7 +224,7 @@ impl ClusterBuilder {
             None => server.build().await.map_err(|problem| part("API server")(problem.to_string()))?,
         };
 
-        let mut control = Stage::default();
+        let mut control = Stage::new(&failure);
         if let Some(schedule) = self.snapshots {
             let (store, dir, shutdown) = (store.clone(), data.snapshots(), control.shutdown.clone());
             control.spawn("snapshots", async move {
@@ -226,6 +234,7 @@ impl ClusterBuilder {
                 }
             });
         }
+        control.spawn("store", watch_over(store.clone(), control.shutdown.clone()));
         control.spawn("compaction", {
             let shutdown = control.shutdown.clone();
             async move {
@@ -277,7 +286,7 @@ impl ClusterBuilder {
                 Ok(())
             });
         }
-        let mut stage = Stage::default();
+        let mut stage = Stage::new(&failure);
         for node in nodes {
             let dir = data.node(&node.name);
             let runtime = (node.open)(&dir.join("runtime"))
@@ -295,7 +304,7 @@ impl ClusterBuilder {
                 agent.run(shutdown).await.map_err(|problem| problem.to_string())
             });
         }
-        Ok(Cluster { server, nodes: stage, control, front, address, ingress, data })
+        Ok(Cluster { server, nodes: stage, control, front, failure: failed, address, ingress, data })
     }
 }
 
@@ -317,6 +326,16 @@ fn configure(server: ApiServerBuilder, network: &LocalNetwork, agents: Arc<Local
         // The one rule that the loopback network needs off; see `orchestra_net::local`.
         .allow_loopback_endpoints(true)
         .nodes(agents)
+}
+
+/// Looks now and then whether the store still takes writes; ends with what it says when it does not.
+async fn watch_over(store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), String> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = sleep(STORE_CHECK) => store.status().await.map_err(|problem| chain(&problem))?,
+        };
+    }
 }
 
 /// An error with its causes, on one line.

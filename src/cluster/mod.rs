@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use kube::Client;
 use orchestra_apiserver::ApiServer;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,15 +31,20 @@ pub struct Cluster {
     control: Stage,
     /// What ends last: the API server's socket.
     front: Stage,
+    failure: watch::Receiver<Option<String>>,
     address: Option<SocketAddr>,
     ingress: Option<SocketAddr>,
     data: data::DataDir,
 }
 
+/// The first failure of a part that should have gone on.
+type FirstFailure = watch::Sender<Option<String>>;
+
 /// Tasks that end together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stage {
     shutdown: CancellationToken,
+    failure: FirstFailure,
     tasks: Vec<(String, JoinHandle<Result<(), String>>)>,
 }
 
@@ -78,6 +84,17 @@ impl Cluster {
         self.data.path()
     }
 
+    /// Waits until a part fails that should go on, such as the store when its disk is full. The rest still runs then;
+    /// [`stop`](Self::stop) ends it.
+    pub async fn failed(&self) -> Error {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await.map(|found| found.clone()) {
+            Ok(Some(problem)) => Error::Part(problem),
+            // All parts have ended in order.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Ends the cluster in order: pods first, then what drives them, then the API.
     ///
     /// # Errors
@@ -92,11 +109,30 @@ impl Cluster {
 }
 
 impl Stage {
+    fn new(failure: &FirstFailure) -> Self {
+        Self { shutdown: CancellationToken::new(), failure: failure.clone(), tasks: Vec::new() }
+    }
+
     fn spawn<F>(&mut self, name: impl Into<String>, part: F)
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.tasks.push((name.into(), tokio::spawn(part)));
+        let name = name.into();
+        let (failure, shutdown, part_name) = (self.failure.clone(), self.shutdown.clone(), name.clone());
+        let task = tokio::spawn(async move {
+            let ended = part.await;
+            if let Err(problem) = &ended
+                && !shutdown.is_cancelled()
+            {
+                failure.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert_with(|| format!("{part_name}: {problem}"));
+                    is_first
+                });
+            }
+            ended
+        });
+        self.tasks.push((name, task));
     }
 
     async fn end(&mut self, failures: &mut Vec<String>) {

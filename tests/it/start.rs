@@ -1,10 +1,11 @@
 //! Starting where it cannot work: one clear line, exit code 1.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::harness::{Cluster, orchestra, text};
 
@@ -74,6 +75,40 @@ fn a_full_disk_is_named() {
         .output()
         .unwrap();
     refused(&output, &[&folder.path().display().to_string()]);
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    // Files may grow to 100 KiB: enough to start, not enough for what follows.
+    let mut program = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 200; trap '' XFSZ; exec \"$0\" up --log off --listen 127.0.0.1:0 --data-dir \"$1\"",
+        ])
+        .arg(env!("CARGO_BIN_EXE_orchestra"))
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("ready"));
+    let large = format!("--from-literal=text={}", "x".repeat(20_000));
+    for number in 0..10 {
+        // Those that come after the disk is full are refused.
+        Command::new("kubectl")
+            .args(["create", "configmap", &format!("m{number}"), &large])
+            .env("KUBECONFIG", folder.path().join("admin.kubeconfig"))
+            .env("HOME", folder.path())
+            .output()
+            .unwrap();
+    }
+    let output = program.wait_with_output().unwrap();
+    let complaint = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    let last = complaint.lines().last().unwrap_or_default();
+    assert!(last.starts_with("orchestra: store: ") && last.contains("File too large"), "{complaint}");
 }
 
 #[test]

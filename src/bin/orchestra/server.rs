@@ -62,11 +62,13 @@ pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
     };
     let mut signals = Signals::listen()?;
     let cluster = up::start(builder).await?;
-    if let (Some(kubeconfig), Some(address)) = (cluster.kubeconfig(), cluster.address()) {
-        println!("ready kubeconfig={} api=https://{address}", kubeconfig.display());
-    }
-    signals.told_to_stop().await;
-    cluster.stop().await.map_err(|problem| Failure::of(problem.to_string()))
+    up::run_until_told(cluster, &mut signals, async |cluster| {
+        if let (Some(kubeconfig), Some(address)) = (cluster.kubeconfig(), cluster.address()) {
+            println!("ready kubeconfig={} api=https://{address}", kubeconfig.display());
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Runs parts beside an API server elsewhere until told to stop.

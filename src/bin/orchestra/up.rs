@@ -102,15 +102,26 @@ pub(crate) async fn run(arguments: Up) -> Result<(), Failure> {
     }
     let mut signals = Signals::listen()?;
     let cluster = start(builder).await?;
-    let outcome = tokio::select! {
-        ready = become_ready(&cluster, &documents) => ready.map(|()| true),
-        () = signals.told_to_stop() => Ok(false),
+    run_until_told(cluster, &mut signals, async |cluster| become_ready(cluster, &documents).await).await
+}
+
+/// Does `first`, then runs until told to stop or a part fails; stops the cluster in order in any case.
+pub(crate) async fn run_until_told(
+    cluster: Cluster,
+    signals: &mut Signals,
+    first: impl AsyncFnOnce(&Cluster) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let run = async {
+        first(&cluster).await?;
+        std::future::pending().await
     };
-    if let Ok(true) = outcome {
-        signals.told_to_stop().await;
-    }
+    let outcome = tokio::select! {
+        outcome = run => outcome,
+        problem = cluster.failed() => Err(Failure::of(client::chain(&problem))),
+        () = signals.told_to_stop() => Ok(()),
+    };
     let stopped = cluster.stop().await.map_err(|problem| Failure::of(problem.to_string()));
-    outcome.map(drop).and(stopped)
+    outcome.and(stopped)
 }
 
 /// A builder with data directory, address and store.
