@@ -6,7 +6,7 @@ use orchestra_core::manifest;
 use orchestra_core::table::{self, Headings};
 use serde_json::{Value, json};
 
-use super::resource::{Resource, Resources};
+use super::resource::{Resource, Resources, escape};
 use super::{Connection, Target, request};
 use crate::failure::Failure;
 
@@ -106,17 +106,7 @@ async fn fetch(
     let namespace = (!arguments.all_namespaces).then_some(connection.namespace.as_str());
     let mut path = wanted.resource.path(namespace, wanted.name.as_deref());
     if let Some(selector) = arguments.selector.as_deref().filter(|_| wanted.name.is_none()) {
-        // One query value: everything but letters, digits and a few marks is encoded.
-        let encoded: String = selector
-            .bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => {
-                    char::from(byte).to_string()
-                }
-                _ => format!("%{byte:02X}"),
-            })
-            .collect();
-        path = format!("{path}?labelSelector={encoded}");
+        path = format!("{path}?labelSelector={}", escape(selector));
     }
     request::get(&connection.client, &path, accept).await
 }

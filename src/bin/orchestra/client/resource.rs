@@ -130,8 +130,8 @@ fn texts(value: &Value, field: &str) -> Vec<String> {
     list(value, field).iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// A name as it may stand in a path: a slash in it must not lead elsewhere.
-fn escape(segment: &str) -> String {
+/// A text as it may stand in a path or a query: a slash in it must not lead elsewhere.
+pub(super) fn escape(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
     segment
         .bytes()
