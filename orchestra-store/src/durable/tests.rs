@@ -1,5 +1,7 @@
 //! What only a store on a disk has to show, and needs a look inside to show it.
 
+mod leases;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 
 mod conformance;
 mod faulty;
+mod format;
 mod kill;
+mod kill_leases;
 mod kill_restore;
 mod model;
