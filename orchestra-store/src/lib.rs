@@ -54,8 +54,10 @@ pub mod durable;
 #[cfg(feature = "encryption")]
 pub mod encryption;
 mod engine;
+mod expiry;
 mod feed;
 pub mod key;
+pub mod lease;
 pub mod limits;
 pub mod memory;
 mod mvcc;
@@ -68,6 +70,7 @@ pub mod watch;
 pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
 pub use key::{Key, KeyRange};
+pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use revision::{Revision, Versioned};
