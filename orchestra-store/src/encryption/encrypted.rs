@@ -2,15 +2,17 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use tokio::sync::RwLock;
 
 use super::key::Keyring;
 use super::rules::EncryptionRules;
 use super::sealer::Sealer;
 use crate::key::{Key, KeyRange};
+use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits;
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
@@ -90,13 +92,8 @@ impl<S: Store> Encrypted<S> {
 
     /// A snapshot of this store with plain values.
     pub fn unsealed(&self, snapshot: Snapshot) -> Snapshot {
-        let (revision, keys, taken) = (snapshot.revision(), snapshot.keys(), snapshot.taken());
         let sealer = Arc::clone(&self.sealer);
-        let entries = stream::try_unfold((snapshot, sealer), async |(mut snapshot, sealer)| {
-            let Some(entries) = snapshot.next().await.transpose()? else { return Ok(None) };
-            Ok(Some((sealer.open_all(entries)?, (snapshot, sealer))))
-        });
-        Snapshot::new(revision, keys, taken, entries)
+        snapshot.map_entries(move |entries| sealer.open_all(entries))
     }
 }
 
@@ -148,6 +145,22 @@ impl<S: Store> Store for Encrypted<S> {
 
     async fn compact(&self, to: Revision) -> Result<()> {
         self.inner.compact(to).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        self.inner.grant(ttl).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        self.inner.renew(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        self.inner.revoke(lease).await
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.inner.leases().await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

@@ -1,6 +1,6 @@
 //! Looking at what is stored under which key, and writing it anew with the newest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::StreamExt;
 
@@ -9,9 +9,10 @@ use super::frame;
 use super::key::KeyId;
 use super::rules::Policy;
 use crate::key::{Key, KeyRange};
+use crate::lease::LeaseId;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store};
-use crate::txn::{Outcome, Txn};
+use crate::txn::{Committed, Outcome, Txn};
 
 /// Values looked at in one read.
 const PAGE: usize = 256;
@@ -91,9 +92,13 @@ impl<S: Store> Encrypted<S> {
         let mut pages = Pages::of(self);
         while let Some(entries) = pages.next(self, None).await? {
             done.seen += entries.len() as u64;
-            let stale = entries.into_iter().filter(|entry| self.is_stale(entry));
-            let mut writes =
-                futures::stream::iter(stale).map(|entry| self.rewrite_one(entry)).buffer_unordered(AT_ONCE);
+            let stale: Vec<Entry> = entries.into_iter().filter(|entry| self.is_stale(entry)).collect();
+            let leases = if stale.is_empty() { Leases::new() } else { self.attached().await? };
+            let writes = stale.into_iter().map(|entry| {
+                let lease = leases.get(&entry.key).copied();
+                self.rewrite_one(entry, lease)
+            });
+            let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
             while let Some(outcome) = writes.next().await {
                 match outcome {
                     Ok(has_written) => done.rewritten += u64::from(has_written),
@@ -122,21 +127,39 @@ impl<S: Store> Encrypted<S> {
         }
     }
 
+    /// Which lease each key is attached to. What was read before this, and has not changed when it is written, is still attached
+    /// as this says: attaching is a write.
+    async fn attached(&self) -> Result<Leases> {
+        let leases = self.inner.leases().await?.value;
+        let keys = leases.into_iter().flat_map(|status| {
+            let id = status.lease.id;
+            status.keys.into_iter().map(move |key| (key, id))
+        });
+        Ok(keys.collect())
+    }
+
     /// Writes one value anew, unless somebody else does; false when there was nothing left to do.
-    async fn rewrite_one(&self, mut entry: Entry) -> Result<bool> {
+    async fn rewrite_one(&self, mut entry: Entry, mut lease: Option<LeaseId>) -> Result<bool> {
         for _ in 0..TRIES {
             let key = entry.key.clone();
             let value = self.sealer.open(&key, entry.value)?;
+            let value = self.sealer.seal(&key, value)?;
             let txn = Txn::new().when(key.clone(), entry.mod_revision);
-            let txn = txn.put(key.clone(), self.sealer.seal(&key, value)?);
-            match self.inner.commit(txn).await?.outcome {
-                Outcome::Applied => return Ok(true),
-                Outcome::Refused(_) => {}
+            let txn = match lease {
+                Some(lease) => txn.put_leased(key.clone(), value, lease),
+                None => txn.put(key.clone(), value),
+            };
+            match self.inner.commit(txn).await {
+                Ok(Committed { outcome: Outcome::Applied, .. }) => return Ok(true),
+                // The lease took the value with it.
+                Ok(Committed { outcome: Outcome::Refused(_), .. }) | Err(Error::UnknownLease(_)) => {}
+                Err(error) => return Err(error),
             }
             match self.inner.get(&key, ReadAt::Latest).await?.value {
                 Some(now) if self.is_stale(&now) => entry = now,
                 _ => return Ok(false),
             }
+            lease = self.attached().await?.get(&key).copied();
         }
         Err(Error::Unavailable(format!(
             "{} is written all the time under an older encryption key: does another server use other keys?",
@@ -144,6 +167,8 @@ impl<S: Store> Encrypted<S> {
         )))
     }
 }
+
+type Leases = HashMap<Key, LeaseId>;
 
 /// Every stored value with a policy, once, in pages.
 struct Pages {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use orchestra_store::encryption::{Encrypted, EncryptionRules, Keyring, Policy, SealingKey};
 use orchestra_store::{
-    Committed, DurableStore, Entry, Error, Event, Key, KeyRange, MemoryStore, Outcome, Page, RangeOptions,
-    ReadAt, Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
+    Committed, DurableStore, Entry, Error, Event, Key, KeyRange, Lease, LeaseId, LeaseStatus, MemoryStore,
+    Outcome, Page, RangeOptions, ReadAt, Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned,
+    WatchMessage, WatchStream,
 };
 use tempfile::TempDir;
 
@@ -44,6 +46,22 @@ impl<S: Store> Store for Plain<S> {
 
     async fn compact(&self, to: Revision) -> Result<()> {
         self.0.compact(to).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        self.0.grant(ttl).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        self.0.renew(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        self.0.revoke(lease).await
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.0.leases().await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
@@ -341,6 +359,22 @@ async fn rewriting_takes_nothing_for_good_that_may_not_be_read() {
     assert_eq!(stored(&inner, "/secrets/slipped-in").await, "hunter3");
     let audit = store.audit().await.unwrap();
     assert_eq!((audit.plain, audit.damaged), (1, 1));
+}
+
+#[tokio::test]
+async fn rewriting_leaves_leases_as_they_are() {
+    let (store, inner) = pair(Policy::Sealed);
+    let lease = store.grant(Duration::from_secs(60)).await.unwrap().id;
+    let txn =
+        Txn::new().put_leased("/secrets/leased".into(), "hunter2", lease).put("/secrets/free".into(), "x");
+    store.commit(txn).await.unwrap();
+    store.set_keyring(store.keyring().rotated(key(2))).await;
+    assert_eq!(store.rewrite().await.unwrap().rewritten, 2);
+    let leases = inner.leases().await.unwrap().value;
+    assert_eq!(leases[0].keys, ["/secrets/leased".into()]);
+    store.revoke(lease).await.unwrap();
+    let left = store.range(KeyRange::all(), RangeOptions::new()).await.unwrap().value.entries;
+    assert_eq!(left.len(), 1);
 }
 
 #[tokio::test]
