@@ -95,8 +95,12 @@ impl Sealer {
         match message {
             WatchMessage::Progress(revision) => Ok(WatchMessage::Progress(revision)),
             WatchMessage::Events { revision, events } => {
-                let events = events.into_iter().map(|event| self.open_event(event)).collect::<Result<_>>()?;
-                Ok(WatchMessage::Events { revision, events })
+                let is_ruled = |event: &Event| self.rules.policy(event.key()).is_some();
+                if !events.iter().any(is_ruled) {
+                    return Ok(WatchMessage::Events { revision, events });
+                }
+                let opened = events.iter().map(|event| self.open_event(event.clone())).collect::<Result<_>>()?;
+                Ok(WatchMessage::Events { revision, events: opened })
             }
         }
     }
