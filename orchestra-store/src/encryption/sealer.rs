@@ -93,16 +93,19 @@ impl Sealer {
 
     pub(super) fn open_message(&self, message: WatchMessage) -> Result<WatchMessage> {
         match message {
-            WatchMessage::Progress(revision) => Ok(WatchMessage::Progress(revision)),
-            WatchMessage::Events { revision, events } => {
-                let events = events.into_iter().map(|event| self.open_event(event)).collect::<Result<_>>()?;
+            // What nothing is to be done to goes on being shared with the other watchers.
+            WatchMessage::Events { revision, events }
+                if events.iter().any(|event| self.rules.policy(event.key()).is_some()) =>
+            {
+                let events = events.iter().map(|event| self.open_event(event)).collect::<Result<_>>()?;
                 Ok(WatchMessage::Events { revision, events })
             }
+            other => Ok(other),
         }
     }
 
-    fn open_event(&self, event: Event) -> Result<Event> {
-        Ok(match event {
+    fn open_event(&self, event: &Event) -> Result<Event> {
+        Ok(match event.clone() {
             Event::Put { entry, previous } => Event::Put {
                 entry: self.open_entry(entry)?,
                 previous: previous.map(|entry| self.open_entry(entry)).transpose()?,

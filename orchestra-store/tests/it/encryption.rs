@@ -400,7 +400,7 @@ async fn deletions_and_previous_values_are_plain_in_a_watch() {
     let events: Vec<Event> = seen
         .into_iter()
         .flat_map(|message| match message.unwrap() {
-            WatchMessage::Events { events, .. } => events,
+            WatchMessage::Events { events, .. } => events.to_vec(),
             WatchMessage::Progress(_) => Vec::new(),
         })
         .collect();
