@@ -9,3 +9,4 @@ mod faulty;
 mod kill;
 mod kill_restore;
 mod model;
+mod prefixed;
