@@ -93,19 +93,20 @@ impl Sealer {
 
     pub(super) fn open_message(&self, message: WatchMessage) -> Result<WatchMessage> {
         match message {
-            // What nothing is to be done to goes on being shared with the other watchers.
-            WatchMessage::Events { revision, events }
-                if events.iter().any(|event| self.rules.policy(event.key()).is_some()) =>
-            {
-                let events = events.iter().map(|event| self.open_event(event)).collect::<Result<_>>()?;
-                Ok(WatchMessage::Events { revision, events })
+            WatchMessage::Progress(revision) => Ok(WatchMessage::Progress(revision)),
+            WatchMessage::Events { revision, events } => {
+                let is_ruled = |event: &Event| self.rules.policy(event.key()).is_some();
+                if !events.iter().any(is_ruled) {
+                    return Ok(WatchMessage::Events { revision, events });
+                }
+                let opened = events.iter().map(|event| self.open_event(event.clone())).collect::<Result<_>>()?;
+                Ok(WatchMessage::Events { revision, events: opened })
             }
-            other => Ok(other),
         }
     }
 
-    fn open_event(&self, event: &Event) -> Result<Event> {
-        Ok(match event.clone() {
+    fn open_event(&self, event: Event) -> Result<Event> {
+        Ok(match event {
             Event::Put { entry, previous } => Event::Put {
                 entry: self.open_entry(entry)?,
                 previous: previous.map(|entry| self.open_entry(entry)).transpose()?,
