@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use orchestra_core::kinds::Registry;
 use orchestra_store::Store;
+use orchestra_store::encryption::Encryption;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Reader};
@@ -27,6 +28,7 @@ use crate::storage::writer::Writer;
 #[derive(Debug)]
 pub struct ApiServerBuilder {
     store: Arc<dyn Store>,
+    encryption: Option<Arc<Encryption>>,
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     authorizer: Arc<dyn Authorizer>,
@@ -46,6 +48,7 @@ impl ApiServerBuilder {
         let service_cidr = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 12).into();
         Self {
             store,
+            encryption: None,
             registry: None,
             authenticators: Vec::new(),
             authorizer: Arc::new(DenyAll),
@@ -64,6 +67,14 @@ impl ApiServerBuilder {
     #[must_use]
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
+        self
+    }
+
+    /// Lets administrators see and change the keys that the store is encrypted with, at `/orchestra/v1/encryption`. The
+    /// store given to the builder is to be [`Encryption::store`].
+    #[must_use]
+    pub fn encryption(mut self, encryption: Arc<Encryption>) -> Self {
+        self.encryption = Some(encryption);
         self
     }
 
@@ -155,6 +166,7 @@ impl ApiServerBuilder {
             discovery: OnceLock::new(),
             openapi: OpenApi::new(&catalog),
             store: self.store,
+            encryption: self.encryption,
             feed,
             catalog,
             authenticators: self.authenticators,

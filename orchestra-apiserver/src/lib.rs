@@ -43,6 +43,7 @@ mod catalog;
 mod client;
 mod clock;
 mod discovery;
+pub mod encryption;
 mod error;
 mod event_expiry;
 mod filter;

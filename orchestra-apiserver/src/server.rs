@@ -18,6 +18,7 @@ use tower::{BoxError, Service};
 use crate::auth::{AccessRequest, Decision, MASTERS, User};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
+use crate::encryption;
 use crate::health;
 use crate::negotiate::accept::Output;
 use crate::negotiate::decode;
@@ -133,6 +134,9 @@ impl ApiServer {
         }
         if snapshot::is_at(&joined) {
             return snapshot::snapshot(&self.state, &parts.method).await;
+        }
+        if let Some(command) = encryption::Command::at(&joined) {
+            return encryption::answer(self.state.encryption.as_ref(), command, &parts.method).await;
         }
         let found = match path.first().map(String::as_str) {
             Some("version") if path.len() == 1 => Some(health::version()),

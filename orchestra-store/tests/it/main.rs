@@ -11,3 +11,4 @@ mod kill;
 mod kill_leases;
 mod kill_restore;
 mod model;
+mod prefixed;
