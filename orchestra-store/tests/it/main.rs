@@ -6,4 +6,5 @@ mod conformance;
 mod faulty;
 mod kill;
 mod kill_restore;
+mod linear;
 mod model;
