@@ -10,6 +10,7 @@ mod checkpointer;
 pub(crate) mod codec;
 pub(crate) mod disk;
 pub(crate) mod frame;
+mod gather;
 mod lock;
 mod queue;
 mod recover;

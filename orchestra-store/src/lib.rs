@@ -38,6 +38,7 @@
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
 //!
 //! # Invariants
 //!
@@ -50,6 +51,8 @@ pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod engine;
 mod expiry;
 mod feed;

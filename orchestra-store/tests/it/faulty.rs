@@ -213,15 +213,16 @@ fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
         }
         (Fault::LosesEvents, WatchMessage::Events { .. }) if nth % 7 == 6 => Vec::new(),
         (Fault::DoublesEvents, message @ WatchMessage::Events { .. }) => vec![message.clone(), message],
-        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => {
-            events.into_iter().map(|event| WatchMessage::Events { revision, events: vec![event] }).collect()
-        }
+        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => events
+            .iter()
+            .map(|event| WatchMessage::Events { revision, events: [event.clone()].into() })
+            .collect(),
         (Fault::ForgetsPrevious, WatchMessage::Events { revision, events }) => {
             let forget = |event| match event {
                 Event::Put { entry, .. } => Event::Put { entry, previous: None },
                 other => other,
             };
-            vec![WatchMessage::Events { revision, events: events.into_iter().map(forget).collect() }]
+            vec![WatchMessage::Events { revision, events: events.iter().cloned().map(forget).collect() }]
         }
         (_, message) => vec![message],
     }
