@@ -10,5 +10,6 @@ mod format;
 mod kill;
 mod kill_leases;
 mod kill_restore;
+mod linear;
 mod model;
 mod prefixed;
