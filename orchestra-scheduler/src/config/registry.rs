@@ -52,6 +52,8 @@ impl Default for PluginRegistry {
             .plain("TaintToleration", move || plugins::taints(version))
             .plain("NodePorts", plugins::ports)
             .plain("DefaultBinder", plugins::binder)
+            .plain("ImageLocality", move || plugins::images(version))
+            .with("InterPodAffinity", move |args| arguments::peers(args, version).map(plugins::peers))
             .with("NodeAffinity", |args| arguments::affinity(args).map(plugins::affinity))
             .with("NodeResourcesFit", |args| arguments::fit(args).map(plugins::fit))
             .with("NodeResourcesBalancedAllocation", move |args| {

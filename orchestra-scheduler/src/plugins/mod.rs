@@ -1,6 +1,8 @@
 //! The default plugins, each with upstream's name, semantics and words.
 
 mod default_binder;
+mod image_locality;
+mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
@@ -17,6 +19,8 @@ mod volume_binding;
 use crate::profile::{PluginSet, Registration, Version};
 
 pub use default_binder::DefaultBinder;
+pub use image_locality::ImageLocality;
+pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
@@ -42,7 +46,9 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         fit(NodeResourcesFit::default()),
         volumes(VolumeBinding::default()),
         spread(PodTopologySpread::default()),
+        peers(InterPodAffinity::for_version(version)),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
+        images(version),
         binder(),
     ]
 }
@@ -85,6 +91,14 @@ pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
 
 pub(crate) fn spread(plugin: PodTopologySpread) -> PluginSet {
     Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn peers(plugin: InterPodAffinity) -> PluginSet {
+    Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn images(version: Version) -> PluginSet {
+    Registration::of(ImageLocality::for_version(version)).score(1).into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

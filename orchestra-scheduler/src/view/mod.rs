@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
 pub use catalog::Catalog;
-pub use cluster::ClusterView;
+pub use cluster::{ClusterView, ImageSpread};
 pub use group::{NamespaceView, NamespacedName, OwnerKey, OwnerKind, OwnerView, ServiceView};
 pub use kept::{Kept, Shelf};
 pub use node::{NodeFacts, NodeView};
