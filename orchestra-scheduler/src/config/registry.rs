@@ -59,6 +59,7 @@ impl Default for PluginRegistry {
             .with("NodeResourcesBalancedAllocation", move |args| {
                 arguments::balanced(args, version).map(plugins::balanced)
             })
+            .with("DefaultPreemption", |args| arguments::preemption(args).map(plugins::preemption))
             .with("PodTopologySpread", |args| arguments::spread(args).map(plugins::spread))
             .with("VolumeBinding", |args| arguments::volumes(args).map(plugins::volumes))
     }

@@ -1,6 +1,7 @@
 //! The default plugins, each with upstream's name, semantics and words.
 
 mod default_binder;
+mod default_preemption;
 mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
@@ -19,6 +20,7 @@ mod volume_binding;
 use crate::profile::{PluginSet, Registration, Version};
 
 pub use default_binder::DefaultBinder;
+pub use default_preemption::DefaultPreemption;
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
@@ -47,6 +49,7 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         volumes(VolumeBinding::default()),
         spread(PodTopologySpread::default()),
         peers(InterPodAffinity::for_version(version)),
+        preemption(DefaultPreemption::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
         images(version),
         binder(),
@@ -99,6 +102,10 @@ pub(crate) fn peers(plugin: InterPodAffinity) -> PluginSet {
 
 pub(crate) fn images(version: Version) -> PluginSet {
     Registration::of(ImageLocality::for_version(version)).score(1).into()
+}
+
+pub(crate) fn preemption(plugin: DefaultPreemption) -> PluginSet {
+    Registration::of(plugin).post_filter().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

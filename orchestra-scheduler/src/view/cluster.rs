@@ -22,6 +22,7 @@ pub struct ClusterView {
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: HashMap<NodeName, Vec<Arc<PodView>>>,
     nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
+    nominations: HashMap<PodUid, NodeName>,
     catalog: Catalog,
     images: Arc<HashMap<Box<str>, ImageSpread>>,
 }
@@ -194,23 +195,33 @@ impl ClusterView {
         Some(pod)
     }
 
-    /// Promises a pod room on the node it is nominated for; any earlier promise to it ends.
-    pub fn nominate(&mut self, pod: Arc<PodView>) {
+    /// The node on which a pod is promised room: here, or else by its own status.
+    #[must_use]
+    pub fn nomination<'a>(&'a self, pod: &'a PodView) -> Option<&'a NodeName> {
+        self.nominations.get(&pod.uid).or(pod.nominated.as_ref())
+    }
+
+    /// Promises a pod room on a node; any earlier promise to it ends.
+    pub fn nominate(&mut self, pod: Arc<PodView>, node: &NodeName) {
         self.withdraw(&pod);
-        if let Some(node) = &pod.nominated {
-            self.nominated.entry(node.clone()).or_default().push(pod);
-        }
+        self.nominations.insert(pod.uid.clone(), node.clone());
+        self.nominated.entry(node.clone()).or_default().push(pod);
+    }
+
+    /// The node that a pod was promised room on in this view.
+    pub(crate) fn promised(&self, uid: &PodUid) -> Option<&NodeName> {
+        self.nominations.get(uid)
     }
 
     /// Ends the promise made to a pod.
     pub fn withdraw(&mut self, pod: &PodView) {
-        if self.nominated.is_empty() {
-            return;
-        }
-        self.nominated.retain(|_, pods| {
+        let Some(node) = self.nominations.remove(&pod.uid) else { return };
+        if let Some(pods) = self.nominated.get_mut(&node) {
             pods.retain(|other| other.uid != pod.uid);
-            !pods.is_empty()
-        });
+            if pods.is_empty() {
+                self.nominated.remove(&node);
+            }
+        }
     }
 
     /// Takes note of an object; returns what it was before.
