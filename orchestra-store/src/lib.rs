@@ -38,6 +38,7 @@
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
 //!
 //! # Invariants
 //!
@@ -50,9 +51,13 @@ pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod engine;
+mod expiry;
 mod feed;
 pub mod key;
+pub mod lease;
 pub mod limits;
 pub mod memory;
 mod mvcc;
@@ -65,6 +70,7 @@ pub mod watch;
 pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
 pub use key::{Key, KeyRange};
+pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use revision::{Revision, Versioned};
