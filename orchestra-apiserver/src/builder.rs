@@ -10,6 +10,7 @@ use orchestra_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Reader};
+use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
@@ -29,7 +30,7 @@ pub struct ApiServerBuilder {
     store: Arc<dyn Store>,
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
-    authorizer: Arc<dyn Authorizer>,
+    authorizer: Option<Arc<dyn Authorizer>>,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -48,7 +49,7 @@ impl ApiServerBuilder {
             store,
             registry: None,
             authenticators: Vec::new(),
-            authorizer: Arc::new(DenyAll),
+            authorizer: None,
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -74,10 +75,10 @@ impl ApiServerBuilder {
         self
     }
 
-    /// Who may do what, besides `system:masters`, who may do everything; default: nobody anything.
+    /// Who may do what, besides `system:masters`, who may do everything; default: what roles and bindings say (RBAC).
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Arc::new(authorizer);
+        self.authorizer = Some(Arc::new(authorizer));
         self
     }
 
@@ -148,6 +149,15 @@ impl ApiServerBuilder {
         let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         let mut admission = admission::builtin();
+        let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
+        let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
+            (Some(own), _) => own,
+            (None, Some(rbac)) => rbac.clone(),
+            (None, None) => Arc::new(DenyAll),
+        };
+        if let Some(rbac) = rbac {
+            admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
+        }
         admission.append(&mut self.admission);
         let state = State {
             writer: Writer::new(self.store.clone()),
@@ -158,7 +168,7 @@ impl ApiServerBuilder {
             feed,
             catalog,
             authenticators: self.authenticators,
-            authorizer: self.authorizer,
+            authorizer,
             admission,
             nodes: self.nodes,
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },
