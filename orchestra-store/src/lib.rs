@@ -38,6 +38,7 @@
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
 //!
 //! # Invariants
 //!
@@ -50,6 +51,8 @@ pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod engine;
 mod expiry;
 mod feed;
@@ -58,6 +61,7 @@ pub mod lease;
 pub mod limits;
 pub mod memory;
 mod mvcc;
+mod prefixed;
 pub mod revision;
 pub mod snapshot;
 pub mod store;
@@ -70,6 +74,7 @@ pub use key::{Key, KeyRange};
 pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
+pub use prefixed::Prefixed;
 pub use revision::{Revision, Versioned};
 pub use snapshot::{Snapshot, SnapshotInfo};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
