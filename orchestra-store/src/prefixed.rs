@@ -128,7 +128,8 @@ impl<S: Store> Prefixed<S> {
 
     /// How many keys there are.
     async fn count(&self, at: ReadAt) -> Result<u64> {
-        let page = self.store.range(self.scope().all().clone(), RangeOptions::new().at(at).limit(1)).await?.value;
+        let page =
+            self.store.range(self.scope().all().clone(), RangeOptions::new().at(at).limit(1)).await?.value;
         Ok(page.remaining + page.entries.len() as u64)
     }
 
@@ -176,7 +177,8 @@ impl<S: Store> Store for Prefixed<S> {
         let outcome = match outcome {
             Outcome::Applied => Outcome::Applied,
             Outcome::Refused(found) => {
-                let inner = |found: Option<Entry>| found.map(|entry| self.scope().inner_entry(entry)).transpose();
+                let inner =
+                    |found: Option<Entry>| found.map(|entry| self.scope().inner_entry(entry)).transpose();
                 Outcome::Refused(found.into_iter().map(inner).collect::<Result<_>>()?)
             }
         };
@@ -189,7 +191,8 @@ impl<S: Store> Store for Prefixed<S> {
         let shared = Arc::clone(&self.shared);
         let inner = stream.map(move |message| match message.map_err(told)? {
             WatchMessage::Events { revision, events } => {
-                let events = events.iter().map(|event| shared.scope.inner_event(event)).collect::<Result<_>>()?;
+                let events =
+                    events.iter().map(|event| shared.scope.inner_event(event)).collect::<Result<_>>()?;
                 Ok(WatchMessage::Events { revision, events })
             }
             WatchMessage::Progress(revision) => Ok(WatchMessage::Progress(revision)),

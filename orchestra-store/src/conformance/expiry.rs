@@ -94,10 +94,10 @@ async fn removals(events: &mut WatchStream, by: Instant) -> Seen {
         match message {
             Some(Ok(WatchMessage::Progress(_))) => {}
             Some(Ok(WatchMessage::Events { revision, events })) => {
-                let removed = events.into_iter().map(|event| match event {
+                let removed = events.iter().map(|event| match event {
                     Event::Delete { key, previous, .. } => {
-                        assert_eq!(previous.key, key);
-                        key
+                        assert_eq!(&previous.key, key);
+                        key.clone()
                     }
                     Event::Put { .. } => panic!("a removal expected: {event:?}"),
                 });

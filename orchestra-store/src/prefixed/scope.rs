@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::key::{Key, KeyRange};
-use crate::limits::{self, MAX_KEY_BYTES};
 use crate::lease::LeaseStatus;
+use crate::limits::{self, MAX_KEY_BYTES};
 use crate::store::{Entry, Error, Result};
 use crate::txn::{Op, Txn};
 use crate::watch::Event;

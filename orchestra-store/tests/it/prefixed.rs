@@ -9,8 +9,8 @@ use futures::StreamExt;
 use orchestra_store::conformance::{reads, snapshots, watches, writes};
 use orchestra_store::limits::MAX_KEY_BYTES;
 use orchestra_store::{
-    DurableStore, Error, KeyRange, MemoryStore, Outcome, Prefixed, RangeOptions, ReadAt, Result, Revision, Store,
-    Txn, WatchMessage,
+    DurableStore, Error, KeyRange, MemoryStore, Outcome, Prefixed, RangeOptions, ReadAt, Result, Revision,
+    Store, Txn, WatchMessage,
 };
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ mod on_disk {
 
     async fn build() -> (Prefixed<DurableStore>, TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        (Prefixed::new(DurableStore::open(dir.path()).unwrap(), [0xff, 0xff]).unwrap(), dir)
+        (Prefixed::new(DurableStore::open(dir.path()).unwrap(), vec![0xff, 0xff]).unwrap(), dir)
     }
 
     orchestra_store::store_conformance!(build);
@@ -121,8 +121,17 @@ async fn nothing_of_noisy_neighbours_is_seen() {
             model.insert("last".to_owned(), n.to_string());
             written.push(mine.commit(txn).await.unwrap().revision);
             let page = mine.range(KeyRange::all(), RangeOptions::new().limit(3)).await.unwrap().value;
-            assert_eq!(page.entries.len() as u64 + page.remaining, model.len() as u64, "a count of one's own");
-            assert!(page.entries.iter().map(|entry| entry.key.as_bytes()).eq(model.keys().take(3).map(String::as_bytes)));
+            assert_eq!(
+                page.entries.len() as u64 + page.remaining,
+                model.len() as u64,
+                "a count of one's own"
+            );
+            assert!(
+                page.entries
+                    .iter()
+                    .map(|entry| entry.key.as_bytes())
+                    .eq(model.keys().take(3).map(String::as_bytes))
+            );
             assert_eq!(mine.status().await.unwrap().keys, model.len() as u64);
         }
     })
@@ -131,11 +140,18 @@ async fn nothing_of_noisy_neighbours_is_seen() {
     while seen.len() < written.len() {
         match watch.next().await.unwrap().unwrap() {
             WatchMessage::Events { revision, events } => {
-                assert!(events.iter().all(|event| event.key().as_bytes() == b"last" || event.key().as_bytes()[0] == b'k'));
+                assert!(
+                    events
+                        .iter()
+                        .all(|event| event.key().as_bytes() == b"last" || event.key().as_bytes()[0] == b'k')
+                );
                 seen.push(revision);
             }
             WatchMessage::Progress(revision) => {
-                assert!(seen.last().is_none_or(|last| revision > *last), "progress is a revision and nothing else");
+                assert!(
+                    seen.last().is_none_or(|last| revision > *last),
+                    "progress is a revision and nothing else"
+                );
             }
         }
     }
@@ -155,12 +171,19 @@ async fn what_is_written_lands_below_the_prefix_only() {
     let mine = handle(&store);
     for key in ["../a/k", "/../a/k", "", "\u{0}", "/", "0", "k"] {
         match mine.commit(Txn::new().put(key.into(), "mine")).await {
-            Ok(_) => assert_eq!(store.get(&format!("/b/{key}").into(), ReadAt::Latest).await.unwrap().value.unwrap().value, "mine"),
+            Ok(_) => assert_eq!(
+                store.get(&format!("/b/{key}").into(), ReadAt::Latest).await.unwrap().value.unwrap().value,
+                "mine"
+            ),
             Err(error) => assert!(key.is_empty() && matches!(error, Error::Invalid(_)), "{key:?}: {error}"),
         }
     }
     for key in NEIGHBOURS {
-        assert_eq!(store.get(&key.into(), ReadAt::Latest).await.unwrap().value.unwrap().value, "theirs", "{key}");
+        assert_eq!(
+            store.get(&key.into(), ReadAt::Latest).await.unwrap().value.unwrap().value,
+            "theirs",
+            "{key}"
+        );
         let below = mine.commit(Txn::new().when(key.into(), Revision::NONE)).await.unwrap();
         assert_eq!(below.outcome == Outcome::Applied, key != "k", "{key} is looked for below the prefix");
     }
@@ -184,7 +207,9 @@ async fn compacting_a_handle_takes_nothing_from_neighbours() {
     // The owner of the whole store may.
     let now = store.status().await.unwrap().revision;
     store.compact(now).await.unwrap();
-    assert!(matches!(yours.get(&"k".into(), ReadAt::Exactly(old)).await, Err(Error::Compacted(at)) if at == now));
+    assert!(
+        matches!(yours.get(&"k".into(), ReadAt::Exactly(old)).await, Err(Error::Compacted(at)) if at == now)
+    );
 }
 
 #[tokio::test]
@@ -195,13 +220,18 @@ async fn leases_of_others_are_not_there() {
     let [own, theirs] = [mine.grant(hour).await.unwrap().id, yours.grant(hour).await.unwrap().id];
     yours.commit(Txn::new().put_leased("k".into(), "theirs", theirs)).await.unwrap();
     mine.commit(Txn::new().put_leased("k".into(), "mine", own)).await.unwrap();
-    let unknown = |result: Result<()>| assert!(matches!(result, Err(Error::UnknownLease(id)) if id == theirs), "{result:?}");
+    let unknown = |result: Result<()>| {
+        assert!(matches!(result, Err(Error::UnknownLease(id)) if id == theirs), "{result:?}")
+    };
     unknown(mine.renew(theirs).await.map(drop));
     unknown(mine.revoke(theirs).await.map(drop));
     unknown(mine.commit(Txn::new().put_leased("x".into(), "mine", theirs)).await.map(drop));
     assert_eq!(yours.get(&"k".into(), ReadAt::Latest).await.unwrap().value.unwrap().value, "theirs");
     let listed = mine.leases().await.unwrap().value;
-    assert_eq!(listed.iter().map(|status| (status.lease.id, &status.keys[..])).collect::<Vec<_>>(), [(own, &["k".into()][..])]);
+    assert_eq!(
+        listed.iter().map(|status| (status.lease.id, &status.keys[..])).collect::<Vec<_>>(),
+        [(own, &["k".into()][..])]
+    );
     assert_eq!((mine.status().await.unwrap().leases, store.status().await.unwrap().leases), (1, 2));
     // After a restart the handle knows its leases by their keys.
     let again = handle(&store);

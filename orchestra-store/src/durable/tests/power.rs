@@ -20,7 +20,7 @@ const EXHAUSTIVE: u32 = 5;
 /// Everything that a store ever held.
 #[derive(Debug, Default)]
 struct Past {
-    writes: BTreeMap<Revision, Vec<Event>>,
+    writes: BTreeMap<Revision, Arc<[Event]>>,
 }
 
 impl Past {
@@ -34,7 +34,7 @@ impl Past {
 
     fn state_at(&self, at: Revision) -> Vec<Entry> {
         let mut state = BTreeMap::new();
-        for event in self.writes.range(..=at).flat_map(|(_, events)| events) {
+        for event in self.writes.range(..=at).flat_map(|(_, events)| events.iter()) {
             match event {
                 Event::Put { entry, .. } => drop(state.insert(entry.key.clone(), entry.clone())),
                 Event::Delete { key, .. } => drop(state.remove(key)),

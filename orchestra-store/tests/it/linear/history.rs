@@ -1,7 +1,7 @@
 //! What clients called, what they were told, and in which order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::StreamExt;
 use orchestra_store::{
@@ -81,7 +81,7 @@ impl History {
 
 /// Every revision's events.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watched(pub(crate) BTreeMap<u64, Vec<Event>>);
+pub(crate) struct Watched(pub(crate) BTreeMap<u64, Arc<[Event]>>);
 
 impl Watched {
     /// Everything from revision `from` on that has happened by now.
@@ -113,7 +113,7 @@ impl Watched {
             Op::Put { key, value, .. } => Some((key, value)),
             Op::Delete { .. } => None,
         });
-        let is_it = |events: &Vec<Event>| {
+        let is_it = |events: &Arc<[Event]>| {
             match put {
             Some((key, value)) => events.iter().any(|event| {
                 matches!(event, Event::Put { entry, .. } if entry.key == *key && entry.value == *value)
