@@ -32,12 +32,13 @@
 //!
 //! # Extension points
 //!
-//! [`Store`] is the trait; [`MemoryStore`] and [`DurableStore`] implement it. A backend of your own shows with the
+//! [`Store`] is the trait; [`MemoryStore`], [`DurableStore`] and `EtcdStore` (feature `etcd`) implement it. A backend of your own shows with the
 //! suite in `conformance` that it keeps what the trait promises.
 //!
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `etcd`: real etcd as a backend, `EtcdStore`.
 //!
 //! # Invariants
 //!
@@ -51,6 +52,8 @@ pub mod compactor;
 pub mod conformance;
 pub mod durable;
 mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod feed;
 pub mod key;
 pub mod limits;
@@ -64,6 +67,8 @@ pub mod watch;
 
 pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdIdentity, EtcdOptions, EtcdStore};
 pub use key::{Key, KeyRange};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod conformance;
+mod etcd;
 mod faulty;
 mod kill;
 mod kill_restore;

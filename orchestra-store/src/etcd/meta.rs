@@ -1,0 +1,107 @@
+//! The key that says that a root of etcd is a store, and since when.
+
+use bytes::Bytes;
+
+use super::connection::{Connection, RANGE, TXN};
+use super::failure;
+use super::proto::{
+    Compare, KeyValue, PutRequest, RangeRequest, RangeResponse, Request, TxnRequest, TxnResponse,
+};
+use super::space::{Keys, Origin};
+use crate::store::{Error, Result};
+
+/// How the value begins; another number will be another layout.
+const FORMAT: &str = "orchestra-store 1";
+
+/// What `meta` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meta {
+    /// A store whose revision was this one when `meta` was written.
+    Ready(u64),
+}
+
+impl Meta {
+    pub(super) fn encode(&self) -> Bytes {
+        match self {
+            Self::Ready(base) => format!("{FORMAT} base={base}").into(),
+        }
+    }
+
+    /// `None` for what this version does not know.
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let rest = std::str::from_utf8(value).ok()?.strip_prefix(FORMAT)?;
+        let base = rest.strip_prefix(" base=")?.parse().ok()?;
+        (1..=u64::MAX / 4).contains(&base).then_some(Self::Ready(base))
+    }
+}
+
+/// Finds the store, or makes an empty one where nothing is.
+///
+/// # Errors
+/// [`Error::HoldsData`] when there are keys below the root that are no store's, [`Error::Corrupt`] when `meta` cannot be
+/// read, and those of the connection.
+pub(super) async fn open(connection: &Connection, keys: &Keys) -> Result<Origin> {
+    if let Some(found) = find(connection, keys).await? {
+        return origin(&found);
+    }
+    // Safe to repeat: it does nothing once the key is there.
+    let request = TxnRequest {
+        compare: vec![absent(keys), empty(keys)],
+        success: vec![put(keys, &Meta::Ready(1)).into()],
+        failure: Vec::new(),
+    };
+    let answer: TxnResponse = connection.ask(TXN, request).await.map_err(failure::error)?;
+    match find(connection, keys).await? {
+        Some(found) => origin(&found),
+        None if answer.succeeded => Err(Error::Unavailable("etcd forgot what was just written".to_owned())),
+        None => Err(Error::HoldsData(format!("etcd below {} is no store of Orchestra, but", keys.root()))),
+    }
+}
+
+async fn find(connection: &Connection, keys: &Keys) -> Result<Option<KeyValue>> {
+    let question = RangeRequest { key: keys.meta(), ..RangeRequest::default() };
+    let answer: RangeResponse = connection.ask(RANGE, question).await.map_err(failure::error)?;
+    Ok(answer.kvs.into_iter().next())
+}
+
+fn origin(found: &KeyValue) -> Result<Origin> {
+    match Meta::decode(&found.value) {
+        Some(Meta::Ready(base)) => Ok(Origin { meta: found.mod_revision, base }),
+        None => {
+            Err(Error::Corrupt(format!("etcd's key {} is not one of this version", found.key.escape_ascii())))
+        }
+    }
+}
+
+fn absent(keys: &Keys) -> Compare {
+    Compare::unchanged_since(keys.meta(), 0)
+}
+
+fn empty(keys: &Keys) -> Compare {
+    let (start, end) = keys.all();
+    Compare::nothing_in(start, end)
+}
+
+fn put(keys: &Keys, meta: &Meta) -> Request {
+    Request::Put(PutRequest { key: keys.meta(), value: meta.encode(), lease: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_says_is_read_again_and_nothing_else_is() {
+        let meta = Meta::Ready(1_000_050);
+        assert_eq!(Meta::decode(&meta.encode()), Some(meta));
+        for other in [
+            "",
+            "orchestra-store 1",
+            "orchestra-store 2 base=1",
+            "orchestra-store 1 base=0",
+            "orchestra-store 1 base=x",
+        ] {
+            assert_eq!(Meta::decode(other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! An etcd of one member, as a child of the test: in a directory that goes with it, on free ports, syncing its disk.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use orchestra_store::{EtcdOptions, EtcdStore};
+use tempfile::TempDir;
+
+/// How long a member may take until it serves.
+const START: Duration = Duration::from_secs(30);
+/// So that a request can hold the largest transaction the store's limits allow.
+pub(crate) const REQUEST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Whether `etcd` can be run. Says so when it cannot, and fails where it must be there.
+pub(crate) fn available() -> bool {
+    let found =
+        Command::new("etcd").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "etcd is not on PATH: apt-get install etcd-server");
+        eprintln!("skipped: etcd is not on PATH (apt-get install etcd-server)");
+    }
+    found
+}
+
+/// A member that ends with the value.
+#[derive(Debug)]
+pub(crate) struct Member {
+    child: Child,
+}
+
+impl Member {
+    /// Starts one with these arguments.
+    pub(crate) fn start(dir: &Path, arguments: &[String]) -> Self {
+        let log = File::options().create(true).append(true).open(dir.join("etcd.log")).unwrap();
+        let child = Command::new("etcd")
+            .args(arguments)
+            .args(["--heartbeat-interval", "20", "--election-timeout", "200", "--logger", "zap"])
+            .args(["--max-request-bytes", &REQUEST_BYTES.to_string()])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// Ports that nobody listens on.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    // All held at once, so that they differ.
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// An etcd of one member.
+#[derive(Debug)]
+pub(crate) struct Single {
+    _member: Member,
+    _dir: TempDir,
+    port: u16,
+}
+
+impl Single {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
+        let (dir, [client, peer]) = (tempfile::tempdir().unwrap(), free_ports());
+        let member = Member::start(dir.path(), &arguments(dir.path(), client, peer));
+        Self { _member: member, _dir: dir, port: client }
+    }
+
+    /// What leads to it.
+    pub(crate) fn options(&self) -> EtcdOptions {
+        let url = format!("etcd://127.0.0.1:{}", self.port);
+        EtcdOptions::parse(&url).unwrap().max_request_bytes(REQUEST_BYTES)
+    }
+
+    /// A store in it.
+    pub(crate) async fn store(&self) -> EtcdStore {
+        connect(self.options()).await
+    }
+}
+
+/// Connects as soon as there is somebody who answers.
+pub(crate) async fn connect(options: EtcdOptions) -> EtcdStore {
+    let begun = Instant::now();
+    loop {
+        match EtcdStore::connect(options.clone()).await {
+            Ok(store) => return store,
+            Err(error) => assert!(begun.elapsed() < START, "etcd does not serve: {error}"),
+        }
+    }
+}
+
+fn arguments(dir: &Path, client: u16, peer: u16) -> Vec<String> {
+    let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let data = dir.join("data").display().to_string();
+    [
+        ["--name", "one"],
+        ["--data-dir", &data],
+        ["--listen-client-urls", &client],
+        ["--advertise-client-urls", &client],
+        ["--listen-peer-urls", &peer],
+        ["--initial-advertise-peer-urls", &peer],
+        ["--initial-cluster", &format!("one={peer}")],
+    ]
+    .concat()
+    .into_iter()
+    .map(str::to_owned)
+    .collect()
+}
