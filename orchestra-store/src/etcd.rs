@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `ROOT/keys/` and a key | that key of the store |
 //! | `ROOT/meta` | says that this is a store, and which of its revisions the one is at which `meta` was written |
+//! | `ROOT/fence` | written only where others write to the same etcd, so that a watch tells how far it is |
 //!
 //! So the store's revision is etcd's plus a constant. A store that was restored from a snapshot goes on from where the
 //! snapshot says, although etcd, which cannot be told where to begin, may be at 5. Every write compares `meta`, so nobody
@@ -31,6 +32,7 @@
 mod commit;
 mod connection;
 mod failure;
+mod fence;
 mod live;
 mod meta;
 mod options;

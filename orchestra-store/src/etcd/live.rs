@@ -3,6 +3,7 @@
 //! Because it sees every change of the store, it knows how far it is without asking etcd, whose answer to a request for progress
 //! may overtake events (etcd 3.4 before .25 and 3.5 before .8).
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::connection::Connection;
+use super::fence::Fence;
 use super::probe::Window;
 use super::space::Space;
 use super::stream::{Change, Changes, Overtaken};
@@ -34,13 +36,17 @@ struct State {
     hub: Hub,
     /// Everything up to this revision of etcd was handed to the hub.
     position: i64,
+    /// Whether something of the store changed at that revision, so that whoever catches up sees it go by.
+    marked: bool,
+    /// Whether anyone catches up with a position that is not marked.
+    awaited: bool,
 }
 
 impl Live {
     /// Begins behind a revision of etcd.
     pub(super) fn behind(position: i64) -> Self {
         Self {
-            state: Mutex::new(State { hub: Hub::default(), position }),
+            state: Mutex::new(State { hub: Hub::default(), position, marked: false, awaited: false }),
             reached: watch::channel(position).0,
         }
     }
@@ -54,6 +60,7 @@ impl Live {
     pub(super) fn join(&self, from: i64, feed: impl FnOnce() -> Feed) -> Option<Arc<Feed>> {
         let mut state = self.state();
         if from <= state.position {
+            state.awaited |= !state.marked;
             return None;
         }
         let feed = Arc::new(feed());
@@ -68,6 +75,12 @@ impl Live {
         let _in_time = timeout(patience, reached.wait_for(|&reached| reached >= revision)).await;
     }
 
+    /// How far the watchers are, and whether anyone waits for a mark there.
+    pub(super) fn position(&self) -> (i64, bool) {
+        let state = self.state();
+        (state.position, state.awaited)
+    }
+
     /// How many watches are served.
     pub(super) fn watchers(&self) -> usize {
         self.state().hub.watchers()
@@ -78,7 +91,7 @@ impl Live {
         {
             let mut state = self.state();
             state.hub.publish(revision, events, &mut wakers);
-            state.position = position;
+            (state.position, state.marked, state.awaited) = (position, true, false);
         }
         self.reached.send_replace(position);
         wake(wakers);
@@ -113,6 +126,7 @@ pub(super) struct Pump {
     pub(super) connection: Arc<Connection>,
     pub(super) space: Space,
     pub(super) window: Arc<Window>,
+    pub(super) committed: Arc<AtomicI64>,
     /// Set when the store is dropped, to what it committed last.
     pub(super) closing: watch::Receiver<Option<i64>>,
 }
@@ -125,8 +139,15 @@ impl Pump {
             let last = closing.wait_for(Option::is_some).await.ok().and_then(|last| *last);
             self.live.reach(last.unwrap_or_default(), LAST_CHANGES).await;
         };
+        let fence = Fence {
+            live: &self.live,
+            connection: &self.connection,
+            space: &self.space,
+            committed: &self.committed,
+        };
         tokio::select! {
             () = changing => {}
+            () = fence.keep() => {}
             () = closed => {}
         }
         self.live.close("it is closed");

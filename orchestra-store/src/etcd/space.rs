@@ -39,6 +39,11 @@ impl Keys {
         self.beside("meta")
     }
 
+    /// The key that is written where only a write can show how far a watch is.
+    pub(super) fn fence(&self) -> Bytes {
+        self.beside("fence")
+    }
+
     /// Everything of the store, and what belongs to it.
     pub(super) fn everything(&self) -> (Bytes, Bytes) {
         (self.beside(""), [&self.root[..], b"0"].concat().into())
@@ -167,7 +172,7 @@ mod tests {
         let (start, end) = keys.range(&KeyRange::prefix(b"\xff"));
         assert_eq!((&start[..], &end[..]), (&b"/o/keys/\xff"[..], &b"/o/keys0"[..]));
         let (start, end) = keys.everything();
-        for own in [keys.meta(), keys.outer(&"\u{ff}".into())] {
+        for own in [keys.meta(), keys.fence(), keys.outer(&"\u{ff}".into())] {
             assert!(start <= own && own < end);
         }
         for foreign in ["/o", "/o0", "/other/keys/a", "/oo/keys/a"] {

@@ -54,7 +54,7 @@ struct Inner {
     live: OnceCell<Arc<Live>>,
     closing: watch::Sender<Option<i64>>,
     /// The newest revision of etcd that a commit of this store took.
-    committed: AtomicI64,
+    committed: Arc<AtomicI64>,
     orphans: Arc<Orphans>,
     max_request_bytes: usize,
     watch_bound: WatchBound,
@@ -83,7 +83,7 @@ impl EtcdStore {
             space,
             live: OnceCell::new(),
             closing: watch::channel(None).0,
-            committed: AtomicI64::new(0),
+            committed: Arc::default(),
             orphans: Arc::default(),
             max_request_bytes: options.max_request_bytes,
             watch_bound: options.watch_bound,
@@ -124,6 +124,7 @@ impl Inner {
                     connection: Arc::clone(&self.connection),
                     space: self.space.clone(),
                     window: Arc::clone(&self.window),
+                    committed: Arc::clone(&self.committed),
                     closing: self.closing.subscribe(),
                 };
                 tokio::spawn(pump.run());

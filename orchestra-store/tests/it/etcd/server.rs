@@ -49,6 +49,14 @@ impl Member {
     }
 }
 
+impl Member {
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         // It may have been killed already.
@@ -104,16 +112,33 @@ pub(crate) async fn connect(options: EtcdOptions) -> EtcdStore {
 }
 
 fn arguments(dir: &Path, client: u16, peer: u16) -> Vec<String> {
-    let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let cluster = format!("one={}", http(peer));
+    member_arguments("one", dir, client, peer, peer, &cluster)
+}
+
+pub(crate) fn http(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Of a member whose peers reach it at another port than the one it listens on.
+pub(crate) fn member_arguments(
+    name: &str,
+    dir: &Path,
+    client: u16,
+    peer: u16,
+    reached_at: u16,
+    cluster: &str,
+) -> Vec<String> {
+    let (client, peer, reached_at) = (http(client), http(peer), http(reached_at));
     let data = dir.join("data").display().to_string();
     [
-        ["--name", "one"],
+        ["--name", name],
         ["--data-dir", &data],
         ["--listen-client-urls", &client],
         ["--advertise-client-urls", &client],
         ["--listen-peer-urls", &peer],
-        ["--initial-advertise-peer-urls", &peer],
-        ["--initial-cluster", &format!("one={peer}")],
+        ["--initial-advertise-peer-urls", &reached_at],
+        ["--initial-cluster", cluster],
     ]
     .concat()
     .into_iter()
