@@ -41,6 +41,7 @@ mod probe;
 mod proto;
 mod read;
 mod replay;
+mod restore;
 mod space;
 mod store;
 mod stream;

@@ -18,18 +18,24 @@ const FORMAT: &str = "orchestra-store 1";
 pub(super) enum Meta {
     /// A store whose revision was this one when `meta` was written.
     Ready(u64),
+    /// Not yet a store: a restore, known by this name, fills it, or did until it was broken off.
+    Restoring(String),
 }
 
 impl Meta {
     pub(super) fn encode(&self) -> Bytes {
         match self {
             Self::Ready(base) => format!("{FORMAT} base={base}").into(),
+            Self::Restoring(by) => format!("{FORMAT} restoring={by}").into(),
         }
     }
 
     /// `None` for what this version does not know.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let rest = std::str::from_utf8(value).ok()?.strip_prefix(FORMAT)?;
+        if let Some(by) = rest.strip_prefix(" restoring=") {
+            return Some(Self::Restoring(by.to_owned()));
+        }
         let base = rest.strip_prefix(" base=")?.parse().ok()?;
         (1..=u64::MAX / 4).contains(&base).then_some(Self::Ready(base))
     }
@@ -39,38 +45,62 @@ impl Meta {
 ///
 /// # Errors
 /// [`Error::HoldsData`] when there are keys below the root that are no store's, [`Error::Corrupt`] when `meta` cannot be
-/// read, and those of the connection.
+/// read, [`Error::Unavailable`] when a restore has not come to its end, and those of the connection.
 pub(super) async fn open(connection: &Connection, keys: &Keys) -> Result<Origin> {
-    if let Some(found) = find(connection, keys).await? {
-        return origin(&found);
-    }
-    // Safe to repeat: it does nothing once the key is there.
-    let request = TxnRequest {
-        compare: vec![absent(keys), empty(keys)],
-        success: vec![put(keys, &Meta::Ready(1)).into()],
-        failure: Vec::new(),
+    let found = match find(connection, keys).await? {
+        Some(found) => found,
+        None => create(connection, keys, &Meta::Ready(1)).await?,
     };
-    let answer: TxnResponse = connection.ask(TXN, request).await.map_err(failure::error)?;
-    match find(connection, keys).await? {
-        Some(found) => origin(&found),
-        None if answer.succeeded => Err(Error::Unavailable("etcd forgot what was just written".to_owned())),
-        None => Err(Error::HoldsData(format!("etcd below {} is no store of Orchestra, but", keys.root()))),
+    match decode(&found)? {
+        Meta::Ready(base) => Ok(Origin { meta: found.mod_revision, base }),
+        Meta::Restoring(_) => Err(Error::Unavailable(format!(
+            "etcd below {} is being restored; if nobody does that any more, restore it again",
+            keys.root()
+        ))),
     }
 }
 
-async fn find(connection: &Connection, keys: &Keys) -> Result<Option<KeyValue>> {
+/// Writes the first `meta` where nothing is, and tells which one is there then.
+pub(super) async fn create(connection: &Connection, keys: &Keys, meta: &Meta) -> Result<KeyValue> {
+    // Safe to repeat: it does nothing once the key is there.
+    let request = TxnRequest {
+        compare: vec![absent(keys), empty(keys)],
+        success: vec![put(keys, meta).into()],
+        failure: Vec::new(),
+    };
+    let _written: TxnResponse = connection.ask(TXN, request).await.map_err(failure::error)?;
+    let found = find(connection, keys).await?;
+    found.ok_or_else(|| Error::HoldsData(format!("etcd below {} is no store of Orchestra, but", keys.root())))
+}
+
+/// Writes the next `meta` where it has not changed since `mod_revision`, and tells which one is there then.
+pub(super) async fn replace(
+    connection: &Connection,
+    keys: &Keys,
+    mod_revision: i64,
+    meta: &Meta,
+) -> Result<KeyValue> {
+    let request = TxnRequest {
+        compare: vec![Compare::unchanged_since(keys.meta(), mod_revision)],
+        success: vec![put(keys, meta).into()],
+        failure: Vec::new(),
+    };
+    let _written: TxnResponse = connection.ask(TXN, request).await.map_err(failure::error)?;
+    let found = find(connection, keys).await?;
+    found.ok_or_else(|| Error::Unavailable("etcd: what was being restored was removed".to_owned()))
+}
+
+/// What is there.
+pub(super) async fn find(connection: &Connection, keys: &Keys) -> Result<Option<KeyValue>> {
     let question = RangeRequest { key: keys.meta(), ..RangeRequest::default() };
     let answer: RangeResponse = connection.ask(RANGE, question).await.map_err(failure::error)?;
     Ok(answer.kvs.into_iter().next())
 }
 
-fn origin(found: &KeyValue) -> Result<Origin> {
-    match Meta::decode(&found.value) {
-        Some(Meta::Ready(base)) => Ok(Origin { meta: found.mod_revision, base }),
-        None => {
-            Err(Error::Corrupt(format!("etcd's key {} is not one of this version", found.key.escape_ascii())))
-        }
-    }
+pub(super) fn decode(found: &KeyValue) -> Result<Meta> {
+    let unknown =
+        || Error::Corrupt(format!("etcd's key {} is not one of this version", found.key.escape_ascii()));
+    Meta::decode(&found.value).ok_or_else(unknown)
 }
 
 fn absent(keys: &Keys) -> Compare {
@@ -92,8 +122,9 @@ mod tests {
 
     #[test]
     fn what_it_says_is_read_again_and_nothing_else_is() {
-        let meta = Meta::Ready(1_000_050);
-        assert_eq!(Meta::decode(&meta.encode()), Some(meta));
+        for meta in [Meta::Ready(1_000_050), Meta::Restoring("7-9".to_owned())] {
+            assert_eq!(Meta::decode(&meta.encode()), Some(meta));
+        }
         for other in [
             "",
             "orchestra-store 1",

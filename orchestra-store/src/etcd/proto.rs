@@ -40,10 +40,10 @@ pub(super) struct RangeRequest {
     /// 0: the newest.
     #[prost(int64, tag = "4")]
     pub(super) revision: i64,
+    #[prost(bool, tag = "8")]
+    pub(super) keys_only: bool,
     #[prost(bool, tag = "9")]
     pub(super) count_only: bool,
-    #[prost(int64, tag = "10")]
-    pub(super) min_mod_revision: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]

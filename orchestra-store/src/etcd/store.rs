@@ -20,6 +20,7 @@ use super::proto::{
 };
 use super::read::{FIRST_PAGE, Reader, next_piece};
 use super::replay::{Source, Watch};
+use super::restore::restore;
 use super::space::{Keys, Space};
 use super::{commit, meta};
 use crate::key::{Key, KeyRange};
@@ -89,6 +90,21 @@ impl EtcdStore {
             watch_bound: options.watch_bound,
         };
         Ok(Self { owned: Arc::new(Owned(Arc::new(inner))) })
+    }
+
+    /// Makes a store of a snapshot in a root where nothing is, and tells the revision it goes on from
+    /// ([`Snapshot::restored_revision`]). It can be opened when all of it is there, and not before; what an abandoned restore left
+    /// is removed first.
+    ///
+    /// Keys and values are those of the snapshot. Their numbers are not: etcd gives out its own, so every key has a new
+    /// `create_revision` and `mod_revision`, above any that the snapshot's store gave out, and version 1.
+    ///
+    /// # Errors
+    /// [`Error::HoldsData`] when there is a store already, or anything else, [`Error::TooLarge`] for an entry that etcd does not
+    /// take, those of the snapshot, and those of [`connect`](Self::connect).
+    pub async fn restore(options: EtcdOptions, snapshot: Snapshot) -> Result<Revision> {
+        let connection = Connection::new(&options)?;
+        restore(&connection, &Keys::below(&options.root), options.max_request_bytes, snapshot).await
     }
 
     fn inner(&self) -> &Arc<Inner> {

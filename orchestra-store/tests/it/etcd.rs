@@ -3,4 +3,6 @@
 mod cluster;
 mod conformance;
 mod faults;
+mod restore;
 mod server;
+mod shared;

@@ -1,7 +1,8 @@
 //! An etcd of one member, as a child of the test: in a directory that goes with it, on free ports, syncing its disk.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,7 +39,6 @@ impl Member {
         let child = Command::new("etcd")
             .args(arguments)
             .args(["--heartbeat-interval", "20", "--election-timeout", "200", "--logger", "zap"])
-            .args(["--max-request-bytes", &REQUEST_BYTES.to_string()])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -83,15 +83,42 @@ pub(crate) struct Single {
 impl Single {
     /// Starts one.
     pub(crate) fn start() -> Self {
+        Self::start_taking(REQUEST_BYTES)
+    }
+
+    /// Starts one that takes requests of so many bytes.
+    pub(crate) fn start_taking(bytes: usize) -> Self {
+        Self::start_with(&["--max-request-bytes".to_owned(), bytes.to_string()])
+    }
+
+    /// Starts one with these arguments, too.
+    pub(crate) fn start_with(more: &[String]) -> Self {
         let (dir, [client, peer]) = (tempfile::tempdir().unwrap(), free_ports());
-        let member = Member::start(dir.path(), &arguments(dir.path(), client, peer));
+        let member = Member::start(dir.path(), &[&arguments(dir.path(), client, peer), more].concat());
         Self { _member: member, _dir: dir, port: client }
     }
 
     /// What leads to it.
     pub(crate) fn options(&self) -> EtcdOptions {
-        let url = format!("etcd://127.0.0.1:{}", self.port);
+        self.options_at("")
+    }
+
+    /// What leads to a store below this root.
+    pub(crate) fn options_at(&self, root: &str) -> EtcdOptions {
+        let url = format!("etcd://127.0.0.1:{}{root}", self.port);
         EtcdOptions::parse(&url).unwrap().max_request_bytes(REQUEST_BYTES)
+    }
+
+    /// Asks etcd itself, beside the store: what its JSON gateway answers.
+    pub(crate) fn ask(&self, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        answer
     }
 
     /// A store in it.
