@@ -58,7 +58,7 @@ mod support;
 pub mod watches;
 pub mod writes;
 
-pub use support::PATIENCE;
+pub use support::{Chance, PATIENCE};
 
 /// The condition of a suite that runs everywhere.
 #[doc(hidden)]

@@ -27,12 +27,15 @@
 //! The store's window begins one revision later than etcd's: after `compact(c)` etcd still answers for *c*, and we do not.
 //! For that a read of the past asks, in the same transaction, whether the revision before it is there too.
 //!
+//! Leases are etcd's, with times rounded up to seconds and to what etcd grants at least.
+//!
 //! A write is sent again only when it is certain that it was not sent, or that etcd refused it before any effect.
 
 mod commit;
 mod connection;
 mod failure;
 mod fence;
+mod lease;
 mod live;
 mod meta;
 mod options;

@@ -39,6 +39,7 @@
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
 //! - `etcd`: real etcd as a backend, `EtcdStore`.
+//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
 //!
 //! # Invariants
 //!
@@ -51,11 +52,15 @@ pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod engine;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+mod expiry;
 mod feed;
 pub mod key;
+pub mod lease;
 pub mod limits;
 pub mod memory;
 mod mvcc;
@@ -70,6 +75,7 @@ pub use durable::{DurableOptions, DurableStore};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdIdentity, EtcdOptions, EtcdStore};
 pub use key::{Key, KeyRange};
+pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
 pub use revision::{Revision, Versioned};

@@ -6,6 +6,7 @@
 
 mod copy;
 mod history;
+mod leases;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,12 @@ use std::ops::Bound;
 
 pub(crate) use history::Version;
 use history::{History, Pruned};
-pub(crate) use plan::{Change, Latest, Plan, Staged, Write, plan};
+pub(crate) use leases::{Attached, LeasesCopy};
+use leases::{Leases, plan_grant, plan_revoke};
+pub(crate) use plan::{Change, Latest, Plan, Revoked, Staged, Write, plan};
 
 use crate::key::{Key, KeyRange};
+use crate::lease::LeaseId;
 use crate::limits::Retention;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Page, ReadAt, Result};
@@ -48,6 +52,7 @@ pub(crate) struct Mvcc {
     holds: Vec<Revision>,
     /// Everything needed to read at or above this revision is there.
     intact_from: Revision,
+    leases: Leases,
 }
 
 impl Default for Mvcc {
@@ -69,6 +74,7 @@ impl Mvcc {
             pins: 0,
             holds: Vec::new(),
             intact_from: compacted,
+            leases: Leases::default(),
         }
     }
 
@@ -151,7 +157,8 @@ impl Mvcc {
     }
 
     fn apply_change(&mut self, revision: Revision, change: Change) -> Option<Event> {
-        let Change { key, create_revision, version, value } = change;
+        let Change { key, create_revision, version, value, lease } = change;
+        self.leases.written(&key, lease);
         let next = Version { mod_revision: revision, create_revision, version, value };
         let is_put = next.value.is_some();
         if !is_put {
@@ -246,26 +253,28 @@ impl Mvcc {
         if from <= self.compacted {
             return Err(Error::Compacted(self.compacted));
         }
-        let mut messages: Vec<WatchMessage> = Vec::new();
+        let mut messages = Vec::new();
+        let mut of_one: (Revision, Vec<Event>) = (Revision::NONE, Vec::new());
+        let mut next = None;
         let begin = self.log.partition_point(|logged| logged.revision < from);
+        let mut previous = Revision::NONE;
         for (looked_at, logged) in self.log.range(begin..).enumerate() {
-            if looked_at >= changes
-                && self.log.get(begin + looked_at - 1).is_some_and(|l| l.revision != logged.revision)
-            {
-                return Ok(Replay { messages, next: Some(logged.revision) });
+            if looked_at >= changes && previous != logged.revision {
+                next = Some(logged.revision);
+                break;
             }
+            previous = logged.revision;
             if !range.contains(&logged.key) {
                 continue;
             }
             let Some(event) = self.logged_event(logged) else { continue };
-            match messages.last_mut() {
-                Some(WatchMessage::Events { revision, events }) if *revision == logged.revision => {
-                    events.push(event)
-                }
-                _ => messages.push(WatchMessage::Events { revision: logged.revision, events: vec![event] }),
+            if of_one.0 != logged.revision {
+                messages.extend(message(std::mem::replace(&mut of_one, (logged.revision, Vec::new()))));
             }
+            of_one.1.push(event);
         }
-        Ok(Replay { messages, next: None })
+        messages.extend(message(of_one));
+        Ok(Replay { messages, next })
     }
 
     fn logged_event(&self, logged: &Logged) -> Option<Event> {
@@ -283,6 +292,10 @@ fn event(key: Key, revision: Revision, previous: Option<Entry>, entry: Option<En
     }
 }
 
+fn message((revision, events): (Revision, Vec<Event>)) -> Option<WatchMessage> {
+    (!events.is_empty()).then(|| WatchMessage::Events { revision, events: events.into() })
+}
+
 /// A part of the past, for one watch.
 #[derive(Debug)]
 pub(crate) struct Replay {
@@ -298,5 +311,9 @@ impl Latest for Mvcc {
 
     fn latest(&self, key: &Key) -> Option<Entry> {
         self.get(key, self.revision)
+    }
+
+    fn lease(&self, id: LeaseId) -> Option<&Attached> {
+        self.leases.get(id)
     }
 }

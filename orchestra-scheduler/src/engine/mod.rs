@@ -1,6 +1,9 @@
 //! Engines find the node for a pod. They differ in speed, never in the answer.
 
+mod filter;
+mod narrow;
 mod reference;
+mod score;
 mod select;
 
 use std::fmt::Debug;

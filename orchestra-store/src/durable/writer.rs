@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::batch::{self, Batch};
 use super::checkpointer::Checkpointer;
+use super::gather::Gather;
 use super::queue::{Command, Queue};
 use super::segment::Segment;
 use super::usage::DiskUsage;
@@ -52,8 +54,9 @@ impl Writer {
         let _farewell = Farewell(Arc::clone(&queue));
         let mut backlog = VecDeque::new();
         let mut frame = Vec::new();
-        while queue.take(&mut backlog) {
-            if let Err(why) = self.step(&mut backlog, &mut frame) {
+        let mut gather = Gather::default();
+        while queue.take(&mut backlog, &mut gather) {
+            if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather) {
                 tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
                 queue.fail(&why);
                 backlog.drain(..).for_each(|command| command.refuse(&why));
@@ -66,11 +69,17 @@ impl Writer {
         self.checkpointer.stop();
     }
 
-    fn step(&mut self, backlog: &mut VecDeque<Command>, frame: &mut Vec<u8>) -> Result<(), String> {
+    fn step(
+        &mut self,
+        backlog: &mut VecDeque<Command>,
+        frame: &mut Vec<u8>,
+        gather: &mut Gather,
+    ) -> Result<(), String> {
         let batch = {
             let state = self.engine.read().map_err(|error| error.to_string())?;
             batch::decide(backlog, &state, self.retention, frame)
         };
+        let begin = Instant::now();
         if frame.len() > Segment::ROOM
             && let Err(error) = self.segment.append(frame)
         {
@@ -78,6 +87,7 @@ impl Writer {
             batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
             return Err(why);
         }
+        gather.answered(batch.answers.len(), begin.elapsed());
         self.usage.set_log(self.segment.length);
         self.publish(batch).map_err(|error| error.to_string())?;
         self.checkpoint_if_due();
@@ -85,19 +95,23 @@ impl Writer {
     }
 
     fn publish(&self, batch: Batch) -> Result<()> {
-        let Batch { writes, compact, answers } = batch;
-        if !writes.is_empty() || compact.is_some() {
+        let is_idle = batch.is_idle();
+        let Batch { writes, compact, granted, ended, answers } = batch;
+        let mut wakers = Vec::new();
+        if !is_idle {
             let share: usize = writes.iter().map(Write::trim_share).sum();
             let mut state = self.engine.write()?;
-            let wakers = self.engine.publish(&mut state, writes);
+            wakers = self.engine.publish(&mut state, writes);
+            granted.into_iter().for_each(|lease| self.engine.granted(&mut state, lease));
+            ended.into_iter().for_each(|id| self.engine.ended(&mut state, id));
             if let Some(to) = compact {
                 state.compact(to)?;
             }
             state.trim(TRIM_CHANGES + share);
-            drop(state);
-            wakers.into_iter().for_each(Waker::wake);
         }
+        // The writers first: there may be many watchers, and only writers keep this thread busy.
         answers.into_iter().for_each(batch::Answer::give);
+        wakers.into_iter().for_each(Waker::wake);
         Ok(())
     }
 

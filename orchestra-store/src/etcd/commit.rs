@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use super::lease;
 use super::proto::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, Request, TxnRequest, TxnResponse,
 };
@@ -48,7 +49,10 @@ pub(super) fn request(txn: Txn, space: &Space, max_bytes: usize) -> Result<TxnRe
 
 fn operation(op: Op, space: &Space) -> Request {
     match op {
-        Op::Put { key, value } => Request::Put(PutRequest { key: space.keys.outer(&key), value, lease: 0 }),
+        Op::Put { key, value, lease } => {
+            let lease = lease.map_or(0, lease::theirs);
+            Request::Put(PutRequest { key: space.keys.outer(&key), value, lease, ..PutRequest::default() })
+        }
         Op::Delete { key } => Request::Delete(DeleteRangeRequest {
             key: space.keys.outer(&key),
             ..DeleteRangeRequest::default()

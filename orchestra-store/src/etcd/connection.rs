@@ -17,8 +17,9 @@ use tonic_prost::ProstCodec;
 use super::failure::{Failure, judge};
 use super::options::{EtcdOptions, Login};
 use super::proto::{
-    AuthenticateRequest, AuthenticateResponse, CompactionResponse, RangeResponse, StatusResponse,
-    TxnResponse, WatchRequest, WatchResponse,
+    AuthenticateRequest, AuthenticateResponse, CompactionResponse, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, RangeResponse,
+    StatusResponse, TxnResponse, WatchRequest, WatchResponse,
 };
 use crate::store::{Error, Result};
 
@@ -47,6 +48,12 @@ pub(super) const RANGE: Method = Method("/etcdserverpb.KV/Range");
 pub(super) const TXN: Method = Method("/etcdserverpb.KV/Txn");
 pub(super) const COMPACT: Method = Method("/etcdserverpb.KV/Compact");
 pub(super) const STATUS: Method = Method("/etcdserverpb.Maintenance/Status");
+pub(super) const GRANT: Method = Method("/etcdserverpb.Lease/LeaseGrant");
+pub(super) const REVOKE: Method = Method("/etcdserverpb.Lease/LeaseRevoke");
+/// A stream of which one question and one answer are used.
+pub(super) const KEEP_ALIVE: Method = Method("/etcdserverpb.Lease/LeaseKeepAlive");
+pub(super) const TIME_TO_LIVE: Method = Method("/etcdserverpb.Lease/LeaseTimeToLive");
+pub(super) const LEASES: Method = Method("/etcdserverpb.Lease/LeaseLeases");
 const WATCH: Method = Method("/etcdserverpb.Watch/Watch");
 const AUTHENTICATE: Method = Method("/etcdserverpb.Auth/Authenticate");
 
@@ -56,29 +63,25 @@ pub(super) trait Answer: Message + Default + 'static {
     fn revision(&self) -> Option<i64>;
 }
 
-impl Answer for RangeResponse {
-    fn revision(&self) -> Option<i64> {
-        self.header.as_ref().map(|header| header.revision)
-    }
+macro_rules! answers {
+    ($($linearizable:ty),*; $($other:ty),*) => {
+        $(impl Answer for $linearizable {
+            fn revision(&self) -> Option<i64> {
+                self.header.as_ref().map(|header| header.revision)
+            }
+        })*
+        // What they say is what the member that was asked knows, which may be old.
+        $(impl Answer for $other {
+            fn revision(&self) -> Option<i64> {
+                None
+            }
+        })*
+    };
 }
 
-impl Answer for TxnResponse {
-    fn revision(&self) -> Option<i64> {
-        self.header.as_ref().map(|header| header.revision)
-    }
-}
-
-impl Answer for CompactionResponse {
-    fn revision(&self) -> Option<i64> {
-        None
-    }
-}
-
-impl Answer for StatusResponse {
-    /// What the member that was asked knows, which may be old.
-    fn revision(&self) -> Option<i64> {
-        None
-    }
+answers! {
+    RangeResponse, TxnResponse, LeaseRevokeResponse;
+    CompactionResponse, StatusResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseTimeToLiveResponse, LeaseLeasesResponse
 }
 
 /// All members of one etcd cluster.

@@ -17,6 +17,10 @@ pub(super) enum Failure {
     Compacted,
     /// Nothing happened: the revision is in the future.
     Future,
+    /// Nothing happened: there is no such lease.
+    NoLease,
+    /// Nothing happened: there is such a lease already.
+    LeaseExists,
     /// Nothing happened: it is more than etcd takes.
     TooLarge,
     /// Nothing happened, nor will it elsewhere.
@@ -36,6 +40,8 @@ pub(super) fn judge(status: &Status) -> Failure {
         Code::Unavailable if says("etcdserver: no leader") => Failure::NotDone,
         Code::OutOfRange if says("revision has been compacted") => Failure::Compacted,
         Code::OutOfRange if says("future revision") => Failure::Future,
+        Code::NotFound if says("lease not found") => Failure::NoLease,
+        Code::FailedPrecondition if says("lease already exists") => Failure::LeaseExists,
         Code::Unauthenticated if says("invalid auth token") => Failure::Login,
         Code::InvalidArgument if says("revision of auth store is old") || says("user name is empty") => {
             Failure::Login
@@ -116,6 +122,8 @@ mod tests {
                 Status::resource_exhausted("grpc: received message larger than max (9 vs. 2)"),
                 Failure::TooLarge,
             ),
+            (Status::not_found("etcdserver: requested lease not found"), Failure::NoLease),
+            (Status::failed_precondition("etcdserver: lease already exists"), Failure::LeaseExists),
             (Status::invalid_argument("etcdserver: request is too large"), Failure::TooLarge),
             (
                 Status::out_of_range("etcdserver: mvcc: required revision has been compacted"),

@@ -16,7 +16,7 @@ use super::fence::Fence;
 use super::probe::Window;
 use super::space::Space;
 use super::stream::{Change, Changes, Overtaken};
-use crate::feed::{Feed, Hub};
+use crate::feed::{Feed, Hub, Published};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::watch::Event;
@@ -86,13 +86,13 @@ impl Live {
         self.state().hub.watchers()
     }
 
-    fn publish(&self, revision: Revision, position: i64, events: &[Event]) {
-        let mut wakers = Vec::new();
-        {
+    /// Hands out changes that follow each other, up to a revision of etcd.
+    fn publish(&self, batch: Vec<Published>, position: i64) {
+        let wakers = {
             let mut state = self.state();
-            state.hub.publish(revision, events, &mut wakers);
             (state.position, state.marked, state.awaited) = (position, true, false);
-        }
+            state.hub.publish(batch)
+        };
         self.reached.send_replace(position);
         wake(wakers);
     }
@@ -160,7 +160,7 @@ impl Pump {
             let compacted = loop {
                 match changes.next(&self.connection).await {
                     Ok(changes) => {
-                        if let Err(problem) = changes.iter().try_for_each(|change| self.publish(change)) {
+                        if let Err(problem) = self.publish(&changes) {
                             break self.problem(&problem);
                         }
                     }
@@ -175,10 +175,25 @@ impl Pump {
         }
     }
 
-    fn publish(&self, change: &Change) -> Result<()> {
-        let events = translate(&self.space, change)?;
-        self.live.publish(self.space.origin.ours(change.revision)?, change.revision, &events);
-        Ok(())
+    /// Whatever comes before a problem is handed out.
+    fn publish(&self, changes: &[Change]) -> Result<()> {
+        let (mut batch, mut last, mut outcome) = (Vec::with_capacity(changes.len()), None, Ok(()));
+        for change in changes {
+            let published = translate(&self.space, change)
+                .and_then(|events| Ok(Published::new(self.space.origin.ours(change.revision)?, events)));
+            match published {
+                Ok(published) => batch.push(published),
+                Err(problem) => {
+                    outcome = Err(problem);
+                    break;
+                }
+            }
+            last = Some(change.revision);
+        }
+        if let Some(last) = last {
+            self.live.publish(batch, last);
+        }
+        outcome
     }
 
     /// The revision that cannot be shown, and with it everything before it.

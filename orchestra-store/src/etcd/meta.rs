@@ -113,7 +113,7 @@ fn empty(keys: &Keys) -> Compare {
 }
 
 fn put(keys: &Keys, meta: &Meta) -> Request {
-    Request::Put(PutRequest { key: keys.meta(), value: meta.encode(), lease: 0 })
+    Request::Put(PutRequest { key: keys.meta(), value: meta.encode(), ..PutRequest::default() })
 }
 
 #[cfg(test)]

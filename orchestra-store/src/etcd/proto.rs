@@ -65,6 +65,9 @@ pub(super) struct PutRequest {
     pub(super) value: Bytes,
     #[prost(int64, tag = "3")]
     pub(super) lease: i64,
+    /// Keeps the value that is there.
+    #[prost(bool, tag = "5")]
+    pub(super) ignore_value: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -266,6 +269,75 @@ pub(super) struct Event {
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseGrantRequest {
+    /// Seconds.
+    #[prost(int64, tag = "1")]
+    pub(super) ttl: i64,
+    #[prost(int64, tag = "2")]
+    pub(super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseGrantResponse {
+    #[prost(int64, tag = "3")]
+    pub(super) ttl: i64,
+}
+
+/// Names a lease: to end it, or to keep it alive.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseRequest {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseRevokeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) header: Option<ResponseHeader>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseKeepAliveResponse {
+    /// Seconds; none when the lease has ended.
+    #[prost(int64, tag = "3")]
+    pub(super) ttl: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseTimeToLiveRequest {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+    #[prost(bool, tag = "2")]
+    pub(super) keys: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseTimeToLiveResponse {
+    /// What is left, in seconds; below 0 when the lease has ended.
+    #[prost(int64, tag = "3")]
+    pub(super) ttl: i64,
+    #[prost(int64, tag = "4")]
+    pub(super) granted_ttl: i64,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub(super) keys: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseLeasesRequest {}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseLeasesResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) leases: Vec<LeaseName>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct LeaseName {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct StatusRequest {}
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -299,7 +371,7 @@ mod tests {
         assert_eq!(compare.encode_to_vec(), [0x10, 2, 0x1a, 1, b'k', 0x30, 5]);
         let empty = Compare::nothing_in("a".into(), "b".into());
         assert_eq!(empty.encode_to_vec(), [0x1a, 1, b'a', 0x20, 0, 0x82, 4, 1, b'b']);
-        let put = Request::Put(PutRequest { key: "k".into(), value: "v".into(), lease: 0 });
+        let put = Request::Put(PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() });
         let txn = TxnRequest { success: vec![put.into()], ..TxnRequest::default() };
         assert_eq!(txn.encode_to_vec(), [0x12, 8, 0x12, 6, 0x0a, 1, b'k', 0x12, 1, b'v']);
     }

@@ -1,5 +1,7 @@
 //! Reads: now, in the past, and in pages.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::connection::{Answer, Connection, RANGE, TXN};
@@ -98,6 +100,29 @@ impl Reader<'_> {
     fn entries(self, range: &RangeResponse) -> Result<(Option<Bytes>, Vec<Entry>)> {
         let entries = range.kvs.iter().map(|kv| self.space.entry(kv)).collect::<Result<_>>()?;
         Ok((range.kvs.last().map(|last| [&last.key[..], b"\0"].concat().into()), entries))
+    }
+
+    /// Which keys are attached to which lease, at a revision of etcd.
+    pub(super) async fn attached(self, revision: i64) -> Result<BTreeMap<i64, Vec<Key>>> {
+        let (mut key, range_end) = self.space.keys.all();
+        let mut attached: BTreeMap<i64, Vec<Key>> = BTreeMap::new();
+        loop {
+            let range_end = range_end.clone();
+            let question = RangeRequest {
+                key,
+                range_end,
+                limit: LARGEST_PAGE,
+                revision,
+                keys_only: true,
+                ..RangeRequest::default()
+            };
+            let range = self.past(question).await?;
+            for kv in range.kvs.iter().filter(|kv| kv.lease != 0) {
+                attached.entry(kv.lease).or_default().extend(self.space.keys.inner(&kv.key));
+            }
+            let Some(last) = range.kvs.last().filter(|_| behind(&range) > 0) else { return Ok(attached) };
+            key = [&last.key[..], b"\0"].concat().into();
+        }
     }
 
     async fn at(self, mut question: RangeRequest, at: ReadAt) -> Result<Answered> {

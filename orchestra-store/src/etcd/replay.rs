@@ -12,7 +12,7 @@ use super::live::{Live, translate};
 use super::probe::Window;
 use super::space::Space;
 use super::stream::{Change, Changes, Overtaken};
-use crate::feed::Feed;
+use crate::feed::{Feed, Next};
 use crate::key::KeyRange;
 use crate::limits::WatchBound;
 use crate::revision::Revision;
@@ -73,7 +73,14 @@ impl Watch {
                 return Some(Ok(message));
             }
             let past = match &mut self.place {
-                Place::Present(feed) => return poll_fn(|context| feed.poll_next(context)).await,
+                Place::Present(feed) => match poll_fn(|context| feed.poll_next(context)).await? {
+                    Ok(Next::Run(run)) => {
+                        self.queue.extend(run);
+                        continue;
+                    }
+                    Ok(Next::Progress(revision)) => return Some(Ok(WatchMessage::Progress(revision))),
+                    Err(error) => return Some(Err(error)),
+                },
                 Place::Past(past) => past,
             };
             let changes = tokio::select! {
@@ -99,7 +106,7 @@ impl Watch {
             let mut events = translate(space, change)?;
             events.retain(|event| self.range.contains(event.key()));
             if !events.is_empty() {
-                self.queue.push_back(WatchMessage::Events { revision, events });
+                self.queue.push_back(WatchMessage::Events { revision, events: events.into() });
             }
         }
         let Some(last) = changes.last() else { return Ok(()) };

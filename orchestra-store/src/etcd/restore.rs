@@ -9,12 +9,14 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::connection::{Connection, RANGE, TXN};
-use super::failure;
+use super::failure::{self, Failure, judge};
+use super::lease::{self, Leases, Names};
 use super::meta::{self, Meta};
 use super::proto::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, Request, TxnRequest, TxnResponse,
 };
 use super::space::Keys;
+use crate::lease::LeasedKeys;
 use crate::limits::MAX_TXN_OPS;
 use crate::revision::Revision;
 use crate::snapshot::Snapshot;
@@ -86,6 +88,7 @@ impl Restore<'_> {
             }
         }
         self.apply(batch.puts).await?;
+        self.lease(snapshot.leases()).await?;
         // Counted to the end: whatever the copied store did until now, it did not come that far.
         let base = snapshot.restored_revision(SystemTime::now());
         let ready = Meta::Ready(base.0);
@@ -93,8 +96,33 @@ impl Restore<'_> {
         if meta::decode(&written)? == ready { Ok(base) } else { Err(disturbed()) }
     }
 
+    /// Grants the leases anew, under their names, and attaches their keys. Their time begins now.
+    async fn lease(&self, leases: &[LeasedKeys]) -> Result<()> {
+        let names = Names::of(self.keys);
+        let granting = Leases { connection: self.connection, keys: self.keys, names: &names };
+        for LeasedKeys { lease, keys } in leases {
+            let id = lease::theirs(lease.id);
+            match granting.grant_named(id, lease.ttl).await {
+                // By an earlier sending, or by a restore that was broken off.
+                Err(status) if judge(&status) == Failure::LeaseExists => {}
+                granted => drop(granted.map_err(failure::error)?),
+            }
+            for part in keys.chunks(MAX_TXN_OPS) {
+                let attach = part.iter().map(|key| PutRequest {
+                    key: self.keys.outer(key),
+                    lease: id,
+                    ignore_value: true,
+                    ..PutRequest::default()
+                });
+                self.apply(attach.collect()).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn put(&self, entry: Entry) -> Result<PutRequest> {
-        let put = PutRequest { key: self.keys.outer(&entry.key), value: entry.value, lease: 0 };
+        let put =
+            PutRequest { key: self.keys.outer(&entry.key), value: entry.value, ..PutRequest::default() };
         let (actual, limit) = (put.encoded_len() + WRAPPING, self.max_request_bytes);
         if actual > limit {
             return Err(Error::TooLarge { what: "size of a request to etcd in bytes", actual, limit });

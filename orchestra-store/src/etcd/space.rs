@@ -71,7 +71,7 @@ impl Keys {
     }
 
     /// The store's key; `None` for what lies beside the keys.
-    fn inner(&self, outer: &Bytes) -> Option<Key> {
+    pub(super) fn inner(&self, outer: &Bytes) -> Option<Key> {
         // Copied: a slice would keep the whole message alive.
         outer.strip_prefix(&self.prefix[..]).map(|key| Key::new(Bytes::copy_from_slice(key)))
     }

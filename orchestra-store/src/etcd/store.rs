@@ -6,17 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::stream;
+use prost::Message;
 use tokio::sync::{OnceCell, watch};
+use tonic::Status;
 
-use super::connection::{Answer, COMPACT, Connection, RANGE, STATUS, TXN};
+use super::connection::{Answer, COMPACT, Connection, Method, RANGE, REVOKE, STATUS, TXN};
 use super::failure::{self, Failure, judge};
+use super::lease::{self, Leases, Names};
 use super::live::{Live, Pump};
 use super::options::EtcdOptions;
 use super::orphan::{Finishing, Orphans};
-use super::probe::Window;
+use super::probe::{Sight, Window};
 use super::proto::{
-    CompactionRequest, CompactionResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
-    TxnResponse,
+    CompactionRequest, CompactionResponse, LeaseRequest, LeaseRevokeResponse, RangeRequest, RangeResponse,
+    StatusRequest, StatusResponse, TxnResponse,
 };
 use super::read::{FIRST_PAGE, Reader, next_piece};
 use super::replay::{Source, Watch};
@@ -24,13 +27,16 @@ use super::restore::restore;
 use super::space::{Keys, Space};
 use super::{commit, meta};
 use crate::key::{Key, KeyRange};
+use crate::lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 use crate::limits::{self, WatchBound};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
-use crate::txn::{Committed, Txn};
+use crate::txn::{Committed, Op, Txn};
 use crate::watch::WatchStream;
 
+/// How often the present is looked at anew because a lease ended meanwhile.
+const TRIES: usize = 8;
 /// How long a compaction waits for this store's own watches to have what it takes away.
 const OWN_WATCHES: Duration = Duration::from_secs(5);
 
@@ -57,6 +63,7 @@ struct Inner {
     /// The newest revision of etcd that a commit of this store took.
     committed: Arc<AtomicI64>,
     orphans: Arc<Orphans>,
+    names: Names,
     max_request_bytes: usize,
     watch_bound: WatchBound,
 }
@@ -81,6 +88,7 @@ impl EtcdStore {
         let inner = Inner {
             connection,
             window: Arc::new(Window::new(&space)),
+            names: Names::of(&space.keys),
             space,
             live: OnceCell::new(),
             closing: watch::channel(None).0,
@@ -120,6 +128,43 @@ impl EtcdStore {
 impl Inner {
     fn reader(&self) -> Reader<'_> {
         Reader { connection: &self.connection, space: &self.space, window: &self.window }
+    }
+
+    fn leases(&self) -> Leases<'_> {
+        Leases { connection: &self.connection, keys: &self.space.keys, names: &self.names }
+    }
+
+    /// Sends what changes something, once. It comes to its end whatever becomes of the caller.
+    async fn change<Q, A>(self: &Arc<Self>, method: Method, order: Q) -> Result<A, Status>
+    where
+        Q: Message + Clone + 'static,
+        A: Answer,
+    {
+        self.orphans.settled().await;
+        let inner = Arc::clone(self);
+        let work = async move {
+            let answered = inner.connection.send::<Q, A>(method, order).await;
+            if let Ok(answer) = &answered {
+                inner.committed.fetch_max(answer.revision().unwrap_or_default(), Ordering::Relaxed);
+            }
+            answered
+        };
+        Finishing::new(Arc::clone(&self.orphans), Box::pin(work)).await
+    }
+
+    /// The present, and which keys go with which leases in it.
+    async fn leased(&self) -> Result<(Sight, Vec<LeasedKeys>)> {
+        for _ in 0..TRIES {
+            let sight = self.window.look(&self.connection, &self.space).await?;
+            if self.leases().is_none().await? {
+                return Ok((sight, Vec::new()));
+            }
+            let attached = self.reader().attached(self.space.origin.theirs(sight.revision)).await?;
+            if let Some(leases) = self.leases().at(attached).await? {
+                return Ok((sight, leases));
+            }
+        }
+        Err(Error::Unavailable("etcd: leases end faster than they can be listed".to_owned()))
     }
 
     async fn compacted(&self) -> Result<Revision> {
@@ -170,6 +215,14 @@ impl Inner {
     }
 }
 
+/// The lease that is told when etcd says that there is none, without saying which.
+fn first_lease(txn: &Txn) -> Option<LeaseId> {
+    txn.ops.iter().find_map(|op| match op {
+        Op::Put { lease, .. } => *lease,
+        Op::Delete { .. } => None,
+    })
+}
+
 #[async_trait]
 impl Store for EtcdStore {
     async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
@@ -185,26 +238,24 @@ impl Store for EtcdStore {
         let inner = self.inner();
         let changes_nothing = txn.ops.is_empty();
         let compared: Vec<Revision> = txn.compares.iter().map(|compare| compare.mod_revision).collect();
+        let leased = first_lease(&txn);
         let request = commit::request(txn, &inner.space, inner.max_request_bytes)?;
         let answered: Result<TxnResponse, _> = if changes_nothing {
             inner.connection.ask(TXN, request).await
         } else {
-            inner.orphans.settled().await;
-            let working = Arc::clone(inner);
-            let work = async move {
-                let answered = working.connection.send::<_, TxnResponse>(TXN, request).await;
-                if let Ok(answer) = &answered {
-                    working.committed.fetch_max(answer.revision().unwrap_or_default(), Ordering::Relaxed);
-                }
-                answered
-            };
-            Finishing::new(Arc::clone(&inner.orphans), Box::pin(work)).await
+            inner.change(TXN, request).await
         };
         match answered {
             Ok(answer) => commit::answer(&compared, answer, &inner.space),
             Err(status) if judge(&status) == Failure::TooLarge => Err(Error::Invalid(
                 "etcd takes only smaller requests than this side was told: see its --max-request-bytes",
             )),
+            Err(status)
+                if judge(&status) == Failure::NoLease
+                    && let Some(lease) = leased =>
+            {
+                Err(Error::UnknownLease(lease))
+            }
             Err(status) => Err(failure::error(status)),
         }
     }
@@ -249,16 +300,41 @@ impl Store for EtcdStore {
         }
     }
 
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        self.inner().leases().grant(ttl).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        self.inner().leases().renew(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        let order = LeaseRequest { id: lease::theirs(lease) };
+        let answer: LeaseRevokeResponse = match self.inner().change(REVOKE, order).await {
+            Err(status) if judge(&status) == Failure::NoLease => return Err(Error::UnknownLease(lease)),
+            answer => answer.map_err(failure::error)?,
+        };
+        self.inner().space.origin.ours(answer.revision().unwrap_or_default())
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        let inner = self.inner();
+        // First, so that what is told is at least as new.
+        let revision = inner.window.look(&inner.connection, &inner.space).await?.revision;
+        Ok(Versioned { revision, value: inner.leases().all().await? })
+    }
+
     async fn snapshot(&self) -> Result<Snapshot> {
         let inner = Arc::clone(self.inner());
-        let sight = inner.window.look(&inner.connection, &inner.space).await?;
+        let (sight, leases) = inner.leased().await?;
         let revision = inner.space.origin.theirs(sight.revision);
+        let last = leases.last().map(|leased| leased.lease.id);
         let begin = (inner, self.inner().space.keys.all().0, FIRST_PAGE);
         let entries = stream::try_unfold(begin, move |(inner, start, size)| async move {
             let piece = next_piece(inner.reader(), start, revision, size).await?;
             Ok(piece.map(|piece| (piece.entries, (inner, piece.next, piece.size))))
         });
-        Ok(Snapshot::new(sight.revision, sight.keys, SystemTime::now(), entries))
+        Ok(Snapshot::new(sight.revision, sight.keys, SystemTime::now(), entries).with_leases(leases, last))
     }
 
     async fn status(&self) -> Result<StoreStatus> {
@@ -270,6 +346,7 @@ impl Store for EtcdStore {
             revision: sight.revision,
             compacted: sight.compacted,
             keys: sight.keys,
+            leases: inner.leases().count().await?,
             disk_bytes: u64::try_from(member.db_size).unwrap_or_default(),
         })
     }

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use orchestra_store::conformance::{compaction, model, reads, revisions, snapshots, watches, writes};
 use orchestra_store::{
-    Committed, Entry, Key, KeyRange, MemoryStore, Page, RangeOptions, ReadAt, Result, Revision, Snapshot,
-    Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
+    Committed, Entry, Key, KeyRange, Lease, LeaseId, LeaseStatus, MemoryStore, Page, RangeOptions, ReadAt,
+    Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
 };
 
 /// What is wrong with a store.
@@ -116,6 +117,22 @@ impl Store for Faulty {
         }
     }
 
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        self.inner.grant(ttl).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        self.inner.renew(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        self.inner.revoke(lease).await
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.inner.leases().await
+    }
+
     async fn snapshot(&self) -> Result<Snapshot> {
         let snapshot = self.inner.snapshot().await?;
         let (revision, keys, taken) = (snapshot.revision(), snapshot.keys(), snapshot.taken());
@@ -196,15 +213,16 @@ fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
         }
         (Fault::LosesEvents, WatchMessage::Events { .. }) if nth % 7 == 6 => Vec::new(),
         (Fault::DoublesEvents, message @ WatchMessage::Events { .. }) => vec![message.clone(), message],
-        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => {
-            events.into_iter().map(|event| WatchMessage::Events { revision, events: vec![event] }).collect()
-        }
+        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => events
+            .iter()
+            .map(|event| WatchMessage::Events { revision, events: [event.clone()].into() })
+            .collect(),
         (Fault::ForgetsPrevious, WatchMessage::Events { revision, events }) => {
             let forget = |event| match event {
                 Event::Put { entry, .. } => Event::Put { entry, previous: None },
                 other => other,
             };
-            vec![WatchMessage::Events { revision, events: events.into_iter().map(forget).collect() }]
+            vec![WatchMessage::Events { revision, events: events.iter().cloned().map(forget).collect() }]
         }
         (_, message) => vec![message],
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod conformance;
+mod encryption;
+mod encryption_keys;
 mod etcd;
 mod faulty;
 mod kill;

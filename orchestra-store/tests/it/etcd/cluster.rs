@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::server::{Member, REQUEST_BYTES, free_ports, member_arguments};
+use super::server::{Member, REQUEST_BYTES, free_ports, http, member_arguments};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
@@ -50,7 +50,8 @@ impl Cluster {
             .map(|n| {
                 let own = dir.path().join(NAMES[n]);
                 std::fs::create_dir(&own).unwrap();
-                let arguments = member_arguments(NAMES[n], &own, clients[n], peers[n], proxies[n], &cluster);
+                let arguments =
+                    member_arguments(NAMES[n], &own, &http(clients[n]), peers[n], proxies[n], &cluster);
                 (own, arguments)
             })
             .collect();

@@ -75,8 +75,9 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
 /// An etcd of one member.
 #[derive(Debug)]
 pub(crate) struct Single {
-    _member: Member,
-    _dir: TempDir,
+    member: Member,
+    dir: TempDir,
+    arguments: Vec<String>,
     port: u16,
 }
 
@@ -88,14 +89,33 @@ impl Single {
 
     /// Starts one that takes requests of so many bytes.
     pub(crate) fn start_taking(bytes: usize) -> Self {
-        Self::start_with(&["--max-request-bytes".to_owned(), bytes.to_string()])
+        Self::start_with("http", &["--max-request-bytes".to_owned(), bytes.to_string()])
     }
 
-    /// Starts one with these arguments, too.
-    pub(crate) fn start_with(more: &[String]) -> Self {
+    /// Starts one with TLS, as these arguments say.
+    pub(crate) fn start_secure(tls: &[String]) -> Self {
+        Self::start_with("https", tls)
+    }
+
+    fn start_with(scheme: &str, more: &[String]) -> Self {
         let (dir, [client, peer]) = (tempfile::tempdir().unwrap(), free_ports());
-        let member = Member::start(dir.path(), &[&arguments(dir.path(), client, peer), more].concat());
-        Self { _member: member, _dir: dir, port: client }
+        let cluster = format!("one={}", http(peer));
+        let url = format!("{scheme}://127.0.0.1:{client}");
+        let own = member_arguments("one", dir.path(), &url, peer, peer, &cluster);
+        let arguments = [&own, more].concat();
+        let member = Member::start(dir.path(), &arguments);
+        Self { member, dir, arguments, port: client }
+    }
+
+    /// Kills it, and starts it again on the same disk.
+    pub(crate) fn restart(&mut self) {
+        self.member.kill();
+        self.member = Member::start(self.dir.path(), &self.arguments);
+    }
+
+    /// Where a store below this root is.
+    pub(crate) fn url(&self, scheme: &str, root: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}{root}", self.port)
     }
 
     /// What leads to it.
@@ -105,8 +125,7 @@ impl Single {
 
     /// What leads to a store below this root.
     pub(crate) fn options_at(&self, root: &str) -> EtcdOptions {
-        let url = format!("etcd://127.0.0.1:{}{root}", self.port);
-        EtcdOptions::parse(&url).unwrap().max_request_bytes(REQUEST_BYTES)
+        EtcdOptions::parse(&self.url("etcd", root)).unwrap().max_request_bytes(REQUEST_BYTES)
     }
 
     /// Asks etcd itself, beside the store: what its JSON gateway answers.
@@ -138,11 +157,6 @@ pub(crate) async fn connect(options: EtcdOptions) -> EtcdStore {
     }
 }
 
-fn arguments(dir: &Path, client: u16, peer: u16) -> Vec<String> {
-    let cluster = format!("one={}", http(peer));
-    member_arguments("one", dir, client, peer, peer, &cluster)
-}
-
 pub(crate) fn http(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
@@ -151,18 +165,18 @@ pub(crate) fn http(port: u16) -> String {
 pub(crate) fn member_arguments(
     name: &str,
     dir: &Path,
-    client: u16,
+    client: &str,
     peer: u16,
     reached_at: u16,
     cluster: &str,
 ) -> Vec<String> {
-    let (client, peer, reached_at) = (http(client), http(peer), http(reached_at));
+    let (peer, reached_at) = (http(peer), http(reached_at));
     let data = dir.join("data").display().to_string();
     [
         ["--name", name],
         ["--data-dir", &data],
-        ["--listen-client-urls", &client],
-        ["--advertise-client-urls", &client],
+        ["--listen-client-urls", client],
+        ["--advertise-client-urls", client],
         ["--listen-peer-urls", &peer],
         ["--initial-advertise-peer-urls", &reached_at],
         ["--initial-cluster", cluster],
