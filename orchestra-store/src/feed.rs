@@ -78,6 +78,9 @@ struct Queue {
 enum End {
     Slow,
     Unavailable(Arc<str>),
+    /// What comes next is gone.
+    #[cfg(feature = "etcd")]
+    Compacted(Revision),
     /// The stream was dropped, or has told its error.
     Finished,
 }
@@ -164,6 +167,8 @@ impl Feed {
                 queue.end = Some(End::Finished);
                 Poll::Ready(Some(Err(match end {
                     End::Unavailable(why) => Error::Unavailable(why.to_string()),
+                    #[cfg(feature = "etcd")]
+                    End::Compacted(revision) => Error::Compacted(revision),
                     _ => Error::SlowWatcher,
                 })))
             }
@@ -262,6 +267,20 @@ impl Hub {
         for feed in self.feeds.drain(..) {
             feed.end(End::Unavailable(Arc::clone(&why)), &mut wakers);
         }
+        wakers
+    }
+
+    /// Ends every feed that wanted something at or below `compacted`, once it is drained: it is gone before it came.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn overtake(&mut self, compacted: Revision) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.feeds.retain(|feed| {
+            let goes_on = feed.from > compacted;
+            if !goes_on {
+                feed.end(End::Compacted(compacted), &mut wakers);
+            }
+            goes_on
+        });
         wakers
     }
 
