@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use super::catalog::Catalog;
 use super::kept::Kept;
 use super::{
-    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView,
+    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, Promise,
+    VolumeView,
 };
 
 /// Everything a decision may look at.
@@ -25,6 +26,7 @@ pub struct ClusterView {
     nominations: HashMap<PodUid, NodeName>,
     catalog: Catalog,
     images: Arc<HashMap<Box<str>, ImageSpread>>,
+    pub(super) promises: Vec<Promise>,
 }
 
 /// How far an image has spread.
