@@ -1,5 +1,7 @@
 //! Engines find the node for a pod. They differ in speed, never in the answer.
 
+mod explain;
+mod fast;
 mod reference;
 mod select;
 
@@ -10,6 +12,8 @@ use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::view::PodView;
 
+pub use explain::Explanation;
+pub use fast::{FastEngine, Tally};
 pub use reference::ReferenceEngine;
 
 /// Finds the node for one pod in one cluster.

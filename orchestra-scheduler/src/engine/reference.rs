@@ -19,8 +19,8 @@ use crate::view::{NodeName, NodeView, PodView};
 /// The engine that scans.
 #[derive(Debug)]
 pub struct ReferenceEngine {
-    next_start: usize,
-    random: SmallRng,
+    pub(super) next_start: usize,
+    pub(super) random: SmallRng,
 }
 
 impl ReferenceEngine {
@@ -41,11 +41,11 @@ impl Engine for ReferenceEngine {
 }
 
 /// What the plugins said before any node was looked at.
-#[derive(Default)]
-struct Narrowed {
+#[derive(Debug, Default)]
+pub(super) struct Narrowed {
     /// Filters, by position in the profile, that have nothing to say.
-    skipped: Vec<bool>,
-    only: Option<BTreeSet<NodeName>>,
+    pub(super) skipped: Vec<bool>,
+    pub(super) only: Option<BTreeSet<NodeName>>,
     narrowing: Vec<String>,
 }
 
@@ -69,15 +69,34 @@ impl ReferenceEngine {
         let Some(narrowed) = pre_filter(profile, cycle, pod, &mut diagnosis)? else {
             return post_filter(profile, cycle, pod, &vec![false; profile.filter.len()], diagnosis);
         };
-        let searched = self.search(profile, cycle, pod, &narrowed)?;
+        let listed: Vec<&NodeView> = cycle
+            .cluster()
+            .nodes()
+            .map(Arc::as_ref)
+            .filter(|node| narrowed.only.as_ref().is_none_or(|only| only.contains(node.name())))
+            .collect();
+        self.decide(profile, cycle, pod, &narrowed, &listed, diagnosis)
+    }
+
+    /// Searches the nodes that are left after `PreFilter`, in their order, and chooses.
+    pub(super) fn decide<'a>(
+        &mut self,
+        profile: &Profile,
+        cycle: &mut Cycle<'a>,
+        pod: &PodView,
+        narrowed: &Narrowed,
+        listed: &[&'a NodeView],
+        mut diagnosis: Diagnosis,
+    ) -> Result<Outcome, Failure> {
+        let searched = self.search(profile, cycle, pod, narrowed, listed)?;
         let evaluated = searched.feasible.len() + searched.rejected.len();
         if searched.feasible.is_empty() {
             diagnosis.plugins.extend(searched.rejected.iter().map(|rejected| rejected.plugin.clone()));
             diagnosis.nodes = searched.rejected;
-            if let Some(only) = &narrowed.only {
+            if narrowed.only.is_some() {
                 diagnosis.plugins.extend(narrowed.narrowing.iter().cloned());
                 diagnosis.excluded = Some(Exclusion {
-                    count: cycle.cluster().nodes().filter(|node| !only.contains(node.name())).count(),
+                    count: diagnosis.node_count - listed.len(),
                     reason: format!("node(s) didn't satisfy plugin(s) [{}]", narrowed.narrowing.join(" ")),
                 });
             }
@@ -103,6 +122,7 @@ impl ReferenceEngine {
         cycle: &mut Cycle<'a>,
         pod: &PodView,
         narrowed: &Narrowed,
+        listed: &[&'a NodeView],
     ) -> Result<Searched<'a>, Failure> {
         let cluster = cycle.cluster();
         let mut searched = Searched { feasible: Vec::new(), rejected: Vec::new() };
@@ -116,11 +136,6 @@ impl ReferenceEngine {
                 Some(rejected) => nominated = Some(rejected),
             }
         }
-        let listed: Vec<&'a NodeView> = cluster
-            .nodes()
-            .map(Arc::as_ref)
-            .filter(|node| narrowed.only.as_ref().is_none_or(|only| only.contains(node.name())))
-            .collect();
         let wanted = if profile.score.is_empty() { 1 } else { nodes_to_find(profile.sampling, listed.len()) };
         let start = if listed.is_empty() { 0 } else { self.next_start % listed.len() };
         for node in listed.iter().cycle().skip(start).take(listed.len()) {
@@ -142,7 +157,7 @@ impl ReferenceEngine {
 }
 
 /// Runs `PreFilter`; `None` when the pod was refused, with the reason in `diagnosis`.
-fn pre_filter(
+pub(super) fn pre_filter(
     profile: &Profile,
     cycle: &mut Cycle<'_>,
     pod: &PodView,
@@ -195,7 +210,7 @@ fn pre_filter(
 }
 
 /// Runs the filters on one node; with pods nominated for it, both with and without them.
-fn filter(
+pub(super) fn filter(
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
@@ -217,7 +232,7 @@ fn filter(
     filter_as_is(profile, cycle, pod, node, skipped)
 }
 
-fn filter_as_is(
+pub(super) fn filter_as_is(
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
@@ -291,7 +306,7 @@ fn post_filter(
 }
 
 /// The weighted sum of all scores for each feasible node.
-fn score(
+pub(super) fn score(
     profile: &Profile,
     cycle: &mut Cycle<'_>,
     pod: &PodView,

@@ -5,7 +5,7 @@ mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
-mod normalise;
+pub(crate) mod normalise;
 mod priority_sort;
 mod resources_balanced;
 mod resources_fit;

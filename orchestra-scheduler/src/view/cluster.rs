@@ -5,15 +5,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use super::change::{Bookmark, ChangeLog, Stamp};
 use super::{ClaimKey, ClaimView, ClassView, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView};
 
 /// Everything a decision may look at.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClusterView {
     slots: Vec<Option<Arc<NodeView>>>,
     by_name: HashMap<NodeName, usize>,
     zones: Vec<Zone>,
     order: OnceLock<Vec<usize>>,
+    order_stamp: Stamp,
+    log: ChangeLog,
     placed: HashMap<PodUid, NodeName>,
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: HashMap<NodeName, Vec<Arc<PodView>>>,
@@ -27,6 +30,25 @@ pub struct ClusterView {
 struct Zone {
     key: (String, String),
     slots: Vec<usize>,
+}
+
+impl Default for ClusterView {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            by_name: HashMap::new(),
+            zones: Vec::new(),
+            order: OnceLock::new(),
+            order_stamp: Stamp::fresh(),
+            log: ChangeLog::default(),
+            placed: HashMap::new(),
+            strays: HashMap::new(),
+            nominated: HashMap::new(),
+            claims: HashMap::new(),
+            volumes: HashMap::new(),
+            classes: HashMap::new(),
+        }
+    }
 }
 
 impl ClusterView {
@@ -46,6 +68,31 @@ impl ClusterView {
     #[must_use]
     pub fn node_at(&self, position: usize) -> Option<&Arc<NodeView>> {
         self.slots.get(*self.order().get(position)?)?.as_ref()
+    }
+
+    /// Names the order of the nodes.
+    pub(crate) fn order_stamp(&self) -> Stamp {
+        self.order_stamp
+    }
+
+    /// The slot of the node at each position of the order; a node keeps its slot while the order stays.
+    pub(crate) fn slots_in_order(&self) -> &[usize] {
+        self.order()
+    }
+
+    /// The slot of the node of this name.
+    pub(crate) fn slot_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// How far nodes have been changed.
+    pub(crate) fn bookmark(&self) -> Bookmark {
+        self.log.bookmark()
+    }
+
+    /// The slots of nodes changed since `bookmark`; `None` when that is not known (any more).
+    pub(crate) fn changed_since(&self, bookmark: Bookmark) -> Option<&[usize]> {
+        self.log.since(bookmark)
     }
 
     /// The node of this name.
@@ -71,6 +118,11 @@ impl ClusterView {
         self.nominated.get(node).map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes that have been promised to pods, with those pods.
+    pub(crate) fn nominations(&self) -> impl Iterator<Item = (&NodeName, &[Arc<PodView>])> {
+        self.nominated.iter().map(|(node, pods)| (node, pods.as_slice()))
+    }
+
     /// The claim of this name.
     #[must_use]
     pub fn claim(&self, key: &ClaimKey) -> Option<&Arc<ClaimView>> {
@@ -91,6 +143,9 @@ impl ClusterView {
 
     /// Adds a node, or takes note of what it says now; returns what it said before.
     pub fn set_node(&mut self, facts: Arc<NodeFacts>) -> Option<Arc<NodeFacts>> {
+        if let Some(slot) = self.slot_of(&facts.name) {
+            self.log.touch(slot, self.slots.len());
+        }
         if let Some(node) = self.by_name.get(&facts.name).and_then(|slot| self.slots.get_mut(*slot)?.as_mut())
         {
             let before = node.facts().clone();
@@ -206,11 +261,13 @@ impl ClusterView {
     }
 
     fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {
-        self.slots.get_mut(*self.by_name.get(name)?)?.as_mut().map(Arc::make_mut)
+        let slot = self.slot_of(name)?;
+        self.log.touch(slot, self.slots.len());
+        self.slots.get_mut(slot)?.as_mut().map(Arc::make_mut)
     }
 
     fn join_zone(&mut self, key: (String, String), slot: usize) {
-        self.order = OnceLock::new();
+        self.reorder();
         match self.zones.iter_mut().find(|zone| zone.key == key) {
             Some(zone) => zone.slots.push(slot),
             None => self.zones.push(Zone { key, slots: vec![slot] }),
@@ -218,11 +275,16 @@ impl ClusterView {
     }
 
     fn leave_zone(&mut self, slot: usize) {
-        self.order = OnceLock::new();
+        self.reorder();
         for zone in &mut self.zones {
             zone.slots.retain(|other| *other != slot);
         }
         self.zones.retain(|zone| !zone.slots.is_empty());
+    }
+
+    fn reorder(&mut self) {
+        self.order = OnceLock::new();
+        self.order_stamp = Stamp::fresh();
     }
 
     fn order(&self) -> &[usize] {
@@ -249,7 +311,8 @@ impl ClusterView {
         for slot in self.zones.iter_mut().flat_map(|zone| &mut zone.slots) {
             *slot = moved[*slot];
         }
-        self.order = OnceLock::new();
+        self.reorder();
+        self.log.restart();
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod affinity;
 mod amount;
+mod change;
 mod cluster;
 mod node;
 mod pod;
@@ -19,6 +20,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
+pub(crate) use change::{Bookmark, Stamp};
 pub use cluster::ClusterView;
 pub use node::{NodeFacts, NodeView};
 pub use pod::{ClaimReference, HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::change::Stamp;
 use super::request::{resource_list, resources};
 use super::{Labels, NodeName, PodUid, PodView, Taint, ViewError};
 use crate::unit::{NonZero, Resources};
@@ -84,13 +85,20 @@ pub struct NodeView {
     pods: Vec<Arc<PodView>>,
     requested: Resources,
     occupied: NonZero,
+    stamp: Stamp,
 }
 
 impl NodeView {
     /// A node without pods.
     #[must_use]
     pub fn new(facts: Arc<NodeFacts>) -> Self {
-        Self { facts, pods: Vec::new(), requested: Resources::default(), occupied: NonZero::default() }
+        Self {
+            facts,
+            pods: Vec::new(),
+            requested: Resources::default(),
+            occupied: NonZero::default(),
+            stamp: Stamp::fresh(),
+        }
     }
 
     /// The node's name.
@@ -123,13 +131,20 @@ impl NodeView {
         self.occupied
     }
 
+    /// Names the state the node is in: what it says and who is on it.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// Replaces what the node says about itself.
     pub fn set_facts(&mut self, facts: Arc<NodeFacts>) {
+        self.stamp = Stamp::fresh();
         self.facts = facts;
     }
 
     /// Puts a pod on the node.
     pub fn add(&mut self, pod: Arc<PodView>) {
+        self.stamp = Stamp::fresh();
         self.requested.add(&pod.requests);
         self.occupied = self.occupied.plus(pod.occupied);
         self.pods.push(pod);
@@ -138,6 +153,7 @@ impl NodeView {
     /// Takes a pod off the node; `None` if it was not there.
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         let index = self.pods.iter().position(|pod| pod.uid == *uid)?;
+        self.stamp = Stamp::fresh();
         let pod = self.pods.swap_remove(index);
         self.requested.remove(&pod.requests);
         self.occupied = self.occupied.minus(pod.occupied);

@@ -81,7 +81,7 @@ pub struct ClaimReference {
 }
 
 /// What a pod demands and prefers of its node; not kept for pods that have one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PlacementRules {
     /// `spec.nodeSelector`.
     pub node_selector: Labels,
