@@ -17,6 +17,8 @@ pub enum ClusterEvent {
         /// What it says.
         new: Arc<NodeFacts>,
     },
+    /// A node is gone.
+    NodeDeleted(Arc<NodeFacts>),
     /// A pod now runs on a node.
     AssignedPodAdded(Arc<PodView>),
     /// A pod on a node changed.

@@ -9,17 +9,18 @@ use std::any::{Any, TypeId};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::effect::Effect;
 use crate::event::{ClusterEvent, Hint};
-use crate::outcome::Diagnosis;
+use crate::outcome::{Diagnosis, Failure};
 use crate::queue::QueuedPod;
 use crate::unit::Points;
 use crate::verdict::{
     Admission, Nomination, Permission, PreFiltered, PreScored, Preparation, Reservation, Verdict,
 };
-use crate::view::{ClusterView, NodeName, NodeView, PodView};
+use crate::view::{ClusterView, NodeName, NodeView, PodUid, PodView};
 
 /// What a plugin is called; messages, configuration and requeueing speak of it by this name.
 #[diagnostic::on_unimplemented(
@@ -48,6 +49,18 @@ pub trait PreFilter: Plugin {
     fn pre_filter(&self, cycle: &mut Cycle<'_>, pod: &PodView) -> PreFiltered;
 }
 
+/// Keeps the notes of a [`PreFilter`] right while pods come to a node, or leave it, in thought (upstream's
+/// `PreFilterExtensions`): pods that are promised room, and those that preemption tries to do without.
+///
+/// Called on a fork of the cycle, so nothing has to be undone. A plugin whose filter looks at the node alone does not
+/// need it.
+pub trait Adjust: Plugin {
+    /// `added` is taken to be on `node` too.
+    fn added(&self, cycle: &mut Cycle<'_>, pod: &PodView, added: &PodView, node: &NodeView);
+    /// `removed` is taken to have left `node`.
+    fn removed(&self, cycle: &mut Cycle<'_>, pod: &PodView, removed: &PodView, node: &NodeView);
+}
+
 /// Rules nodes out.
 pub trait Filter: Plugin {
     /// Whether the pod could run on this node.
@@ -67,10 +80,25 @@ pub trait PostFilter: Plugin {
     ) -> Nomination;
 }
 
-/// Runs all filters for the pod at hand again, on a node as it might be; given to [`PostFilter`].
+/// Runs all filters for the pod at hand again, on nodes as they might be; given to [`PostFilter`].
 pub trait Refilter {
-    /// Whether the pod would pass. A filter that fails counts as a refusal.
-    fn passes(&self, node: &NodeView) -> bool;
+    /// Begins a trial with a node as it is.
+    fn trial<'t>(&'t self, node: &'t NodeView) -> Box<dyn Trial + 't>;
+}
+
+/// One node as it might be. The filters see pods come and go through [`Adjust`].
+pub trait Trial {
+    /// The node with what has changed so far.
+    fn node(&self) -> &NodeView;
+    /// Puts a pod on the node.
+    fn add(&mut self, pod: Arc<PodView>);
+    /// Takes a pod off the node.
+    fn remove(&mut self, uid: &PodUid);
+    /// Whether the pod at hand would pass, also with the pods that are promised room there.
+    ///
+    /// # Errors
+    /// When a filter could not tell.
+    fn passes(&self) -> Result<bool, Failure>;
 }
 
 /// Looks at the nodes that are left before they are scored.
@@ -146,9 +174,9 @@ pub struct Cycle<'a> {
     notes: Notes,
 }
 
-/// The notes of a cycle, one value of each type.
-#[derive(Debug, Default)]
-pub(crate) struct Notes(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
+/// The notes of a cycle, one value of each type. A clone shares them until one side changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
 impl<'a> Cycle<'a> {
     /// Begins an attempt.
@@ -175,13 +203,29 @@ impl<'a> Cycle<'a> {
 
     /// Leaves a note, replacing one of the same type. Use a private type of your own.
     pub fn note<T: Any + Send + Sync>(&mut self, note: T) {
-        self.notes.0.insert(TypeId::of::<T>(), Box::new(note));
+        self.notes.0.insert(TypeId::of::<T>(), Arc::new(note));
     }
 
     /// The note of this type.
     #[must_use]
     pub fn noted<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.notes.0.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+
+    /// The note of this type, to change; what was forked off keeps the note as it was.
+    pub fn noted_mut<T: Any + Send + Sync + Clone>(&mut self) -> Option<&mut T> {
+        let note = self.notes.0.get_mut(&TypeId::of::<T>())?;
+        if Arc::get_mut(note).is_none() {
+            let own: T = note.downcast_ref::<T>()?.clone();
+            *note = Arc::new(own);
+        }
+        Arc::get_mut(note)?.downcast_mut()
+    }
+
+    /// The same attempt with notes of its own, to try something out.
+    #[must_use]
+    pub fn fork(&self) -> Cycle<'a> {
+        Cycle { cluster: self.cluster, notes: self.notes.clone() }
     }
 }
 

@@ -5,7 +5,7 @@ mod registration;
 use std::sync::Arc;
 
 use crate::plugin::{
-    Bind, Filter, Normalise, Permit, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore,
+    Adjust, Bind, Filter, Normalise, Permit, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore,
     QueueSort, Requeue, Reserve, Score,
 };
 use crate::plugins;
@@ -66,6 +66,7 @@ pub struct Profile {
     pub(crate) queue_sort: Option<Arc<dyn QueueSort>>,
     pub(crate) pre_enqueue: Vec<Arc<dyn PreEnqueue>>,
     pub(crate) pre_filter: Vec<Arc<dyn PreFilter>>,
+    pub(crate) adjust: Vec<Arc<dyn Adjust>>,
     pub(crate) filter: Vec<Arc<dyn Filter>>,
     pub(crate) post_filter: Vec<Arc<dyn PostFilter>>,
     pub(crate) pre_score: Vec<Arc<dyn PreScore>>,
@@ -104,6 +105,7 @@ impl Profile {
             queue_sort: None,
             pre_enqueue: Vec::new(),
             pre_filter: Vec::new(),
+            adjust: Vec::new(),
             filter: Vec::new(),
             post_filter: Vec::new(),
             pre_score: Vec::new(),
@@ -164,6 +166,7 @@ impl Profile {
         self.queue_sort = set.queue_sort.or(self.queue_sort);
         self.pre_enqueue.extend(set.pre_enqueue);
         self.pre_filter.extend(set.pre_filter);
+        self.adjust.extend(set.adjust);
         self.filter.extend(set.filter);
         self.post_filter.extend(set.post_filter);
         self.pre_score.extend(set.pre_score);

@@ -58,7 +58,7 @@ mod support;
 pub mod watches;
 pub mod writes;
 
-pub use support::PATIENCE;
+pub use support::{Chance, PATIENCE};
 
 /// Expands to one `#[tokio::test]` for each case. `$build` is an async function that returns `(store, guard)`.
 #[macro_export]

@@ -24,6 +24,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -37,6 +38,7 @@ use writer::Writer;
 
 use crate::engine::Engine;
 use crate::key::{Key, KeyRange};
+use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits::{self, Retention, WatchBound};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
@@ -164,7 +166,10 @@ impl DurableStore {
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writer =
             thread.spawn(move || writer.run()).map_err(disk::at("start a writer thread for", &dir))?;
-        Ok(Self { dir, engine, queue, usage, writer: Some(writer), _lock: lock })
+        let store = Self { dir, engine, queue, usage, writer: Some(writer), _lock: lock };
+        // Leases that were there run out from now on, if this is the runtime for it.
+        store.attend();
+        Ok(store)
     }
 
     /// The directory.
@@ -177,9 +182,42 @@ impl DurableStore {
         self.engine.watchers()
     }
 
-    async fn answer<T>(&self, reply: oneshot::Receiver<Result<T>>) -> Result<T> {
-        reply.await.unwrap_or_else(|_| Err(self.queue.refusal()))
+    /// Leases run out from now on, if there are any.
+    fn attend(&self) {
+        self.engine.expiry().attend(|| {
+            let queue = Arc::clone(&self.queue);
+            move |over| revoke_all(Arc::clone(&queue), over)
+        });
     }
+
+    fn engine(&self) -> &Arc<Engine> {
+        self.attend();
+        &self.engine
+    }
+
+    async fn answer<T>(&self, reply: oneshot::Receiver<Result<T>>) -> Result<T> {
+        let answer = reply.await;
+        self.attend();
+        answer.unwrap_or_else(|_| Err(self.queue.refusal()))
+    }
+}
+
+/// Ends leases that have run out, all with one write to the disk if it is free.
+async fn revoke_all(queue: Arc<Queue>, over: Vec<LeaseId>) -> Result<()> {
+    let mut answers = Vec::with_capacity(over.len());
+    for id in over {
+        let (reply, answer) = oneshot::channel();
+        queue.push(Command::Revoke { id, reply })?;
+        answers.push(answer);
+    }
+    for answer in answers {
+        match answer.await.unwrap_or_else(|_| Err(queue.refusal())) {
+            // Its holder has just ended it.
+            Ok(_) | Err(Error::UnknownLease(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for DurableStore {
@@ -198,12 +236,12 @@ impl Drop for DurableStore {
 impl Store for DurableStore {
     async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
         tokio::task::coop::consume_budget().await;
-        self.engine.get(key, at)
+        self.engine().get(key, at)
     }
 
     async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
         tokio::task::coop::consume_budget().await;
-        self.engine.range(&range, options)
+        self.engine().range(&range, options)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed> {
@@ -214,24 +252,48 @@ impl Store for DurableStore {
     }
 
     async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
-        Ok(self.engine.watch(range, from)?.boxed())
+        Ok(self.engine().watch(range, from)?.boxed())
     }
 
     async fn compact(&self, to: Revision) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Command::Compact { to, reply })?;
         self.answer(answer).await?;
-        self.engine.trim().await
+        self.engine().trim().await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Command::Grant { ttl, reply })?;
+        self.answer(answer).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        tokio::task::coop::consume_budget().await;
+        match self.queue.failure() {
+            Some(why) => Err(Error::Unavailable(why)),
+            None => self.engine().renew(lease),
+        }
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Command::Revoke { id: lease, reply })?;
+        self.answer(answer).await
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.engine().leases()
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        self.engine.snapshot()
+        self.engine().snapshot()
     }
 
     async fn status(&self) -> Result<StoreStatus> {
         match self.queue.failure() {
             Some(why) => Err(Error::Unavailable(why)),
-            None => self.engine.status(self.usage.total()),
+            None => self.engine().status(self.usage.total()),
         }
     }
 }

@@ -8,13 +8,15 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::{Stream, stream};
 use tokio::task::coop::cooperative;
 
+use crate::expiry::Expiry;
 use crate::feed::{Feed, Hub};
 use crate::key::{Key, KeyRange};
+use crate::lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 use crate::limits::WatchBound;
 use crate::mvcc::{Latest, Mvcc, Write};
 use crate::revision::{Revision, Versioned};
@@ -34,11 +36,19 @@ pub(crate) struct Engine {
     /// Locked inside `state`, never the other way round.
     hub: Mutex<Hub>,
     bound: WatchBound,
+    /// Locked inside `state`, never the other way round.
+    expiry: Arc<Expiry>,
 }
 
 impl Engine {
     pub(crate) fn new(state: Mvcc, bound: WatchBound) -> Self {
-        Self { state: RwLock::new(state), hub: Mutex::default(), bound }
+        let expiry = Arc::<Expiry>::default();
+        state.leases().iter().for_each(|lease| expiry.add(lease));
+        Self { state: RwLock::new(state), hub: Mutex::default(), bound, expiry }
+    }
+
+    pub(crate) fn expiry(&self) -> &Arc<Expiry> {
+        &self.expiry
     }
 
     pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, Mvcc>> {
@@ -79,6 +89,33 @@ impl Engine {
         wakers
     }
 
+    /// Takes up a lease that was decided and is durable.
+    pub(crate) fn granted(&self, state: &mut Mvcc, lease: Lease) {
+        state.leases_mut().grant(lease);
+        self.expiry.add(lease);
+    }
+
+    /// Forgets a lease whose keys were removed.
+    pub(crate) fn ended(&self, state: &mut Mvcc, id: LeaseId) {
+        state.leases_mut().end(id);
+        self.expiry.remove(id);
+    }
+
+    pub(crate) fn renew(&self, id: LeaseId) -> Result<Duration> {
+        self.expiry.renew(id)
+    }
+
+    pub(crate) fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        let (revision, leases) = {
+            let state = self.read()?;
+            (state.revision(), state.leases().copy())
+        };
+        let status = |leased: LeasedKeys| {
+            LeaseStatus::new(leased.lease, self.expiry.remaining(leased.lease.id), leased.keys)
+        };
+        Ok(Versioned { revision, value: leases.iter().map(status).collect() })
+    }
+
     pub(crate) fn watch(self: &Arc<Self>, range: KeyRange, from: Revision) -> Result<Watch> {
         let feed = Arc::new(Feed::new(range, from, self.bound));
         let mut watch = Watch { engine: Arc::clone(self), feed, past: VecDeque::new(), next: Some(from) };
@@ -96,10 +133,10 @@ impl Engine {
 
     /// Everything at the current revision, in pieces.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Result<Snapshot> {
-        let (revision, keys) = {
+        let (revision, keys, leases) = {
             let mut state = self.write()?;
             state.hold();
-            (state.revision(), state.live())
+            (state.revision(), state.live(), state.leases().copy())
         };
         let held = Held { engine: Arc::clone(self), revision, last: None };
         let entries = stream::try_unfold(held, |mut held| async move {
@@ -109,7 +146,8 @@ impl Engine {
             held.last = Some(last.key.clone());
             Ok(Some((entries, held)))
         });
-        Ok(Snapshot::new(revision, keys, SystemTime::now(), entries))
+        let snapshot = Snapshot::new(revision, keys, SystemTime::now(), entries);
+        Ok(snapshot.with_leases(leases.iter().collect(), LeaseId::new(leases.last)))
     }
 
     pub(crate) fn status(&self, disk_bytes: u64) -> Result<StoreStatus> {
@@ -118,12 +156,14 @@ impl Engine {
             revision: state.revision(),
             compacted: state.compacted(),
             keys: state.live(),
+            leases: state.leases().len() as u64,
             disk_bytes,
         })
     }
 
-    /// Ends all watches.
+    /// Ends all watches, and lets no lease run out any more.
     pub(crate) fn close(&self, why: &str) {
+        self.expiry.close();
         let wakers = self.hub().close(why);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -1,6 +1,7 @@
 //! What a store accepts: sizes are checked before anything takes effect.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::key::Key;
 use crate::store::{Error, Result};
@@ -14,6 +15,23 @@ pub const MAX_VALUE_BYTES: usize = 1536 * 1024;
 pub const MAX_TXN_OPS: usize = 128;
 /// Most bytes of all keys and values of one transaction.
 pub const MAX_TXN_BYTES: usize = 4 * 1024 * 1024;
+/// Longest time to live of a lease: 285 years, which is also what etcd takes.
+pub const MAX_LEASE_TTL: Duration = Duration::from_secs(9_000_000_000);
+/// Most bytes of the keys attached to one lease, with [`LEASED_KEY_BYTES`] for each: all of them are removed in one revision.
+/// (Kubernetes attaches at most 1,000 to one.) etcd has no such limit.
+pub const MAX_LEASE_BYTES: usize = 4 * 1024 * 1024;
+/// What an attached key counts beside its own bytes.
+pub const LEASED_KEY_BYTES: usize = 32;
+
+/// The time to live that is granted when `ttl` is asked for: whole milliseconds.
+pub(crate) fn lease_ttl(ttl: Duration) -> Result<Duration> {
+    if ttl.is_zero() {
+        return Err(Error::Invalid("a lease lasts some time"));
+    }
+    let seconds = |ttl: Duration| usize::try_from(ttl.as_secs()).unwrap_or(usize::MAX);
+    within("time to live of a lease in seconds", seconds(ttl), seconds(MAX_LEASE_TTL))?;
+    Ok(Duration::from_millis(u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
+}
 
 /// Refuses what is too large or makes no sense, before any effect.
 pub(crate) fn check(txn: &Txn) -> Result<()> {
@@ -25,7 +43,7 @@ pub(crate) fn check(txn: &Txn) -> Result<()> {
     }
     for op in &txn.ops {
         let (key, value) = match op {
-            Op::Put { key, value } => (key, value.len()),
+            Op::Put { key, value, .. } => (key, value.len()),
             Op::Delete { key } => (key, 0),
         };
         within("value size in bytes", value, MAX_VALUE_BYTES)?;

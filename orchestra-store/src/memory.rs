@@ -1,19 +1,21 @@
 //! The store that lives and dies with its process.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::StreamExt;
 
 use crate::engine::Engine;
 use crate::key::{Key, KeyRange};
+use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits::{self, Retention, WatchBound};
-use crate::mvcc::{Mvcc, Plan, plan};
+use crate::mvcc::{Mvcc, Plan, Staged, Write, plan};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
-use crate::store::{Entry, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
 
@@ -24,16 +26,75 @@ use crate::watch::WatchStream;
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     owned: Arc<Owned>,
-    retention: Retention,
 }
 
 /// The engine, apart from the watches that hold it too: it is closed when no handle is left.
 #[derive(Debug)]
-struct Owned(Arc<Engine>);
+struct Owned {
+    engine: Arc<Engine>,
+    retention: Retention,
+}
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        self.0.close("it is closed");
+        self.engine.close("it is closed");
+    }
+}
+
+impl Owned {
+    fn commit(&self, txn: Txn) -> Result<Committed> {
+        limits::check(&txn)?;
+        let mut state = self.engine.write()?;
+        let write = match plan(txn, &*state)? {
+            Plan::Answer(answer) => return Ok(answer),
+            Plan::Write(write) => write,
+        };
+        let committed = write.committed();
+        let wakers = self.publish(&mut state, write)?;
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(committed)
+    }
+
+    fn publish(&self, state: &mut Mvcc, write: Write) -> Result<Vec<Waker>> {
+        let trim = write.trim_share();
+        let wakers = self.engine.publish(state, [write]);
+        if let Some(to) = state.overdue(self.retention) {
+            state.compact(to)?;
+        }
+        state.trim(trim);
+        Ok(wakers)
+    }
+
+    fn grant(&self, ttl: Duration) -> Result<Lease> {
+        let mut state = self.engine.write()?;
+        let lease = Staged::on(&state).grant(ttl)?;
+        self.engine.granted(&mut state, lease);
+        Ok(lease)
+    }
+
+    fn revoke(&self, id: LeaseId) -> Result<Revision> {
+        let mut state = self.engine.write()?;
+        let revoked = Staged::on(&state).revoke(id)?;
+        let wakers = match revoked.write {
+            Some(write) => self.publish(&mut state, write)?,
+            None => Vec::new(),
+        };
+        self.engine.ended(&mut state, id);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(revoked.revision)
+    }
+
+    fn revoke_all(&self, over: Vec<LeaseId>) -> Result<()> {
+        for id in over {
+            match self.revoke(id) {
+                // Its holder has just ended it.
+                Ok(_) | Err(Error::UnknownLease(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -59,44 +120,43 @@ impl MemoryStore {
     /// # Errors
     /// Those of the snapshot: it is broken off, damaged or cut short.
     pub async fn restore(mut snapshot: Snapshot) -> Result<Self> {
-        let mut state = Mvcc::restored(snapshot.restored_revision(SystemTime::now()));
+        let revision = snapshot.restored_revision(SystemTime::now());
+        let mut state = Mvcc::restored(revision);
         while let Some(entries) = snapshot.next().await {
             entries?.into_iter().for_each(|entry| state.load(entry));
         }
-        Ok(Self::over(state, MemoryOptions::new()))
+        for lease in snapshot.leases() {
+            state.load_lease(lease.clone()).map_err(|what| Error::BadSnapshot(what.to_owned()))?;
+        }
+        state.leases_mut().move_on(snapshot.restored_last_lease(revision));
+        let store = Self::over(state, MemoryOptions::new());
+        // Its leases run out from now on.
+        store.owned();
+        Ok(store)
     }
 
     fn over(state: Mvcc, options: MemoryOptions) -> Self {
         let engine = Arc::new(Engine::new(state, options.watch_bound));
-        Self { owned: Arc::new(Owned(engine)), retention: options.retention }
+        Self { owned: Arc::new(Owned { engine, retention: options.retention }) }
+    }
+
+    /// What it owns, whose leases run out from now on, if there are any.
+    fn owned(&self) -> &Owned {
+        let owned = &self.owned;
+        owned.engine.expiry().attend(|| {
+            let owned = Arc::downgrade(owned);
+            move |over| ready(owned.upgrade().map_or(Ok(()), |owned| owned.revoke_all(over)))
+        });
+        owned
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        &self.owned.0
+        &self.owned().engine
     }
 
     /// How many watches are served live.
     pub fn watchers(&self) -> usize {
         self.engine().watchers()
-    }
-
-    fn commit_now(&self, txn: Txn) -> Result<Committed> {
-        limits::check(&txn)?;
-        let mut state = self.engine().write()?;
-        let write = match plan(txn, &*state) {
-            Plan::Answer(answer) => return Ok(answer),
-            Plan::Write(write) => write,
-        };
-        let committed = write.committed();
-        let trim = write.trim_share();
-        let wakers = self.engine().publish(&mut state, [write]);
-        if let Some(to) = state.overdue(self.retention) {
-            state.compact(to)?;
-        }
-        state.trim(trim);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        Ok(committed)
     }
 }
 
@@ -147,7 +207,7 @@ impl Store for MemoryStore {
 
     async fn commit(&self, txn: Txn) -> Result<Committed> {
         tokio::task::coop::consume_budget().await;
-        self.commit_now(txn)
+        self.owned().commit(txn)
     }
 
     async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
@@ -157,6 +217,28 @@ impl Store for MemoryStore {
     async fn compact(&self, to: Revision) -> Result<()> {
         self.engine().write()?.compact(to)?;
         self.engine().trim().await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        tokio::task::coop::consume_budget().await;
+        let lease = self.owned.grant(ttl)?;
+        // Its time begins.
+        self.owned();
+        Ok(lease)
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        tokio::task::coop::consume_budget().await;
+        self.engine().renew(lease)
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        tokio::task::coop::consume_budget().await;
+        self.owned().revoke(lease)
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.engine().leases()
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

@@ -6,6 +6,7 @@
 
 mod copy;
 mod history;
+mod leases;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,12 @@ use std::ops::Bound;
 
 pub(crate) use history::Version;
 use history::{History, Pruned};
-pub(crate) use plan::{Change, Latest, Plan, Staged, Write, plan};
+pub(crate) use leases::{Attached, LeasesCopy};
+use leases::{Leases, plan_grant, plan_revoke};
+pub(crate) use plan::{Change, Latest, Plan, Revoked, Staged, Write, plan};
 
 use crate::key::{Key, KeyRange};
+use crate::lease::LeaseId;
 use crate::limits::Retention;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Page, ReadAt, Result};
@@ -48,6 +52,7 @@ pub(crate) struct Mvcc {
     holds: Vec<Revision>,
     /// Everything needed to read at or above this revision is there.
     intact_from: Revision,
+    leases: Leases,
 }
 
 impl Default for Mvcc {
@@ -69,6 +74,7 @@ impl Mvcc {
             pins: 0,
             holds: Vec::new(),
             intact_from: compacted,
+            leases: Leases::default(),
         }
     }
 
@@ -151,7 +157,8 @@ impl Mvcc {
     }
 
     fn apply_change(&mut self, revision: Revision, change: Change) -> Option<Event> {
-        let Change { key, create_revision, version, value } = change;
+        let Change { key, create_revision, version, value, lease } = change;
+        self.leases.written(&key, lease);
         let next = Version { mod_revision: revision, create_revision, version, value };
         let is_put = next.value.is_some();
         if !is_put {
@@ -298,5 +305,9 @@ impl Latest for Mvcc {
 
     fn latest(&self, key: &Key) -> Option<Entry> {
         self.get(key, self.revision)
+    }
+
+    fn lease(&self, id: LeaseId) -> Option<&Attached> {
+        self.leases.get(id)
     }
 }

@@ -38,6 +38,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, pin_mut};
 
 use crate::durable::disk::{Draft, at};
+use crate::lease::{LeaseId, LeasedKeys};
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 use check::Check;
@@ -56,6 +57,9 @@ const REVISIONS_PER_SECOND: u64 = 1_000_000;
 pub struct Snapshot {
     revision: Revision,
     taken: SystemTime,
+    leases: Vec<LeasedKeys>,
+    /// The highest id of a lease that was ever given out.
+    last_lease: u64,
     check: Check,
     entries: BoxStream<'static, Result<Vec<Entry>>>,
 }
@@ -75,7 +79,32 @@ impl Snapshot {
         taken: SystemTime,
         entries: impl Stream<Item = Result<Vec<Entry>>> + Send + 'static,
     ) -> Self {
-        Self { revision, taken, check: Check::new(revision, keys), entries: entries.boxed() }
+        let (leases, last_lease, check) = (Vec::new(), 0, Check::new(revision, keys));
+        Self { revision, taken, leases, last_lease, check, entries: entries.boxed() }
+    }
+
+    /// Holds `leases` too, in the order of their ids, each with the keys among the entries that are attached to it. No lease with an id up
+    /// to `last` is given out again.
+    #[must_use]
+    pub fn with_leases(mut self, leases: Vec<LeasedKeys>, last: Option<LeaseId>) -> Self {
+        self.check.expect_leases(&leases);
+        let highest = leases.last().map(|leased| leased.lease.id);
+        self.last_lease = last.max(highest).map_or(0, LeaseId::get);
+        self.leases = leases;
+        self
+    }
+
+    /// The leases and their keys.
+    pub fn leases(&self) -> &[LeasedKeys] {
+        &self.leases
+    }
+
+    /// The highest id that a restored store holds to have been given out, when it goes on from `revision`: as far beyond as that is,
+    /// for the same reason as [`Snapshot::restored_revision`].
+    pub fn restored_last_lease(&self, revision: Revision) -> u64 {
+        let beyond = revision.0.saturating_sub(self.revision.0);
+        // An id that is that high was not counted up to; etcd draws its ids by chance.
+        self.last_lease.saturating_add(beyond).min(self.last_lease.max(i64::MAX as u64 / 2))
     }
 
     /// The snapshot in a file. Reading it blocks. Damage behind its beginning shows when it is come to.
@@ -83,12 +112,13 @@ impl Snapshot {
     /// # Errors
     /// [`Error::BadSnapshot`], and [`Error::Backend`] naming the path when the file cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let reader = Reader::open(path.as_ref())?;
+        let mut reader = Reader::open(path.as_ref())?;
         let (revision, keys, taken) = (reader.revision, reader.keys, from_millis(reader.taken)?);
+        let (leases, last) = (std::mem::take(&mut reader.leases), LeaseId::new(reader.last_lease));
         let entries = futures::stream::try_unfold(reader, async |mut reader| {
             Ok(reader.next()?.map(|entries| (entries, reader)))
         });
-        Ok(Self::new(revision, keys, taken, entries))
+        Ok(Self::new(revision, keys, taken, entries).with_leases(leases, last))
     }
 
     /// The revision all of it was read at.
@@ -141,6 +171,8 @@ pub struct SnapshotInfo {
     pub revision: Revision,
     /// How many entries it holds.
     pub keys: u64,
+    /// How many leases it holds.
+    pub leases: u64,
     /// When it was taken.
     pub taken: SystemTime,
     /// The size of the file.
@@ -201,12 +233,14 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<SnapshotInfo> {
 fn inspect_as(path: &Path, name: &Path) -> Result<SnapshotInfo> {
     let mut reader = Reader::open_as(path, name)?;
     let mut check = Check::new(reader.revision, reader.keys);
+    check.expect_leases(&reader.leases);
     while let Some(entries) = reader.next()? {
         check.take(&entries)?;
     }
     check.finish()?;
     let Reader { revision, keys, bytes, digest, .. } = reader;
-    Ok(SnapshotInfo { revision, keys, taken: from_millis(reader.taken)?, bytes, digest })
+    let leases = reader.leases.len() as u64;
+    Ok(SnapshotInfo { revision, keys, leases, taken: from_millis(reader.taken)?, bytes, digest })
 }
 
 /// Restores a file into the directory of a [`DurableStore`](crate::DurableStore), and tells the revision it goes on from.

@@ -2,11 +2,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::key::{Key, KeyRange};
+use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::txn::{Committed, Txn};
@@ -87,6 +89,8 @@ pub struct StoreStatus {
     pub compacted: Revision,
     /// How many keys are alive.
     pub keys: u64,
+    /// How many leases are alive.
+    pub leases: u64,
     /// Bytes on disk; 0 when nothing is.
     pub disk_bytes: u64,
 }
@@ -114,6 +118,9 @@ pub enum Error {
         /// How large it may be.
         limit: usize,
     },
+    /// There is no such lease: it has ended, or never was. Nothing was written.
+    #[error("lease {0} has ended or never was")]
+    UnknownLease(LeaseId),
     /// The watcher did not keep up and was cut off.
     #[error("watcher fell too far behind")]
     SlowWatcher,
@@ -169,7 +176,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// 8. A watcher that falls behind is ended, not thinned, and holds up nobody
 ///    (`d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned`).
 /// 9. Compaction takes only what no read in the window can need (`e1_the_latest_values_and_the_window_survive`).
-/// 10. A snapshot is the state at one revision (`g1_a_snapshot_is_one_revision_while_writes_go_on`), whole or an error.
+/// 10. A key with a lease goes not before the lease's time has passed without a renewal
+///     (`f1_a_key_stays_for_the_whole_time_since_the_last_renewal`), and at most
+///     [`EXPIRY_BOUND`](crate::lease::EXPIRY_BOUND) after it (`f2_a_key_goes_when_its_lease_has_run_out`).
+/// 11. A snapshot is the state at one revision (`g1_a_snapshot_is_one_revision_while_writes_go_on`), whole or an error.
 ///
 /// # Cancellation
 ///
@@ -203,6 +213,31 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Where it begins there already, or higher, nothing happens.
     async fn compact(&self, to: Revision) -> Result<()>;
 
+    /// A lease that lives for at least `ttl` (which may be rounded up) without being renewed. Acknowledged means durable;
+    /// no revision is taken. A lease that nobody got to know, because the call was dropped, ends by itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no time at all, [`Error::TooLarge`] beyond [`MAX_LEASE_TTL`](crate::limits::MAX_LEASE_TTL).
+    async fn grant(&self, ttl: Duration) -> Result<Lease>;
+
+    /// Has the lease live for its whole time again, which is returned. That time begins when the store takes the call, so a
+    /// holder counts from before it made the call. Need not be durable: a restart begins the time anew anyway.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLease`] when it has ended already.
+    async fn renew(&self, lease: LeaseId) -> Result<Duration>;
+
+    /// Ends a lease and removes every key attached to it, in one revision, which is returned; with nothing attached none is
+    /// taken, and the current one returned.
+    ///
+    /// # Errors
+    /// [`Error::UnknownLease`] when it has ended already.
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision>;
+
+    /// All living leases, in the order of their ids. For people who want to know why a key is going to vanish; nothing
+    /// should be decided by it.
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>>;
+
     /// Everything at one revision: the newest, or a later one. Reads and writes go on while it is taken.
     async fn snapshot(&self) -> Result<Snapshot>;
 
@@ -233,6 +268,22 @@ macro_rules! forward {
 
             async fn compact(&self, to: Revision) -> Result<()> {
                 (**self).compact(to).await
+            }
+
+            async fn grant(&self, ttl: Duration) -> Result<Lease> {
+                (**self).grant(ttl).await
+            }
+
+            async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+                (**self).renew(lease).await
+            }
+
+            async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+                (**self).revoke(lease).await
+            }
+
+            async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+                (**self).leases().await
             }
 
             async fn snapshot(&self) -> Result<Snapshot> {

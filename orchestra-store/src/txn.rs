@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::key::Key;
+use crate::lease::LeaseId;
 use crate::revision::Revision;
 use crate::store::Entry;
 
@@ -24,6 +25,8 @@ pub enum Op {
         key: Key,
         /// Its new value.
         value: Bytes,
+        /// The lease it is attached to from now on. Whatever it was attached to before, it is no longer.
+        lease: Option<LeaseId>,
     },
     /// Removes a key; nothing happens when it is absent.
     Delete {
@@ -63,10 +66,17 @@ impl Txn {
         self
     }
 
-    /// Writes `value` under `key`.
+    /// Writes `value` under `key`, without a lease.
     #[must_use]
     pub fn put(mut self, key: Key, value: impl Into<Bytes>) -> Self {
-        self.ops.push(Op::Put { key, value: value.into() });
+        self.ops.push(Op::Put { key, value: value.into(), lease: None });
+        self
+    }
+
+    /// Writes `value` under `key`, to be removed when `lease` ends.
+    #[must_use]
+    pub fn put_leased(mut self, key: Key, value: impl Into<Bytes>, lease: LeaseId) -> Self {
+        self.ops.push(Op::Put { key, value: value.into(), lease: Some(lease) });
         self
     }
 

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::registry::ArgumentError;
 use crate::plugins::{
-    NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit, ScoredResource, ScoringStrategy, Shape,
-    ShapePoint, VolumeBinding,
+    NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit, PodTopologySpread, ScoredResource,
+    ScoringStrategy, Shape, ShapePoint, VolumeBinding,
 };
 use crate::profile::Version;
 use crate::unit::ResourceName;
-use crate::view::{NodeSelector, PreferredTerm};
+use crate::view::{Labels, NodeSelector, PreferredTerm, SpreadConstraint};
 
 /// Whether a field only says what the arguments are.
 pub(super) fn is_header(field: &str) -> bool {
@@ -77,6 +77,57 @@ struct Affinity {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Volumes {
     bind_timeout_seconds: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Spread {
+    default_constraints: Vec<Value>,
+    defaulting_type: Option<String>,
+}
+
+pub(super) fn spread(args: &Value) -> Result<PodTopologySpread, ArgumentError> {
+    let spread: Spread = read(args)?;
+    match spread.defaulting_type.as_deref() {
+        None | Some("System") if spread.default_constraints.is_empty() => Ok(PodTopologySpread::default()),
+        None | Some("System") => Err(ArgumentError::new(
+            "defaultingType",
+            "when .defaultConstraints are provided, .defaultingType must be \"List\"",
+        )),
+        Some("List") => {
+            let read = spread.default_constraints.into_iter().enumerate().map(|(index, one)| {
+                let at = format!("defaultConstraints[{index}]");
+                constraint(one, &at)
+            });
+            Ok(PodTopologySpread::with_defaults(read.collect::<Result<_, _>>()?))
+        }
+        Some(other) => {
+            let problem = format!("unsupported value: {other:?}: supported values: \"System\", \"List\"");
+            Err(ArgumentError::new("defaultingType", problem))
+        }
+    }
+}
+
+fn constraint(read: Value, at: &str) -> Result<SpreadConstraint, ArgumentError> {
+    let read: api::TopologySpreadConstraint =
+        serde_json::from_value(read).map_err(|error| ArgumentError::new(at, error.to_string()))?;
+    let invalid = |field: &str, problem: &str| Err(ArgumentError::new(format!("{at}.{field}"), problem));
+    if read.max_skew <= 0 {
+        return invalid("maxSkew", "not in valid range (0, inf)");
+    }
+    if read.topology_key.is_empty() {
+        return invalid("topologyKey", "can not be empty");
+    }
+    if !matches!(read.when_unsatisfiable.as_str(), "DoNotSchedule" | "ScheduleAnyway") {
+        return invalid("whenUnsatisfiable", "supported values: \"DoNotSchedule\", \"ScheduleAnyway\"");
+    }
+    if read.label_selector.is_some() {
+        return invalid(
+            "labelSelector",
+            "constraint must not define a selector, as they deduced for each pod",
+        );
+    }
+    Ok(SpreadConstraint::from_api(&read, &Labels::new()))
 }
 
 pub(super) fn fit(args: &Value) -> Result<NodeResourcesFit, ArgumentError> {

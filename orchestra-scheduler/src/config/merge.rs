@@ -100,6 +100,7 @@ impl<'a> Merge<'a> {
             self.at_point(reader, "preFilter", &plugins.pre_filter, |set| set.pre_filter.is_some())?
         {
             profile.pre_filter.extend(set.pre_filter.clone());
+            profile.adjust.extend(set.adjust.clone());
         }
         for (set, _) in self.at_point(reader, "filter", &plugins.filter, |set| set.filter.is_some())? {
             profile.filter.extend(set.filter.clone());

@@ -57,6 +57,7 @@ impl Default for PluginRegistry {
             .with("NodeResourcesBalancedAllocation", move |args| {
                 arguments::balanced(args, version).map(plugins::balanced)
             })
+            .with("PodTopologySpread", |args| arguments::spread(args).map(plugins::spread))
             .with("VolumeBinding", |args| arguments::volumes(args).map(plugins::volumes))
     }
 }

@@ -89,8 +89,8 @@ profiles:
 
 #[test]
 fn errors_name_file_line_and_field() {
-    let known = "DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, \
-                 NodeUnschedulable, PrioritySort, SchedulingGates, TaintToleration, VolumeBinding";
+    let registry = PluginRegistry::default();
+    let known = registry.names().collect::<Vec<_>>().join(", ");
     for (body, expected) in [
         (
             "profiles:\n- plugins:\n    score:\n      enabled:\n      - name: Magic\n",

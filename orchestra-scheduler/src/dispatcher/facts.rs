@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Dispatcher, helps};
 use crate::event::ClusterEvent;
 use crate::queue::Moment;
-use crate::view::{ClaimKey, ClaimView, ClassView, NodeFacts, PodKey, PodUid, PodView, VolumeView};
+use crate::view::{Kept, NodeFacts, PodKey, PodUid, PodView};
 
 impl Dispatcher {
     /// A pod is there, and looks like this.
@@ -44,50 +44,32 @@ impl Dispatcher {
     }
 
     /// A node is gone.
-    pub fn node_deleted(&mut self, name: &str) {
-        self.cluster.remove_node(name);
-        self.epoch += 1;
-    }
-
-    /// A claim is there, and looks like this.
-    pub fn claim_applied(&mut self, claim: ClaimView, now: Moment) {
-        let claim = Arc::new(claim);
-        if self.cluster.set_claim(claim.clone()).is_none_or(|old| old != claim) {
-            self.happened(&ClusterEvent::ClaimChanged(claim), now);
+    pub fn node_deleted(&mut self, name: &str, now: Moment) {
+        if let Some(node) = self.cluster.remove_node(name) {
+            self.happened(&ClusterEvent::NodeDeleted(node.facts().clone()), now);
         }
     }
 
-    /// A claim is gone.
-    pub fn claim_deleted(&mut self, key: &ClaimKey) {
-        self.cluster.remove_claim(key);
+    /// An object of another kind is there, and looks like this.
+    pub fn applied<T: Kept>(&mut self, object: T, now: Moment) {
+        let object = Arc::new(object);
+        let before = self.cluster.keep(object.clone());
+        if before.as_ref().is_some_and(|before| **before == *object) {
+            return;
+        }
         self.epoch += 1;
-    }
-
-    /// A volume is there, and looks like this.
-    pub fn volume_applied(&mut self, volume: VolumeView, now: Moment) {
-        let volume = Arc::new(volume);
-        if self.cluster.set_volume(volume.clone()).is_none_or(|old| old != volume) {
-            self.happened(&ClusterEvent::VolumeChanged(volume), now);
+        if let Some(event) = T::applied(before, object) {
+            self.happened(&event, now);
         }
     }
 
-    /// A volume is gone.
-    pub fn volume_deleted(&mut self, name: &str) {
-        self.cluster.remove_volume(name);
+    /// An object of another kind is gone.
+    pub fn deleted<T: Kept>(&mut self, key: &T::Key, now: Moment) {
+        let Some(gone) = self.cluster.forget::<T>(key) else { return };
         self.epoch += 1;
-    }
-
-    /// A storage class is there, and looks like this.
-    pub fn class_applied(&mut self, class: ClassView, now: Moment) {
-        let class = Arc::new(class);
-        if self.cluster.set_class(class.clone()).is_none_or(|old| old != class) {
-            self.happened(&ClusterEvent::ClassChanged(class), now);
+        if let Some(event) = T::deleted(gone) {
+            self.happened(&event, now);
         }
-    }
-
-    /// A storage class is gone.
-    pub fn class_deleted(&mut self, name: &str) {
-        self.cluster.remove_class(name);
     }
 
     fn pod_assigned(&mut self, pod: Arc<PodView>, now: Moment) {

@@ -236,7 +236,7 @@ fn claim(annotations: Value, volume: Option<&str>, phase: &str) -> ClaimView {
 fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
     let mut dispatcher = dispatcher();
     let class = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
-    dispatcher.class_applied(ClassView::from_api(&serde_json::from_value(class).unwrap()), START);
+    dispatcher.applied(ClassView::from_api(&serde_json::from_value(class).unwrap()), START);
     dispatcher.node_applied(node("n"), START);
     dispatcher.pod_applied(
         pod(json!({"metadata": {"name": "p"}, "spec": {"volumes": [
@@ -245,18 +245,16 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
     );
     let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found.".to_owned();
     assert_eq!(report(dispatcher.next(START)).1, expected);
-    dispatcher.claim_applied(claim(json!({}), None, "Pending"), START);
+    dispatcher.applied(claim(json!({}), None, "Pending"), START);
     let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };
     assert!(matches!(job.effects.as_slice(), [Effect::AnnotateClaim { value, .. }] if value == "n"));
     dispatcher.performed(&uid("p"), Ok(()), START);
     assert!(dispatcher.next(START).is_none());
-    dispatcher
-        .claim_applied(claim(json!({"volume.kubernetes.io/selected-node": "n"}), None, "Pending"), START);
+    dispatcher.applied(claim(json!({"volume.kubernetes.io/selected-node": "n"}), None, "Pending"), START);
     assert!(dispatcher.next(START).is_none());
     let volume = json!({"metadata": {"name": "pv"}, "spec": {}});
-    dispatcher
-        .volume_applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()), START);
-    dispatcher.claim_applied(claim(json!({}), Some("pv"), "Bound"), START);
+    dispatcher.applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()), START);
+    dispatcher.applied(claim(json!({}), Some("pv"), "Bound"), START);
     assert_eq!(binding(dispatcher.next(START)), pair("p", "n"));
 }
 
@@ -264,10 +262,9 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
 fn a_claim_that_is_never_bound_ends_the_wait_after_ten_minutes() {
     let mut dispatcher = dispatcher();
     let class = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
-    dispatcher.class_applied(ClassView::from_api(&serde_json::from_value(class).unwrap()), START);
+    dispatcher.applied(ClassView::from_api(&serde_json::from_value(class).unwrap()), START);
     dispatcher.node_applied(node("n"), START);
-    dispatcher
-        .claim_applied(claim(json!({"volume.kubernetes.io/selected-node": "n"}), None, "Pending"), START);
+    dispatcher.applied(claim(json!({"volume.kubernetes.io/selected-node": "n"}), None, "Pending"), START);
     dispatcher.pod_applied(
         pod(json!({"metadata": {"name": "p"}, "spec": {"volumes": [
             {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}})),
@@ -396,7 +393,7 @@ impl World {
                 dispatcher.pod_deleted(&PodKey::new("default", &name), *now);
             }
             Happens::NodeMade { node: index } => dispatcher.node_applied(node(&format!("n{index}")), *now),
-            Happens::NodeLost { node } => dispatcher.node_deleted(&format!("n{node}")),
+            Happens::NodeLost { node } => dispatcher.node_deleted(&format!("n{node}"), *now),
             Happens::Answered { went_well } => {
                 let Some((uid, name, node)) = self.asked.pop() else { return };
                 let target = self.pods.get_mut(&name).filter(|pod| pod.0 == *uid);

@@ -1,13 +1,16 @@
 //! Turns watches into facts, keeping of each object only what scheduling needs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -18,7 +21,8 @@ use serde::de::DeserializeOwned;
 use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
-    ClaimKey, ClaimView, ClassView, NodeFacts, NodeName, PodKey, PodView, ViewError, VolumeView,
+    ClaimKey, ClaimView, ClassView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey,
+    OwnerKind, OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -36,126 +40,129 @@ pub(super) enum Change<K, V> {
     Absent,
 }
 
-/// What the watches say.
-#[derive(Debug)]
-pub(super) enum Fact {
-    Pod(Change<PodKey, Box<PodView>>),
-    Node(Change<NodeName, Box<NodeFacts>>),
-    Claim(Change<ClaimKey, ClaimView>),
-    Volume(Change<Arc<str>, VolumeView>),
-    Class(Change<Arc<str>, ClassView>),
+/// Tells the dispatcher one thing.
+type Tell = Box<dyn FnOnce(&mut Dispatcher, Moment) + Send>;
+
+/// What one watch said at once.
+pub(super) struct Fact {
+    feed: usize,
+    listed: bool,
+    news: Vec<Tell>,
 }
 
-/// All watches, and what has been seen through each.
+/// All watches.
 pub(super) struct Feeds {
     pub(super) facts: SelectAll<BoxStream<'static, Fact>>,
-    pods: Seen<PodKey>,
-    nodes: Seen<NodeName>,
-    claims: Seen<ClaimKey>,
-    volumes: Seen<Arc<str>>,
-    classes: Seen<Arc<str>>,
+    /// The watches whose first list is not complete yet.
+    unlisted: BTreeSet<usize>,
 }
 
 impl Feeds {
     pub(super) fn open(client: &Client) -> Self {
         let pods = watcher::Config::default().fields(UNFINISHED);
-        let all = watcher::Config::default;
         let facts = [
-            watch(
+            feed(
+                watch(
+                    client,
+                    pods,
+                    |pod: Pod| Ok((pod_key(&pod), Box::new(PodView::from_api(&pod)?))),
+                    pod_key,
+                ),
+                |pod| Box::new(move |dispatcher, now| dispatcher.pod_applied(*pod, now)),
+                |key| Box::new(move |dispatcher, now| dispatcher.pod_deleted(&key, now)),
+            ),
+            feed(
+                watch(
+                    client,
+                    watcher::Config::default(),
+                    |node: Node| {
+                        let facts = NodeFacts::from_api(&node)?;
+                        Ok((facts.name.clone(), Box::new(facts)))
+                    },
+                    |node| NodeName::from(name(node)),
+                ),
+                |node| Box::new(move |dispatcher, now| dispatcher.node_applied(*node, now)),
+                |name| Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now)),
+            ),
+            kept(client, |claim: &PersistentVolumeClaim| ClaimView::from_api(claim), claim_key),
+            kept(client, |volume: &PersistentVolume| Ok(VolumeView::from_api(volume)), plain_name),
+            kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
+            kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
+            kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
+            kept(
                 client,
-                pods,
-                |pod: Pod| PodView::from_api(&pod).map(|view| (view.key.clone(), Box::new(view))),
-                pod_key,
-            )
-            .map(Fact::Pod)
-            .boxed(),
-            watch(
+                |owner: &ReplicationController| Ok(OwnerView::from_replication_controller(owner)),
+                |owner| owner_key(OwnerKind::ReplicationController, owner),
+            ),
+            kept(
                 client,
-                all(),
-                |node: Node| NodeFacts::from_api(&node).map(|facts| (facts.name.clone(), Box::new(facts))),
-                |node| NodeName::from(name(node)),
-            )
-            .map(Fact::Node)
-            .boxed(),
-            watch(
+                |owner: &ReplicaSet| Ok(OwnerView::from_replica_set(owner)),
+                |owner| owner_key(OwnerKind::ReplicaSet, owner),
+            ),
+            kept(
                 client,
-                all(),
-                |claim: PersistentVolumeClaim| {
-                    ClaimView::from_api(&claim).map(|view| (view.key.clone(), view))
-                },
-                claim_key,
-            )
-            .map(Fact::Claim)
-            .boxed(),
-            watch(
-                client,
-                all(),
-                |volume: PersistentVolume| {
-                    let view = VolumeView::from_api(&volume);
-                    Ok((view.name.clone(), view))
-                },
-                |volume| name(volume).into(),
-            )
-            .map(Fact::Volume)
-            .boxed(),
-            watch(
-                client,
-                all(),
-                |class: StorageClass| {
-                    let view = ClassView::from_api(&class);
-                    Ok((view.name.clone(), view))
-                },
-                |class| name(class).into(),
-            )
-            .map(Fact::Class)
-            .boxed(),
+                |owner: &StatefulSet| Ok(OwnerView::from_stateful_set(owner)),
+                |owner| owner_key(OwnerKind::StatefulSet, owner),
+            ),
         ];
-        Self {
-            facts: facts.into_iter().collect(),
-            pods: Seen::default(),
-            nodes: Seen::default(),
-            claims: Seen::default(),
-            volumes: Seen::default(),
-            classes: Seen::default(),
-        }
+        let numbered = facts.into_iter().enumerate();
+        let facts: SelectAll<_> =
+            numbered.map(|(feed, facts)| facts.map(move |fact| Fact { feed, ..fact }).boxed()).collect();
+        Self { unlisted: (0..facts.len()).collect(), facts }
     }
 
     /// Whether everything that existed at the start is known.
     pub(super) fn listed(&self) -> bool {
-        self.pods.complete
-            && self.nodes.complete
-            && self.claims.complete
-            && self.volumes.complete
-            && self.classes.complete
+        self.unlisted.is_empty()
     }
 }
 
 impl Fact {
     /// Tells the dispatcher.
     pub(super) fn tell(self, dispatcher: &mut Dispatcher, feeds: &mut Feeds, now: Moment) {
-        match self {
-            Self::Pod(change) => feeds.pods.tell(change, |news| match news {
-                Ok(pod) => dispatcher.pod_applied(*pod, now),
-                Err(key) => dispatcher.pod_deleted(&key, now),
-            }),
-            Self::Node(change) => feeds.nodes.tell(change, |news| match news {
-                Ok(node) => dispatcher.node_applied(*node, now),
-                Err(name) => dispatcher.node_deleted(&name),
-            }),
-            Self::Claim(change) => feeds.claims.tell(change, |news| match news {
-                Ok(claim) => dispatcher.claim_applied(claim, now),
-                Err(key) => dispatcher.claim_deleted(&key),
-            }),
-            Self::Volume(change) => feeds.volumes.tell(change, |news| match news {
-                Ok(volume) => dispatcher.volume_applied(volume, now),
-                Err(name) => dispatcher.volume_deleted(&name),
-            }),
-            Self::Class(change) => feeds.classes.tell(change, |news| match news {
-                Ok(class) => dispatcher.class_applied(class, now),
-                Err(name) => dispatcher.class_deleted(&name),
-            }),
+        if self.listed {
+            feeds.unlisted.remove(&self.feed);
         }
+        self.news.into_iter().for_each(|tell| tell(dispatcher, now));
     }
+}
+
+/// Turns what a watch says into what the dispatcher is told.
+fn feed<K, V>(
+    changes: impl Stream<Item = Change<K, V>> + Send + 'static,
+    applied: impl Fn(V) -> Tell + Send + 'static,
+    deleted: impl Fn(K) -> Tell + Send + 'static,
+) -> BoxStream<'static, Fact>
+where
+    K: Clone + Eq + Hash + Ord + Send + 'static,
+{
+    let mut seen = Seen::default();
+    let facts = changes.map(move |change| {
+        let mut news = Vec::new();
+        seen.tell(change, |one| news.push(one.map_or_else(&deleted, &applied)));
+        Fact { feed: 0, listed: seen.complete, news }
+    });
+    facts.boxed()
+}
+
+/// The feed of a kind that the dispatcher keeps by key.
+fn kept<T, V>(
+    client: &Client,
+    read: impl Fn(&T) -> Result<V, ViewError> + Send + 'static,
+    key: impl Fn(&T) -> V::Key + Clone + Send + 'static,
+) -> BoxStream<'static, Fact>
+where
+    T: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+    V: Kept,
+{
+    let at = key.clone();
+    let changes =
+        watch(client, watcher::Config::default(), move |object: T| Ok((at(&object), read(&object)?)), key);
+    feed(
+        changes,
+        |view: V| Box::new(move |dispatcher, now| dispatcher.applied(view, now)),
+        |key| Box::new(move |dispatcher, now| dispatcher.deleted::<V>(&key, now)),
+    )
 }
 
 /// The keys seen through one watch, so that a new list tells what is gone.
@@ -246,6 +253,18 @@ fn name<T: Resource>(object: &T) -> &str {
 
 fn namespace<T: Resource>(object: &T) -> &str {
     object.meta().namespace.as_deref().unwrap_or_default()
+}
+
+fn plain_name<T: Resource>(object: &T) -> Arc<str> {
+    name(object).into()
+}
+
+fn full_name<T: Resource>(object: &T) -> NamespacedName {
+    NamespacedName::of(object.meta())
+}
+
+fn owner_key<T: Resource>(kind: OwnerKind, object: &T) -> OwnerKey {
+    OwnerKey { kind, name: full_name(object) }
 }
 
 fn pod_key(pod: &Pod) -> PodKey {

@@ -1,6 +1,9 @@
 //! What an engine thinks of every node for one pod; engines are held against each other by it.
 
-use super::reference::{ReferenceEngine, filter, pre_filter, score};
+use super::filter::Filters;
+use super::narrow::pre_filter;
+use super::reference::ReferenceEngine;
+use super::score::score;
 use crate::outcome::{Diagnosis, Failure};
 use crate::plugin::Cycle;
 use crate::profile::Profile;
@@ -19,13 +22,15 @@ impl ReferenceEngine {
     /// # Errors
     /// When a plugin fails.
     pub fn explain(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView) -> Result<Explanation, Failure> {
-        let Some(narrowed) = pre_filter(profile, cycle, pod, &mut Diagnosis::default())? else {
+        let narrowed = pre_filter(profile, cycle, pod, &mut Diagnosis::default())?;
+        if narrowed.refused {
             return Ok(Explanation::default());
-        };
+        }
+        let filters = Filters { profile, pod, skipped: &narrowed.skipped };
         let mut nodes: Vec<&NodeView> = Vec::new();
         for node in cycle.cluster().nodes() {
             let listed = narrowed.only.as_ref().is_none_or(|only| only.contains(node.name()));
-            if listed && filter(profile, cycle, pod, node, &narrowed.skipped)?.is_none() {
+            if listed && filters.run(cycle, node)?.is_none() {
                 nodes.push(node);
             }
         }

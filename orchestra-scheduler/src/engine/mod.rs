@@ -2,7 +2,10 @@
 
 mod explain;
 mod fast;
+mod filter;
+mod narrow;
 mod reference;
+mod score;
 mod select;
 
 use std::fmt::Debug;

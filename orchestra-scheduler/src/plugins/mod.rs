@@ -11,6 +11,7 @@ mod resources_balanced;
 mod resources_fit;
 mod scheduling_gates;
 mod taint_toleration;
+mod topology_spread;
 mod volume_binding;
 
 use crate::profile::{PluginSet, Registration, Version};
@@ -25,6 +26,7 @@ pub use resources_balanced::NodeResourcesBalancedAllocation;
 pub use resources_fit::{NodeResourcesFit, ScoredResource, ScoringStrategy, Shape, ShapePoint};
 pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
+pub use topology_spread::PodTopologySpread;
 pub use volume_binding::VolumeBinding;
 
 /// The default plugins in upstream's order, with upstream's weights.
@@ -39,6 +41,7 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         ports(),
         fit(NodeResourcesFit::default()),
         volumes(VolumeBinding::default()),
+        spread(PodTopologySpread::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
         binder(),
     ]
@@ -78,6 +81,10 @@ pub(crate) fn fit(plugin: NodeResourcesFit) -> PluginSet {
 
 pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
     Registration::of(plugin).pre_filter().filter().pre_bind().requeue().into()
+}
+
+pub(crate) fn spread(plugin: PodTopologySpread) -> PluginSet {
+    Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

@@ -29,12 +29,6 @@ impl NodeAffinity {
     }
 }
 
-fn matches_pod(pod: &PodView, node: &NodeFacts) -> bool {
-    let rules = &pod.rules;
-    rules.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
-        && rules.required_affinity.as_ref().is_none_or(|selector| selector.matches(&node.labels, &node.name))
-}
-
 /// The nodes that the terms name through `metadata.name`; `None` when some term names none.
 fn named_nodes(selector: &NodeSelector) -> Option<BTreeSet<NodeName>> {
     let mut all = BTreeSet::new();
@@ -82,7 +76,7 @@ impl Filter for NodeAffinity {
         if !self.added_required.as_ref().is_none_or(|selector| selector.matches(&facts.labels, &facts.name)) {
             return Verdict::unresolvable("node(s) didn't match scheduler-enforced node affinity");
         }
-        if !matches_pod(pod, facts) {
+        if !pod.rules.admit(facts) {
             return Verdict::unresolvable("node(s) didn't match Pod's node affinity/selector");
         }
         Verdict::Pass
@@ -113,7 +107,7 @@ impl Requeue for NodeAffinity {
     fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
         let fits = |node: &NodeFacts| {
             self.added_required.as_ref().is_none_or(|added| added.matches(&node.labels, &node.name))
-                && matches_pod(pod, node)
+                && pod.rules.admit(node)
         };
         Hint::when(match event {
             ClusterEvent::NodeAdded(node) => fits(node),

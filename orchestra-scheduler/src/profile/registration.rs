@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Scorer;
 use crate::plugin::{
-    Bind, Filter, Normalise, Permit, Plugin, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore,
-    QueueSort, Requeue, Reserve, Score,
+    Adjust, Bind, Filter, Normalise, Permit, Plugin, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter,
+    PreScore, QueueSort, Requeue, Reserve, Score,
 };
 
 /// One plugin, ready to be added to a [`Profile`](super::Profile).
@@ -14,6 +14,7 @@ pub struct PluginSet {
     name: String,
     pub(crate) pre_enqueue: Option<Arc<dyn PreEnqueue>>,
     pub(crate) pre_filter: Option<Arc<dyn PreFilter>>,
+    pub(crate) adjust: Option<Arc<dyn Adjust>>,
     pub(crate) filter: Option<Arc<dyn Filter>>,
     pub(crate) post_filter: Option<Arc<dyn PostFilter>>,
     pub(crate) pre_score: Option<Arc<dyn PreScore>>,
@@ -99,6 +100,15 @@ impl<P: Plugin> Registration<P> {
         P: PreFilter,
     {
         self.set.pre_filter = Some(self.plugin.clone());
+        self
+    }
+
+    /// Calls the plugin through [`Adjust`].
+    pub fn adjust(mut self) -> Self
+    where
+        P: Adjust,
+    {
+        self.set.adjust = Some(self.plugin.clone());
         self
     }
 

@@ -10,7 +10,7 @@ use crate::engine::{Engine, FastEngine, ReferenceEngine, Tally};
 use crate::outcome::Outcome;
 use crate::plugin::Cycle;
 use crate::profile::Profile;
-use crate::view::{ClusterView, NodeFacts, NodeName, PodUid, PodView};
+use crate::view::{ClusterView, NamespaceView, NodeFacts, NodeName, OwnerView, PodUid, PodView, ServiceView};
 
 /// Where two engines differ, in the shortest history found.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ impl fmt::Display for Difference {
         self.history.happenings.iter().try_for_each(|one| match one {
             Happening::Node(object) => writeln!(out, "node {object}"),
             Happening::NodeGone(name) => writeln!(out, "node gone {name}"),
+            Happening::Object(object) => writeln!(out, "object {object}"),
+            Happening::ObjectGone(object) => writeln!(out, "object gone {object}"),
             Happening::Placed(object) => writeln!(out, "placed {object}"),
             Happening::PodGone(uid) => writeln!(out, "pod gone {uid}"),
             Happening::Nominated(object) => writeln!(out, "nominated {object}"),
@@ -133,6 +135,8 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
             }
         }
         Happening::NodeGone(name) => drop(cluster.remove_node(name)),
+        Happening::Object(object) => keep(cluster, object),
+        Happening::ObjectGone(object) => forget(cluster, object),
         Happening::Placed(object) => {
             if let Some((pod, node)) = pod(object).and_then(|pod| pod.node.clone().map(|node| (pod, node))) {
                 cluster.place(pod, &node);
@@ -157,6 +161,36 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
         }
     }
     Ok(())
+}
+
+fn keep(cluster: &mut ClusterView, object: &Value) {
+    match object["kind"].as_str() {
+        Some("Namespace") => {
+            read(object).map(|it| cluster.keep(Arc::new(NamespaceView::from_api(&it))));
+        }
+        Some("Service") => {
+            read(object).map(|it| cluster.keep(Arc::new(ServiceView::from_api(&it))));
+        }
+        Some("ReplicaSet") => {
+            read(object).map(|it| cluster.keep(Arc::new(OwnerView::from_replica_set(&it))));
+        }
+        _ => {}
+    }
+}
+
+fn forget(cluster: &mut ClusterView, object: &Value) {
+    match object["kind"].as_str() {
+        Some("Namespace") => {
+            read(object).map(|it| cluster.forget::<NamespaceView>(&NamespaceView::from_api(&it).name));
+        }
+        Some("Service") => {
+            read(object).map(|it| cluster.forget::<ServiceView>(&ServiceView::from_api(&it).key));
+        }
+        Some("ReplicaSet") => {
+            read(object).map(|it| cluster.forget::<OwnerView>(&OwnerView::from_replica_set(&it).key));
+        }
+        _ => {}
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
@@ -215,6 +249,8 @@ fn object(happening: &Happening) -> Option<&Value> {
     match happening {
         Happening::NodeGone(_) | Happening::PodGone(_) => None,
         Happening::Node(object)
+        | Happening::Object(object)
+        | Happening::ObjectGone(object)
         | Happening::Placed(object)
         | Happening::Nominated(object)
         | Happening::Withdrawn(object)
@@ -227,6 +263,8 @@ fn object_mut(happening: &mut Happening) -> Option<&mut Value> {
     match happening {
         Happening::NodeGone(_) | Happening::PodGone(_) => None,
         Happening::Node(object)
+        | Happening::Object(object)
+        | Happening::ObjectGone(object)
         | Happening::Placed(object)
         | Happening::Nominated(object)
         | Happening::Withdrawn(object)

@@ -13,6 +13,10 @@ pub enum Happening {
     Node(Value),
     /// A node goes.
     NodeGone(String),
+    /// A Service, ReplicaSet or Namespace appears or says something else.
+    Object(Value),
+    /// A Service, ReplicaSet or Namespace goes.
+    ObjectGone(Value),
     /// A Pod with a node appears there, or moves.
     Placed(Value),
     /// A pod goes, by uid.
@@ -51,6 +55,9 @@ impl History {
         };
         let mut names: Vec<String> = (0..nodes).map(|index| format!("n{index}")).collect();
         let mut happenings: Vec<_> = names.iter().map(|name| Happening::Node(world.node(name))).collect();
+        if world.random().random_bool(0.5) {
+            happenings.extend(world.groups().into_iter().map(Happening::Object));
+        }
         let (mut placed, mut promised) = (Vec::new(), Vec::<Value>::new());
         let mut made = 0;
         let churn = world.random().random_range(0..40);
@@ -95,6 +102,15 @@ impl History {
                     pod["status"]["nominatedNodeName"] = json!(some(&mut world, &names));
                     promised.push(pod.clone());
                     happenings.push(Happening::Nominated(pod));
+                }
+                8 => {
+                    let object = world.group();
+                    let gone = world.random().random_bool(0.5);
+                    happenings.push(if gone {
+                        Happening::ObjectGone(object)
+                    } else {
+                        Happening::Object(object)
+                    });
                 }
                 6 | 7 if !promised.is_empty() => {
                     let index = world.random().random_range(0..promised.len());

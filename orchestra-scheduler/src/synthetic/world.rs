@@ -15,6 +15,9 @@ pub struct World {
 const KEYS: [&str; 4] = ["disk", "gpu", "tier", "rank"];
 const VALUES: [&str; 4] = ["a", "b", "1", "7"];
 const TAINTS: [&str; 3] = ["dedicated", "spot", "old"];
+const ZONE: &str = "topology.kubernetes.io/zone";
+const APPS: [&str; 3] = ["web", "db", "batch"];
+const NAMESPACES: [&str; 2] = ["one", "two"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 impl World {
@@ -45,7 +48,7 @@ impl World {
     pub fn node(&mut self, name: &str) -> Value {
         let mut labels = Map::from_iter([("kubernetes.io/hostname".to_owned(), json!(name))]);
         if self.chance(80) {
-            labels.insert("topology.kubernetes.io/zone".into(), json!(self.one(&["z1", "z2", "z3"])));
+            labels.insert(ZONE.into(), json!(self.one(&["z1", "z2", "z3"])));
         }
         for key in KEYS {
             if self.chance(50) {
@@ -103,16 +106,82 @@ impl World {
             let tolerations: Vec<_> = (0..=self.number(2)).map(|_| self.toleration()).collect();
             spec["tolerations"] = json!(tolerations);
         }
+        if self.chance(15) {
+            spec["topologySpreadConstraints"] = json!([self.spread()]);
+            if self.chance(50) {
+                spec["topologySpreadConstraints"] = json!([self.spread(), self.spread()]);
+            }
+        }
         if self.chance(5) {
             spec["overhead"] = json!({"cpu": "50m"});
         }
-        json!({
-            "metadata": {
-                "name": name, "uid": name, "namespace": self.one(&["one", "two"]),
-                "labels": {"app": self.one(&["web", "db", "batch"])},
-            },
-            "spec": spec,
-        })
+        let mut metadata = json!({
+            "name": name, "uid": name, "namespace": self.one(&NAMESPACES),
+            "labels": {"app": self.one(&APPS)},
+        });
+        if self.chance(30) {
+            metadata["labels"]["version"] = json!(self.one(&["1", "2"]));
+        }
+        if self.chance(20) {
+            metadata["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": "u",
+                "name": self.one(&APPS), "controller": true}]);
+        }
+        if self.chance(3) {
+            metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        json!({"metadata": metadata, "spec": spec})
+    }
+
+    /// Services, ReplicaSets and Namespaces that pods of this world may belong to.
+    pub fn groups(&mut self) -> Vec<Value> {
+        (0..self.number(4)).map(|_| self.group()).collect()
+    }
+
+    /// One of them.
+    pub fn group(&mut self) -> Value {
+        let kind = self.one(&["Service", "ReplicaSet", "Namespace"]);
+        let (app, namespace) = (self.one(&APPS), self.one(&NAMESPACES));
+        match kind {
+            "Namespace" => json!({"kind": kind, "metadata": {"name": namespace, "labels": {"team": app}}}),
+            "Service" => json!({"kind": kind, "metadata": {"name": app, "namespace": namespace},
+                "spec": {"selector": {"app": app}}}),
+            _ => json!({"kind": kind, "metadata": {"name": app, "namespace": namespace},
+                "spec": {"selector": {"matchLabels": {"app": app}}, "template": {}}}),
+        }
+    }
+
+    fn spread(&mut self) -> Value {
+        let mut constraint = json!({
+            "maxSkew": self.one(&[&1, &1, &2, &3]),
+            "topologyKey": self.one(&["kubernetes.io/hostname", ZONE, ZONE, "disk"]),
+            "whenUnsatisfiable": self.one(&["DoNotSchedule", "ScheduleAnyway"]),
+        });
+        if self.chance(90) {
+            constraint["labelSelector"] = self.selector();
+        }
+        if self.chance(15) && constraint["whenUnsatisfiable"] == "DoNotSchedule" {
+            constraint["minDomains"] = json!(self.one(&[&1, &2, &4]));
+        }
+        for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            if self.chance(30) {
+                constraint[policy] = json!(self.one(&["Honor", "Ignore"]));
+            }
+        }
+        if self.chance(10) {
+            constraint["matchLabelKeys"] = json!(["version"]);
+        }
+        constraint
+    }
+
+    fn selector(&mut self) -> Value {
+        match self.number(9) {
+            0 => json!({}),
+            1 => {
+                json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": [self.one(&APPS)]}]})
+            }
+            2 => json!({"matchExpressions": [{"key": "version", "operator": "Exists"}]}),
+            _ => json!({"matchLabels": {"app": self.one(&APPS)}}),
+        }
     }
 
     fn container(&mut self, name: &str) -> Value {

@@ -5,8 +5,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use super::catalog::Catalog;
 use super::change::{Bookmark, ChangeLog, Stamp};
-use super::{ClaimKey, ClaimView, ClassView, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView};
+use super::kept::Kept;
+use super::{
+    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView,
+};
 
 /// Everything a decision may look at.
 #[derive(Clone, Debug)]
@@ -21,9 +25,7 @@ pub struct ClusterView {
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: HashMap<NodeName, Vec<Arc<PodView>>>,
     nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
-    claims: HashMap<ClaimKey, Arc<ClaimView>>,
-    volumes: HashMap<Arc<str>, Arc<VolumeView>>,
-    classes: HashMap<Arc<str>, Arc<ClassView>>,
+    catalog: Catalog,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +46,7 @@ impl Default for ClusterView {
             placed: HashMap::new(),
             strays: HashMap::new(),
             nominated: HashMap::new(),
-            claims: HashMap::new(),
-            volumes: HashMap::new(),
-            classes: HashMap::new(),
+            catalog: Catalog::default(),
         }
     }
 }
@@ -126,19 +126,19 @@ impl ClusterView {
     /// The claim of this name.
     #[must_use]
     pub fn claim(&self, key: &ClaimKey) -> Option<&Arc<ClaimView>> {
-        self.claims.get(key)
+        self.catalog.claims.get(key)
     }
 
     /// The volume of this name.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<&Arc<VolumeView>> {
-        self.volumes.get(name)
+        self.catalog.volumes.get(name)
     }
 
     /// The storage class of this name.
     #[must_use]
     pub fn class(&self, name: &str) -> Option<&Arc<ClassView>> {
-        self.classes.get(name)
+        self.catalog.classes.get(name)
     }
 
     /// Adds a node, or takes note of what it says now; returns what it said before.
@@ -230,34 +230,32 @@ impl ClusterView {
         });
     }
 
-    /// Takes note of a claim; returns what it was before.
-    pub fn set_claim(&mut self, claim: Arc<ClaimView>) -> Option<Arc<ClaimView>> {
-        self.claims.insert(claim.key.clone(), claim)
+    /// Takes note of an object; returns what it was before.
+    pub fn keep<T: Kept>(&mut self, object: Arc<T>) -> Option<Arc<T>> {
+        T::shelf_mut(&mut self.catalog).insert(object.key(), object)
     }
 
-    /// Forgets a claim.
-    pub fn remove_claim(&mut self, key: &ClaimKey) -> Option<Arc<ClaimView>> {
-        self.claims.remove(key)
+    /// Forgets an object.
+    pub fn forget<T: Kept>(&mut self, key: &T::Key) -> Option<Arc<T>> {
+        T::shelf_mut(&mut self.catalog).remove(key)
     }
 
-    /// Takes note of a volume; returns what it was before.
-    pub fn set_volume(&mut self, volume: Arc<VolumeView>) -> Option<Arc<VolumeView>> {
-        self.volumes.insert(volume.name.clone(), volume)
+    /// The object of one kind with this key.
+    #[must_use]
+    pub fn kept<T: Kept>(&self, key: &T::Key) -> Option<&Arc<T>> {
+        T::shelf(&self.catalog).get(key)
     }
 
-    /// Forgets a volume.
-    pub fn remove_volume(&mut self, name: &str) -> Option<Arc<VolumeView>> {
-        self.volumes.remove(name)
+    /// All objects of one kind, in the order of their keys.
+    pub fn all<T: Kept>(&self) -> impl Iterator<Item = &Arc<T>> {
+        T::shelf(&self.catalog).values()
     }
 
-    /// Takes note of a storage class; returns what it was before.
-    pub fn set_class(&mut self, class: Arc<ClassView>) -> Option<Arc<ClassView>> {
-        self.classes.insert(class.name.clone(), class)
-    }
-
-    /// Forgets a storage class.
-    pub fn remove_class(&mut self, name: &str) -> Option<Arc<ClassView>> {
-        self.classes.remove(name)
+    /// The labels of a namespace; none if it is not known.
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> &Labels {
+        static NONE: Labels = Labels::new();
+        self.catalog.namespaces.get(name).map_or(&NONE, |namespace| &namespace.labels)
     }
 
     fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {

@@ -5,11 +5,16 @@
 
 mod affinity;
 mod amount;
+mod catalog;
 mod change;
 mod cluster;
+mod group;
+mod kept;
 mod node;
+mod peer;
 mod pod;
 mod request;
+mod spread;
 mod taint;
 mod volume;
 
@@ -20,10 +25,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
+pub use catalog::Catalog;
 pub(crate) use change::{Bookmark, Stamp};
 pub use cluster::ClusterView;
+pub use group::{NamespaceView, NamespacedName, OwnerKey, OwnerKind, OwnerView, ServiceView};
+pub use kept::{Kept, Shelf};
 pub use node::{NodeFacts, NodeView};
+pub use peer::{PodAffinity, PodTerm, WeightedPodTerm};
 pub use pod::{ClaimReference, HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
+pub use spread::{InclusionPolicy, SpreadConstraint, Unsatisfiable};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub(crate) use volume::SELECTED_NODE;
 pub use volume::{BindingMode, ClaimKey, ClaimPhase, ClaimView, ClassView, VolumeView};

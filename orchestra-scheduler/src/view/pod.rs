@@ -6,8 +6,12 @@ use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api::core::v1 as api;
 
+use super::group::{NamespacedName, OwnerKey, OwnerKind};
 use super::request::demand;
-use super::{Labels, NodeName, NodeSelector, PodUid, PreferredTerm, Toleration, ViewError};
+use super::{
+    Labels, NodeFacts, NodeName, NodeSelector, PodAffinity, PodUid, PreferredTerm, SpreadConstraint,
+    Toleration, ViewError,
+};
 use crate::profile::DEFAULT_NAME;
 use crate::unit::{NonZero, Priority, Resources};
 
@@ -81,7 +85,7 @@ pub struct ClaimReference {
 }
 
 /// What a pod demands and prefers of its node; not kept for pods that have one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlacementRules {
     /// `spec.nodeSelector`.
     pub node_selector: Labels,
@@ -95,6 +99,26 @@ pub struct PlacementRules {
     pub claims: Vec<ClaimReference>,
     /// `spec.schedulingGates`.
     pub gates: Vec<Box<str>>,
+    /// `spec.topologySpreadConstraints`.
+    pub spread: Vec<SpreadConstraint>,
+    /// The controller that made the pod, if its selector says which pods belong together.
+    pub owner: Option<OwnerKey>,
+    /// The images of init and app containers, one for each, as they are written.
+    pub images: Vec<Box<str>>,
+    /// The images that are mounted as volumes.
+    pub image_volumes: Vec<Box<str>>,
+}
+
+impl PlacementRules {
+    /// Whether `spec.nodeSelector` and the required node affinity admit a node.
+    #[must_use]
+    pub fn admit(&self, node: &NodeFacts) -> bool {
+        self.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
+            && self
+                .required_affinity
+                .as_ref()
+                .is_none_or(|selector| selector.matches(&node.labels, &node.name))
+    }
 }
 
 /// The `PodScheduled` condition a pod already carries.
@@ -140,6 +164,8 @@ pub struct PodView {
     pub host_ports: Box<[HostPort]>,
     /// What it wants of a node; empty once it has one.
     pub rules: Arc<PlacementRules>,
+    /// Which pods it wants near and which not; other pods are bound by that too.
+    pub affinity: Arc<PodAffinity>,
     /// Whether its deletion has begun.
     pub terminating: bool,
     /// Whether it has run to its end and occupies nothing.
@@ -161,12 +187,14 @@ impl PodView {
             |field: &Option<String>| field.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
         let node = text(&spec.node_name).map(|name| NodeName::from(name.as_str()));
         let demand = demand(spec, status.filter(|_| node.is_some()))?;
+        let key = PodKey::new(
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        );
+        let labels = meta.labels.clone().unwrap_or_default();
         let phase = status.and_then(|status| status.phase.as_deref());
         Ok(Self {
-            key: PodKey::new(
-                meta.namespace.as_deref().unwrap_or_default(),
-                meta.name.as_deref().unwrap_or_default(),
-            ),
+            affinity: PodAffinity::from_api(spec.affinity.as_ref(), &key.namespace, &labels),
             uid: PodUid::from(meta.uid.as_deref().unwrap_or_default()),
             scheduler: match spec.scheduler_name.as_deref() {
                 None | Some(DEFAULT_NAME) => DEFAULT_SCHEDULER.clone(),
@@ -177,13 +205,12 @@ impl PodView {
                 .and_then(|status| text(&status.nominated_node_name))
                 .map(|name| NodeName::from(name.as_str())),
             priority: Priority(spec.priority.unwrap_or(0)),
-            labels: meta.labels.clone().unwrap_or_default(),
             requests: demand.requests,
             occupied: demand.occupied,
             scored: demand.scored,
             host_ports: host_ports(spec),
             rules: if node.is_none() {
-                Arc::new(placement_rules(meta.name.as_deref(), spec))
+                Arc::new(placement_rules(&key, &labels, pod, spec))
             } else {
                 NO_RULES.clone()
             },
@@ -191,6 +218,8 @@ impl PodView {
             node,
             terminating: meta.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
+            key,
+            labels,
         })
     }
 
@@ -202,6 +231,7 @@ impl PodView {
             || self.labels != other.labels
             || self.host_ports != other.host_ports
             || self.rules != other.rules
+            || self.affinity != other.affinity
             || self.priority != other.priority
             || self.terminating != other.terminating
     }
@@ -213,7 +243,7 @@ impl PodView {
     }
 }
 
-fn placement_rules(pod: Option<&str>, spec: &api::PodSpec) -> PlacementRules {
+fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::PodSpec) -> PlacementRules {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required =
         affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
@@ -224,17 +254,49 @@ fn placement_rules(pod: Option<&str>, spec: &api::PodSpec) -> PlacementRules {
         required_affinity: required.map(NodeSelector::from_api),
         preferred_affinity: preferred.into_iter().flatten().filter_map(PreferredTerm::from_api).collect(),
         tolerations: spec.tolerations.iter().flatten().filter_map(Toleration::from_api).collect(),
-        claims: spec.volumes.iter().flatten().filter_map(|volume| claim(pod, volume)).collect(),
+        claims: spec.volumes.iter().flatten().filter_map(|volume| claim(&key.name, volume)).collect(),
         gates: spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str().into()).collect(),
+        spread: spec
+            .topology_spread_constraints
+            .iter()
+            .flatten()
+            .map(|constraint| SpreadConstraint::from_api(constraint, labels))
+            .collect(),
+        owner: owner(key, pod),
+        images: spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+            .map(|container| container.image.as_deref().unwrap_or_default().into())
+            .collect(),
+        image_volumes: spec
+            .volumes
+            .iter()
+            .flatten()
+            .filter_map(|volume| Some(volume.image.as_ref()?.reference.as_deref()?.into()))
+            .collect(),
     }
 }
 
-fn claim(pod: Option<&str>, volume: &api::Volume) -> Option<ClaimReference> {
+fn owner(key: &PodKey, pod: &api::Pod) -> Option<OwnerKey> {
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let controller = owners.into_iter().find(|owner| owner.controller == Some(true))?;
+    let kind = match (controller.api_version.as_str(), controller.kind.as_str()) {
+        ("v1", "ReplicationController") => OwnerKind::ReplicationController,
+        ("apps/v1", "ReplicaSet") => OwnerKind::ReplicaSet,
+        ("apps/v1", "StatefulSet") => OwnerKind::StatefulSet,
+        _ => return None,
+    };
+    Some(OwnerKey { kind, name: NamespacedName::new(&key.namespace, &controller.name) })
+}
+
+fn claim(pod: &str, volume: &api::Volume) -> Option<ClaimReference> {
     if let Some(source) = &volume.persistent_volume_claim {
         return Some(ClaimReference { name: source.claim_name.as_str().into(), ephemeral: false });
     }
     volume.ephemeral.as_ref()?;
-    let name = format!("{}-{}", pod.unwrap_or_default(), volume.name).into();
+    let name = format!("{pod}-{}", volume.name).into();
     Some(ClaimReference { name, ephemeral: true })
 }
 

@@ -7,8 +7,11 @@ use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::amount::amount;
+use super::catalog::{Catalog, shelf};
+use super::kept::{Kept, Shelf};
 use super::{NodeName, NodeSelector, SelectorTerm, ViewError};
 use super::{Requirement, SelectorOperator};
+use crate::event::ClusterEvent;
 use crate::unit::{Bytes, ResourceName};
 
 /// Set on a claim: the node its first consumer was placed on.
@@ -101,6 +104,23 @@ impl ClaimView {
     }
 }
 
+impl Kept for ClaimView {
+    type Key = ClaimKey;
+    shelf!(claims);
+
+    fn key(&self) -> ClaimKey {
+        self.key.clone()
+    }
+
+    fn applied(_: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
+        Some(ClusterEvent::ClaimChanged(now))
+    }
+
+    fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
+        None
+    }
+}
+
 /// A PersistentVolume, reduced to what scheduling needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,6 +140,23 @@ impl VolumeView {
             name: volume.metadata.name.as_deref().unwrap_or_default().into(),
             node_affinity: affinity.map(NodeSelector::from_api),
         }
+    }
+}
+
+impl Kept for VolumeView {
+    type Key = Arc<str>;
+    shelf!(volumes);
+
+    fn key(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    fn applied(_: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
+        Some(ClusterEvent::VolumeChanged(now))
+    }
+
+    fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
+        None
     }
 }
 
@@ -161,6 +198,23 @@ impl ClassView {
             topologies: topologies
                 .map(|terms| NodeSelector { terms: terms.iter().map(|term| Some(topology(term))).collect() }),
         }
+    }
+}
+
+impl Kept for ClassView {
+    type Key = Arc<str>;
+    shelf!(classes);
+
+    fn key(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    fn applied(_: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
+        Some(ClusterEvent::ClassChanged(now))
+    }
+
+    fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
+        None
     }
 }
 

@@ -36,7 +36,7 @@ impl Change {
     fn op(self) -> Op {
         let key = key(self.key);
         match self.value {
-            Some(value) => Op::Put { key, value: vec![value; usize::from(value)].into() },
+            Some(value) => Op::Put { key, value: vec![value; usize::from(value)].into(), lease: None },
             None => Op::Delete { key },
         }
     }
@@ -162,7 +162,7 @@ impl Model {
 
 fn change(state: &mut BTreeMap<Key, Entry>, op: &Op, revision: Revision) -> Option<Event> {
     match op {
-        Op::Put { key, value } => {
+        Op::Put { key, value, .. } => {
             let previous = state.get(key).cloned();
             let (create_revision, version) =
                 previous.as_ref().map_or((revision, 1), |entry| (entry.create_revision, entry.version + 1));

@@ -161,13 +161,13 @@ pub(super) fn is_future<T: std::fmt::Debug>(result: Result<T>, current: Revision
     }
 }
 
-/// A sequence that is the same on every run and every machine.
+/// A sequence that is the same on every run and every machine, from a seed.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(pub(super) u64);
+pub struct Chance(pub u64);
 
 impl Chance {
-    /// A number below `bound`. (The generator is SplitMix64.)
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    /// A number below `bound`, which is not 0. (The generator is SplitMix64.)
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

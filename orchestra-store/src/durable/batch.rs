@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 use super::codec;
 use super::queue::Command;
 use super::segment::Segment;
+use crate::lease::{Lease, LeaseId};
 use crate::limits::Retention;
-use crate::mvcc::{Latest, Mvcc, Plan, Staged, Write, plan};
+use crate::mvcc::{Latest, Mvcc, Plan, Revoked, Staged, Write, plan};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::txn::Committed;
@@ -17,26 +18,41 @@ use crate::txn::Committed;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a batch comes to. Nothing of it is visible yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) writes: Vec<Write>,
     pub(crate) compact: Option<Revision>,
+    pub(crate) granted: Vec<Lease>,
+    /// Leases whose keys are removed by `writes`.
+    pub(crate) ended: Vec<LeaseId>,
     pub(crate) answers: Vec<Answer>,
+}
+
+impl Batch {
+    /// Whether nothing changes by it.
+    pub(crate) fn is_idle(&self) -> bool {
+        let Self { writes, compact, granted, ended, answers: _ } = self;
+        writes.is_empty() && compact.is_none() && granted.is_empty() && ended.is_empty()
+    }
 }
 
 /// An answer that waits for the disk.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Commit(oneshot::Sender<Result<Committed>>, Committed),
+    Commit(oneshot::Sender<Result<Committed>>, Result<Committed>),
     Compact(oneshot::Sender<Result<()>>, Result<()>),
+    Grant(oneshot::Sender<Result<Lease>>, Result<Lease>),
+    Revoke(oneshot::Sender<Result<Revision>>, Result<Revision>),
 }
 
 impl Answer {
     /// Tells the caller. One that has gone away does not want to know.
     pub(crate) fn give(self) {
         match self {
-            Self::Commit(reply, committed) => drop(reply.send(Ok(committed))),
+            Self::Commit(reply, result) => drop(reply.send(result)),
             Self::Compact(reply, result) => drop(reply.send(result)),
+            Self::Grant(reply, result) => drop(reply.send(result)),
+            Self::Revoke(reply, result) => drop(reply.send(result)),
         }
     }
 
@@ -46,6 +62,8 @@ impl Answer {
         match self {
             Self::Commit(reply, _) => drop(reply.send(Err(error))),
             Self::Compact(reply, _) => drop(reply.send(Err(error))),
+            Self::Grant(reply, _) => drop(reply.send(Err(error))),
+            Self::Revoke(reply, _) => drop(reply.send(Err(error))),
         }
     }
 }
@@ -61,21 +79,42 @@ pub(crate) fn decide(
     frame.clear();
     frame.resize(Segment::ROOM, 0);
     let mut staged = Staged::on(state);
-    let mut batch = Batch { writes: Vec::new(), compact: None, answers: Vec::with_capacity(backlog.len()) };
+    let mut batch = Batch { answers: Vec::with_capacity(backlog.len()), ..Batch::default() };
     while frame.len() < BATCH_BYTES {
         match backlog.pop_front() {
             Some(Command::Commit { txn, reply }) => {
                 let committed = match plan(txn, &staged) {
-                    Plan::Answer(committed) => committed,
-                    Plan::Write(write) => {
+                    Ok(Plan::Answer(committed)) => Ok(committed),
+                    Ok(Plan::Write(write)) => {
                         codec::put_write(frame, &write);
                         staged.stage(&write);
                         let committed = write.committed();
                         batch.writes.push(write);
-                        committed
+                        Ok(committed)
                     }
+                    Err(error) => Err(error),
                 };
                 batch.answers.push(Answer::Commit(reply, committed));
+            }
+            Some(Command::Grant { ttl, reply }) => {
+                let granted = staged.grant(ttl);
+                if let Ok(lease) = granted {
+                    codec::put_grant(frame, lease);
+                    batch.granted.push(lease);
+                }
+                batch.answers.push(Answer::Grant(reply, granted));
+            }
+            Some(Command::Revoke { id, reply }) => {
+                let revoked = staged.revoke(id).map(|Revoked { revision, write }| {
+                    if let Some(write) = write {
+                        codec::put_write(frame, &write);
+                        batch.writes.push(write);
+                    }
+                    codec::put_revoke(frame, id);
+                    batch.ended.push(id);
+                    revision
+                });
+                batch.answers.push(Answer::Revoke(reply, revoked));
             }
             Some(Command::Compact { to, reply }) if to > staged.revision() => {
                 batch.answers.push(Answer::Compact(reply, Err(Error::FutureRevision(staged.revision()))));

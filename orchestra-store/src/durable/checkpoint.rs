@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::codec::{self, Item};
 use super::disk::{Draft, at, corrupt};
-use super::frame::{self, Header, Kind, Next};
+use super::frame::{self, Header, Kind, LEASES_SINCE, Next};
 use super::segment::read_header;
 use crate::key::Key;
-use crate::mvcc::{Latest, Mvcc, Write};
+use crate::mvcc::{Latest, LeasesCopy, Mvcc, Write};
 use crate::revision::Revision;
 use crate::store::{Entry, Result};
 
@@ -31,6 +31,8 @@ pub(crate) trait Source {
     fn entries(&self, after: Option<&Key>) -> Result<Vec<Entry>>;
     /// Changes behind `after`; none when there are no more up to the checkpoint's revision.
     fn writes(&self, after: Revision) -> Result<Vec<Write>>;
+    /// The leases at the checkpoint's revision.
+    fn leases(&self) -> &LeasesCopy;
     /// Break when the store is closing and the checkpoint is not wanted any more.
     fn go_on(&self) -> ControlFlow<()>;
 }
@@ -84,6 +86,11 @@ fn fill(draft: &mut Draft, header: Header, source: &impl Source) -> Result<Contr
             out.flush_if_full().map_err(at("write", &path))?;
         }
     }
+    for lease in source.leases().iter() {
+        codec::put_lease(&mut out.payload, &lease);
+        out.flush_if_full().map_err(at("write", &path))?;
+    }
+    codec::put_leases(&mut out.payload, source.leases().len() as u64, source.leases().last);
     codec::put_end(&mut out.payload, entries, writes);
     Ok(ControlFlow::Continue(out.finish().map_err(at("write", &path))?))
 }
@@ -136,7 +143,7 @@ pub(crate) fn read(path: &Path, generation: u64) -> Result<Mvcc> {
     if header.generation != generation {
         return Err(corrupt(path, format!("holds checkpoint {}", header.generation)));
     }
-    let mut load = Load { state: Mvcc::at(header.compacted), entries: 0, writes: 0, end: None };
+    let mut load = Load::new(header);
     while let Some(payload) = next_payload(&mut reader, header.salt, path)? {
         for item in codec::items(&payload).map_err(|what| corrupt(path, what))? {
             load.take(item).map_err(|what| corrupt(path, what))?;
@@ -145,9 +152,7 @@ pub(crate) fn read(path: &Path, generation: u64) -> Result<Mvcc> {
     if load.end != Some((load.entries, load.writes)) {
         return Err(corrupt(path, "its end is missing"));
     }
-    if load.writes == 0 && header.revision == header.compacted.next() {
-        load.state.move_on(header.revision);
-    }
+    load.arrive();
     if load.state.revision() != header.revision {
         return Err(corrupt(
             path,
@@ -167,30 +172,64 @@ fn next_payload(reader: &mut impl io::Read, salt: u32, path: &Path) -> Result<Op
 
 struct Load {
     state: Mvcc,
+    header: Header,
     entries: u64,
     writes: u64,
+    leases: u64,
+    /// All leases were there.
+    has_leases: bool,
     end: Option<(u64, u64)>,
 }
 
 impl Load {
+    fn new(header: Header) -> Self {
+        let has_leases = header.format < LEASES_SINCE;
+        let state = Mvcc::at(header.compacted);
+        Self { state, header, entries: 0, writes: 0, leases: 0, has_leases, end: None }
+    }
+
+    /// All writes were there. In a restored store the last revision is one that nothing wrote.
+    fn arrive(&mut self) {
+        if self.writes == 0 && self.header.revision == self.header.compacted.next() {
+            self.state.move_on(self.header.revision);
+        }
+    }
+
     fn take(&mut self, item: Item) -> Result<(), &'static str> {
         if self.end.is_some() {
             return Err("something follows its end");
         }
         match item {
-            Item::Entry(entry) if self.writes == 0 && entry.mod_revision <= self.state.revision() => {
+            Item::Entry(entry)
+                if self.is_before_leases()
+                    && self.writes == 0
+                    && entry.mod_revision <= self.state.revision() =>
+            {
                 self.entries += 1;
                 self.state.load(entry);
             }
-            Item::Write(write) if self.is_next(write.revision) => {
+            Item::Write(write) if self.is_before_leases() && self.is_next(write.revision) => {
                 self.state.move_on(Revision(write.revision.0.saturating_sub(1)));
                 self.writes += 1;
                 self.state.apply(write);
             }
-            Item::End { entries, writes } => self.end = Some((entries, writes)),
+            Item::Lease(lease) if !self.has_leases => {
+                self.arrive();
+                self.leases += 1;
+                self.state.load_lease(lease)?;
+            }
+            Item::Leases { leases, last } if !self.has_leases && leases == self.leases => {
+                self.state.leases_mut().move_on(last);
+                self.has_leases = true;
+            }
+            Item::End { entries, writes } if self.has_leases => self.end = Some((entries, writes)),
             _ => return Err("an item is out of order"),
         }
         Ok(())
+    }
+
+    fn is_before_leases(&self) -> bool {
+        self.leases == 0 && (!self.has_leases || self.header.format < LEASES_SINCE)
     }
 
     /// Every revision is the one before it plus one, but for the first of a restored store: that one nothing wrote.

@@ -16,7 +16,7 @@ use super::recover::remove_before;
 use super::usage::DiskUsage;
 use crate::engine::Engine;
 use crate::key::Key;
-use crate::mvcc::Write;
+use crate::mvcc::{LeasesCopy, Write};
 use crate::revision::Revision;
 use crate::store::{Entry, Result};
 
@@ -63,10 +63,16 @@ impl Checkpointer {
 
     /// Begins checkpoint `generation` of the state at `revision`.
     pub(crate) fn start(&mut self, generation: u64, revision: Revision, compacted: Revision) -> Result<()> {
-        self.engine.write()?.pin();
+        // Nobody but the caller's thread changes what is attached, so this is what is at `revision`.
+        let leases = {
+            let mut state = self.engine.write()?;
+            state.pin();
+            state.leases().copy()
+        };
         let job = Job {
             dir: self.dir.clone(),
             header: Header::new(Kind::Checkpoint, generation, revision, compacted),
+            leases,
             pin: Pin(Arc::clone(&self.engine)),
             usage: Arc::clone(&self.usage),
             stopping: Arc::clone(&self.stopping),
@@ -103,6 +109,7 @@ impl Drop for Pin {
 struct Job {
     dir: PathBuf,
     header: Header,
+    leases: LeasesCopy,
     pin: Pin,
     usage: Arc<DiskUsage>,
     stopping: Arc<AtomicBool>,
@@ -134,6 +141,10 @@ impl Source for Job {
 
     fn writes(&self, after: Revision) -> Result<Vec<Write>> {
         Ok(self.pin.0.read()?.writes_behind(after, self.header.revision, CHUNK))
+    }
+
+    fn leases(&self) -> &LeasesCopy {
+        &self.leases
     }
 
     fn go_on(&self) -> ControlFlow<()> {

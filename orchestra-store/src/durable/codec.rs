@@ -2,9 +2,13 @@
 //!
 //! Decoding is total: any bytes give items or an error, never a panic.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::key::Key;
+use crate::lease::{Lease, LeaseId, LeasedKeys};
+use crate::limits::MAX_LEASE_TTL;
 use crate::mvcc::{Change, Write};
 use crate::revision::Revision;
 use crate::store::Entry;
@@ -15,9 +19,14 @@ const ENTRY: u8 = 3;
 const END: u8 = 4;
 const ABOUT: u8 = 5;
 const DIGEST: u8 = 6;
+const GRANT: u8 = 7;
+const REVOKE: u8 = 8;
+const LEASE: u8 = 9;
+const LEASES: u8 = 10;
 
 const REMOVED: u8 = 0;
 const SET: u8 = 1;
+const SET_LEASED: u8 = 2;
 
 /// One thing a frame holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +43,19 @@ pub(crate) enum Item {
     About { entries: u64, taken: u64 },
     /// The last item of a snapshot: the SHA-256 of everything before this frame.
     Digest([u8; 32]),
+    /// A new lease.
+    Grant(Lease),
+    /// The end of a lease, whose keys the write before it removed.
+    Revoke(LeaseId),
+    /// A lease that is alive, and its keys (checkpoints and snapshots only).
+    Lease(LeasedKeys),
+    /// The last of the leases (checkpoints and snapshots only): how many came before, and the highest id ever given out.
+    Leases { leases: u64, last: u64 },
 }
 
 /// Whether a log frame can begin with this byte.
 pub(crate) fn is_log_tag(byte: u8) -> bool {
-    matches!(byte, WRITE | COMPACT)
+    matches!(byte, WRITE | COMPACT | GRANT | REVOKE)
 }
 
 pub(crate) fn put_write(out: &mut Vec<u8>, write: &Write) {
@@ -46,9 +63,16 @@ pub(crate) fn put_write(out: &mut Vec<u8>, write: &Write) {
     put_u64(out, write.revision.0);
     put_u32(out, write.changes.len());
     for change in &write.changes {
-        out.push(if change.value.is_some() { SET } else { REMOVED });
+        out.push(match (&change.value, change.lease) {
+            (Some(_), Some(_)) => SET_LEASED,
+            (Some(_), None) => SET,
+            (None, _) => REMOVED,
+        });
         put_u64(out, change.create_revision.0);
         put_u64(out, change.version);
+        if let (Some(_), Some(lease)) = (&change.value, change.lease) {
+            put_u64(out, lease.get());
+        }
         put_bytes(out, change.key.as_bytes());
         if let Some(value) = &change.value {
             put_bytes(out, value);
@@ -85,6 +109,34 @@ pub(crate) fn put_about(out: &mut Vec<u8>, entries: u64, taken: u64) {
 pub(crate) fn put_digest(out: &mut Vec<u8>, digest: [u8; 32]) {
     out.push(DIGEST);
     out.extend_from_slice(&digest);
+}
+
+pub(crate) fn put_grant(out: &mut Vec<u8>, lease: Lease) {
+    out.push(GRANT);
+    put_lease_head(out, lease);
+}
+
+pub(crate) fn put_revoke(out: &mut Vec<u8>, id: LeaseId) {
+    out.push(REVOKE);
+    put_u64(out, id.get());
+}
+
+pub(crate) fn put_lease(out: &mut Vec<u8>, leased: &LeasedKeys) {
+    out.push(LEASE);
+    put_lease_head(out, leased.lease);
+    put_u32(out, leased.keys.len());
+    leased.keys.iter().for_each(|key| put_bytes(out, key.as_bytes()));
+}
+
+pub(crate) fn put_leases(out: &mut Vec<u8>, leases: u64, last: u64) {
+    out.push(LEASES);
+    put_u64(out, leases);
+    put_u64(out, last);
+}
+
+fn put_lease_head(out: &mut Vec<u8>, lease: Lease) {
+    put_u64(out, lease.id.get());
+    put_u64(out, u64::try_from(lease.ttl.as_millis()).unwrap_or(u64::MAX));
 }
 
 fn put_u64(out: &mut Vec<u8>, number: u64) {
@@ -129,8 +181,34 @@ fn item(input: &mut &[u8]) -> Result<Item, &'static str> {
             *input = rest;
             Ok(Item::Digest(*digest))
         }
+        GRANT => take_lease_head(input).map(Item::Grant),
+        REVOKE => take_lease_id(input).map(Item::Revoke),
+        LEASE => {
+            let lease = take_lease_head(input)?;
+            let count = take_u32(input)?;
+            // No more than the bytes can hold, whatever the number says.
+            let mut keys = Vec::with_capacity(count.min(input.len() / 4));
+            for _ in 0..count {
+                keys.push(Key::new(take_bytes(input)?));
+            }
+            Ok(Item::Lease(LeasedKeys { lease, keys }))
+        }
+        LEASES => Ok(Item::Leases { leases: take_u64(input)?, last: take_u64(input)? }),
         _ => Err("unknown item"),
     }
+}
+
+fn take_lease_head(input: &mut &[u8]) -> Result<Lease, &'static str> {
+    let id = take_lease_id(input)?;
+    let ttl = Duration::from_millis(take_u64(input)?);
+    if ttl.is_zero() || ttl > MAX_LEASE_TTL {
+        return Err("the time of a lease makes no sense");
+    }
+    Ok(Lease { id, ttl })
+}
+
+fn take_lease_id(input: &mut &[u8]) -> Result<LeaseId, &'static str> {
+    LeaseId::new(take_u64(input)?).ok_or("a lease has no number")
 }
 
 fn take_write(input: &mut &[u8]) -> Result<Write, &'static str> {
@@ -142,13 +220,14 @@ fn take_write(input: &mut &[u8]) -> Result<Write, &'static str> {
         let kind = take_u8(input)?;
         let create_revision = Revision(take_u64(input)?);
         let version = take_u64(input)?;
+        let lease = if kind == SET_LEASED { Some(take_lease_id(input)?) } else { None };
         let key = Key::new(take_bytes(input)?);
         let value = match kind {
-            SET => Some(take_bytes(input)?),
+            SET | SET_LEASED => Some(take_bytes(input)?),
             REMOVED => None,
             _ => return Err("unknown kind of change"),
         };
-        changes.push(Change { key, create_revision, version, value });
+        changes.push(Change { key, create_revision, version, value, lease });
     }
     Ok(Write { revision, changes })
 }
@@ -191,11 +270,13 @@ mod tests {
     }
 
     fn change() -> impl Strategy<Value = Change> {
-        (bytes(), any::<u64>(), any::<u64>(), prop::option::of(bytes())).prop_map(
-            |(key, create, version, value)| Change {
+        let lease = prop::option::of(any::<u64>()).prop_map(|id| id.and_then(LeaseId::new));
+        (bytes(), any::<u64>(), any::<u64>(), prop::option::of(bytes()), lease).prop_map(
+            |(key, create, version, value, lease)| Change {
                 key: Key::new(key),
                 create_revision: Revision(create),
                 version,
+                lease: lease.filter(|_| value.is_some()),
                 value,
             },
         )
@@ -218,6 +299,21 @@ mod tests {
             put_entry(&mut out, &entry);
             put_end(&mut out, n, 7);
             prop_assert_eq!(items(&out).unwrap(), vec![Item::Entry(entry), Item::End { entries: n, writes: 7 }]);
+        }
+
+        #[test]
+        fn a_lease_reads_back_as_it_was(id in 1_u64.., ttl in 1..1_000_000_u64, keys in prop::collection::vec(bytes(), 0..5)) {
+            let id = LeaseId::new(id).unwrap();
+            let lease = Lease { id, ttl: Duration::from_millis(ttl) };
+            let leased = LeasedKeys { lease, keys: keys.into_iter().map(Key::new).collect() };
+            let mut out = Vec::new();
+            put_grant(&mut out, lease);
+            put_lease(&mut out, &leased);
+            put_leases(&mut out, 1, id.get());
+            put_revoke(&mut out, id);
+            let expected =
+                vec![Item::Grant(lease), Item::Lease(leased), Item::Leases { leases: 1, last: id.get() }, Item::Revoke(id)];
+            prop_assert_eq!(items(&out).unwrap(), expected);
         }
 
         #[test]

@@ -8,8 +8,10 @@ use std::io::{self, Read};
 
 use crate::revision::Revision;
 
-/// Version of the format that this program writes, and the only one it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// Version of the format that this program writes. It reads all from 1 on.
+pub(crate) const FORMAT: u32 = 2;
+/// The first version with leases.
+pub(crate) const LEASES_SINCE: u32 = 2;
 /// Largest payload of a frame.
 pub(crate) const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 /// Bytes of a header.
@@ -42,6 +44,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
+    pub(crate) format: u32,
     pub(crate) salt: u32,
     /// Checkpoint n holds everything that came before log n.
     pub(crate) generation: u64,
@@ -55,13 +58,13 @@ impl Header {
     pub(crate) fn new(kind: Kind, generation: u64, revision: Revision, compacted: Revision) -> Self {
         // A randomly keyed hasher is randomness enough: it has to differ, not to be secret.
         let salt = RandomState::new().hash_one(generation) as u32;
-        Self { kind, salt, generation, revision, compacted }
+        Self { kind, format: FORMAT, salt, generation, revision, compacted }
     }
 
     pub(crate) fn encode(&self) -> [u8; HEADER] {
         let mut out = Vec::with_capacity(HEADER);
         out.extend_from_slice(self.kind.magic());
-        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&self.format.to_le_bytes());
         out.extend_from_slice(&self.salt.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.revision.0.to_le_bytes());
@@ -79,14 +82,16 @@ impl Header {
                 _ => "not a file of this store".to_owned(),
             });
         }
-        if u32_at(8) != FORMAT {
-            return Err(format!("has format {}, this program knows {FORMAT}", u32_at(8)));
+        let format = u32_at(8);
+        if !(1..=FORMAT).contains(&format) {
+            return Err(format!("has format {format}, this program knows 1 to {FORMAT}"));
         }
         if u32_at(40) != crc32fast::hash(&bytes[..40]) {
             return Err("its header is damaged".to_owned());
         }
         Ok(Self {
             kind,
+            format,
             salt: u32_at(12),
             generation: u64_at(16),
             revision: Revision(u64_at(24)),

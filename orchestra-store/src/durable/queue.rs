@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::lease::{Lease, LeaseId};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::txn::{Committed, Txn};
@@ -16,6 +18,10 @@ pub(crate) enum Command {
     Commit { txn: Txn, reply: oneshot::Sender<Result<Committed>> },
     /// Raise the lower end of the window.
     Compact { to: Revision, reply: oneshot::Sender<Result<()>> },
+    /// Make a lease.
+    Grant { ttl: Duration, reply: oneshot::Sender<Result<Lease>> },
+    /// End a lease and remove its keys.
+    Revoke { id: LeaseId, reply: oneshot::Sender<Result<Revision>> },
 }
 
 /// Commands in the order in which they came.
@@ -110,6 +116,8 @@ impl Command {
         match self {
             Self::Commit { reply, .. } => drop(reply.send(Err(error))),
             Self::Compact { reply, .. } => drop(reply.send(Err(error))),
+            Self::Grant { reply, .. } => drop(reply.send(Err(error))),
+            Self::Revoke { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

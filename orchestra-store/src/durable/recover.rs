@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::disk::{DRAFT_SUFFIX, at, corrupt, sync_dir};
+use super::frame::FORMAT;
 use super::segment::{Place, Segment};
 use super::{checkpoint, segment};
 use crate::mvcc::{Latest, Mvcc};
@@ -56,8 +57,13 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
         log_bytes += segment::replay(&path, generation, Place::Inner, &mut state)?.length;
     }
     let path = present(dir, &files, last)?;
-    let segment = segment::replay(&path, last, Place::Last, &mut state)?;
+    let mut segment = segment::replay(&path, last, Place::Last, &mut state)?;
     log_bytes += segment.length;
+    if segment.format < FORMAT {
+        // A program that knows only the old format must not find anything else in a file of it.
+        segment = Segment::create(dir, last + 1, state.revision(), state.compacted())?;
+        log_bytes += segment.length;
+    }
     remove_before(dir, first)?;
     Ok(Recovered { state, segment, checkpoint_bytes, log_bytes })
 }

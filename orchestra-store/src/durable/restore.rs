@@ -80,6 +80,12 @@ async fn fill(dir: &Path, mut snapshot: Snapshot) -> Result<Revision> {
             out.flush_if_full().map_err(at("write", &path))?;
         }
     }
+    for lease in snapshot.leases() {
+        codec::put_lease(&mut out.payload, lease);
+        out.flush_if_full().map_err(at("write", &path))?;
+    }
+    let last = snapshot.restored_last_lease(revision);
+    codec::put_leases(&mut out.payload, snapshot.leases().len() as u64, last);
     codec::put_end(&mut out.payload, snapshot.keys(), 0);
     out.finish().map_err(at("write", &path))?;
     draft.publish()?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::codec::{self, Item};
 use super::disk::{Draft, at, corrupt};
 use super::frame::{self, FRAME_HEAD, HEADER, Header, Kind, Next};
+use crate::lease::Lease;
 use crate::mvcc::{Latest, Mvcc};
 use crate::revision::Revision;
 use crate::store::Result;
@@ -33,6 +34,7 @@ impl LogFile for File {
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) generation: u64,
+    pub(crate) format: u32,
     pub(crate) path: PathBuf,
     /// Bytes in the file.
     pub(crate) length: u64,
@@ -58,7 +60,8 @@ impl Segment {
         let mut draft = Draft::create(path.clone())?;
         draft.file().write_all(&header.encode()).map_err(at("write", &path))?;
         let (file, path) = draft.publish()?;
-        Ok(Self { generation, path, length: HEADER as u64, salt: header.salt, file: Box::new(file) })
+        let (format, salt, length) = (header.format, header.salt, HEADER as u64);
+        Ok(Self { generation, format, path, length, salt, file: Box::new(file) })
     }
 
     /// Room at the front of a buffer for the head of the frame that the rest will be.
@@ -122,7 +125,8 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
     // A killed process may have left whole frames that only the page cache holds. They are about to become visible, so they must stay.
     file.sync_all().map_err(at("sync", path))?;
     file.seek(SeekFrom::Start(good)).map_err(at("seek in", path))?;
-    Ok(Segment { generation, path: path.to_owned(), length: good, salt: header.salt, file: Box::new(file) })
+    let (path, format, salt) = (path.to_owned(), header.format, header.salt);
+    Ok(Segment { generation, format, path, length: good, salt, file: Box::new(file) })
 }
 
 fn cut(file: &mut File, path: &Path, salt: u32, good: u64) -> Result<()> {
@@ -141,6 +145,10 @@ fn apply(payload: &[u8], state: &mut Mvcc) -> Result<(), String> {
     for item in codec::items(payload)? {
         match item {
             Item::Write(write) if write.revision == state.revision().next() => {
+                let leases = write.changes.iter().filter_map(|change| change.lease);
+                if let Some(id) = leases.into_iter().find(|&id| state.lease(id).is_none()) {
+                    return Err(format!("a key has lease {id}, which is not there"));
+                }
                 state.apply(write);
             }
             Item::Write(write) => {
@@ -148,6 +156,11 @@ fn apply(payload: &[u8], state: &mut Mvcc) -> Result<(), String> {
             }
             Item::Compact(to) => {
                 state.compact(to).map_err(|_| format!("compaction to {to} in the future"))?
+            }
+            Item::Grant(lease) if lease.id.get() > state.leases().last() => state.leases_mut().grant(lease),
+            Item::Revoke(id) if state.leases_mut().end(id) => {}
+            Item::Grant(Lease { id, .. }) | Item::Revoke(id) => {
+                return Err(format!("lease {id} is granted twice, or ends with keys or without having been"));
             }
             _ => return Err("an item in a log that does not belong there".to_owned()),
         }

@@ -85,11 +85,14 @@ impl Writer {
     }
 
     fn publish(&self, batch: Batch) -> Result<()> {
-        let Batch { writes, compact, answers } = batch;
-        if !writes.is_empty() || compact.is_some() {
+        let is_idle = batch.is_idle();
+        let Batch { writes, compact, granted, ended, answers } = batch;
+        if !is_idle {
             let share: usize = writes.iter().map(Write::trim_share).sum();
             let mut state = self.engine.write()?;
             let wakers = self.engine.publish(&mut state, writes);
+            granted.into_iter().for_each(|lease| self.engine.granted(&mut state, lease));
+            ended.into_iter().for_each(|id| self.engine.ended(&mut state, id));
             if let Some(to) = compact {
                 state.compact(to)?;
             }

@@ -87,6 +87,8 @@ impl Mvcc {
                 create_revision: version.create_revision,
                 version: version.version,
                 value: version.value.clone(),
+                // Copies say what is attached apart from the writes.
+                lease: None,
             };
             match writes.last_mut() {
                 Some(write) if !is_new => write.changes.push(change),

@@ -4,13 +4,16 @@
 //! and only then show it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Mvcc;
+use super::{Attached, Mvcc, plan_grant, plan_revoke};
 use crate::key::Key;
+use crate::lease::{Lease, LeaseId};
+use crate::limits::MAX_LEASE_BYTES;
 use crate::revision::Revision;
-use crate::store::Entry;
+use crate::store::{Entry, Error, Result};
 use crate::txn::{Committed, Op, Outcome, Txn};
 
 /// The state a transaction is decided against.
@@ -19,6 +22,8 @@ pub(crate) trait Latest {
     fn revision(&self) -> Revision;
     /// What `key` holds.
     fn latest(&self, key: &Key) -> Option<Entry>;
+    /// What is known of a lease that has not ended.
+    fn lease(&self, id: LeaseId) -> Option<&Attached>;
 }
 
 /// What a transaction comes to.
@@ -45,6 +50,8 @@ pub(crate) struct Change {
     pub(crate) version: u64,
     /// `None` removes.
     pub(crate) value: Option<Bytes>,
+    /// What the key is attached to from now on.
+    pub(crate) lease: Option<LeaseId>,
 }
 
 impl Write {
@@ -61,34 +68,46 @@ impl Write {
 }
 
 /// Decides `txn` against `state`.
-pub(crate) fn plan(txn: Txn, state: &impl Latest) -> Plan {
+pub(crate) fn plan(txn: Txn, state: &impl Latest) -> Result<Plan> {
     let current = state.revision();
     let holds = |compare: &crate::txn::Compare| {
         state.latest(&compare.key).map_or(Revision::NONE, |entry| entry.mod_revision) == compare.mod_revision
     };
     if !txn.compares.iter().all(holds) {
         let found = txn.compares.iter().map(|compare| state.latest(&compare.key)).collect();
-        return Plan::Answer(Committed { revision: current, outcome: Outcome::Refused(found) });
+        return Ok(Plan::Answer(Committed { revision: current, outcome: Outcome::Refused(found) }));
     }
+    txn.ops.iter().try_for_each(|op| check_lease(op, state))?;
     let revision = current.next();
     let changes: Vec<Change> = txn.ops.into_iter().filter_map(|op| change(op, revision, state)).collect();
     if changes.is_empty() {
-        return Plan::Answer(Committed { revision: current, outcome: Outcome::Applied });
+        return Ok(Plan::Answer(Committed { revision: current, outcome: Outcome::Applied }));
     }
-    Plan::Write(Write { revision, changes })
+    Ok(Plan::Write(Write { revision, changes }))
+}
+
+fn check_lease(op: &Op, state: &impl Latest) -> Result<()> {
+    let Op::Put { key, lease: Some(id), .. } = op else { return Ok(()) };
+    let attached = state.lease(*id).ok_or(Error::UnknownLease(*id))?;
+    if attached.has_room(key) {
+        return Ok(());
+    }
+    let (what, actual) = ("size in bytes of the keys of a lease", attached.bytes_with(key));
+    Err(Error::TooLarge { what, actual, limit: MAX_LEASE_BYTES })
 }
 
 fn change(op: Op, revision: Revision, state: &impl Latest) -> Option<Change> {
     let old = state.latest(op.key());
     match op {
-        Op::Put { key, value } => {
+        Op::Put { key, value, lease } => {
             let (create_revision, version) =
                 old.map_or((revision, 1), |old| (old.create_revision, old.version + 1));
-            Some(Change { key, create_revision, version, value: Some(value) })
+            Some(Change { key, create_revision, version, value: Some(value), lease })
         }
         Op::Delete { key } => {
             let old = old?;
-            Some(Change { key, create_revision: old.create_revision, version: old.version, value: None })
+            let (create_revision, version) = (old.create_revision, old.version);
+            Some(Change { key, create_revision, version, value: None, lease: None })
         }
     }
 }
@@ -99,11 +118,22 @@ pub(crate) struct Staged<'a> {
     base: &'a Mvcc,
     revision: Revision,
     changed: HashMap<Key, Option<Entry>>,
+    /// The leases of changed keys.
+    attached: HashMap<Key, LeaseId>,
+    ended: Vec<LeaseId>,
+    last_lease: u64,
 }
 
 impl<'a> Staged<'a> {
     pub(crate) fn on(base: &'a Mvcc) -> Self {
-        Self { base, revision: base.revision(), changed: HashMap::new() }
+        Self {
+            base,
+            revision: base.revision(),
+            changed: HashMap::new(),
+            attached: HashMap::new(),
+            ended: Vec::new(),
+            last_lease: base.leases().last(),
+        }
     }
 
     pub(crate) fn stage(&mut self, write: &Write) {
@@ -117,8 +147,43 @@ impl<'a> Staged<'a> {
                 version: change.version,
             });
             self.changed.insert(change.key.clone(), entry);
+            match change.lease {
+                Some(id) => self.attached.insert(change.key.clone(), id),
+                None => self.attached.remove(&change.key),
+            };
         }
     }
+
+    /// Decides and stages a new lease. Nobody knows its id before it is applied.
+    pub(crate) fn grant(&mut self, ttl: Duration) -> Result<Lease> {
+        let lease = plan_grant(ttl, self.last_lease)?;
+        self.last_lease = lease.id.get();
+        Ok(lease)
+    }
+
+    /// Decides and stages the end of a lease.
+    pub(crate) fn revoke(&mut self, id: LeaseId) -> Result<Revoked> {
+        let attached = self.lease(id).ok_or(Error::UnknownLease(id))?;
+        let unchanged = attached.keys().filter(|key| !self.changed.contains_key(*key));
+        let changed = self.attached.iter().filter(|(_, lease)| **lease == id).map(|(key, _)| key);
+        let mut keys: Vec<Key> = unchanged.chain(changed).cloned().collect();
+        keys.sort_unstable();
+        let write = plan_revoke(keys, self);
+        if let Some(write) = &write {
+            self.stage(write);
+        }
+        self.ended.push(id);
+        Ok(Revoked { revision: self.revision, write })
+    }
+}
+
+/// What the end of a lease comes to.
+#[derive(Debug)]
+pub(crate) struct Revoked {
+    /// That of the removals, or the current one.
+    pub(crate) revision: Revision,
+    /// The removal of what was attached.
+    pub(crate) write: Option<Write>,
 }
 
 impl Latest for Staged<'_> {
@@ -131,5 +196,9 @@ impl Latest for Staged<'_> {
             Some(entry) => entry.clone(),
             None => self.base.latest(key),
         }
+    }
+
+    fn lease(&self, id: LeaseId) -> Option<&Attached> {
+        if self.ended.contains(&id) { None } else { self.base.lease(id) }
     }
 }

@@ -5,8 +5,8 @@ use crate::txn::Txn;
 
 fn commit(state: &mut Mvcc, txn: Txn) -> Vec<Event> {
     match plan(txn, state) {
-        Plan::Write(write) => state.apply(write),
-        Plan::Answer(_) => Vec::new(),
+        Ok(Plan::Write(write)) => state.apply(write),
+        _ => Vec::new(),
     }
 }
 
@@ -83,7 +83,8 @@ fn retention_bounds_the_past_by_count_and_by_bytes_under_endless_rewriting() {
     for (keep, size) in [(Retention::new().changes(100), 10), (Retention::new().bytes(64 * 1024), 1024)] {
         let mut state = Mvcc::default();
         for n in 0..5_000 {
-            let Plan::Write(write) = plan(Txn::new().put(format!("{}", n % 3).into(), vec![0; size]), &state)
+            let Ok(Plan::Write(write)) =
+                plan(Txn::new().put(format!("{}", n % 3).into(), vec![0; size]), &state)
             else {
                 panic!("a put changes something")
             };
@@ -108,7 +109,7 @@ fn large_values_free_a_long_past_of_small_ones_in_time() {
         put(&mut state, &format!("{}", n % 100), 10);
     }
     for _ in 0..100 {
-        let Plan::Write(write) = plan(Txn::new().put("big".into(), vec![0; 1024 * 1024]), &state) else {
+        let Ok(Plan::Write(write)) = plan(Txn::new().put("big".into(), vec![0; 1024 * 1024]), &state) else {
             panic!("a put changes something")
         };
         let share = write.trim_share();

@@ -1,6 +1,9 @@
 //! What must be true of the entries of a snapshot, wherever they come from.
 
+use std::collections::HashSet;
+
 use crate::key::Key;
+use crate::lease::LeasedKeys;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 
@@ -11,11 +14,28 @@ pub(super) struct Check {
     keys: u64,
     seen: u64,
     last: Option<Key>,
+    /// Keys with a lease that have not come yet.
+    leased: HashSet<Key>,
+    /// What is wrong with the leases.
+    wrong: Option<&'static str>,
 }
 
 impl Check {
     pub(super) fn new(revision: Revision, keys: u64) -> Self {
-        Self { revision, keys, seen: 0, last: None }
+        Self { revision, keys, seen: 0, last: None, leased: HashSet::new(), wrong: None }
+    }
+
+    /// Says which keys must come because leases hold them.
+    pub(super) fn expect_leases(&mut self, leases: &[LeasedKeys]) {
+        let ids = leases.iter().map(|leased| leased.lease.id);
+        if !ids.is_sorted_by(|a, b| a < b) {
+            self.wrong = Some("its leases are out of order");
+        }
+        for key in leases.iter().flat_map(|leased| &leased.keys) {
+            if !self.leased.insert(key.clone()) {
+                self.wrong = Some("a key has two leases");
+            }
+        }
     }
 
     pub(super) fn keys(&self) -> u64 {
@@ -23,6 +43,9 @@ impl Check {
     }
 
     pub(super) fn take(&mut self, entries: &[Entry]) -> Result<()> {
+        if let Some(wrong) = self.wrong {
+            return Err(bad(wrong));
+        }
         for entry in entries {
             if self.last.as_ref().is_some_and(|last| *last >= entry.key) {
                 return Err(bad("its keys are out of order"));
@@ -31,6 +54,7 @@ impl Check {
             if !in_order || entry.create_revision == Revision::NONE || entry.version == 0 {
                 return Err(bad("the numbers of a key make no sense"));
             }
+            self.leased.remove(&entry.key);
             self.last = Some(entry.key.clone());
             self.seen += 1;
         }
@@ -38,6 +62,12 @@ impl Check {
     }
 
     pub(super) fn finish(&self) -> Result<()> {
+        if let Some(wrong) = self.wrong {
+            return Err(bad(wrong));
+        }
+        if !self.leased.is_empty() {
+            return Err(bad("a lease holds a key that is not there"));
+        }
         if self.seen == self.keys {
             return Ok(());
         }

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::durable::codec::{self, Item};
 use crate::durable::disk::at;
-use crate::durable::frame::{self, HEADER, Header, Kind, Next};
+use crate::durable::frame::{self, HEADER, Header, Kind, LEASES_SINCE, Next};
+use crate::lease::LeasedKeys;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 
@@ -22,6 +23,8 @@ pub(super) struct Reader {
     is_over: bool,
     pub(super) revision: Revision,
     pub(super) keys: u64,
+    pub(super) leases: Vec<LeasedKeys>,
+    pub(super) last_lease: u64,
     /// Milliseconds since 1970.
     pub(super) taken: u64,
     /// What was read so far.
@@ -54,6 +57,8 @@ impl Reader {
             is_over: false,
             revision: header.revision,
             keys: 0,
+            leases: Vec::new(),
+            last_lease: 0,
             taken: 0,
             bytes: HEADER as u64,
             digest: [0; 32],
@@ -63,7 +68,28 @@ impl Reader {
             return Err(reader.bad("its beginning is missing"));
         };
         (reader.keys, reader.taken) = (entries, taken);
+        if header.format >= LEASES_SINCE {
+            reader.read_leases()?;
+        }
         Ok(reader)
+    }
+
+    fn read_leases(&mut self) -> Result<()> {
+        loop {
+            let items = self.frame()?.ok_or_else(|| self.bad("its end is missing"))?;
+            let mut items = items.into_iter().peekable();
+            while let Some(Item::Lease(leased)) = items.next_if(|item| matches!(item, Item::Lease(_))) {
+                self.leases.push(leased);
+            }
+            match (items.next(), items.next()) {
+                (None, _) => {}
+                (Some(Item::Leases { leases, last }), None) if leases == self.leases.len() as u64 => {
+                    self.last_lease = last;
+                    return Ok(());
+                }
+                _ => return Err(self.bad("an item is out of order")),
+            }
+        }
     }
 
     /// The next entries; `None` when the end was there and everything before it was right.

@@ -64,15 +64,25 @@ impl Encoder {
         let taken = snapshot.taken.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         codec::put_about(&mut encoder.payload, snapshot.keys(), u64::try_from(taken).unwrap_or(u64::MAX));
         encoder.seal();
+        for lease in &snapshot.leases {
+            codec::put_lease(&mut encoder.payload, lease);
+            encoder.seal_if_full();
+        }
+        codec::put_leases(&mut encoder.payload, snapshot.leases.len() as u64, snapshot.last_lease);
+        encoder.seal();
         encoder
+    }
+
+    fn seal_if_full(&mut self) {
+        if self.payload.len() >= FRAME_BYTES {
+            self.seal();
+        }
     }
 
     fn entry(&mut self, entry: &Entry) {
         codec::put_entry(&mut self.payload, entry);
         self.entries += 1;
-        if self.payload.len() >= FRAME_BYTES {
-            self.seal();
-        }
+        self.seal_if_full();
     }
 
     fn seal(&mut self) {

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use orchestra_store::conformance::{compaction, model, reads, revisions, snapshots, watches, writes};
 use orchestra_store::{
-    Committed, Entry, Key, KeyRange, MemoryStore, Page, RangeOptions, ReadAt, Result, Revision, Snapshot,
-    Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
+    Committed, Entry, Key, KeyRange, Lease, LeaseId, LeaseStatus, MemoryStore, Page, RangeOptions, ReadAt,
+    Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
 };
 
 /// What is wrong with a store.
@@ -114,6 +115,22 @@ impl Store for Faulty {
             Fault::CompactsTooFar => self.inner.compact(to.next()).await.or(self.inner.compact(to).await),
             _ => self.inner.compact(to).await,
         }
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        self.inner.grant(ttl).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        self.inner.renew(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        self.inner.revoke(lease).await
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.inner.leases().await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::plan::{Plan, ScorerPlan};
 use super::ranking::{INFEASIBLE, Ranking};
 use super::table::{Table, Tick};
-use crate::engine::reference::{Narrowed, filter_as_is, pre_filter};
+use crate::engine::filter::Filters;
+use crate::engine::narrow::{Narrowed, pre_filter};
 use crate::guard::guarded;
 use crate::outcome::Diagnosis;
 use crate::plugin::Cycle;
@@ -17,7 +18,7 @@ use crate::verdict::PreScored;
 use crate::view::{ClusterView, HostPort, NodeName, NodeView, PlacementRules, PodView};
 
 /// What local plugins look at; equal traits, equal answers.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 struct Traits<'a> {
     node: &'a Option<NodeName>,
     requests: &'a Resources,
@@ -30,18 +31,19 @@ impl<'a> Traits<'a> {
     fn of(pod: &'a PodView) -> Self {
         // Field by field, so that whoever adds one has to say here whether a plugin of the index looks at it.
         let PodView { node, requests, scored, host_ports, rules, .. } = pod;
-        let PodView {
-            key: _, uid: _, scheduler: _, generation: _, nominated: _, priority: _, labels: _, ..
-        } = pod;
-        let PodView { occupied: _, terminating: _, finished: _, reported: _, .. } = pod;
+        let PodView { key: _, uid: _, scheduler: _, generation: _, nominated: _, priority: _, .. } = pod;
+        let PodView { labels: _, affinity: _, occupied: _, terminating: _, finished: _, reported: _, .. } =
+            pod;
         Self { node, requests, scored: *scored, host_ports, rules }
     }
 }
 
-/// A number that pods of one class share.
+/// A number that pods of one class share, and pods of different classes seldom do.
 pub(super) fn fingerprint(pod: &PodView) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    Traits::of(pod).hash(&mut hasher);
+    let (mut hasher, rules) = (DefaultHasher::new(), &pod.rules);
+    (&pod.node, &pod.requests, pod.scored, &pod.host_ports).hash(&mut hasher);
+    (&rules.node_selector, &rules.required_affinity, &rules.preferred_affinity).hash(&mut hasher);
+    (&rules.tolerations, &rules.owner, &rules.images, rules.spread.len()).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -104,8 +106,9 @@ impl Treatment {
             return Self::Reference;
         }
         let mut cycle = Cycle::new(cluster);
-        let Ok(Some(narrowed)) = pre_filter(profile, &mut cycle, pod, &mut Diagnosis::default()) else {
-            return Self::Reference;
+        let narrowed = match pre_filter(profile, &mut cycle, pod, &mut Diagnosis::default()) {
+            Ok(narrowed) if !narrowed.refused => narrowed,
+            Ok(_) | Err(_) => return Self::Reference,
         };
         if narrowed.only.is_some() {
             return Self::Narrowed;
@@ -136,7 +139,8 @@ impl Judge<'_> {
     /// What the plugins say about the node at `position`; raw scores go to `raws`.
     fn worth(&self, index: &Index, position: usize, raws: &mut [i32]) -> Worth {
         let Some(node) = self.cycle.cluster().node_at(position) else { return Worth::None };
-        match filter_as_is(self.profile, &self.cycle, self.pod, node, &index.narrowed.skipped) {
+        let filters = Filters { profile: self.profile, pod: self.pod, skipped: &index.narrowed.skipped };
+        match filters.run_as_is(&self.cycle, node) {
             Ok(None) => self.points(index, node, raws).unwrap_or(Worth::Unsure),
             Ok(Some(_)) => Worth::None,
             Err(_) => Worth::Unsure,

@@ -13,10 +13,12 @@ mod plan;
 mod ranking;
 mod table;
 
-use super::reference::{ReferenceEngine, filter, pre_filter};
+use super::filter::Filters;
+use super::narrow::pre_filter;
+use super::reference::ReferenceEngine;
 use super::select::{nodes_to_find, winner};
 use super::{Engine, Explanation};
-use crate::outcome::{Choice, Diagnosis, Failure, Outcome};
+use crate::outcome::{Choice, Diagnosis, Outcome};
 use crate::plugin::Cycle;
 use crate::profile::{Profile, TieBreak};
 use crate::view::{ClusterView, NodeName, NodeView, PodView};
@@ -104,6 +106,9 @@ impl FastEngine {
     fn index(&mut self, profile: &Profile, cycle: &Cycle<'_>, pod: &PodView) -> Option<&mut Index> {
         let cluster = cycle.cluster();
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
+        if plan.looks_around(cluster, pod) {
+            return None;
+        }
         self.table.sync(cluster);
         let class = classes.of(plan, profile, cluster, pod);
         let index = class.index(plan, profile, cluster, &self.table)?;
@@ -121,6 +126,9 @@ impl FastEngine {
             return None;
         }
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
+        if plan.looks_around(cluster, pod) {
+            return None;
+        }
         self.table.sync(cluster);
         let class = classes.of(plan, profile, cluster, pod);
         if matches!(class.treatment, Treatment::Narrowed) {
@@ -168,7 +176,8 @@ fn narrowed(
 ) -> Option<Outcome> {
     let cluster = cycle.cluster();
     let mut diagnosis = Diagnosis { node_count: cluster.node_count(), ..Diagnosis::default() };
-    let narrowed = pre_filter(profile, cycle, pod, &mut diagnosis).ok()??;
+    let narrowed =
+        pre_filter(profile, cycle, pod, &mut diagnosis).ok().filter(|narrowed| !narrowed.refused)?;
     let mut positions: Vec<_> =
         narrowed.only.as_ref()?.iter().filter_map(|name| table.position(cluster, name)).collect();
     positions.sort_unstable();
@@ -187,7 +196,7 @@ fn taken_as_nominated(
     index: &Index,
 ) -> Option<Outcome> {
     let node = cycle.cluster().node(name)?;
-    match filter(profile, cycle, pod, node, &index.narrowed().skipped) {
+    match (Filters { profile, pod, skipped: &index.narrowed().skipped }).run(cycle, node) {
         Ok(None) => Some(Outcome::Chosen(Choice { node: node.name().clone(), evaluated: 1, feasible: 1 })),
         Ok(Some(_)) | Err(_) => None,
     }
@@ -212,8 +221,8 @@ fn crowded(
         if index.ranking.total(position) == ranking::INFEASIBLE {
             continue;
         }
-        let verdict: Result<_, Failure> = filter(profile, cycle, pod, node, &index.narrowed().skipped);
-        if verdict.ok()?.is_some() {
+        let filters = Filters { profile, pod, skipped: &index.narrowed().skipped };
+        if filters.run(cycle, node).ok()?.is_some() {
             crowded.push(u32::try_from(position).ok()?);
         }
     }

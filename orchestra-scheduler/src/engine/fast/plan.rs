@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use crate::plugins::{
     NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable,
-    TaintToleration, VolumeBinding, normalise::Best,
+    PodTopologySpread, TaintToleration, VolumeBinding, normalise::Best,
 };
 use crate::profile::Profile;
 use crate::unit::Points;
+use crate::view::{ClusterView, OwnerView, PodView, ServiceView};
 
 /// Totals above this are not kept; no sane weights come near.
 const HIGHEST_TOTAL: i64 = 1 << 30;
@@ -22,6 +23,8 @@ const HIGHEST_TOTAL: i64 = 1 << 30;
 pub(super) struct Plan {
     profile: Profile,
     pub(super) scorers: Vec<ScorerPlan>,
+    /// Whether pods of one group are spread.
+    spreads: bool,
 }
 
 /// What has to be known of a scoring plugin.
@@ -37,7 +40,8 @@ impl Plan {
     pub(super) fn of(profile: &Profile) -> Option<Self> {
         let known = profile.filter.iter().all(|plugin| is_local(&**plugin))
             && profile.pre_filter.iter().all(|plugin| is_local(&**plugin))
-            && profile.pre_score.iter().all(|plugin| is_local(&**plugin));
+            && profile.pre_score.iter().all(|plugin| is_local(&**plugin))
+            && profile.adjust.iter().all(|plugin| is_local(&**plugin));
         if !known {
             return None;
         }
@@ -50,7 +54,14 @@ impl Plan {
             scorers.push(ScorerPlan { weight: i32::try_from(scorer.weight).ok()?, normal });
         }
         let highest: i64 = scorers.iter().map(|scorer| i64::from(scorer.weight) * Points::MAX.0).sum();
-        (highest <= HIGHEST_TOTAL).then(|| Self { profile: profile.clone(), scorers })
+        let spreads = profile.filter.iter().any(|plugin| is_spread(&**plugin))
+            || profile.score.iter().any(|scorer| is_spread(&*scorer.plugin));
+        (highest <= HIGHEST_TOTAL).then(|| Self { profile: profile.clone(), scorers, spreads })
+    }
+
+    /// Whether what the plugins say of a node may depend on other nodes, for this pod.
+    pub(super) fn looks_around(&self, cluster: &ClusterView, pod: &PodView) -> bool {
+        self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod))
     }
 
     /// Whether this is the plan for `profile`.
@@ -61,7 +72,8 @@ impl Plan {
 
 /// Whether the plugin looks at nothing but the pod and the node, for pods that the index takes at all.
 fn is_local(plugin: &dyn Any) -> bool {
-    // VolumeBinding has nothing to say about pods without claims, and others are not taken.
+    // VolumeBinding has nothing to say about pods without claims, PodTopologySpread nothing about pods that belong
+    // to no group, and others are not taken.
     plugin.is::<NodeUnschedulable>()
         || plugin.is::<NodeName>()
         || plugin.is::<TaintToleration>()
@@ -70,6 +82,20 @@ fn is_local(plugin: &dyn Any) -> bool {
         || plugin.is::<NodeResourcesFit>()
         || plugin.is::<NodeResourcesBalancedAllocation>()
         || plugin.is::<VolumeBinding>()
+        || plugin.is::<PodTopologySpread>()
+}
+
+fn is_spread(plugin: &dyn Any) -> bool {
+    plugin.is::<PodTopologySpread>()
+}
+
+/// Whether services or an owner make a pod one of many.
+fn belongs(cluster: &ClusterView, pod: &PodView) -> bool {
+    let selects = |service: &Arc<ServiceView>| {
+        service.key.namespace == pod.key.namespace && service.selects(&pod.labels)
+    };
+    pod.rules.owner.as_ref().is_some_and(|owner| cluster.kept::<OwnerView>(owner).is_some())
+        || cluster.all::<ServiceView>().any(selects)
 }
 
 /// How a known scorer normalises; `None` for one that is not known.
@@ -77,7 +103,7 @@ fn normal(plugin: &dyn Any) -> Option<Option<Best>> {
     if plugin.is::<TaintToleration>() {
         return Some(Some(Best::Lowest));
     }
-    if plugin.is::<NodeAffinity>() {
+    if plugin.is::<NodeAffinity>() || plugin.is::<PodTopologySpread>() {
         return Some(Some(Best::Highest));
     }
     (plugin.is::<NodeResourcesFit>() || plugin.is::<NodeResourcesBalancedAllocation>()).then_some(None)
@@ -94,6 +120,7 @@ impl Profile {
             && same(&self.pre_filter, &other.pre_filter)
             && same(&self.filter, &other.filter)
             && same(&self.pre_score, &other.pre_score)
+            && same(&self.adjust, &other.adjust)
             && self.score.len() == other.score.len()
             && self.score.iter().zip(&other.score).all(|(left, right)| {
                 Arc::ptr_eq(&left.plugin, &right.plugin)

@@ -7,7 +7,7 @@ use serde_json::json;
 #[test]
 fn both_engines_see_and_choose_the_same() {
     let campaign = Campaign::run(1, 6_000).unwrap_or_else(|difference| panic!("{difference}"));
-    assert!(campaign.indexed * 2 > campaign.decisions, "the index hardly speaks: {campaign:?}");
+    assert!(campaign.indexed * 3 > campaign.decisions, "the index hardly speaks: {campaign:?}");
     assert!(campaign.placed * 4 > campaign.decisions, "hardly any pod is placed: {campaign:?}");
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the cycle against the statements about it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
@@ -9,7 +10,10 @@ use super::*;
 use crate::plugin::{Filter, Normalise, Plugin, PostFilter, PreFilter, PreScore, Refilter, Score};
 use crate::profile::{Registration, Sampling};
 use crate::testing::{asking, cluster, pod};
+use crate::unit::Points;
+use crate::verdict::{Nomination, PreFiltered, PreScored, Rejection, RejectionKind, Verdict};
 use crate::view::ClusterView;
+use crate::view::NodeName;
 
 fn place(profile: &Profile, cluster: &ClusterView, pod: &PodView) -> Outcome {
     ReferenceEngine::seeded(0).place(profile, &mut Cycle::new(cluster), pod)
@@ -313,8 +317,12 @@ impl PostFilter for Evictor {
         _: &Diagnosis,
         filters: &dyn Refilter,
     ) -> Nomination {
-        let emptied = cycle.cluster().nodes().map(|node| NodeView::new(node.facts().clone()));
-        match emptied.into_iter().find(|node| filters.passes(node)) {
+        let fits_emptied = |node: &&Arc<NodeView>| {
+            let mut trial = filters.trial(node);
+            node.pods().iter().for_each(|pod| trial.remove(&pod.uid));
+            trial.node().pods().is_empty() && trial.passes().unwrap()
+        };
+        match cycle.cluster().nodes().find(fits_emptied) {
             Some(node) => Nomination::Node(node.name().clone()),
             None => Nomination::Nothing(vec!["not even empty".into()]),
         }

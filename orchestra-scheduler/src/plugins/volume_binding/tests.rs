@@ -28,9 +28,9 @@ fn volume(name: &str, host: &str) -> Arc<VolumeView> {
 fn two_hosts() -> ClusterView {
     let mut cluster =
         cluster(["a", "b"].map(|name| json!({"metadata": {"name": name, "labels": {"host": name}}})));
-    cluster.set_class(class("late", "WaitForFirstConsumer", "x.io/local"));
-    cluster.set_class(class("now", "Immediate", "x.io/local"));
-    cluster.set_class(class("by-hand", "WaitForFirstConsumer", "kubernetes.io/no-provisioner"));
+    cluster.keep(class("late", "WaitForFirstConsumer", "x.io/local"));
+    cluster.keep(class("now", "Immediate", "x.io/local"));
+    cluster.keep(class("by-hand", "WaitForFirstConsumer", "kubernetes.io/no-provisioner"));
     cluster
 }
 
@@ -58,12 +58,12 @@ fn refused(text: &'static str) -> PreFiltered {
 fn missing_lost_and_deleting_claims_reject_the_pod_before_filtering() {
     let mut cluster = two_hosts();
     assert_eq!(before(&cluster), refused("persistentvolumeclaim \"data\" not found"));
-    cluster.set_claim(claim(json!({"volumeName": "pv"}), json!({}), "Lost"));
+    cluster.keep(claim(json!({"volumeName": "pv"}), json!({}), "Lost"));
     let lost = "persistentvolumeclaim \"data\" bound to non-existent persistentvolume \"pv\"";
     assert_eq!(before(&cluster), refused(lost));
     let object = json!({"metadata": {"name": "data", "namespace": "default",
         "deletionTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}});
-    cluster.set_claim(Arc::new(ClaimView::from_api(&serde_json::from_value(object).unwrap()).unwrap()));
+    cluster.keep(Arc::new(ClaimView::from_api(&serde_json::from_value(object).unwrap()).unwrap()));
     assert_eq!(before(&cluster), refused("persistentvolumeclaim \"data\" is being deleted"));
 }
 
@@ -86,7 +86,7 @@ fn unbound_immediate_claims_make_the_pod_wait() {
         json!({"storageClassName": "now"}),
         json!({"storageClassName": "late", "volumeName": "pv"}),
     ] {
-        cluster.set_claim(claim(spec, json!({}), "Pending"));
+        cluster.keep(claim(spec, json!({}), "Pending"));
         assert_eq!(before(&cluster), refused(UNBOUND));
     }
 }
@@ -94,10 +94,10 @@ fn unbound_immediate_claims_make_the_pod_wait() {
 #[test]
 fn a_bound_claim_ties_the_pod_to_the_nodes_of_its_volume() {
     let mut cluster = two_hosts();
-    cluster.set_claim(claim(json!({"volumeName": "pv"}), json!({}), "Bound"));
+    cluster.keep(claim(json!({"volumeName": "pv"}), json!({}), "Bound"));
     assert_eq!(before(&cluster), PreFiltered::All);
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(VOLUME_GONE));
-    cluster.set_volume(volume("pv", "b"));
+    cluster.keep(volume("pv", "b"));
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(WRONG_NODE));
     assert_eq!(on(&cluster, "b"), Verdict::Pass);
     assert_eq!(preparation(&cluster, "b"), Preparation::Ready);
@@ -106,7 +106,7 @@ fn a_bound_claim_ties_the_pod_to_the_nodes_of_its_volume() {
 #[test]
 fn a_late_claim_with_a_selected_node_fits_only_that_node() {
     let mut cluster = two_hosts();
-    cluster.set_claim(claim(json!({"storageClassName": "late"}), json!({(SELECTED_NODE): "b"}), "Pending"));
+    cluster.keep(claim(json!({"storageClassName": "late"}), json!({(SELECTED_NODE): "b"}), "Pending"));
     assert_eq!(before(&cluster), PreFiltered::All);
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(NO_VOLUME));
     assert_eq!(on(&cluster, "b"), Verdict::Pass);
@@ -116,7 +116,7 @@ fn a_late_claim_with_a_selected_node_fits_only_that_node() {
 #[test]
 fn a_late_claim_is_annotated_before_the_pod_is_bound() {
     let mut cluster = two_hosts();
-    cluster.set_claim(claim(json!({"storageClassName": "late"}), json!({}), "Pending"));
+    cluster.keep(claim(json!({"storageClassName": "late"}), json!({}), "Pending"));
     assert_eq!(on(&cluster, "a"), Verdict::Pass);
     let Preparation::Perform(effects) = preparation(&cluster, "a") else { panic!("nothing to do") };
     let key = ClaimKey { namespace: "default".into(), name: "data".into() };
@@ -126,12 +126,12 @@ fn a_late_claim_is_annotated_before_the_pod_is_bound() {
 #[test]
 fn a_late_claim_needs_a_class_that_makes_volumes_for_the_node() {
     let mut cluster = two_hosts();
-    cluster.set_claim(claim(json!({"storageClassName": "by-hand"}), json!({}), "Pending"));
+    cluster.keep(claim(json!({"storageClassName": "by-hand"}), json!({}), "Pending"));
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(NO_VOLUME));
     let object = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer",
         "allowedTopologies": [{"matchLabelExpressions": [{"key": "host", "values": ["b"]}]}]});
-    cluster.set_class(Arc::new(ClassView::from_api(&serde_json::from_value(object).unwrap())));
-    cluster.set_claim(claim(json!({"storageClassName": "late"}), json!({}), "Pending"));
+    cluster.keep(Arc::new(ClassView::from_api(&serde_json::from_value(object).unwrap())));
+    cluster.keep(claim(json!({"storageClassName": "late"}), json!({}), "Pending"));
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(NO_VOLUME));
     assert_eq!(on(&cluster, "b"), Verdict::Pass);
 }
@@ -139,11 +139,11 @@ fn a_late_claim_needs_a_class_that_makes_volumes_for_the_node() {
 #[test]
 fn a_claim_on_its_way_to_its_volume_is_waited_for_in_whatever_order_the_news_come() {
     let mut cluster = two_hosts();
-    cluster.set_claim(claim(json!({"storageClassName": "late", "volumeName": "pv"}), json!({}), "Pending"));
+    cluster.keep(claim(json!({"storageClassName": "late", "volumeName": "pv"}), json!({}), "Pending"));
     assert_eq!(preparation(&cluster, "a"), Preparation::Wait);
-    cluster.set_claim(claim(json!({"storageClassName": "late", "volumeName": "pv"}), json!({}), "Bound"));
+    cluster.keep(claim(json!({"storageClassName": "late", "volumeName": "pv"}), json!({}), "Bound"));
     assert_eq!(preparation(&cluster, "a"), Preparation::Wait);
-    cluster.set_volume(volume("pv", "a"));
+    cluster.keep(volume("pv", "a"));
     assert_eq!(preparation(&cluster, "a"), Preparation::Ready);
     assert!(matches!(preparation(&cluster, "b"), Preparation::Fail(_)));
 }

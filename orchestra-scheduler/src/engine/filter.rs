@@ -1,0 +1,155 @@
+//! `Filter` on one node, as it is and as it might be, and `PostFilter`.
+
+use std::sync::Arc;
+
+use super::narrow::Skipped;
+use crate::guard::{failure, guarded};
+use crate::outcome::{Diagnosis, Failure, NodeRejection, Outcome};
+use crate::plugin::{Cycle, Refilter, Trial};
+use crate::profile::Profile;
+use crate::verdict::{Nomination, Verdict};
+use crate::view::{NodeView, PodUid, PodView};
+
+/// The filters of a profile for one pod.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filters<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) pod: &'a PodView,
+    pub(super) skipped: &'a Skipped,
+}
+
+impl Filters<'_> {
+    /// Runs the filters on one node; with pods nominated for it, both with and without them.
+    pub(super) fn run(self, cycle: &Cycle<'_>, node: &NodeView) -> Result<Option<NodeRejection>, Failure> {
+        let promised = cycle.cluster().nominated(node.name()).iter();
+        let rivals: Vec<_> = promised
+            .filter(|other| other.priority >= self.pod.priority && other.uid != self.pod.uid)
+            .collect();
+        if !rivals.is_empty() {
+            let (mut crowded, mut thought) = (node.clone(), cycle.fork());
+            for rival in rivals {
+                crowded.add(rival.clone());
+                self.added(&mut thought, rival, &crowded)?;
+            }
+            if let Some(rejected) = self.run_as_is(&thought, &crowded)? {
+                return Ok(Some(rejected));
+            }
+        }
+        self.run_as_is(cycle, node)
+    }
+
+    /// Runs the filters on one node, whoever it has been promised to.
+    pub(super) fn run_as_is(
+        self,
+        cycle: &Cycle<'_>,
+        node: &NodeView,
+    ) -> Result<Option<NodeRejection>, Failure> {
+        for (plugin, _) in self.profile.filter.iter().zip(&self.skipped.filters).filter(|(_, skip)| !**skip) {
+            let name = plugin.name();
+            match guarded(name, "Filter", || plugin.filter(cycle, self.pod, node))? {
+                Verdict::Pass => {}
+                Verdict::Reject(rejection) => {
+                    return Ok(Some(NodeRejection {
+                        node: node.name().clone(),
+                        plugin: name.to_owned(),
+                        rejection,
+                    }));
+                }
+                Verdict::Fail(error) => {
+                    return Err(failure(name, format!("running {name:?} filter plugin: {error}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn added(self, cycle: &mut Cycle<'_>, added: &PodView, node: &NodeView) -> Result<(), Failure> {
+        for (plugin, _) in self.profile.adjust.iter().zip(&self.skipped.adjusters).filter(|(_, skip)| !**skip)
+        {
+            guarded(plugin.name(), "AddPod", || plugin.added(cycle, self.pod, added, node))?;
+        }
+        Ok(())
+    }
+
+    fn removed(self, cycle: &mut Cycle<'_>, removed: &PodView, node: &NodeView) -> Result<(), Failure> {
+        for (plugin, _) in self.profile.adjust.iter().zip(&self.skipped.adjusters).filter(|(_, skip)| !**skip)
+        {
+            guarded(plugin.name(), "RemovePod", || plugin.removed(cycle, self.pod, removed, node))?;
+        }
+        Ok(())
+    }
+}
+
+/// The filters for one pod, for those who try nodes as they might be.
+struct Again<'a> {
+    filters: Filters<'a>,
+    cycle: &'a Cycle<'a>,
+}
+
+impl Refilter for Again<'_> {
+    fn trial<'t>(&'t self, node: &'t NodeView) -> Box<dyn Trial + 't> {
+        Box::new(Tried { filters: self.filters, cycle: self.cycle.fork(), node: node.clone(), broken: None })
+    }
+}
+
+struct Tried<'a> {
+    filters: Filters<'a>,
+    cycle: Cycle<'a>,
+    node: NodeView,
+    /// A plugin that broke while pods came and went.
+    broken: Option<Failure>,
+}
+
+impl Trial for Tried<'_> {
+    fn node(&self) -> &NodeView {
+        &self.node
+    }
+
+    fn add(&mut self, pod: Arc<PodView>) {
+        self.node.add(pod.clone());
+        let told = self.filters.added(&mut self.cycle, &pod, &self.node);
+        self.broken = self.broken.take().or(told.err());
+    }
+
+    fn remove(&mut self, uid: &PodUid) {
+        let Some(pod) = self.node.remove(uid) else { return };
+        let told = self.filters.removed(&mut self.cycle, &pod, &self.node);
+        self.broken = self.broken.take().or(told.err());
+    }
+
+    fn passes(&self) -> Result<bool, Failure> {
+        match &self.broken {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(self.filters.run(&self.cycle, &self.node)?.is_none()),
+        }
+    }
+}
+
+/// Runs `PostFilter`: asks one plugin after the other to help the pod.
+pub(super) fn post_filter(
+    filters: Filters<'_>,
+    cycle: &Cycle<'_>,
+    mut diagnosis: Diagnosis,
+) -> Result<Outcome, Failure> {
+    let again = Again { filters, cycle };
+    for plugin in &filters.profile.post_filter {
+        let name = plugin.name();
+        match guarded(name, "PostFilter", || plugin.post_filter(cycle, filters.pod, &diagnosis, &again))? {
+            Nomination::Node(node) => {
+                diagnosis.nominated = Some(node);
+                diagnosis.post_filter.clear();
+                break;
+            }
+            Nomination::Nothing(reasons) => diagnosis.post_filter.extend(reasons),
+            Nomination::Hopeless(reasons) => {
+                diagnosis.post_filter.extend(reasons);
+                break;
+            }
+            Nomination::Fail(error) => {
+                diagnosis.post_filter = vec![error.into()];
+                break;
+            }
+        }
+    }
+    Ok(Outcome::Rejected(diagnosis))
+}

@@ -1,0 +1,34 @@
+//! Everything besides nodes and pods that decisions look at.
+
+use std::sync::Arc;
+
+use super::kept::Shelf;
+use super::{
+    ClaimKey, ClaimView, ClassView, NamespaceView, NamespacedName, OwnerKey, OwnerView, ServiceView,
+    VolumeView,
+};
+
+/// The shelves, one for each kind.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    pub(super) claims: Shelf<ClaimKey, ClaimView>,
+    pub(super) volumes: Shelf<Arc<str>, VolumeView>,
+    pub(super) classes: Shelf<Arc<str>, ClassView>,
+    pub(super) namespaces: Shelf<Arc<str>, NamespaceView>,
+    pub(super) services: Shelf<NamespacedName, ServiceView>,
+    pub(super) owners: Shelf<OwnerKey, OwnerView>,
+}
+
+/// Defines where a kind is kept.
+macro_rules! shelf {
+    ($field:ident) => {
+        fn shelf(catalog: &Catalog) -> &Shelf<Self::Key, Self> {
+            &catalog.$field
+        }
+
+        fn shelf_mut(catalog: &mut Catalog) -> &mut Shelf<Self::Key, Self> {
+            &mut catalog.$field
+        }
+    };
+}
+pub(super) use shelf;

@@ -1,0 +1,82 @@
+//! Who is measured.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use orchestra_store::{DurableOptions, DurableStore, MemoryOptions, MemoryStore, Retention, Store};
+use tempfile::TempDir;
+
+use crate::Result;
+
+/// One of those that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    /// [`DurableStore`].
+    Durable,
+    /// [`MemoryStore`].
+    Memory,
+    /// The disk and the memory by themselves: what no store can beat.
+    Machine,
+}
+
+impl Side {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        [Self::Durable, Self::Memory, Self::Machine].into_iter()
+    }
+
+    pub(crate) fn is_rival(self) -> bool {
+        matches!(self, Self::Machine)
+    }
+
+    /// An empty store; `None` for the machine.
+    pub(crate) async fn open(self) -> Result<Option<Opened>> {
+        self.open_keeping(Retention::new()).await
+    }
+
+    /// An empty store that keeps so much of the past.
+    pub(crate) async fn open_keeping(self, retention: Retention) -> Result<Option<Opened>> {
+        let dir = folder()?;
+        let store: Arc<dyn Store> = match self {
+            Self::Durable => durable(dir.path(), retention)?,
+            Self::Memory => Arc::new(MemoryStore::with_options(MemoryOptions::new().retention(retention))),
+            Self::Machine => return Ok(None),
+        };
+        Ok(Some(Opened { store, _dir: dir }))
+    }
+}
+
+/// A durable store in `dir`.
+pub(crate) fn durable(dir: &Path, retention: Retention) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(DurableStore::open_with(dir, DurableOptions::new().retention(retention))?))
+}
+
+/// Where all folders are made, if not in the build folder.
+static PLACE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Makes all folders in `place` from now on.
+pub(crate) fn measure_in(place: PathBuf) {
+    PLACE.get_or_init(|| place);
+}
+
+/// An empty folder on the disk that is measured; gone when it is dropped.
+pub(crate) fn folder() -> Result<TempDir> {
+    Ok(tempfile::tempdir_in(PLACE.get_or_init(|| env!("CARGO_TARGET_TMPDIR").into()))?)
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Durable => "durable",
+            Self::Memory => "memory",
+            Self::Machine => "machine",
+        })
+    }
+}
+
+/// A store and what it lives in.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    _dir: TempDir,
+}
