@@ -193,6 +193,7 @@ fn daemon(index: usize) -> Arc<PodView> {
 }
 
 fn print(name: &str, row: &Row, mut quick: Measured, slow: &Measured) {
+    let (half, most) = (quick.percentile(0.5), quick.percentile(0.99));
     println!(
         "{:<34} {:>8} {:>8} {:>10.0} {:>9.2} {:>9.1} {:>9.1} {:>9.1} {:>7.0} {:>7}",
         name,
@@ -200,8 +201,8 @@ fn print(name: &str, row: &Row, mut quick: Measured, slow: &Measured) {
         quick.pods,
         quick.rate(),
         quick.took.as_secs_f64(),
-        quick.percentile(0.5),
-        quick.percentile(0.99),
+        half,
+        most,
         slow.rate(),
         quick.rate() / slow.rate(),
         peak_mib(),
