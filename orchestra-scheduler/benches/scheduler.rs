@@ -71,8 +71,8 @@ fn rows() -> Vec<Row> {
                 .collect(),
             ..row("spread, by default", 5_000, 10_000, plain())
         },
-        row("plain, large", 100_000, 100_000, plain()),
-        row("plain, million", 1_000_000, 1_000_000, plain()),
+        row("large", 100_000, 100_000, plain()),
+        row("million", 1_000_000, 1_000_000, plain()),
     ]
 }
 
