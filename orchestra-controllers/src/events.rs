@@ -4,6 +4,7 @@
 //! Recording never waits and never fails for the caller: events are hints for people, not state. Like upstream, one
 //! component may report 25 events about one object at once and one more every five minutes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,7 @@ struct Note {
     about: ObjectReference,
     component: &'static str,
     mood: Mood,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
 }
 
@@ -91,9 +92,10 @@ impl Recorder {
         component: &'static str,
         about: &K,
         mood: Mood,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
         message: String,
     ) {
+        let reason = reason.into();
         let meta = about.meta();
         let about = ObjectReference {
             api_version: Some(K::api_version(&()).into_owned()),
@@ -105,7 +107,7 @@ impl Recorder {
             field_path: None,
         };
         if self.sender.try_send(Note { about, component, mood, reason, message }).is_err() {
-            debug!(reason, "too many events are waiting; dropped one");
+            debug!(component, "too many events are waiting; dropped one");
         }
     }
 }
@@ -172,7 +174,7 @@ impl Writer {
                 ..ObjectMeta::default()
             },
             involved_object: note.about,
-            reason: Some(note.reason.into()),
+            reason: Some(note.reason.into_owned()),
             message: Some(note.message),
             type_: Some(note.mood.name().into()),
             count: Some(1),

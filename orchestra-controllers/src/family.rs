@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::Patch;
@@ -54,6 +55,9 @@ pub(crate) trait Known:
 
 /// A kind that controls members chosen by a selector.
 pub(crate) trait Owner: Known {
+    /// Put on members that are taken, and off those that are let go.
+    const FINALIZER: Option<&'static str> = None;
+
     fn selector(&self) -> Option<&LabelSelector>;
 }
 
@@ -86,8 +90,16 @@ macro_rules! owner {
 }
 
 known!(Pod => pods, ReplicaSet => replica_sets, Deployment => deployments, StatefulSet => stateful_sets,
-    DaemonSet => daemon_sets, ControllerRevision => revisions);
+    DaemonSet => daemon_sets, ControllerRevision => revisions, Job => jobs);
 owner!(ReplicaSet, Deployment, StatefulSet, DaemonSet);
+
+impl Owner for Job {
+    const FINALIZER: Option<&'static str> = Some(crate::job::FINALIZER);
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        self.spec.as_ref()?.selector.as_ref()
+    }
+}
 
 impl Member for Pod {
     fn is_free(&self) -> bool {
@@ -183,14 +195,14 @@ pub(crate) async fn members<O: Owner, M: Member>(world: &World, owner: &O) -> Re
     }
     let api = M::api(world, &key.namespace);
     for member in claims.adopt {
-        let patch = Patch::Merge(adoption_patch(member.meta(), controller_reference(owner)));
+        let patch = Patch::Merge(adoption_patch(member.meta(), controller_reference(owner), O::FINALIZER));
         if let Some(adopted) = unless_gone(api.patch(member.name(), &patch_params(), &patch).await)? {
             claims.held.push(Arc::new(adopted.clone()));
             M::informer(world).observe(adopted);
         }
     }
     for member in claims.release {
-        let patch = Patch::Merge(release_patch(member.meta(), owner.uid()));
+        let patch = Patch::Merge(release_patch(member.meta(), owner.uid(), O::FINALIZER));
         if let Some(released) = unless_gone(api.patch(member.name(), &patch_params(), &patch).await)? {
             M::informer(world).observe(released);
         }

@@ -27,6 +27,8 @@ pub enum Controller {
     EndpointSlice,
     /// Deletes what nobody owns any more.
     GarbageCollector,
+    /// Runs the pods of Jobs to their end, and counts them.
+    Job,
     /// Empties namespaces that are being deleted.
     Namespace,
     /// Notices nodes that fall silent, and taints those in trouble.
@@ -52,6 +54,7 @@ impl Controller {
         Self::Deployment,
         Self::EndpointSlice,
         Self::GarbageCollector,
+        Self::Job,
         Self::Namespace,
         Self::NodeLifecycle,
         Self::PodGarbageCollector,
@@ -164,6 +167,10 @@ impl Controllers {
                 Controller::Volume => {
                     let parts = crate::volume::setup(&world, self.volumes.as_deref());
                     launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::Job => {
+                    launch(&mut tasks, &world, &shutdown, crate::job::setup(&world));
+                    launch(&mut tasks, &world, &shutdown, crate::job::setup_orphans(&world));
                 }
                 Controller::ReplicaSet => {
                     launch(&mut tasks, &world, &shutdown, crate::replicaset::setup(&world))

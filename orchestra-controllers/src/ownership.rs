@@ -79,24 +79,40 @@ pub(crate) fn claim<K: Resource>(
     claims
 }
 
-/// The merge patch that makes `owner` the controller of an object; it fails if the object changed meanwhile.
-pub(crate) fn adoption_patch(object: &ObjectMeta, owner: OwnerReference) -> Value {
+/// The merge patch that makes `owner` the controller of an object, which gets `finalizer`; it fails if the object
+/// changed meanwhile.
+pub(crate) fn adoption_patch(object: &ObjectMeta, owner: OwnerReference, finalizer: Option<&str>) -> Value {
     let mut owners = object.owner_references.clone().unwrap_or_default();
     owners.retain(|held| held.uid != owner.uid);
     owners.push(owner);
-    owners_patch(object, owners)
+    patch(object, owners, finalizer, |held, finalizer| {
+        if !held.iter().any(|held| held == finalizer) {
+            held.push(finalizer.to_owned());
+        }
+    })
 }
 
-/// The merge patch by which the owner of `uid` lets an object go.
-pub(crate) fn release_patch(object: &ObjectMeta, uid: &str) -> Value {
+/// The merge patch by which the owner of `uid` lets an object go, without the `finalizer`.
+pub(crate) fn release_patch(object: &ObjectMeta, uid: &str, finalizer: Option<&str>) -> Value {
     let mut owners = object.owner_references.clone().unwrap_or_default();
     owners.retain(|held| held.uid != uid);
-    owners_patch(object, owners)
+    patch(object, owners, finalizer, |held, finalizer| held.retain(|held| held != finalizer))
 }
 
-fn owners_patch(object: &ObjectMeta, owners: Vec<OwnerReference>) -> Value {
+fn patch(
+    object: &ObjectMeta,
+    owners: Vec<OwnerReference>,
+    finalizer: Option<&str>,
+    change: fn(&mut Vec<String>, &str),
+) -> Value {
     let owners = if owners.is_empty() { Value::Null } else { json!(owners) };
-    json!({"metadata": {
+    let mut patch = json!({"metadata": {
         "uid": object.uid, "resourceVersion": object.resource_version, "ownerReferences": owners,
-    }})
+    }});
+    if let Some(finalizer) = finalizer {
+        let mut finalizers = object.finalizers.clone().unwrap_or_default();
+        change(&mut finalizers, finalizer);
+        patch["metadata"]["finalizers"] = if finalizers.is_empty() { Value::Null } else { json!(finalizers) };
+    }
+    patch
 }

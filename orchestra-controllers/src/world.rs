@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
@@ -88,6 +89,8 @@ world! {
     deployments: Deployment = Habits::default(),
     stateful_sets: StatefulSet = Habits::default(),
     daemon_sets: DaemonSet = Habits::default(),
+    jobs: Job = Habits::default(),
+    cron_jobs: CronJob = Habits::default(),
     revisions: ControllerRevision = Habits::default(),
     claims: PersistentVolumeClaim = Habits::default(),
     volumes: PersistentVolume = Habits::default(),

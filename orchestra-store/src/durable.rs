@@ -10,11 +10,12 @@ mod checkpointer;
 pub(crate) mod codec;
 pub(crate) mod disk;
 pub(crate) mod frame;
+mod gather;
 mod lock;
 mod queue;
-mod recover;
+pub(crate) mod recover;
 mod restore;
-mod segment;
+pub(crate) mod segment;
 mod usage;
 mod writer;
 

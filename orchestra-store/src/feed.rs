@@ -3,6 +3,7 @@
 //! A writer never waits for a watcher. One whose queue is full is ended, not thinned.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -11,6 +12,54 @@ use crate::limits::WatchBound;
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::watch::{Event, WatchMessage};
+
+/// What one revision changed, shared by all feeds.
+#[derive(Debug)]
+pub(crate) struct Published {
+    revision: Revision,
+    events: Arc<[Event]>,
+    /// Size of the values in the events.
+    bytes: usize,
+}
+
+impl Published {
+    pub(crate) fn new(revision: Revision, events: Vec<Event>) -> Self {
+        let bytes = size(&events);
+        Self { revision, events: events.into(), bytes }
+    }
+}
+
+/// Revisions of one batch, one after the other, that a watcher sees.
+#[derive(Debug)]
+pub(crate) struct Run {
+    batch: Arc<[Published]>,
+    rest: Range<usize>,
+}
+
+impl Iterator for Run {
+    type Item = WatchMessage;
+
+    fn next(&mut self) -> Option<WatchMessage> {
+        let published = self.batch.get(self.rest.next()?)?;
+        Some(WatchMessage::Events { revision: published.revision, events: Arc::clone(&published.events) })
+    }
+}
+
+/// What a feed tells next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Changes.
+    Run(Run),
+    /// Nothing up to this revision.
+    Progress(Revision),
+}
+
+/// What of a revision lies in a range.
+enum Matching {
+    None,
+    Some(Published),
+    All,
+}
 
 /// One watcher's queue.
 #[derive(Debug)]
@@ -23,10 +72,10 @@ pub(crate) struct Feed {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<WatchMessage>,
+    runs: VecDeque<Run>,
     events: usize,
     bytes: usize,
-    /// Newest revision without a matching change behind the queued messages. Coalesced: only the newest is told.
+    /// Newest revision without a matching change behind the queued runs. Coalesced: only the newest is told.
     progress: Option<Revision>,
     end: Option<End>,
     waker: Option<Waker>,
@@ -54,24 +103,35 @@ impl Feed {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a revision changed; false when the feed is over.
-    fn offer(&self, revision: Revision, events: &[Event], wakers: &mut Vec<Waker>) -> bool {
-        if revision < self.from {
-            return !matches!(self.queue().end, Some(End::Finished));
-        }
-        let matching: Vec<Event> =
-            events.iter().filter(|event| self.range.contains(event.key())).cloned().collect();
+    /// Takes what a batch of revisions changed; false when the feed is over.
+    fn offer(&self, batch: &Arc<[Published]>, wakers: &mut Vec<Waker>) -> bool {
         let mut queue = self.queue();
         if queue.end.is_some() {
             return false;
         }
-        if matching.is_empty() {
-            queue.progress = Some(revision);
-        } else {
-            queue.push(revision, matching, self.bound);
+        for (place, published) in batch.iter().enumerate().filter(|(_, new)| new.revision >= self.from) {
+            match self.matching(published) {
+                Matching::None => queue.progress = Some(published.revision),
+                Matching::All => queue.push(batch, place, self.bound),
+                Matching::Some(part) => queue.push(&[part].into(), 0, self.bound),
+            }
         }
-        wakers.extend(queue.waker.take());
+        if !queue.is_idle() {
+            wakers.extend(queue.waker.take());
+        }
         queue.end.is_none()
+    }
+
+    fn matching(&self, published: &Published) -> Matching {
+        let is_match = |event: &&Event| self.range.contains(event.key());
+        match published.events.iter().filter(is_match).count() {
+            0 => Matching::None,
+            all if all == published.events.len() => Matching::All,
+            _ => {
+                let events = published.events.iter().filter(is_match).cloned().collect();
+                Matching::Some(Published::new(published.revision, events))
+            }
+        }
     }
 
     fn end(&self, end: End, wakers: &mut Vec<Waker>) {
@@ -80,14 +140,14 @@ impl Feed {
         wakers.extend(queue.waker.take());
     }
 
-    /// The next message; after an error, the end.
-    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<WatchMessage>>> {
+    /// What comes next; after an error, the end.
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Next>>> {
         let mut queue = self.queue();
-        if let Some(message) = queue.pop() {
-            return Poll::Ready(Some(Ok(message)));
+        if let Some(run) = queue.pop() {
+            return Poll::Ready(Some(Ok(Next::Run(run))));
         }
         if let Some(revision) = queue.progress.take() {
-            return Poll::Ready(Some(Ok(WatchMessage::Progress(revision))));
+            return Poll::Ready(Some(Ok(Next::Progress(revision))));
         }
         match queue.end.clone() {
             None => {
@@ -114,29 +174,38 @@ impl Feed {
 }
 
 impl Queue {
-    fn push(&mut self, revision: Revision, events: Vec<Event>, bound: WatchBound) {
-        let (count, bytes) = (events.len(), size(&events));
+    fn push(&mut self, batch: &Arc<[Published]>, place: usize, bound: WatchBound) {
+        let Some(published) = batch.get(place).filter(|_| self.end.is_none()) else { return };
+        let (count, bytes) = (published.events.len(), published.bytes);
         let full = self.events + count > bound.events || self.bytes + bytes > bound.bytes;
-        if full && !self.messages.is_empty() {
+        if full && !self.runs.is_empty() {
             self.end = Some(End::Slow);
             return;
         }
         self.events += count;
         self.bytes += bytes;
         self.progress = None;
-        self.messages.push_back(WatchMessage::Events { revision, events });
+        match self.runs.back_mut() {
+            Some(run) if run.rest.end == place && Arc::ptr_eq(&run.batch, batch) => run.rest.end += 1,
+            _ => self.runs.push_back(Run { batch: Arc::clone(batch), rest: place..place + 1 }),
+        }
     }
 
-    fn pop(&mut self) -> Option<WatchMessage> {
-        let message = self.messages.pop_front()?;
-        if let WatchMessage::Events { events, .. } = &message {
-            self.events -= events.len();
-            self.bytes -= size(events);
+    fn pop(&mut self) -> Option<Run> {
+        let run = self.runs.pop_front()?;
+        for published in run.batch.get(run.rest.clone()).unwrap_or_default() {
+            self.events -= published.events.len();
+            self.bytes -= published.bytes;
         }
-        if self.messages.is_empty() && self.messages.capacity() > 1024 {
-            self.messages = VecDeque::new();
+        if self.runs.is_empty() && self.runs.capacity() > 1024 {
+            self.runs = VecDeque::new();
         }
-        Some(message)
+        Some(run)
+    }
+
+    /// Whether there is nothing to tell.
+    fn is_idle(&self) -> bool {
+        self.runs.is_empty() && self.progress.is_none() && self.end.is_none()
     }
 }
 
@@ -172,9 +241,14 @@ impl Hub {
         self.feeds.push(feed);
     }
 
-    /// Hands a revision to every feed. Whoever is to be woken is returned, to be woken without any lock held.
-    pub(crate) fn publish(&mut self, revision: Revision, events: &[Event], wakers: &mut Vec<Waker>) {
-        self.feeds.retain(|feed| feed.offer(revision, events, wakers));
+    /// Hands a batch of revisions to every feed. Whoever is to be woken is returned, to be woken without any lock held.
+    pub(crate) fn publish(&mut self, batch: Vec<Published>) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        if !self.feeds.is_empty() {
+            let batch = batch.into();
+            self.feeds.retain(|feed| feed.offer(&batch, &mut wakers));
+        }
+        wakers
     }
 
     /// Ends every feed, now and later, once it is drained.

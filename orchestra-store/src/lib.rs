@@ -38,6 +38,8 @@
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
+//! - `unstable-fuzzing`: what the fuzz targets call; may change at any time.
 //!
 //! # Invariants
 //!
@@ -50,14 +52,20 @@ pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod engine;
 mod expiry;
 mod feed;
+#[cfg(any(test, feature = "unstable-fuzzing"))]
+#[cfg_attr(test, allow(unreachable_pub, dead_code, reason = "only the fuzz targets reach it"))]
+pub mod fuzzing;
 pub mod key;
 pub mod lease;
 pub mod limits;
 pub mod memory;
 mod mvcc;
+mod prefixed;
 pub mod revision;
 pub mod snapshot;
 pub mod store;
@@ -70,6 +78,7 @@ pub use key::{Key, KeyRange};
 pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
+pub use prefixed::Prefixed;
 pub use revision::{Revision, Versioned};
 pub use snapshot::{Snapshot, SnapshotInfo};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};

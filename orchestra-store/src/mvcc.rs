@@ -253,26 +253,28 @@ impl Mvcc {
         if from <= self.compacted {
             return Err(Error::Compacted(self.compacted));
         }
-        let mut messages: Vec<WatchMessage> = Vec::new();
+        let mut messages = Vec::new();
+        let mut of_one: (Revision, Vec<Event>) = (Revision::NONE, Vec::new());
+        let mut next = None;
         let begin = self.log.partition_point(|logged| logged.revision < from);
+        let mut previous = Revision::NONE;
         for (looked_at, logged) in self.log.range(begin..).enumerate() {
-            if looked_at >= changes
-                && self.log.get(begin + looked_at - 1).is_some_and(|l| l.revision != logged.revision)
-            {
-                return Ok(Replay { messages, next: Some(logged.revision) });
+            if looked_at >= changes && previous != logged.revision {
+                next = Some(logged.revision);
+                break;
             }
+            previous = logged.revision;
             if !range.contains(&logged.key) {
                 continue;
             }
             let Some(event) = self.logged_event(logged) else { continue };
-            match messages.last_mut() {
-                Some(WatchMessage::Events { revision, events }) if *revision == logged.revision => {
-                    events.push(event)
-                }
-                _ => messages.push(WatchMessage::Events { revision: logged.revision, events: vec![event] }),
+            if of_one.0 != logged.revision {
+                messages.extend(message(std::mem::replace(&mut of_one, (logged.revision, Vec::new()))));
             }
+            of_one.1.push(event);
         }
-        Ok(Replay { messages, next: None })
+        messages.extend(message(of_one));
+        Ok(Replay { messages, next })
     }
 
     fn logged_event(&self, logged: &Logged) -> Option<Event> {
@@ -288,6 +290,10 @@ fn event(key: Key, revision: Revision, previous: Option<Entry>, entry: Option<En
         (None, Some(previous)) => Some(Event::Delete { key, revision, previous }),
         (None, None) => None,
     }
+}
+
+fn message((revision, events): (Revision, Vec<Event>)) -> Option<WatchMessage> {
+    (!events.is_empty()).then(|| WatchMessage::Events { revision, events: events.into() })
 }
 
 /// A part of the past, for one watch.

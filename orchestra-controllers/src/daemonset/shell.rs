@@ -9,14 +9,13 @@ use serde_json::json;
 
 use super::placement::fit;
 use super::plan::{Action, Observed, plan};
-use crate::batch::slow_start;
 use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
-use crate::events::Mood;
 use crate::expectations::Expectations;
 use crate::family::{Known, members, watch_members, watch_owners};
 use crate::history::template;
 use crate::key::Key;
+use crate::pod_control::PodControl;
 use crate::queue::Queue;
 use crate::world::{World, exactly, patch_params, post_params};
 
@@ -25,6 +24,7 @@ const COMPONENT: &str = "daemonset-controller";
 pub(crate) struct DaemonSets {
     world: Arc<World>,
     expectations: Arc<Expectations>,
+    control: PodControl,
 }
 
 /// Connects the controller to the world: which change concerns which DaemonSet.
@@ -46,7 +46,9 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<DaemonSets>, Arc<Queue<Key>>) {
             }
         }
     });
-    (Arc::new(DaemonSets { world: world.clone(), expectations }), queue)
+    let control =
+        PodControl { world: world.clone(), expectations: expectations.clone(), component: COMPONENT };
+    (Arc::new(DaemonSets { world: world.clone(), expectations, control }), queue)
 }
 
 impl Reconcile for DaemonSets {
@@ -112,62 +114,11 @@ impl DaemonSets {
                 let params = exactly(revision.uid());
                 unless_gone(revisions.delete(revision.name(), &params).await).map(|_| ())
             }
-            Action::Create(pods) => self.create(key, set, &pods).await,
-            Action::Delete(pods) => self.delete(key, set, &pods).await,
+            Action::Create(pods) => self.control.create(set, pods.len(), |number| pods.get(number)).await,
+            Action::Delete(pods) => self.control.delete(set, &pods).await,
             Action::SetStatus(status) => self.set_status(set, *status).await,
             Action::LookAgain(_) => Ok(()),
         }
-    }
-
-    async fn create(&self, key: &Key, set: &DaemonSet, pods: &[Pod]) -> Result<()> {
-        let api = &Pod::api(&self.world, &key.namespace);
-        self.expectations.expect_creations(key, pods.len());
-        let outcome = slow_start(pods.len(), |index| async move {
-            let Some(pod) = pods.get(index) else { return Ok(()) };
-            match api.create(&post_params(), pod).await.map_err(Error::from) {
-                Ok(created) => {
-                    let message = format!("Created pod: {}", created.name());
-                    self.note(set, Mood::Normal, "SuccessfulCreate", message);
-                    Ok(())
-                }
-                Err(error) => {
-                    self.expectations.creation_seen(key);
-                    if error.is_namespace_terminating() {
-                        return Ok(());
-                    }
-                    self.note(
-                        set,
-                        Mood::Warning,
-                        "FailedCreate",
-                        format!("Error creating: {}", error.said()),
-                    );
-                    Err(error)
-                }
-            }
-        })
-        .await;
-        for _ in 0..outcome.skipped {
-            self.expectations.creation_seen(key);
-        }
-        outcome.failure.map_or(Ok(()), Err)
-    }
-
-    async fn delete(&self, key: &Key, set: &DaemonSet, pods: &[Arc<Pod>]) -> Result<()> {
-        let api = Pod::api(&self.world, &key.namespace);
-        self.expectations.expect_deletions(key, pods.iter().map(|pod| pod.uid().to_owned()));
-        let deletions = pods.iter().map(|pod| async {
-            match api.delete(pod.name(), &exactly(pod.uid())).await.map_err(Error::from) {
-                Ok(_) => {
-                    self.note(set, Mood::Normal, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));
-                    Ok(())
-                }
-                Err(error) => {
-                    self.expectations.deletion_seen(key, pod.uid());
-                    if matches!(error, Error::NotFound(_) | Error::Conflict(_)) { Ok(()) } else { Err(error) }
-                }
-            }
-        });
-        futures::future::join_all(deletions).await.into_iter().collect()
     }
 
     async fn set_status(&self, set: &DaemonSet, status: DaemonSetStatus) -> Result<()> {
@@ -178,9 +129,5 @@ impl DaemonSets {
             self.world.daemon_sets.observe(written);
         }
         Ok(())
-    }
-
-    fn note(&self, set: &DaemonSet, mood: Mood, reason: &'static str, message: String) {
-        self.world.recorder.record(COMPONENT, set, mood, reason, message);
     }
 }

@@ -227,7 +227,7 @@ impl Collector {
         let uid = owner.uid.as_deref().unwrap_or_default();
         let owned = live.metadata.owner_references.iter().flatten().any(|reference| reference.uid == uid);
         if owned && live.metadata.uid.as_deref() == Some(&**dependent) {
-            let patch = Patch::Merge(release_patch(&live.metadata, uid));
+            let patch = Patch::Merge(release_patch(&live.metadata, uid, None));
             unless_gone(api.patch(&node.name, &patch_params(), &patch).await)?;
         }
         Ok(())

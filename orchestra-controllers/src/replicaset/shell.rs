@@ -7,24 +7,24 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
 use super::plan::{Action, Failure, Observed, plan, status};
-use crate::batch::slow_start;
 use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
-use crate::events::Mood;
 use crate::expectations::Expectations;
-use crate::family::{Known, members, watch_members, watch_owners};
+use crate::family::{members, watch_members, watch_owners};
 use crate::informer::Index;
 use crate::key::Key;
 use crate::ownership::{controller_of, controller_reference};
 use crate::pod;
+use crate::pod_control::PodControl;
 use crate::queue::Queue;
-use crate::world::{World, exactly, post_params};
+use crate::world::{World, post_params};
 
 const COMPONENT: &str = "replicaset-controller";
 
 pub(crate) struct ReplicaSets {
     world: Arc<World>,
     expectations: Arc<Expectations>,
+    control: PodControl,
 }
 
 /// Connects the controller to the world: which change concerns which ReplicaSet.
@@ -33,7 +33,9 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<ReplicaSets>, Arc<Queue<Key>>) {
     let expectations = Arc::new(Expectations::default());
     watch_owners::<ReplicaSet>(world, &queue, &expectations);
     watch_members::<ReplicaSet, Pod>(world, &queue, &expectations);
-    (Arc::new(ReplicaSets { world: world.clone(), expectations }), queue)
+    let control =
+        PodControl { world: world.clone(), expectations: expectations.clone(), component: COMPONENT };
+    (Arc::new(ReplicaSets { world: world.clone(), expectations, control }), queue)
 }
 
 impl Reconcile for ReplicaSets {
@@ -61,7 +63,7 @@ impl Reconcile for ReplicaSets {
                     self.report(&observed, "FailedCreate", outcome).await?;
                 }
                 Action::Delete(doomed) => {
-                    let outcome = self.delete(key, &set, &doomed).await;
+                    let outcome = self.control.delete(&*set, &doomed).await;
                     self.report(&observed, "FailedDelete", outcome).await?;
                 }
                 Action::SetStatus(status) => self.set_status(&set, *status).await?,
@@ -73,10 +75,6 @@ impl Reconcile for ReplicaSets {
 }
 
 impl ReplicaSets {
-    fn pods(&self, key: &Key) -> Api<Pod> {
-        Api::namespaced(self.world.client.clone(), &key.namespace)
-    }
-
     /// The pods of all sets with the same owner.
     fn related(&self, set: &ReplicaSet, own: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
         let Some(owner) = controller_of(&set.metadata) else { return own.to_vec() };
@@ -92,60 +90,7 @@ impl ReplicaSets {
         };
         let mut new = pod::from_template(template, &key.namespace, controller_reference(set));
         new.metadata.generate_name = Some(format!("{}-", key.name));
-        let (api, new) = (self.pods(key), &new);
-        self.expectations.expect_creations(key, count);
-        let outcome = slow_start(count, |_| async {
-            match api.create(&post_params(), new).await.map_err(Error::from) {
-                Ok(created) => {
-                    let name = created.metadata.name.unwrap_or_default();
-                    self.note(set, Mood::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
-                    Ok(())
-                }
-                Err(error) => {
-                    self.expectations.creation_seen(key);
-                    if error.is_namespace_terminating() {
-                        return Ok(());
-                    }
-                    self.note(
-                        set,
-                        Mood::Warning,
-                        "FailedCreate",
-                        format!("Error creating: {}", error.said()),
-                    );
-                    Err(error)
-                }
-            }
-        })
-        .await;
-        for _ in 0..outcome.skipped {
-            self.expectations.creation_seen(key);
-        }
-        outcome.failure.map_or(Ok(()), Err)
-    }
-
-    async fn delete(&self, key: &Key, set: &ReplicaSet, doomed: &[Arc<Pod>]) -> Result<()> {
-        let api = self.pods(key);
-        let uids = doomed.iter().filter_map(|pod| pod.metadata.uid.clone());
-        self.expectations.expect_deletions(key, uids);
-        let deletions = doomed.iter().map(|pod| async {
-            let name = pod.metadata.name.as_deref().unwrap_or_default();
-            match api.delete(name, &exactly(pod.uid())).await.map_err(Error::from) {
-                Ok(_) => {
-                    self.note(set, Mood::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
-                    Ok(())
-                }
-                Err(error) => {
-                    self.expectations.deletion_seen(key, pod.metadata.uid.as_deref().unwrap_or_default());
-                    if matches!(error, Error::NotFound(_) | Error::Conflict(_)) {
-                        return Ok(());
-                    }
-                    let message = format!("Error deleting: {}", error.said());
-                    self.note(set, Mood::Warning, "FailedDelete", message);
-                    Err(error)
-                }
-            }
-        });
-        futures::future::join_all(deletions).await.into_iter().collect()
+        self.control.create(set, count, |_| Some(&new)).await
     }
 
     /// Lets a failure stand in the status, then passes it on to be retried.
@@ -167,9 +112,5 @@ impl ReplicaSets {
             self.world.replica_sets.observe(written);
         }
         Ok(())
-    }
-
-    fn note(&self, set: &ReplicaSet, mood: Mood, reason: &'static str, message: String) {
-        self.world.recorder.record(COMPONENT, set, mood, reason, message);
     }
 }

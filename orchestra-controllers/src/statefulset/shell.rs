@@ -118,8 +118,8 @@ impl StatefulSets {
             }
             Action::OwnClaim(claim, ownership) => {
                 let patch = match ownership {
-                    Ownership::Owned => adoption_patch(&claim.metadata, controller_reference(set)),
-                    Ownership::Free => release_patch(&claim.metadata, set.uid()),
+                    Ownership::Owned => adoption_patch(&claim.metadata, controller_reference(set), None),
+                    Ownership::Free => release_patch(&claim.metadata, set.uid(), None),
                 };
                 let name = claim.metadata.name.as_deref().unwrap_or_default();
                 let patched = self.claims(key).patch(name, &patch_params(), &Patch::Merge(patch)).await;

@@ -150,6 +150,10 @@ pub(crate) async fn kubelet(client: Client, shutdown: CancellationToken) {
             continue;
         }
         number += 1;
+        if let Some(fate) = pod.metadata.annotations.as_ref().and_then(|held| held.get("test/ends-with")) {
+            let _ = api.patch_status(name, &PatchParams::default(), &Patch::Merge(ended(&pod, fate))).await;
+            continue;
+        }
         let now = jiff_now();
         let ip = format!("10.1.{}.{}", number / 250, number % 250 + 1);
         let status = json!({"metadata": {"uid": pod.metadata.uid}, "status": {
@@ -158,6 +162,25 @@ pub(crate) async fn kubelet(client: Client, shutdown: CancellationToken) {
         }});
         let _ = api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
     }
+}
+
+/// The status of a pod whose container ended: with the code that the annotation lists at the
+/// number of failures that the pod's index has behind it.
+fn ended(pod: &Pod, fate: &str) -> Value {
+    let failures = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|held| held.get("batch.kubernetes.io/job-index-failure-count"));
+    let attempt: usize = failures.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let codes: Vec<i32> = fate.split(',').map(|code| code.parse().unwrap()).collect();
+    let code = codes[attempt.min(codes.len() - 1)];
+    let state = json!({"terminated": {"exitCode": code, "startedAt": jiff_now(), "finishedAt": jiff_now()}});
+    json!({"metadata": {"uid": pod.metadata.uid}, "status": {
+        "phase": if code == 0 { "Succeeded" } else { "Failed" },
+        "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state}],
+        "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": jiff_now()}],
+    }})
 }
 
 fn jiff_now() -> String {

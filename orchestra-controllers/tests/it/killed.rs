@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{kubelet, until, until_within};
 use crate::daemonset::{agent, on_every_node};
 use crate::deployment::{image, rolled_out, web};
+use crate::job::{ended, has, job};
 use crate::mortal::{Death, Deeds, Fate, live};
 use crate::nodes::{LONG, beat, say_ready};
 use crate::picture::picture;
@@ -312,6 +314,59 @@ fn a_silent_node_loses_its_pods() {
             }
             tokio::spawn(beat(told.0.clone(), "alive"));
             until_within(LONG, &pods, "one pod", |pods| pods.len() == 1).await;
+        })
+    });
+}
+
+#[test]
+fn every_index_of_a_job_with_retries_is_counted_once() {
+    survives(&[Controller::Job], |told| {
+        Box::pin(async move {
+            let jobs = told.api::<Job>();
+            let spec = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 1});
+            create(&jobs, job("sum", "1,0", spec)).await;
+            ended(&jobs, "sum", "Complete").await;
+        })
+    });
+}
+
+#[test]
+fn a_job_that_fails_takes_its_pods_along() {
+    survives(&[Controller::Job], |told| {
+        Box::pin(async move {
+            let (jobs, pods) = (told.api::<Job>(), told.api::<Pod>());
+            let spec = json!({"completions": 2, "parallelism": 2, "backoffLimit": 0});
+            let mut stuck = job("sum", "0", spec);
+            stuck["spec"]["template"]["metadata"]["annotations"] = json!({"test/stuck": ""});
+            create(&jobs, stuck).await;
+            let held = until(&pods, "two pods", |pods| pods.len() == 2).await;
+            let name = held[0].metadata.name.as_deref().unwrap();
+            let failed = json!({"status": {"phase": "Failed"}});
+            pods.patch_status(name, &PatchParams::default(), &Patch::Merge(failed)).await.unwrap();
+            ended(&jobs, "sum", "Failed").await;
+        })
+    });
+}
+
+#[test]
+fn a_job_is_suspended_resumed_and_deleted() {
+    survives(&[Controller::Job, Controller::GarbageCollector], |told| {
+        Box::pin(async move {
+            let (jobs, pods) = (told.api::<Job>(), told.api::<Pod>());
+            let mut stuck = job("sum", "0", json!({}));
+            stuck["spec"]["template"]["metadata"]["annotations"] = json!({"test/stuck": ""});
+            create(&jobs, stuck).await;
+            let active = |all: &[Job]| all[0].status.as_ref().and_then(|status| status.active);
+            until(&jobs, "a pod", |all| !all.is_empty() && active(all) == Some(1)).await;
+            change(&jobs, "sum", json!({"spec": {"suspend": true}})).await;
+            until(&jobs, "no pod", |all| {
+                !all.is_empty() && has(&all[0], "Suspended") && active(all).is_none()
+            })
+            .await;
+            change(&jobs, "sum", json!({"spec": {"suspend": false}})).await;
+            until(&jobs, "a pod again", |all| !all.is_empty() && active(all) == Some(1)).await;
+            jobs.delete("sum", &DeleteParams::background()).await.unwrap();
+            until(&pods, "no pods", <[_]>::is_empty).await;
         })
     });
 }

@@ -8,6 +8,7 @@ mod daemonset;
 mod deployment;
 mod garbage;
 mod idle;
+mod job;
 mod killed;
 mod mortal;
 mod namespaces;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
@@ -24,6 +25,10 @@ const GIVEN: &[&str] = &[
     "lastUpdateTime",
     "lastPhaseTransitionTime",
     "startTime",
+    "completionTime",
+    "lastProbeTime",
+    "batch.kubernetes.io/controller-uid",
+    "controller-uid",
     "timeAdded",
     "podIP",
     "podIPs",
@@ -47,6 +52,8 @@ pub(crate) async fn picture(client: &Client) -> Vec<String> {
         ApiResource::erase::<ReplicaSet>(&()),
         ApiResource::erase::<StatefulSet>(&()),
         ApiResource::erase::<DaemonSet>(&()),
+        ApiResource::erase::<Job>(&()),
+        ApiResource::erase::<CronJob>(&()),
         ApiResource::erase::<ControllerRevision>(&()),
         ApiResource::erase::<Pod>(&()),
         ApiResource::erase::<PersistentVolumeClaim>(&()),

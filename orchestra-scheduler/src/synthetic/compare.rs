@@ -50,6 +50,8 @@ pub struct Campaign {
     pub indexed: u64,
     /// How many pods found a node.
     pub placed: u64,
+    /// How many made room for themselves.
+    pub preempted: u64,
 }
 
 impl Campaign {
@@ -66,6 +68,7 @@ impl Campaign {
             campaign.decisions += run.tally.indexed + run.tally.scanned;
             campaign.indexed += run.tally.indexed;
             campaign.placed += run.placed;
+            campaign.preempted += run.preempted;
         }
         Ok(campaign)
     }
@@ -84,6 +87,7 @@ pub fn compare(history: &History) -> Result<(), Box<Difference>> {
 struct Lived {
     tally: Tally,
     placed: u64,
+    preempted: u64,
 }
 
 struct Pair {
@@ -91,6 +95,7 @@ struct Pair {
     fast: FastEngine,
     reference: ReferenceEngine,
     placed: u64,
+    preempted: u64,
 }
 
 impl Pair {
@@ -120,11 +125,12 @@ fn live(history: &History) -> Result<Lived, (usize, String)> {
         fast: FastEngine::seeded(history.seed),
         reference: ReferenceEngine::seeded(history.seed),
         placed: 0,
+        preempted: 0,
     };
     for (at, happening) in history.happenings.iter().enumerate() {
         step(&mut cluster, &mut pair, happening).map_err(|what| (at, what))?;
     }
-    Ok(Lived { tally: pair.fast.tally(), placed: pair.placed })
+    Ok(Lived { tally: pair.fast.tally(), placed: pair.placed, preempted: pair.preempted })
 }
 
 fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Result<(), String> {
@@ -143,12 +149,34 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
             }
         }
         Happening::PodGone(uid) => drop(cluster.take(&PodUid::from(uid.as_str()))),
-        Happening::Nominated(object) => pod(object).into_iter().for_each(|pod| cluster.nominate(pod)),
+        Happening::Nominated(object) => {
+            if let Some((pod, node)) =
+                pod(object).and_then(|pod| pod.nominated.clone().map(|node| (pod, node)))
+            {
+                cluster.nominate(pod, &node);
+            }
+        }
         Happening::Withdrawn(object) => pod(object).into_iter().for_each(|pod| cluster.withdraw(&pod)),
         Happening::Pending(object) => {
             let Some(pod) = pod(object) else { return Ok(()) };
-            if let Outcome::Chosen(choice) = pair.decide(cluster, &pod)? {
-                cluster.place(pod, &choice.node);
+            match pair.decide(cluster, &pod)? {
+                Outcome::Chosen(choice) => {
+                    cluster.withdraw(&pod);
+                    cluster.place(pod, &choice.node);
+                }
+                Outcome::Rejected(diagnosis) => {
+                    let Some(node) = &diagnosis.nominated else { return Ok(()) };
+                    for victim in &diagnosis.victims {
+                        cluster.take(&victim.uid);
+                    }
+                    cluster.nominate(pod.clone(), node);
+                    pair.preempted += 1;
+                    if let Outcome::Chosen(choice) = pair.decide(cluster, &pod)? {
+                        cluster.withdraw(&pod);
+                        cluster.place(pod, &choice.node);
+                    }
+                }
+                Outcome::NoNodes | Outcome::Failed(_) => {}
             }
         }
         Happening::Supposed(object) => {

@@ -10,12 +10,15 @@ use serde_json::{Map, Value, json};
 pub struct World {
     random: SmallRng,
     pods: u64,
+    /// Whether pods want each other near or away.
+    sociable: bool,
 }
 
 const KEYS: [&str; 4] = ["disk", "gpu", "tier", "rank"];
 const VALUES: [&str; 4] = ["a", "b", "1", "7"];
 const TAINTS: [&str; 3] = ["dedicated", "spot", "old"];
 const ZONE: &str = "topology.kubernetes.io/zone";
+const IMAGES: [&str; 3] = ["web:latest", "db:latest", "registry:5000/batch:1"];
 const APPS: [&str; 3] = ["web", "db", "batch"];
 const NAMESPACES: [&str; 2] = ["one", "two"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -24,7 +27,9 @@ impl World {
     /// A world that follows from `seed`.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { random: SmallRng::seed_from_u64(seed), pods: 0 }
+        let mut random = SmallRng::seed_from_u64(seed);
+        let sociable = random.random_bool(0.4);
+        Self { random, pods: 0, sociable }
     }
 
     /// The source of chance.
@@ -77,10 +82,11 @@ impl World {
         if self.chance(3) {
             offered = json!({"pods": "5"});
         }
+        let images: Vec<_> = (0..self.number(1) * self.number(2)).map(|_| self.image()).collect();
         json!({
             "metadata": {"name": name, "labels": labels},
             "spec": {"taints": taints, "unschedulable": self.chance(5)},
-            "status": {"allocatable": offered},
+            "status": {"allocatable": offered, "images": images},
         })
     }
 
@@ -100,7 +106,11 @@ impl World {
             spec["nodeSelector"] = json!({self.one(&KEYS): self.one(&VALUES)});
         }
         if self.chance(30) {
-            spec["affinity"] = json!({"nodeAffinity": self.node_affinity(nodes)});
+            spec["affinity"]["nodeAffinity"] = self.node_affinity(nodes);
+        }
+        if self.sociable && self.chance(30) {
+            let which = self.one(&["podAffinity", "podAntiAffinity", "podAntiAffinity"]);
+            spec["affinity"][which] = self.pod_affinity();
         }
         if self.chance(40) {
             let tolerations: Vec<_> = (0..=self.number(2)).map(|_| self.toleration()).collect();
@@ -173,6 +183,39 @@ impl World {
         constraint
     }
 
+    fn pod_affinity(&mut self) -> Value {
+        let mut affinity = json!({});
+        if self.chance(60) {
+            let terms: Vec<_> = (0..=self.number(1)).map(|_| self.pod_term()).collect();
+            affinity["requiredDuringSchedulingIgnoredDuringExecution"] = json!(terms);
+        }
+        if self.chance(60) {
+            let weighted = |world: &mut Self| json!({"weight": world.one(&[&1, &7, &100]), "podAffinityTerm": world.pod_term()});
+            let weighted: Vec<_> = (0..=self.number(1)).map(|_| weighted(self)).collect();
+            affinity["preferredDuringSchedulingIgnoredDuringExecution"] = json!(weighted);
+        }
+        affinity
+    }
+
+    fn pod_term(&mut self) -> Value {
+        let mut term = json!({"topologyKey": self.one(&["kubernetes.io/hostname", ZONE, ZONE, "disk"])});
+        if self.chance(90) {
+            term["labelSelector"] = self.selector();
+        }
+        if self.chance(20) {
+            term["namespaces"] = json!([self.one(&NAMESPACES)]);
+        }
+        if self.chance(20) {
+            let everything = json!({});
+            let team = json!({"matchLabels": {"team": self.one(&APPS)}});
+            term["namespaceSelector"] = if self.chance(50) { everything } else { team };
+        }
+        if self.chance(10) {
+            term["matchLabelKeys"] = json!(["version"]);
+        }
+        term
+    }
+
     fn selector(&mut self) -> Value {
         match self.number(9) {
             0 => json!({}),
@@ -182,6 +225,10 @@ impl World {
             2 => json!({"matchExpressions": [{"key": "version", "operator": "Exists"}]}),
             _ => json!({"matchLabels": {"app": self.one(&APPS)}}),
         }
+    }
+
+    fn image(&mut self) -> Value {
+        json!({"names": [self.one(&IMAGES)], "sizeBytes": self.one(&[&30_000_000, &700_000_000, &2_000_000_000])})
     }
 
     fn container(&mut self, name: &str) -> Value {
@@ -199,6 +246,9 @@ impl World {
             requests.insert("ephemeral-storage".into(), json!("300Mi"));
         }
         let mut container = json!({"name": name, "resources": {"requests": requests}});
+        if self.chance(50) {
+            container["image"] = json!(self.one(&IMAGES).trim_end_matches(":latest"));
+        }
         if self.chance(10) {
             let number = self.one(&[&80, &443]);
             let mut port = json!({"containerPort": number, "hostPort": number});

@@ -3,7 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod conformance;
+mod encryption;
+mod encryption_keys;
 mod faulty;
+mod format;
 mod kill;
+mod kill_leases;
 mod kill_restore;
+mod linear;
 mod model;
+mod prefixed;

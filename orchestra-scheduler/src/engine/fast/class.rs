@@ -11,11 +11,12 @@ use crate::engine::narrow::{Narrowed, pre_filter};
 use crate::guard::guarded;
 use crate::outcome::Diagnosis;
 use crate::plugin::Cycle;
+use crate::plugins::image_locality;
 use crate::plugins::normalise::{Best, share};
 use crate::profile::Profile;
 use crate::unit::{NonZero, Points, Resources};
 use crate::verdict::PreScored;
-use crate::view::{ClusterView, HostPort, NodeName, NodeView, PlacementRules, PodView};
+use crate::view::{ClusterView, HostPort, ImageSpread, NodeName, NodeView, PlacementRules, PodView};
 
 /// What local plugins look at; equal traits, equal answers.
 #[derive(PartialEq, Eq)]
@@ -32,6 +33,7 @@ impl<'a> Traits<'a> {
         // Field by field, so that whoever adds one has to say here whether a plugin of the index looks at it.
         let PodView { node, requests, scored, host_ports, rules, .. } = pod;
         let PodView { key: _, uid: _, scheduler: _, generation: _, nominated: _, priority: _, .. } = pod;
+        let PodView { started: _, preempted: _, .. } = pod;
         let PodView { labels: _, affinity: _, occupied: _, terminating: _, finished: _, reported: _, .. } =
             pod;
         Self { node, requests, scored: *scored, host_ports, rules }
@@ -89,6 +91,10 @@ impl Class {
         table: &Table,
     ) -> Option<&mut Index> {
         let Treatment::Index(index) = &mut self.treatment else { return None };
+        let images = image_locality::spreads(cluster, &self.exemplar);
+        if images != index.images {
+            (index.images, index.synced) = (images, None);
+        }
         index.sync(&Judge { plan, profile, cycle: Cycle::new(cluster), pod: &self.exemplar }, table);
         Some(index)
     }
@@ -237,6 +243,8 @@ pub(super) struct Index {
     /// Nodes about which the plugins are unsure.
     unsure: BTreeSet<u32>,
     synced: Option<Tick>,
+    /// What images were like when nodes were asked about.
+    images: Vec<(usize, ImageSpread)>,
     /// Positions whose state here is not that of the table.
     dirty: Vec<u32>,
 }
@@ -259,6 +267,7 @@ impl Index {
             ranking: Ranking::default(),
             unsure: BTreeSet::new(),
             synced: None,
+            images: Vec::new(),
             dirty: Vec::new(),
         }
     }

@@ -106,10 +106,10 @@ impl FastEngine {
     fn index(&mut self, profile: &Profile, cycle: &Cycle<'_>, pod: &PodView) -> Option<&mut Index> {
         let cluster = cycle.cluster();
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
-        if plan.looks_around(cluster, pod) {
+        self.table.sync(cluster);
+        if plan.looks_around(cluster, &self.table, pod) {
             return None;
         }
-        self.table.sync(cluster);
         let class = classes.of(plan, profile, cluster, pod);
         let index = class.index(plan, profile, cluster, &self.table)?;
         let crowded = crowded(&self.table, profile, cycle, pod, index)?;
@@ -126,16 +126,16 @@ impl FastEngine {
             return None;
         }
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
-        if plan.looks_around(cluster, pod) {
+        self.table.sync(cluster);
+        if plan.looks_around(cluster, &self.table, pod) {
             return None;
         }
-        self.table.sync(cluster);
         let class = classes.of(plan, profile, cluster, pod);
         if matches!(class.treatment, Treatment::Narrowed) {
             return narrowed(&mut self.reference, &self.table, profile, cycle, pod);
         }
         let index = class.index(plan, profile, cluster, &self.table)?;
-        if let Some(name) = pod.nominated.as_ref().filter(|name| cluster.node(name).is_some()) {
+        if let Some(name) = cluster.nomination(pod).filter(|name| cluster.node(name).is_some()) {
             return taken_as_nominated(profile, cycle, pod, name, index);
         }
         let crowded = crowded(&self.table, profile, cycle, pod, index)?;
@@ -211,7 +211,7 @@ fn crowded(
     index: &Index,
 ) -> Option<Vec<u32>> {
     let (cluster, mut crowded) = (cycle.cluster(), Vec::new());
-    for (name, promised) in cluster.nominations() {
+    for (name, promised) in cluster.promises() {
         if !promised.iter().any(|other| other.priority >= pod.priority && other.uid != pod.uid) {
             continue;
         }

@@ -7,9 +7,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::table::Table;
 use crate::plugins::{
-    NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable,
-    PodTopologySpread, TaintToleration, VolumeBinding, normalise::Best,
+    ImageLocality, InterPodAffinity, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation,
+    NodeResourcesFit, NodeUnschedulable, PodTopologySpread, TaintToleration, VolumeBinding, normalise::Best,
 };
 use crate::profile::Profile;
 use crate::unit::Points;
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub(super) scorers: Vec<ScorerPlan>,
     /// Whether pods of one group are spread.
     spreads: bool,
+    /// Whether pods may want each other near or away.
+    neighbours: bool,
 }
 
 /// What has to be known of a scoring plugin.
@@ -54,14 +57,19 @@ impl Plan {
             scorers.push(ScorerPlan { weight: i32::try_from(scorer.weight).ok()?, normal });
         }
         let highest: i64 = scorers.iter().map(|scorer| i64::from(scorer.weight) * Points::MAX.0).sum();
-        let spreads = profile.filter.iter().any(|plugin| is_spread(&**plugin))
-            || profile.score.iter().any(|scorer| is_spread(&*scorer.plugin));
-        (highest <= HIGHEST_TOTAL).then(|| Self { profile: profile.clone(), scorers, spreads })
+        let any = |is: fn(&dyn Any) -> bool| {
+            profile.filter.iter().any(|plugin| is(&**plugin))
+                || profile.score.iter().any(|scorer| is(&*scorer.plugin))
+        };
+        let (spreads, neighbours) =
+            (any(|plugin| plugin.is::<PodTopologySpread>()), any(|plugin| plugin.is::<InterPodAffinity>()));
+        (highest <= HIGHEST_TOTAL).then(|| Self { profile: profile.clone(), scorers, spreads, neighbours })
     }
 
     /// Whether what the plugins say of a node may depend on other nodes, for this pod.
-    pub(super) fn looks_around(&self, cluster: &ClusterView, pod: &PodView) -> bool {
-        self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod))
+    pub(super) fn looks_around(&self, cluster: &ClusterView, table: &Table, pod: &PodView) -> bool {
+        (self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod)))
+            || (self.neighbours && (!pod.affinity.is_empty() || table.any_affinity()))
     }
 
     /// Whether this is the plan for `profile`.
@@ -73,7 +81,7 @@ impl Plan {
 /// Whether the plugin looks at nothing but the pod and the node, for pods that the index takes at all.
 fn is_local(plugin: &dyn Any) -> bool {
     // VolumeBinding has nothing to say about pods without claims, PodTopologySpread nothing about pods that belong
-    // to no group, and others are not taken.
+    // to no group, InterPodAffinity nothing where no pod has terms; others are not taken.
     plugin.is::<NodeUnschedulable>()
         || plugin.is::<NodeName>()
         || plugin.is::<TaintToleration>()
@@ -83,10 +91,7 @@ fn is_local(plugin: &dyn Any) -> bool {
         || plugin.is::<NodeResourcesBalancedAllocation>()
         || plugin.is::<VolumeBinding>()
         || plugin.is::<PodTopologySpread>()
-}
-
-fn is_spread(plugin: &dyn Any) -> bool {
-    plugin.is::<PodTopologySpread>()
+        || plugin.is::<InterPodAffinity>()
 }
 
 /// Whether services or an owner make a pod one of many.
@@ -103,10 +108,12 @@ fn normal(plugin: &dyn Any) -> Option<Option<Best>> {
     if plugin.is::<TaintToleration>() {
         return Some(Some(Best::Lowest));
     }
-    if plugin.is::<NodeAffinity>() || plugin.is::<PodTopologySpread>() {
+    // The latter two are silent for pods that the index takes.
+    if plugin.is::<NodeAffinity>() || plugin.is::<PodTopologySpread>() || plugin.is::<InterPodAffinity>() {
         return Some(Some(Best::Highest));
     }
-    (plugin.is::<NodeResourcesFit>() || plugin.is::<NodeResourcesBalancedAllocation>()).then_some(None)
+    let known = plugin.is::<ImageLocality>() || plugin.is::<NodeResourcesFit>();
+    (known || plugin.is::<NodeResourcesBalancedAllocation>()).then_some(None)
 }
 
 impl Profile {

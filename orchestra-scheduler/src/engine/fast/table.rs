@@ -1,6 +1,6 @@
 //! Follows which nodes of a cluster changed, by position in the order of its nodes.
 
-use crate::view::{Bookmark, ClusterView, NodeView, Stamp};
+use crate::view::{Bookmark, ClusterView, Stamp};
 
 /// Entries kept beyond twice the number of nodes.
 const KEPT: usize = 1024;
@@ -17,6 +17,9 @@ pub(super) struct Table {
     /// Positions by slot of the cluster.
     positions: Vec<u32>,
     stamps: Vec<Stamp>,
+    /// Whether there are pods with affinity terms on a node, and on how many nodes there are.
+    affine: Vec<bool>,
+    affine_nodes: usize,
     changed: Vec<Tick>,
     now: Tick,
     /// Positions changed after `first`, one for each tick.
@@ -33,6 +36,8 @@ impl Default for Table {
             bookmark: None,
             positions: Vec::new(),
             stamps: Vec::new(),
+            affine: Vec::new(),
+            affine_nodes: 0,
             changed: Vec::new(),
             now: Tick(0),
             recent: Vec::new(),
@@ -56,6 +61,11 @@ impl Table {
     /// The position of the node of this name.
     pub(super) fn position(&self, cluster: &ClusterView, name: &str) -> Option<usize> {
         self.positions.get(cluster.slot_of(name)?).map(|position| *position as usize)
+    }
+
+    /// Whether some pod on a node has affinity terms.
+    pub(super) fn any_affinity(&self) -> bool {
+        self.affine_nodes > 0
     }
 
     /// Takes in what changed.
@@ -101,6 +111,8 @@ impl Table {
             self.positions[*slot] = position;
         }
         self.stamps = cluster.nodes().map(|node| node.stamp()).collect();
+        self.affine = cluster.nodes().map(|node| !node.pods_with_affinity().is_empty()).collect();
+        self.affine_nodes = self.affine.iter().filter(|affine| **affine).count();
         self.now = Tick(self.now.0 + 1);
         self.changed = vec![self.now; self.stamps.len()];
         (self.first, self.ordered) = (self.now, self.now);
@@ -109,10 +121,13 @@ impl Table {
     }
 
     fn look(&mut self, cluster: &ClusterView, position: usize) {
-        let Some(stamp) = cluster.node_at(position).map(|node| NodeView::stamp(node)) else { return };
-        if std::mem::replace(&mut self.stamps[position], stamp) == stamp {
+        let Some(node) = cluster.node_at(position) else { return };
+        if std::mem::replace(&mut self.stamps[position], node.stamp()) == node.stamp() {
             return;
         }
+        let affine = !node.pods_with_affinity().is_empty();
+        let before = std::mem::replace(&mut self.affine[position], affine);
+        self.affine_nodes = self.affine_nodes + usize::from(affine) - usize::from(before);
         let limit = 2 * self.len() + KEPT;
         if self.recent.len() >= limit {
             self.recent.drain(..limit / 2);
