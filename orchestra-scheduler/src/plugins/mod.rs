@@ -2,13 +2,13 @@
 
 mod default_binder;
 mod default_preemption;
-mod image_locality;
+pub(crate) mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
-mod normalise;
+pub(crate) mod normalise;
 mod priority_sort;
 mod resources_balanced;
 mod resources_fit;
