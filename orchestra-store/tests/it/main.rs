@@ -8,5 +8,6 @@ mod encryption_keys;
 mod faulty;
 mod kill;
 mod kill_restore;
+mod metrics;
 mod model;
 mod prefixed;
