@@ -11,6 +11,7 @@ use orchestra_store::encryption::Encryption;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Reader};
+use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
@@ -31,7 +32,7 @@ pub struct ApiServerBuilder {
     encryption: Option<Arc<Encryption>>,
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
-    authorizer: Arc<dyn Authorizer>,
+    authorizer: Option<Arc<dyn Authorizer>>,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -51,7 +52,7 @@ impl ApiServerBuilder {
             encryption: None,
             registry: None,
             authenticators: Vec::new(),
-            authorizer: Arc::new(DenyAll),
+            authorizer: None,
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -85,10 +86,10 @@ impl ApiServerBuilder {
         self
     }
 
-    /// Who may do what, besides `system:masters`, who may do everything; default: nobody anything.
+    /// Who may do what, besides `system:masters`, who may do everything; default: what roles and bindings say (RBAC).
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Arc::new(authorizer);
+        self.authorizer = Some(Arc::new(authorizer));
         self
     }
 
@@ -159,6 +160,15 @@ impl ApiServerBuilder {
         let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         let mut admission = admission::builtin();
+        let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
+        let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
+            (Some(own), _) => own,
+            (None, Some(rbac)) => rbac.clone(),
+            (None, None) => Arc::new(DenyAll),
+        };
+        if let Some(rbac) = rbac {
+            admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
+        }
         admission.append(&mut self.admission);
         let state = State {
             writer: Writer::new(self.store.clone()),
@@ -170,7 +180,7 @@ impl ApiServerBuilder {
             feed,
             catalog,
             authenticators: self.authenticators,
-            authorizer: self.authorizer,
+            authorizer,
             admission,
             nodes: self.nodes,
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },

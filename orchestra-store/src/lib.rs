@@ -39,6 +39,7 @@
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
 //! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
+//! - `unstable-fuzzing`: what the fuzz targets call; may change at any time.
 //!
 //! # Invariants
 //!
@@ -56,6 +57,9 @@ pub mod encryption;
 mod engine;
 mod expiry;
 mod feed;
+#[cfg(any(test, feature = "unstable-fuzzing"))]
+#[cfg_attr(test, allow(unreachable_pub, dead_code, reason = "only the fuzz targets reach it"))]
+pub mod fuzzing;
 pub mod key;
 pub mod lease;
 pub mod limits;

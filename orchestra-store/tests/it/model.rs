@@ -15,6 +15,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec(change(), 0..5).prop_map(Step::Write),
         3 => change().prop_map(Step::Swap),
         1 => change().prop_map(Step::SwapInVain),
+        1 => Just(Step::Grant),
+        2 => (prop::collection::vec(change(), 0..5), any::<u8>()).prop_map(|(changes, number)| Step::WriteLeased(changes, number)),
+        1 => any::<u8>().prop_map(Step::Revoke),
         1 => (0..20_u64).prop_map(Step::Compact),
     ]
 }
