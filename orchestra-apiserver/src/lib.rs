@@ -48,6 +48,7 @@ mod error;
 mod event_expiry;
 mod filter;
 mod health;
+mod metrics;
 mod negotiate;
 mod node;
 mod openapi;
