@@ -44,7 +44,6 @@ mod client;
 mod clock;
 mod discovery;
 mod error;
-mod event_expiry;
 mod filter;
 mod health;
 mod negotiate;

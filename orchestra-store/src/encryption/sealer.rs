@@ -99,7 +99,8 @@ impl Sealer {
                 if !events.iter().any(is_ruled) {
                     return Ok(WatchMessage::Events { revision, events });
                 }
-                let opened = events.iter().map(|event| self.open_event(event.clone())).collect::<Result<_>>()?;
+                let opened =
+                    events.iter().map(|event| self.open_event(event.clone())).collect::<Result<_>>()?;
                 Ok(WatchMessage::Events { revision, events: opened })
             }
         }
