@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use orchestra_core::kinds::Registry;
 use orchestra_store::Store;
+use orchestra_store::encryption::Encryption;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Reader};
+use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
@@ -27,9 +29,10 @@ use crate::storage::writer::Writer;
 #[derive(Debug)]
 pub struct ApiServerBuilder {
     store: Arc<dyn Store>,
+    encryption: Option<Arc<Encryption>>,
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
-    authorizer: Arc<dyn Authorizer>,
+    authorizer: Option<Arc<dyn Authorizer>>,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -46,9 +49,10 @@ impl ApiServerBuilder {
         let service_cidr = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 12).into();
         Self {
             store,
+            encryption: None,
             registry: None,
             authenticators: Vec::new(),
-            authorizer: Arc::new(DenyAll),
+            authorizer: None,
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -67,6 +71,14 @@ impl ApiServerBuilder {
         self
     }
 
+    /// Lets administrators see and change the keys that the store is encrypted with, at `/orchestra/v1/encryption`. The
+    /// store given to the builder is to be [`Encryption::store`].
+    #[must_use]
+    pub fn encryption(mut self, encryption: Arc<Encryption>) -> Self {
+        self.encryption = Some(encryption);
+        self
+    }
+
     /// One more way to find out who asks, tried before client certificates.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
@@ -74,10 +86,10 @@ impl ApiServerBuilder {
         self
     }
 
-    /// Who may do what, besides `system:masters`, who may do everything; default: nobody anything.
+    /// Who may do what, besides `system:masters`, who may do everything; default: what roles and bindings say (RBAC).
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Arc::new(authorizer);
+        self.authorizer = Some(Arc::new(authorizer));
         self
     }
 
@@ -148,6 +160,15 @@ impl ApiServerBuilder {
         let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         let mut admission = admission::builtin();
+        let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
+        let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
+            (Some(own), _) => own,
+            (None, Some(rbac)) => rbac.clone(),
+            (None, None) => Arc::new(DenyAll),
+        };
+        if let Some(rbac) = rbac {
+            admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
+        }
         admission.append(&mut self.admission);
         let state = State {
             writer: Writer::new(self.store.clone()),
@@ -155,10 +176,11 @@ impl ApiServerBuilder {
             discovery: OnceLock::new(),
             openapi: OpenApi::new(&catalog),
             store: self.store,
+            encryption: self.encryption,
             feed,
             catalog,
             authenticators: self.authenticators,
-            authorizer: self.authorizer,
+            authorizer,
             admission,
             nodes: self.nodes,
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },

@@ -43,6 +43,7 @@ mod catalog;
 mod client;
 mod clock;
 mod discovery;
+pub mod encryption;
 mod error;
 mod filter;
 mod health;
@@ -67,7 +68,7 @@ mod warning;
 pub use admission::{Admission, AdmissionRequest, Operation, Reader, TypedAdmission};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,
-    User,
+    RuleSet, User,
 };
 pub use body::Body;
 pub use builder::ApiServerBuilder;

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use orchestra_core::kinds::is_loopback_violation;
 use orchestra_core::violation::Violations;
 use orchestra_store::Store;
+use orchestra_store::encryption::Encryption;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ use crate::storage::writer::Writer;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
+    /// How `store` is encrypted, if it is.
+    pub(crate) encryption: Option<Arc<Encryption>>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) writer: Writer,
     pub(crate) catalog: Arc<Catalog>,

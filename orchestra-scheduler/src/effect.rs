@@ -15,6 +15,17 @@ pub enum Effect {
         /// Where to.
         node: NodeName,
     },
+    /// Evict a pod for a more important one: say so in its status, then delete it.
+    Evict {
+        /// The pod.
+        pod: PodKey,
+        /// Its identity, so that a namesake is not evicted.
+        uid: PodUid,
+        /// The message of its `DisruptionTarget` condition.
+        message: String,
+        /// The generation the condition is made for.
+        generation: Option<i64>,
+    },
     /// Set an annotation of a claim.
     AnnotateClaim {
         /// The claim.

@@ -62,7 +62,7 @@ pub mod verdict;
 pub mod view;
 
 pub use config::{ArgumentError, ConfigError, PluginRegistry};
-pub use dispatcher::{Dispatcher, Job, Report, ReportReason, Step};
+pub use dispatcher::{Dispatcher, Eviction, Job, Report, ReportReason, Step};
 pub use profile::{DEFAULT_NAME, PluginSet, Profile, Registration, Sampling, TieBreak, Version};
 pub use scheduler::{Error, Scheduler};
 pub use strategy::{Placement, Strategy};

@@ -13,9 +13,9 @@ pub(crate) mod frame;
 mod gather;
 mod lock;
 mod queue;
-mod recover;
+pub(crate) mod recover;
 mod restore;
-mod segment;
+pub(crate) mod segment;
 mod usage;
 mod writer;
 

@@ -11,6 +11,7 @@ mod guarded;
 mod key;
 mod rewrite;
 mod rules;
+mod sealed_snapshot;
 mod sealer;
 
 pub use encrypted::Encrypted;
@@ -19,3 +20,4 @@ pub use guarded::{Encryption, EncryptionStatus, Pruned, Rotated, Sharing};
 pub use key::{KeyId, Keyring, SealingKey};
 pub use rewrite::{Audit, Rewritten};
 pub use rules::{EncryptionRules, Policy};
+pub use sealed_snapshot::snapshot_key;

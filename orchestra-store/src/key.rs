@@ -1,5 +1,7 @@
 //! Keys are bytes, compared as bytes; nothing in them is normalised.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 
 /// A key. `a/..` is only a name.
@@ -14,6 +16,13 @@ impl Key {
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Found in maps by its bytes alone.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
@@ -62,7 +71,11 @@ impl KeyRange {
 
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &Key) -> bool {
-        *key >= self.start && self.end.as_ref().is_none_or(|end| key < end)
+        self.contains_bytes(key.as_bytes())
+    }
+
+    pub(crate) fn contains_bytes(&self, key: &[u8]) -> bool {
+        key >= self.start.as_bytes() && self.end.as_ref().is_none_or(|end| key < end.as_bytes())
     }
 }
 

@@ -16,6 +16,7 @@ use orchestra_net::proxy::UserspaceProxy;
 use orchestra_runtime::agent::NodeAgent;
 use orchestra_scheduler::Scheduler;
 use orchestra_store::compactor::{KEEP_PAST, compact_behind};
+use orchestra_store::encryption::Encryption;
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
 use tokio::net::TcpListener;
@@ -52,6 +53,7 @@ impl<T> Part<T> {
 /// What a cluster is made of. Every part has a default and every default can be replaced.
 pub struct ClusterBuilder {
     store: Option<Arc<dyn Store>>,
+    encryption: Option<Arc<Encryption>>,
     data_dir: Option<PathBuf>,
     listen: Option<SocketAddr>,
     nodes: Vec<Node>,
@@ -67,6 +69,7 @@ impl Default for ClusterBuilder {
     fn default() -> Self {
         Self {
             store: None,
+            encryption: None,
             data_dir: None,
             listen: None,
             nodes: Vec::new(),
@@ -85,6 +88,15 @@ impl ClusterBuilder {
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
+        self.encryption = None;
+        self
+    }
+
+    /// Keeps the cluster's state in an encrypted store, whose keys administrators may rotate while the cluster runs.
+    #[must_use]
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.store = Some(Arc::new(encryption.store()));
+        self.encryption = Some(Arc::new(encryption));
         self
     }
 
@@ -186,6 +198,9 @@ impl ClusterBuilder {
         let agents = Arc::new(LocalAgents::default());
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        if let Some(encryption) = self.encryption {
+            server = server.encryption(encryption);
+        }
         for admission in self.admission {
             server = admission(server);
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, in its helpers too")]
 
 mod bad_input;
+mod encryption;
 mod guestbook;
 mod harness;
 mod healing;

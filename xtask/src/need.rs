@@ -28,6 +28,11 @@ pub(crate) const NEEDS: &[Need] = &[
     },
     Need { program: "python3", package: Some("python3"), why: "pods of the network tests run it" },
     Need {
+        program: "etcd",
+        package: Some("etcd-server"),
+        why: "the store on etcd, and clusters on it, are tested on a real one",
+    },
+    Need {
         program: "kubectl",
         package: None,
         why: "the end-to-end tests drive the cluster with the real client (1.31 or newer; Debian's is too old)",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Dispatcher, Job, ReportReason, Step, helps, unreserve};
+use super::{Dispatcher, Job, Step, helps, unreserve};
 use crate::event::ClusterEvent;
 use crate::guard::guarded;
 use crate::outcome::{Diagnosis, Failure};
@@ -235,14 +235,13 @@ impl Dispatcher {
     }
 
     /// Ends a flight because of an error.
-    fn give_up(&mut self, uid: &PodUid, failure: Failure, now: Moment) {
+    pub(super) fn give_up(&mut self, uid: &PodUid, failure: Failure, now: Moment) {
         let Some(flight) = self.land(uid, now) else { return };
         if self.queue.pod(uid).is_none() {
             // Bound after all, or gone; either way nothing is left to tell.
             return;
         }
-        self.queue.fail(uid, now);
-        self.report(flight.pod, ReportReason::SchedulerError, failure.message, None);
+        self.failed(flight.pod, failure, now);
     }
 
     /// Ends a flight: its reservations are undone and, unless the pod really got there, its room is given back.
@@ -254,8 +253,8 @@ impl Dispatcher {
         }
         if self.queue.pod(uid).is_some() && self.cluster.take(uid).is_some() {
             self.epoch += 1;
-            let (event, profiles) = (ClusterEvent::AssignedPodDeleted(flight.pod.clone()), &self.profiles);
-            self.queue.happened(&event, now, &|pod, plugins, event| helps(profiles, pod, plugins, event));
+            let event = ClusterEvent::AssignedPodDeleted(flight.pod.clone());
+            self.queue.happened(&event, now, &helps(&self.profiles, &self.preempting));
         }
         Some(flight)
     }

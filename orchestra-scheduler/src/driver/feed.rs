@@ -11,6 +11,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -21,8 +22,8 @@ use serde::de::DeserializeOwned;
 use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
-    ClaimKey, ClaimView, ClassView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey,
-    OwnerKind, OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
+    BudgetView, ClaimKey, ClaimView, ClassView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName,
+    OwnerKey, OwnerKind, OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -88,6 +89,7 @@ impl Feeds {
             kept(client, |volume: &PersistentVolume| Ok(VolumeView::from_api(volume)), plain_name),
             kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
+            kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
             kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
             kept(
                 client,

@@ -59,7 +59,7 @@ impl ReferenceEngine {
         let narrowed = pre_filter(profile, cycle, pod, &mut diagnosis)?;
         let filters = Filters { profile, pod, skipped: &narrowed.skipped };
         if narrowed.refused {
-            return post_filter(filters, cycle, diagnosis);
+            return post_filter(filters, cycle, diagnosis, &mut self.random);
         }
         let searched = self.search(filters, cycle, &narrowed)?;
         let evaluated = searched.feasible.len() + searched.rejected.len();
@@ -73,7 +73,7 @@ impl ReferenceEngine {
                     reason: format!("node(s) didn't satisfy plugin(s) [{}]", narrowed.narrowing.join(" ")),
                 });
             }
-            return post_filter(filters, cycle, diagnosis);
+            return post_filter(filters, cycle, diagnosis, &mut self.random);
         }
         let index = match searched.feasible.len() {
             1 => Some(0),
@@ -98,7 +98,7 @@ impl ReferenceEngine {
         let cluster = cycle.cluster();
         let mut searched = Searched { feasible: Vec::new(), rejected: Vec::new() };
         let mut nominated = None;
-        if let Some(node) = filters.pod.nominated.as_ref().and_then(|name| cluster.node(name)) {
+        if let Some(node) = cluster.nomination(filters.pod).and_then(|name| cluster.node(name)) {
             match filters.run(cycle, node)? {
                 None => {
                     searched.feasible.push(node);

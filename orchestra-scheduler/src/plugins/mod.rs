@@ -1,6 +1,9 @@
 //! The default plugins, each with upstream's name, semantics and words.
 
 mod default_binder;
+mod default_preemption;
+mod image_locality;
+mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
@@ -17,6 +20,9 @@ mod volume_binding;
 use crate::profile::{PluginSet, Registration, Version};
 
 pub use default_binder::DefaultBinder;
+pub use default_preemption::DefaultPreemption;
+pub use image_locality::ImageLocality;
+pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
@@ -42,7 +48,10 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         fit(NodeResourcesFit::default()),
         volumes(VolumeBinding::default()),
         spread(PodTopologySpread::default()),
+        peers(InterPodAffinity::for_version(version)),
+        preemption(DefaultPreemption::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
+        images(version),
         binder(),
     ]
 }
@@ -85,6 +94,18 @@ pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
 
 pub(crate) fn spread(plugin: PodTopologySpread) -> PluginSet {
     Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn peers(plugin: InterPodAffinity) -> PluginSet {
+    Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn images(version: Version) -> PluginSet {
+    Registration::of(ImageLocality::for_version(version)).score(1).into()
+}
+
+pub(crate) fn preemption(plugin: DefaultPreemption) -> PluginSet {
+    Registration::of(plugin).post_filter().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

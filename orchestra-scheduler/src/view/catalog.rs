@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::kept::Shelf;
 use super::{
-    ClaimKey, ClaimView, ClassView, NamespaceView, NamespacedName, OwnerKey, OwnerView, ServiceView,
-    VolumeView,
+    BudgetView, ClaimKey, ClaimView, ClassView, NamespaceView, NamespacedName, OwnerKey, OwnerView,
+    ServiceView, VolumeView,
 };
 
 /// The shelves, one for each kind.
@@ -17,6 +17,7 @@ pub struct Catalog {
     pub(super) namespaces: Shelf<Arc<str>, NamespaceView>,
     pub(super) services: Shelf<NamespacedName, ServiceView>,
     pub(super) owners: Shelf<OwnerKey, OwnerView>,
+    pub(super) budgets: Shelf<NamespacedName, BudgetView>,
 }
 
 /// Defines where a kind is kept.

@@ -22,7 +22,18 @@ pub struct ClusterView {
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: HashMap<NodeName, Vec<Arc<PodView>>>,
     nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
+    nominations: HashMap<PodUid, NodeName>,
     catalog: Catalog,
+    images: Arc<HashMap<Box<str>, ImageSpread>>,
+}
+
+/// How far an image has spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSpread {
+    /// Its size in bytes, as the first node that had it stated it.
+    pub size: i64,
+    /// How many nodes have it.
+    pub nodes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +102,29 @@ impl ClusterView {
         self.catalog.classes.get(name)
     }
 
+    /// How far the image of this name has spread; `None` if no node has it.
+    #[must_use]
+    pub fn image(&self, name: &str) -> Option<ImageSpread> {
+        self.images.get(name).copied()
+    }
+
+    fn take_stock(&mut self, before: Option<&NodeFacts>, now: Option<&NodeFacts>) {
+        let of = |facts: Option<&NodeFacts>| facts.is_none_or(|facts| facts.images.is_empty());
+        if before.map(|facts| &facts.images) == now.map(|facts| &facts.images) || (of(before) && of(now)) {
+            return;
+        }
+        let images = Arc::make_mut(&mut self.images);
+        for name in before.iter().flat_map(|facts| facts.images.keys()) {
+            match images.get_mut(name) {
+                Some(spread) if spread.nodes > 1 => spread.nodes -= 1,
+                _ => drop(images.remove(name)),
+            }
+        }
+        for (name, size) in now.iter().flat_map(|facts| &facts.images) {
+            images.entry(name.clone()).or_insert(ImageSpread { size: *size, nodes: 0 }).nodes += 1;
+        }
+    }
+
     /// Adds a node, or takes note of what it says now; returns what it said before.
     pub fn set_node(&mut self, facts: Arc<NodeFacts>) -> Option<Arc<NodeFacts>> {
         if let Some(node) = self.by_name.get(&facts.name).and_then(|slot| self.slots.get_mut(*slot)?.as_mut())
@@ -104,10 +138,12 @@ impl ClusterView {
                     self.join_zone(facts.zone(), slot);
                 }
             } else {
-                Arc::make_mut(node).set_facts(facts);
+                Arc::make_mut(node).set_facts(facts.clone());
             }
+            self.take_stock(Some(&before), Some(&facts));
             return Some(before);
         }
+        self.take_stock(None, Some(&facts));
         let slot = self.slots.len();
         let mut node = NodeView::new(facts.clone());
         for pod in self.strays.remove(&facts.name).into_iter().flatten() {
@@ -124,6 +160,7 @@ impl ClusterView {
         let slot = self.by_name.remove(name)?;
         let node = self.slots.get_mut(slot)?.take()?;
         self.leave_zone(slot);
+        self.take_stock(Some(node.facts()), None);
         if !node.pods().is_empty() {
             self.strays.insert(node.name().clone(), node.pods().to_vec());
         }
@@ -158,23 +195,33 @@ impl ClusterView {
         Some(pod)
     }
 
-    /// Promises a pod room on the node it is nominated for; any earlier promise to it ends.
-    pub fn nominate(&mut self, pod: Arc<PodView>) {
+    /// The node on which a pod is promised room: here, or else by its own status.
+    #[must_use]
+    pub fn nomination<'a>(&'a self, pod: &'a PodView) -> Option<&'a NodeName> {
+        self.nominations.get(&pod.uid).or(pod.nominated.as_ref())
+    }
+
+    /// Promises a pod room on a node; any earlier promise to it ends.
+    pub fn nominate(&mut self, pod: Arc<PodView>, node: &NodeName) {
         self.withdraw(&pod);
-        if let Some(node) = &pod.nominated {
-            self.nominated.entry(node.clone()).or_default().push(pod);
-        }
+        self.nominations.insert(pod.uid.clone(), node.clone());
+        self.nominated.entry(node.clone()).or_default().push(pod);
+    }
+
+    /// The node that a pod was promised room on in this view.
+    pub(crate) fn promised(&self, uid: &PodUid) -> Option<&NodeName> {
+        self.nominations.get(uid)
     }
 
     /// Ends the promise made to a pod.
     pub fn withdraw(&mut self, pod: &PodView) {
-        if self.nominated.is_empty() {
-            return;
-        }
-        self.nominated.retain(|_, pods| {
+        let Some(node) = self.nominations.remove(&pod.uid) else { return };
+        if let Some(pods) = self.nominated.get_mut(&node) {
             pods.retain(|other| other.uid != pod.uid);
-            !pods.is_empty()
-        });
+            if pods.is_empty() {
+                self.nominated.remove(&node);
+            }
+        }
     }
 
     /// Takes note of an object; returns what it was before.

@@ -5,6 +5,7 @@
 
 mod affinity;
 mod amount;
+mod budget;
 mod catalog;
 mod cluster;
 mod group;
@@ -24,8 +25,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
+pub use budget::BudgetView;
 pub use catalog::Catalog;
-pub use cluster::ClusterView;
+pub use cluster::{ClusterView, ImageSpread};
 pub use group::{NamespaceView, NamespacedName, OwnerKey, OwnerKind, OwnerView, ServiceView};
 pub use kept::{Kept, Shelf};
 pub use node::{NodeFacts, NodeView};

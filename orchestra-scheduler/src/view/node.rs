@@ -26,6 +26,8 @@ pub struct NodeFacts {
     pub allocatable: Resources,
     /// How many pods it takes.
     pub allocatable_pods: i64,
+    /// The images on it: the size of each by every name it goes by.
+    pub images: BTreeMap<Box<str>, i64>,
 }
 
 impl NodeFacts {
@@ -52,6 +54,7 @@ impl NodeFacts {
             unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             allocatable: resources(amounts),
             allocatable_pods: pods(allocatable)?,
+            images: images(node),
         })
     }
 
@@ -68,6 +71,16 @@ impl NodeFacts {
     }
 }
 
+fn images(node: &api::Node) -> BTreeMap<Box<str>, i64> {
+    let mut sizes = BTreeMap::new();
+    for image in node.status.iter().flat_map(|status| status.images.iter().flatten()) {
+        for name in image.names.iter().flatten() {
+            sizes.entry(name.as_str().into()).or_insert(image.size_bytes.unwrap_or(0));
+        }
+    }
+    sizes
+}
+
 fn pods(allocatable: Option<&BTreeMap<String, Quantity>>) -> Result<i64, ViewError> {
     let Some(quantity) = allocatable.and_then(|list| list.get("pods")) else { return Ok(0) };
     super::amount::amount(
@@ -82,6 +95,7 @@ fn pods(allocatable: Option<&BTreeMap<String, Quantity>>) -> Result<i64, ViewErr
 pub struct NodeView {
     facts: Arc<NodeFacts>,
     pods: Vec<Arc<PodView>>,
+    with_affinity: Vec<Arc<PodView>>,
     requested: Resources,
     occupied: NonZero,
 }
@@ -90,7 +104,13 @@ impl NodeView {
     /// A node without pods.
     #[must_use]
     pub fn new(facts: Arc<NodeFacts>) -> Self {
-        Self { facts, pods: Vec::new(), requested: Resources::default(), occupied: NonZero::default() }
+        Self {
+            facts,
+            pods: Vec::new(),
+            with_affinity: Vec::new(),
+            requested: Resources::default(),
+            occupied: NonZero::default(),
+        }
     }
 
     /// The node's name.
@@ -109,6 +129,12 @@ impl NodeView {
     #[must_use]
     pub fn pods(&self) -> &[Arc<PodView>] {
         &self.pods
+    }
+
+    /// Those of its pods that want others near or away.
+    #[must_use]
+    pub fn pods_with_affinity(&self) -> &[Arc<PodView>] {
+        &self.with_affinity
     }
 
     /// The sum of what its pods asked for.
@@ -132,6 +158,9 @@ impl NodeView {
     pub fn add(&mut self, pod: Arc<PodView>) {
         self.requested.add(&pod.requests);
         self.occupied = self.occupied.plus(pod.occupied);
+        if !pod.affinity.is_empty() {
+            self.with_affinity.push(pod.clone());
+        }
         self.pods.push(pod);
     }
 
@@ -139,6 +168,9 @@ impl NodeView {
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         let index = self.pods.iter().position(|pod| pod.uid == *uid)?;
         let pod = self.pods.swap_remove(index);
+        if !pod.affinity.is_empty() {
+            self.with_affinity.retain(|other| other.uid != *uid);
+        }
         self.requested.remove(&pod.requests);
         self.occupied = self.occupied.minus(pod.occupied);
         Some(pod)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 
 use super::group::{NamespacedName, OwnerKey, OwnerKind};
@@ -107,6 +108,8 @@ pub struct PlacementRules {
     pub images: Vec<Box<str>>,
     /// The images that are mounted as volumes.
     pub image_volumes: Vec<Box<str>>,
+    /// Whether it waits for room rather than take it from others (`preemptionPolicy: Never`).
+    pub never_preempts: bool,
 }
 
 impl PlacementRules {
@@ -166,6 +169,10 @@ pub struct PodView {
     pub rules: Arc<PlacementRules>,
     /// Which pods it wants near and which not; other pods are bound by that too.
     pub affinity: Arc<PodAffinity>,
+    /// When its node took it on (`status.startTime`).
+    pub started: Option<Timestamp>,
+    /// Whether a scheduler evicted it to make room.
+    pub preempted: bool,
     /// Whether its deletion has begun.
     pub terminating: bool,
     /// Whether it has run to its end and occupies nothing.
@@ -216,6 +223,8 @@ impl PodView {
             },
             reported: status.filter(|_| node.is_none()).and_then(reported).map(Box::new),
             node,
+            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
+            preempted: status.is_some_and(preempted),
             terminating: meta.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
             key,
@@ -270,6 +279,7 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .chain(&spec.containers)
             .map(|container| container.image.as_deref().unwrap_or_default().into())
             .collect(),
+        never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
         image_volumes: spec
             .volumes
             .iter()
@@ -325,6 +335,14 @@ fn host_ports(spec: &api::PodSpec) -> Box<[HostPort]> {
             })
         })
         .collect()
+}
+
+fn preempted(status: &api::PodStatus) -> bool {
+    status.conditions.iter().flatten().any(|condition| {
+        condition.type_ == "DisruptionTarget"
+            && condition.status == "True"
+            && condition.reason.as_deref() == Some("PreemptionByScheduler")
+    })
 }
 
 fn reported(status: &api::PodStatus) -> Option<ReportedCondition> {

@@ -14,7 +14,7 @@ use super::batch::{self, Batch};
 use super::checkpointer::Checkpointer;
 use super::gather::Gather;
 use super::queue::{Command, Queue};
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::usage::DiskUsage;
 use crate::engine::Engine;
 use crate::limits::Retention;
@@ -84,14 +84,15 @@ impl Writer {
             && let Err(error) = self.segment.append(frame)
         {
             let why = format!("writing to {} failed: {error}", self.segment.path.display());
+            // First, so that whoever has heard of it finds the store saying the same.
+            self.queue.fail(&why);
             batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
             return Err(why);
         }
         gather.answered(batch.answers.len(), begin.elapsed());
         self.usage.set_log(self.segment.length);
         self.publish(batch).map_err(|error| error.to_string())?;
-        self.checkpoint_if_due();
-        Ok(())
+        self.checkpoint_if_due()
     }
 
     fn publish(&self, batch: Batch) -> Result<()> {
@@ -116,14 +117,22 @@ impl Writer {
     }
 
     /// Begins a new log and has everything before it written into a checkpoint, beside the writing.
-    fn checkpoint_if_due(&mut self) {
+    ///
+    /// A log that has got its name without having been made durable ends the writing: the old log may not go on
+    /// behind the revision at which the new one says it begins.
+    fn checkpoint_if_due(&mut self) -> Result<(), String> {
         if !self.checkpointer.is_due() {
-            return;
+            return Ok(());
         }
+        let (before, path) = (self.segment.generation, segment::path(&self.dir, self.segment.generation + 1));
         if let Err(error) = self.begin_checkpoint() {
+            if self.segment.generation == before && path.try_exists().unwrap_or(true) {
+                return Err(format!("beginning {} failed: {}", path.display(), chain(&error)));
+            }
             tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin a checkpoint; the log goes on growing");
             self.checkpointer.put_off();
         }
+        Ok(())
     }
 
     fn begin_checkpoint(&mut self) -> Result<()> {
@@ -137,4 +146,12 @@ impl Writer {
         self.usage.begin_log(self.segment.length);
         self.checkpointer.start(generation, revision, compacted)
     }
+}
+
+/// An error with what is behind it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

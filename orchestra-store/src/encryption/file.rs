@@ -87,13 +87,9 @@ impl KeyFile {
     /// # Errors
     /// [`Error::HoldsData`] when there is a file already, and [`Error::KeyFile`] when it cannot be written.
     pub fn create(path: impl AsRef<Path>, extent: Extent) -> Result<Self> {
-        let path = path.as_ref();
-        if path.exists() {
-            return Err(Error::HoldsData(path.display().to_string()));
-        }
-        let file = Self { path: path.to_owned(), keyring: Keyring::new(SealingKey::generate()?), extent };
-        file.save()?;
-        Ok(file)
+        let path = path.as_ref().to_owned();
+        let file = Self { path: path.clone(), keyring: Keyring::new(SealingKey::generate()?), extent };
+        file.copy_to(path)
     }
 
     /// Puts another content in place of the one in the file, all at once and on disk before this returns. Blocks.
@@ -105,6 +101,20 @@ impl KeyFile {
         next.save()?;
         *self = next;
         Ok(())
+    }
+
+    /// Makes another file with the same content, for its owner alone. Blocks.
+    ///
+    /// # Errors
+    /// As [`KeyFile::create`].
+    pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if path.exists() {
+            return Err(Error::HoldsData(path.display().to_string()));
+        }
+        let copy = Self { path: path.to_owned(), ..self.clone() };
+        copy.save()?;
+        Ok(copy)
     }
 
     /// The keys.

@@ -17,7 +17,7 @@ use crate::store::{Error, ReadAt, Result, Store};
 use crate::txn::Txn;
 
 /// A value that every ring of keys for this store can open. It tells a server with other keys before that one writes anything.
-const MARKER: &str = "/orchestra/encryption";
+pub(super) const MARKER: &str = "/orchestra/encryption";
 const MARKED: &str = "sealed by orchestra";
 
 /// Whether others may have the store open.
@@ -317,10 +317,9 @@ impl Keys {
     fn file(&mut self) -> Result<&mut KeyFile> {
         match self {
             Self::File(file) => Ok(file),
-            Self::Given(path) => Err(Error::KeyFile {
-                path: path.clone(),
-                problem: "is changed by hand: put a new key first, start again, and rewrite".to_owned(),
-            }),
+            Self::Given(_) => Err(Error::Invalid(
+                "the encryption keys come from a configuration: put a new key first in it, start again, then rewrite",
+            )),
         }
     }
 }

@@ -5,9 +5,12 @@
 mod conformance;
 mod encryption;
 mod encryption_keys;
+mod etcd;
 mod faulty;
 mod format;
 mod kill;
 mod kill_leases;
 mod kill_restore;
+mod linear;
 mod model;
+mod prefixed;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::segment::Segment;
 use super::*;
+use crate::durable::disk::tape::{Fault, Kind, Recording};
 use crate::lease::{Lease, LeaseId, LeasedKeys};
 use crate::mvcc::{Change, Write};
 
@@ -110,12 +111,11 @@ async fn a_log_that_tells_nonsense_of_leases_is_refused() {
 #[tokio::test]
 async fn without_a_disk_no_lease_is_granted_renewed_or_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, lock) = DurableStore::prepare(dir.path(), DurableOptions::new()).unwrap();
-    let file = fs::OpenOptions::new().append(true).open(&writer.segment.path).unwrap();
-    writer.segment.replace_file(Box::new(Failing { file, appends: 2, syncs: usize::MAX }));
-    let store = DurableStore::start(writer, lock).unwrap();
+    let store = DurableStore::open(dir.path()).unwrap();
     let lease = store.grant(TTL).await.unwrap().id;
     store.commit(Txn::new().put_leased("k".into(), "v", lease)).await.unwrap();
+    let full = Fault { kind: Kind::Write, after: 0, times: usize::MAX, errno: 28 };
+    let _tape = Recording::of(dir.path(), Some(full));
     for _ in 0..2 {
         assert!(matches!(store.revoke(lease).await, Err(Error::Unavailable(_))));
         assert!(matches!(store.grant(TTL).await, Err(Error::Unavailable(_))));
