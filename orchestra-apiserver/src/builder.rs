@@ -207,7 +207,6 @@ impl ApiServerBuilder {
             shutdown: CancellationToken::new(),
         };
         let server = ApiServer { state: Arc::new(state) };
-        tokio::spawn(crate::event_expiry::expire(Arc::downgrade(&server.state)));
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
         Ok(server)
     }

@@ -45,7 +45,6 @@ mod clock;
 mod discovery;
 pub mod encryption;
 mod error;
-mod event_expiry;
 mod filter;
 mod health;
 mod metrics;
