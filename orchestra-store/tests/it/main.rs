@@ -14,3 +14,4 @@ mod kill_restore;
 mod linear;
 mod model;
 mod prefixed;
+mod promises;
