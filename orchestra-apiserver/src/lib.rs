@@ -47,6 +47,7 @@ pub mod encryption;
 mod error;
 mod filter;
 mod health;
+mod metrics;
 mod negotiate;
 mod node;
 mod openapi;

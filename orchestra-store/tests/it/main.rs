@@ -12,6 +12,7 @@ mod kill;
 mod kill_leases;
 mod kill_restore;
 mod linear;
+mod metrics;
 mod model;
 mod prefixed;
 mod promises;
