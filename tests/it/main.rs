@@ -6,6 +6,7 @@ mod bad_input;
 mod guestbook;
 mod harness;
 mod healing;
+mod jobs;
 mod kubectl_verbs;
 mod library;
 mod network;
