@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use orchestra_store::{Outcome, ReadAt, Revision, Txn};
 use serde_json::{Value, json};
 
+use crate::auth::rbac;
 use crate::state::State;
 use crate::status::StatusError;
 use crate::storage::{claims, meta};
@@ -38,7 +39,11 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
         if let Some(entry) = found {
             // The server may be found at another address than last time.
             let mut stored = resource.tree(&entry)?;
-            if resource.is("discovery.k8s.io", "endpointslices") && !same_place(&stored, &object) {
+            if resource.gr.group == rbac::GROUP {
+                if let Some(next) = rbac::bootstrap::reconciled(&stored, &object) {
+                    txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&next));
+                }
+            } else if resource.is("discovery.k8s.io", "endpointslices") && !same_place(&stored, &object) {
                 stored["endpoints"] = object["endpoints"].take();
                 stored["ports"] = object["ports"].take();
                 stored["addressType"] = object["addressType"].take();
@@ -126,5 +131,6 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }));
     }
+    out.extend(rbac::bootstrap::objects());
     out
 }

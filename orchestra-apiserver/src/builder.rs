@@ -7,15 +7,20 @@ use std::sync::{Arc, OnceLock};
 use ipnet::IpNet;
 use orchestra_core::kinds::Registry;
 use orchestra_store::Store;
+use orchestra_store::encryption::Encryption;
+use orchestra_store::metrics::Metered;
+use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Reader};
+use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, WallClock};
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, classify};
 use crate::node::NodeTransport;
 use crate::openapi::OpenApi;
 use crate::server::ApiServer;
@@ -27,9 +32,11 @@ use crate::storage::writer::Writer;
 #[derive(Debug)]
 pub struct ApiServerBuilder {
     store: Arc<dyn Store>,
+    encryption: Option<Arc<Encryption>>,
+    metrics: MetricsRegistry,
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
-    authorizer: Arc<dyn Authorizer>,
+    authorizer: Option<Arc<dyn Authorizer>>,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -46,9 +53,11 @@ impl ApiServerBuilder {
         let service_cidr = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 12).into();
         Self {
             store,
+            encryption: None,
+            metrics: MetricsRegistry::default(),
             registry: None,
             authenticators: Vec::new(),
-            authorizer: Arc::new(DenyAll),
+            authorizer: None,
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -67,6 +76,21 @@ impl ApiServerBuilder {
         self
     }
 
+    /// Lets administrators see and change the keys that the store is encrypted with, at `/orchestra/v1/encryption`. The
+    /// store given to the builder is to be [`Encryption::store`].
+    #[must_use]
+    pub fn encryption(mut self, encryption: Arc<Encryption>) -> Self {
+        self.encryption = Some(encryption);
+        self
+    }
+
+    /// Serves what `registry` holds at `/metrics`, and the server's own with it.
+    #[must_use]
+    pub fn metrics(mut self, registry: MetricsRegistry) -> Self {
+        self.metrics = registry;
+        self
+    }
+
     /// One more way to find out who asks, tried before client certificates.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
@@ -74,10 +98,10 @@ impl ApiServerBuilder {
         self
     }
 
-    /// Who may do what, besides `system:masters`, who may do everything; default: nobody anything.
+    /// Who may do what, besides `system:masters`, who may do everything; default: what roles and bindings say (RBAC).
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Arc::new(authorizer);
+        self.authorizer = Some(Arc::new(authorizer));
         self
     }
 
@@ -145,9 +169,22 @@ impl ApiServerBuilder {
     pub async fn build(mut self) -> Result<ApiServer> {
         let registry = self.registry.unwrap_or_else(Registry::builtin);
         let catalog = Arc::new(Catalog::new(&registry));
+        let store = self.store;
+        let metered = Metered::new(store.clone(), classify);
+        metered.metrics().register(&mut self.metrics);
+        self.store = Arc::new(metered);
         let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         let mut admission = admission::builtin();
+        let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
+        let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
+            (Some(own), _) => own,
+            (None, Some(rbac)) => rbac.clone(),
+            (None, None) => Arc::new(DenyAll),
+        };
+        if let Some(rbac) = rbac {
+            admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
+        }
         admission.append(&mut self.admission);
         let state = State {
             writer: Writer::new(self.store.clone()),
@@ -155,10 +192,12 @@ impl ApiServerBuilder {
             discovery: OnceLock::new(),
             openapi: OpenApi::new(&catalog),
             store: self.store,
+            encryption: self.encryption,
+            metrics: Metrics::new(self.metrics, store),
             feed,
             catalog,
             authenticators: self.authenticators,
-            authorizer: self.authorizer,
+            authorizer,
             admission,
             nodes: self.nodes,
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },

@@ -43,10 +43,12 @@ mod catalog;
 mod client;
 mod clock;
 mod discovery;
+pub mod encryption;
 mod error;
 mod event_expiry;
 mod filter;
 mod health;
+mod metrics;
 mod negotiate;
 mod node;
 mod openapi;
@@ -68,7 +70,7 @@ mod warning;
 pub use admission::{Admission, AdmissionRequest, Operation, Reader, TypedAdmission};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,
-    User,
+    RuleSet, User,
 };
 pub use body::Body;
 pub use builder::ApiServerBuilder;

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Map, Value, json};
 
-use crate::auth::{AccessRequest, Decision, MASTERS, User};
+use crate::auth::{AccessRequest, Decision, MASTERS, RuleSet, User};
 use crate::body::{self, Body};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::state::State;
@@ -25,11 +25,14 @@ pub(crate) enum Review {
     Access,
     /// May somebody, in this namespace?
     LocalAccess,
+    /// What may I, in a namespace?
+    SelfRules,
 }
 
 impl Review {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::SelfSubject, Self::LocalAccess, Self::SelfAccess, Self::Access];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::SelfSubject, Self::LocalAccess, Self::SelfAccess, Self::SelfRules, Self::Access];
 
     /// The group, served as `v1`.
     pub(crate) fn group(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Review {
             Self::SelfAccess => "SelfSubjectAccessReview",
             Self::Access => "SubjectAccessReview",
             Self::LocalAccess => "LocalSubjectAccessReview",
+            Self::SelfRules => "SelfSubjectRulesReview",
         }
     }
 
@@ -66,7 +70,7 @@ impl Review {
 
 /// Whether everybody who is known may ask this about themselves.
 pub(crate) fn is_open(request: &ResourceRequest) -> bool {
-    matches!(Review::find(request), Some(Review::SelfSubject | Review::SelfAccess))
+    matches!(Review::find(request), Some(Review::SelfSubject | Review::SelfAccess | Review::SelfRules))
 }
 
 /// Answers a review.
@@ -78,8 +82,9 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, StatusError> {
     let spec = object.get("spec").cloned().unwrap_or_else(|| json!({}));
     let status = match review {
-        Review::SelfSubject => json!({"userInfo": {"username": asker.name, "groups": asker.groups}}),
+        Review::SelfSubject => json!({"userInfo": asker.info()}),
         Review::SelfAccess => access(state, asker, &spec).await?,
+        Review::SelfRules => rules(state, asker, &spec).await?,
         Review::Access | Review::LocalAccess => {
             let groups = spec.get("groups").and_then(Value::as_array).into_iter().flatten();
             let mut subject = User::anonymous();
@@ -105,10 +110,29 @@ async fn access(state: &State, subject: &User, spec: &Value) -> Result<Value, St
     }
     let request = AccessRequest { user: subject, verb: &verb, info: &info, path: &path };
     Ok(match state.authorizer.authorize(request).await? {
-        Decision::Allow => json!({"allowed": true}),
+        Decision::Allow(why) if why.is_empty() => json!({"allowed": true}),
+        Decision::Allow(why) => json!({"allowed": true, "reason": why}),
         Decision::Deny(why) if why.is_empty() => json!({"allowed": false}),
         Decision::Deny(why) => json!({"allowed": false, "reason": why}),
     })
+}
+
+/// Everything that somebody may do in a namespace, as upstream's `SelfSubjectRulesReview` lists it.
+async fn rules(state: &State, subject: &User, spec: &Value) -> Result<Value, StatusError> {
+    let namespace = text(spec, "namespace");
+    if namespace.is_empty() {
+        return Err(StatusError::bad_request("no namespace on request"));
+    }
+    let RuleSet { rules, problem } = state.authorizer.rules(subject, namespace).await?;
+    let (plain, objects): (Vec<_>, Vec<_>) =
+        rules.into_iter().partition(|rule| !rule.non_resource_urls.is_empty());
+    let mut status = json!({
+        "resourceRules": objects, "nonResourceRules": plain, "incomplete": !problem.is_empty(),
+    });
+    if !problem.is_empty() {
+        status["evaluationError"] = problem.into();
+    }
+    Ok(status)
 }
 
 /// What is asked about, as the authorizer would be asked about a real request.

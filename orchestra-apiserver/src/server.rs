@@ -15,10 +15,13 @@ use orchestra_core::kind::Subresource;
 use orchestra_store::Store;
 use tower::{BoxError, Service};
 
+use crate::auth::impersonate::Wanted;
 use crate::auth::{AccessRequest, Decision, MASTERS, User};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
+use crate::encryption;
 use crate::health;
+use crate::metrics;
 use crate::negotiate::accept::Output;
 use crate::negotiate::decode;
 use crate::query::{Query, WriteOptions};
@@ -69,6 +72,7 @@ impl ApiServer {
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
         let user = authenticate(state, &parts, &info).await?;
+        let user = impersonate(state, &parts, user).await?;
         authorize(state, &parts, &info, &user).await?;
         let request = match info {
             RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
@@ -134,6 +138,12 @@ impl ApiServer {
         if snapshot::is_at(&joined) {
             return snapshot::snapshot(&self.state, &parts.method).await;
         }
+        if let Some(command) = encryption::Command::at(&joined) {
+            return encryption::answer(self.state.encryption.as_ref(), command, &parts.method).await;
+        }
+        if metrics::is_at(&joined) {
+            return metrics::metrics(&self.state, &parts.method, &parts.headers).await;
+        }
         let found = match path.first().map(String::as_str) {
             Some("version") if path.len() == 1 => Some(health::version()),
             Some("healthz" | "livez" | "readyz") => health::health(&self.state, path, query).await,
@@ -167,10 +177,16 @@ async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Resul
     }
 }
 
-async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
-    if user.is_in(MASTERS) {
-        return Ok(());
+/// The user that a request is to be taken for, when the one who sent it may act as that user.
+async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User, StatusError> {
+    let Some(wanted) = Wanted::read(&parts.headers)? else { return Ok(sender) };
+    for question in wanted.questions() {
+        ask(state, &sender, "impersonate", &question, "").await?;
     }
+    Ok(wanted.user())
+}
+
+async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
     if matches!(info, RequestInfo::Resource(request) if reviews::is_open(request)) {
         return Ok(());
     }
@@ -180,10 +196,23 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
         RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
         RequestInfo::NonResource(_) => method.as_str(),
     };
-    let asked = AccessRequest { user, verb, info, path: parts.uri.path() };
-    match state.authorizer.authorize(asked).await? {
-        Decision::Allow => Ok(()),
-        Decision::Deny(why) => Err(denied(user, verb, info, parts.uri.path(), &why)),
+    ask(state, user, verb, info, parts.uri.path()).await
+}
+
+/// Refuses what the user may not.
+async fn ask(
+    state: &State,
+    user: &User,
+    verb: &str,
+    info: &RequestInfo,
+    path: &str,
+) -> Result<(), StatusError> {
+    if user.is_in(MASTERS) {
+        return Ok(());
+    }
+    match state.authorizer.authorize(AccessRequest { user, verb, info, path }).await? {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(why) => Err(denied(user, verb, info, path, &why)),
     }
 }
 

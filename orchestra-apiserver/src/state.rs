@@ -7,6 +7,7 @@ use http::HeaderMap;
 use orchestra_core::kinds::is_loopback_violation;
 use orchestra_core::violation::Violations;
 use orchestra_store::Store;
+use orchestra_store::encryption::Encryption;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
 use crate::discovery::Discovery;
+use crate::metrics::Metrics;
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
@@ -31,6 +33,9 @@ use crate::storage::writer::Writer;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
+    /// How `store` is encrypted, if it is.
+    pub(crate) encryption: Option<Arc<Encryption>>,
+    pub(crate) metrics: Metrics,
     pub(crate) feed: Arc<Feed>,
     pub(crate) writer: Writer,
     pub(crate) catalog: Arc<Catalog>,

@@ -6,6 +6,7 @@
 
 mod facts;
 mod flight;
+mod preempt;
 mod step;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -19,11 +20,12 @@ use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::queue::{BackoffOptions, Moment, Queue, QueueCounts};
 use crate::verdict::{Admission, Reservation};
-use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView};
+use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView, Promise};
 
 use self::flight::Flight;
+use self::preempt::Preempting;
 
-pub use step::{Job, Report, ReportReason, Step};
+pub use step::{Eviction, Job, Report, ReportReason, Step};
 
 /// Stands for a rejector while there are no nodes at all; only a new node helps then.
 const NO_NODES: &str = "";
@@ -37,6 +39,8 @@ pub struct Dispatcher {
     queue: Queue,
     by_key: HashMap<PodKey, PodUid>,
     flights: HashMap<PodUid, Flight>,
+    /// Pods for which others are being evicted; they are held back until the last eviction begins.
+    preempting: HashMap<PodUid, Preempting>,
     steps: VecDeque<Step>,
     /// Counts changes of the cluster; waiting pods are asked again when it moved.
     epoch: u64,
@@ -55,6 +59,7 @@ impl Dispatcher {
             queue: Queue::new(sort, backoff),
             by_key: HashMap::new(),
             flights: HashMap::new(),
+            preempting: HashMap::new(),
             steps: VecDeque::new(),
             epoch: 0,
             asked: 0,
@@ -106,7 +111,7 @@ impl Dispatcher {
         if pod.terminating {
             self.queue.remove(uid);
             let message = format!("skip schedule deleting pod: {}", pod.key);
-            self.report(pod, ReportReason::Deleting, message, None);
+            self.report(pod, ReportReason::Deleting, message);
             return;
         }
         let Some(profile) = self.profiles.get(index) else { return };
@@ -116,9 +121,12 @@ impl Dispatcher {
                 let reserved = reserve(profile, &mut cycle, &pod, &node);
                 let notes = cycle.into_notes();
                 match reserved {
-                    None => self.assume(Flight::new(pod, node, index, notes, now), now),
-                    Some(NotReserved::Rejected(diagnosis)) => self.rejected(pod, diagnosis, now),
-                    Some(NotReserved::Failed(failure)) => self.failed(pod, failure, now),
+                    Ok(promises) => {
+                        promises.iter().cloned().for_each(|promise| self.cluster.promise(promise));
+                        self.assume(Flight::new(pod, node, index, notes, promises, now), now);
+                    }
+                    Err(NotReserved::Rejected(diagnosis)) => self.rejected(pod, *diagnosis, now),
+                    Err(NotReserved::Failed(failure)) => self.failed(pod, failure, now),
                 }
             }
             Outcome::Rejected(diagnosis) => self.rejected(pod, diagnosis, now),
@@ -139,40 +147,38 @@ impl Dispatcher {
 
     fn rejected(&mut self, pod: Arc<PodView>, diagnosis: Diagnosis, now: Moment) {
         let message = diagnosis.message();
-        let profiles = &self.profiles;
-        self.queue.reject(&pod.uid, diagnosis.plugins, now, &|pod, plugins, event| {
-            helps(profiles, pod, plugins, event)
-        });
-        self.report(pod, ReportReason::Unschedulable, message, diagnosis.nominated);
+        if diagnosis.withdrawn {
+            self.cluster.withdraw(&pod);
+        }
+        if let Some(node) = &diagnosis.nominated {
+            self.make_room(&pod, node, diagnosis.victims, now);
+        }
+        self.queue.reject(&pod.uid, diagnosis.plugins, now, &helps(&self.profiles, &self.preempting));
+        self.report(pod, ReportReason::Unschedulable, message);
     }
 
     fn without_nodes(&mut self, pod: Arc<PodView>, now: Moment) {
-        let profiles = &self.profiles;
         let by = BTreeSet::from([NO_NODES.to_owned()]);
-        self.queue.park(&pod.uid, by, now, &|pod, plugins, event| helps(profiles, pod, plugins, event));
+        self.cluster.withdraw(&pod);
+        self.queue.park(&pod.uid, by, now, &helps(&self.profiles, &self.preempting));
         let message = "no nodes available to schedule pods".to_owned();
-        self.report(pod, ReportReason::Unschedulable, message, None);
+        self.report(pod, ReportReason::Unschedulable, message);
     }
 
     fn failed(&mut self, pod: Arc<PodView>, failure: Failure, now: Moment) {
         self.queue.fail(&pod.uid, now);
-        self.report(pod, ReportReason::SchedulerError, failure.message, None);
+        self.cluster.withdraw(&pod);
+        self.report(pod, ReportReason::SchedulerError, failure.message);
     }
 
-    fn report(
-        &mut self,
-        pod: Arc<PodView>,
-        reason: ReportReason,
-        message: String,
-        nominated: Option<NodeName>,
-    ) {
+    fn report(&mut self, pod: Arc<PodView>, reason: ReportReason, message: String) {
+        let nominated = self.cluster.promised(&pod.uid).cloned();
         self.steps.push_back(Step::Report(Report { pod, reason, message, nominated }));
     }
 
     fn happened(&mut self, event: &ClusterEvent, now: Moment) {
         self.epoch += 1;
-        let profiles = &self.profiles;
-        self.queue.happened(event, now, &|pod, plugins, event| helps(profiles, pod, plugins, event));
+        self.queue.happened(event, now, &helps(&self.profiles, &self.preempting));
     }
 
     fn profile_of(&self, pod: &PodView) -> Option<usize> {
@@ -202,18 +208,28 @@ impl Dispatcher {
 
 /// Why a node could not be reserved.
 enum NotReserved {
-    Rejected(Diagnosis),
+    Rejected(Box<Diagnosis>),
     Failed(Failure),
 }
 
-/// Runs the `Reserve` plugins; `None` when all agree, else all are undone, last first, when one refuses.
-fn reserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Option<NotReserved> {
+/// Runs the `Reserve` plugins; when one refuses, all are undone, last first.
+fn reserve(
+    profile: &Profile,
+    cycle: &mut Cycle<'_>,
+    pod: &PodView,
+    node: &NodeName,
+) -> Result<Vec<Promise>, NotReserved> {
+    let mut promises = Vec::new();
     for plugin in &profile.reserve {
         let name = plugin.name();
         let problem = match guarded(name, "Reserve", || plugin.reserve(cycle, pod, node)) {
             Ok(Reservation::Made) => continue,
+            Ok(Reservation::Promise(more)) => {
+                promises.extend(more);
+                continue;
+            }
             Ok(Reservation::Reject(rejection)) => {
-                NotReserved::Rejected(Diagnosis::after_choice(node.clone(), name, rejection))
+                NotReserved::Rejected(Box::new(Diagnosis::after_choice(node.clone(), name, rejection)))
             }
             Ok(Reservation::Fail(error)) => NotReserved::Failed(Failure {
                 plugin: Some(name.to_owned()),
@@ -222,9 +238,9 @@ fn reserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeN
             Err(failure) => NotReserved::Failed(failure),
         };
         unreserve(profile, cycle, pod, node);
-        return Some(problem);
+        return Err(problem);
     }
-    None
+    Ok(promises)
 }
 
 fn unreserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) {
@@ -235,19 +251,28 @@ fn unreserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &Nod
     }
 }
 
-/// Whether `event` may change what one of `plugins` said about `pod`. A plugin that does not say is asked again on
-/// everything, and one that fails to answer too.
-fn helps(profiles: &[Profile], pod: &PodView, plugins: &BTreeSet<String>, event: &ClusterEvent) -> bool {
-    let profile = profiles.iter().find(|profile| **profile.name() == *pod.scheduler);
-    plugins.iter().any(|name| {
-        if name == NO_NODES {
-            return matches!(event, ClusterEvent::NodeAdded(_));
+/// Tells whether an event may change what some plugins said about a pod. A plugin that does not say is asked again on
+/// everything, and one that fails to answer too. A pod for which others are being evicted waits for that.
+fn helps<'a>(
+    profiles: &'a [Profile],
+    preempting: &'a HashMap<PodUid, Preempting>,
+) -> impl Fn(&PodView, &BTreeSet<String>, &ClusterEvent) -> bool + 'a {
+    move |pod, plugins, event| {
+        if preempting.contains_key(&pod.uid) {
+            return false;
         }
-        let requeue = profile.and_then(|profile| profile.requeue.iter().find(|plugin| plugin.name() == name));
-        requeue.is_none_or(|plugin| {
-            !matches!(guarded(name, "QueueingHint", || plugin.hint(pod, event)), Ok(Hint::Skip))
+        let profile = profiles.iter().find(|profile| **profile.name() == *pod.scheduler);
+        plugins.iter().any(|name| {
+            if name == NO_NODES {
+                return matches!(event, ClusterEvent::NodeAdded(_));
+            }
+            let requeue =
+                profile.and_then(|profile| profile.requeue.iter().find(|plugin| plugin.name() == name));
+            requeue.is_none_or(|plugin| {
+                !matches!(guarded(name, "QueueingHint", || plugin.hint(pod, event)), Ok(Hint::Skip))
+            })
         })
-    })
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::verdict::{Reasons, Rejection, RejectionKind};
-use crate::view::NodeName;
+use crate::view::{NodeName, PodView};
 
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub struct Diagnosis {
     pub plugins: BTreeSet<String>,
     /// The node on which room is being made.
     pub nominated: Option<NodeName>,
+    /// The pods that have to go for that, the most important first.
+    pub victims: Vec<Arc<PodView>>,
+    /// What was promised to the pod earlier is void.
+    pub withdrawn: bool,
 }
 
 /// Nodes that a plugin ruled out before filtering.

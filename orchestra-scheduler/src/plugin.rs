@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::effect::Effect;
 use crate::event::{ClusterEvent, Hint};
-use crate::outcome::{Diagnosis, Failure};
+use crate::outcome::{Diagnosis, Failure, NodeRejection};
 use crate::queue::QueuedPod;
 use crate::unit::Points;
 use crate::verdict::{
@@ -26,7 +26,7 @@ use crate::view::{ClusterView, NodeName, NodeView, PodUid, PodView};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a scheduling plugin: implement `Plugin` to give it a name"
 )]
-pub trait Plugin: Debug + Send + Sync + 'static {
+pub trait Plugin: Any + Debug + Send + Sync {
     /// The plugin's name, unique in its profile.
     fn name(&self) -> &str;
 }
@@ -84,6 +84,8 @@ pub trait PostFilter: Plugin {
 pub trait Refilter {
     /// Begins a trial with a node as it is.
     fn trial<'t>(&'t self, node: &'t NodeView) -> Box<dyn Trial + 't>;
+    /// A number below `end`, from the engine's seeded chance; the same throughout one attempt.
+    fn chance(&self, end: usize) -> usize;
 }
 
 /// One node as it might be. The filters see pods come and go through [`Adjust`].
@@ -94,11 +96,11 @@ pub trait Trial {
     fn add(&mut self, pod: Arc<PodView>);
     /// Takes a pod off the node.
     fn remove(&mut self, uid: &PodUid);
-    /// Whether the pod at hand would pass, also with the pods that are promised room there.
+    /// Why the pod at hand would not pass, also with the pods that are promised room there; `None` if it would.
     ///
     /// # Errors
     /// When a filter could not tell.
-    fn passes(&self) -> Result<bool, Failure>;
+    fn refusal(&self) -> Result<Option<NodeRejection>, Failure>;
 }
 
 /// Looks at the nodes that are left before they are scored.

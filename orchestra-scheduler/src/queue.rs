@@ -253,6 +253,14 @@ impl Queue {
         }
     }
 
+    /// Has a waiting pod tried at once.
+    pub fn activate(&mut self, uid: &PodUid, now: Moment) {
+        let waits = |place| matches!(place, Place::Backoff | Place::ErrorBackoff | Place::Unschedulable);
+        let Some(entry) = self.entries.get_mut(uid).filter(|entry| waits(entry.place)) else { return };
+        entry.queued.added = now;
+        self.put(uid, Place::Active);
+    }
+
     /// When something next becomes ready by time alone.
     #[must_use]
     pub fn next_due(&self) -> Option<Moment> {

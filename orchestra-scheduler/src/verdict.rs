@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::effect::Effect;
-use crate::view::NodeName;
+use crate::view::{NodeName, PodView, Promise};
 
 /// Why something was refused, in upstream's words; a plugin may name several reasons.
 pub type Reasons = Vec<Cow<'static, str>>;
@@ -106,6 +107,15 @@ pub enum Admission {
 pub enum Nomination {
     /// Room is being made on this node.
     Node(NodeName),
+    /// Room is made on this node by evicting these pods, the most important first.
+    Preempt {
+        /// The node.
+        node: NodeName,
+        /// Who has to go.
+        victims: Vec<Arc<PodView>>,
+    },
+    /// As [`Nomination::Nothing`], and what was promised to the pod earlier is void.
+    Void(Reasons),
     /// Nothing to be done by this plugin; the next one is asked.
     Nothing(Reasons),
     /// Nothing to be done by any plugin.
@@ -119,6 +129,8 @@ pub enum Nomination {
 pub enum Reservation {
     /// It was.
     Made,
+    /// It was, and others must count on this until the pod is bound or gives up.
+    Promise(Vec<Promise>),
     /// The node is refused after all.
     Reject(Rejection),
     /// The plugin could not tell.

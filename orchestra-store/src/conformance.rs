@@ -12,6 +12,8 @@
 //! }
 //!
 //! orchestra_store::store_conformance!(build);
+//! // Whether leases run out: in real time, or, where a store goes by tokio's clock, with the clock paused.
+//! orchestra_store::store_expiry!(paused build);
 //! ```
 //!
 //! and one that outlives its process, with a place to live and a way to open it there:
@@ -28,6 +30,7 @@
 //! }
 //!
 //! orchestra_store::store_durability!(place, open);
+//! orchestra_store::store_expiry_durability!(paused place, open);
 //! ```
 //!
 //! and one that can be made of a [`Snapshot`](crate::Snapshot), with a way to do so:
@@ -50,6 +53,8 @@
 
 pub mod compaction;
 pub mod durability;
+pub mod expiry;
+pub mod leases;
 pub mod model;
 pub mod reads;
 pub mod revisions;
@@ -60,11 +65,23 @@ pub mod writes;
 
 pub use support::{Chance, PATIENCE};
 
+/// The condition of a suite that runs everywhere.
+#[doc(hidden)]
+pub fn always() -> bool {
+    true
+}
+
 /// Expands to one `#[tokio::test]` for each case. `$build` is an async function that returns `(store, guard)`.
+///
+/// A backend that needs something which is not on every machine adds `, if there`: a function that tells whether it is there, and
+/// says so when it is not. The cases pass without it.
 #[macro_export]
 macro_rules! store_conformance {
     ($build:path) => {
-        $crate::store_conformance! { @cases $build;
+        $crate::store_conformance! { $build, if $crate::conformance::always }
+    };
+    ($build:path, if $there:path) => {
+        $crate::store_conformance! { @cases $build, $there;
             writes {
                 a3_all_writes_of_a_transaction_share_one_revision
                 a3_a_reader_never_sees_half_a_transaction
@@ -112,6 +129,16 @@ macro_rules! store_conformance {
                 e2_compaction_never_goes_back_nor_ahead
                 e_writes_and_watches_go_on_during_compaction
             }
+            leases {
+                f3_revoking_removes_all_keys_in_one_revision
+                f3_writing_with_another_lease_or_none_detaches
+                f3_ending_a_lease_without_keys_takes_no_revision
+                f3_an_unknown_lease_is_refused_before_any_effect
+                f3_a_refused_transaction_attaches_and_detaches_nothing
+                f5_the_fencing_revision_stops_a_holder_whose_lease_ended
+                a8_a_lease_for_no_time_or_for_ever_is_refused
+                leases_tell_what_is_attached
+            }
             snapshots {
                 g1_a_snapshot_is_one_revision_while_writes_go_on
                 g1_a_snapshot_that_compaction_overtakes_is_right_or_an_error
@@ -122,10 +149,13 @@ macro_rules! store_conformance {
             }
         }
     };
-    (@cases $build:path; $($area:ident { $($case:ident)* })*) => {
+    (@cases $build:path, $there:path; $($area:ident { $($case:ident)* })*) => {
         $($(
             #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
+                if !$there() {
+                    return;
+                }
                 let (store, _guard) = $build().await;
                 $crate::conformance::$area::$case(::std::sync::Arc::new(store)).await;
             }
@@ -133,12 +163,75 @@ macro_rules! store_conformance {
     };
 }
 
+/// Expands to one `#[tokio::test]` for each case about leases that run out. `$build` is an async function that returns `(store, guard)`.
+/// The cases take a few seconds each, in which they sleep. A store that lives in this process and by tokio's clock need not
+/// have them wait: with `paused` before it they run on the paused clock, and take as long as the store itself.
+#[macro_export]
+macro_rules! store_expiry {
+    (paused $build:path) => {
+        $crate::store_expiry! { @all $build; flavor = "current_thread", start_paused = true }
+    };
+    (@all $build:path; $($how:tt)*) => {
+        $crate::store_expiry! { @cases $build; ($($how)*);
+            f1_a_key_stays_for_the_whole_time_since_the_last_renewal
+            f2_a_key_goes_when_its_lease_has_run_out
+            f2_a_lease_without_keys_ends_too
+            f3_a_detached_key_outlives_its_lease
+            d12_an_expiry_is_one_revision_in_the_order_of_all_writes
+        }
+    };
+    (@cases $build:path; $how:tt; $($case:ident)*) => {
+        $( $crate::store_expiry! { @case $build; $how; $case } )*
+    };
+    (@case $build:path; ($($how:tt)*); $case:ident) => {
+        #[::tokio::test($($how)*)]
+        async fn $case() {
+            let (store, _guard) = $build().await;
+            $crate::conformance::expiry::$case(::std::sync::Arc::new(store)).await;
+        }
+    };
+    ($build:path) => {
+        $crate::store_expiry! { @all $build; flavor = "multi_thread", worker_threads = 2 }
+    };
+}
+
+/// Expands to one `#[tokio::test]` for each case about leases of a store that is closed and opened again, with `$place` and `$open` as for
+/// [`store_durability!`](crate::store_durability), and `paused` as for [`store_expiry!`](crate::store_expiry).
+#[macro_export]
+macro_rules! store_expiry_durability {
+    (paused $place:path, $open:path) => {
+        $crate::store_expiry_durability! { @all $place, $open; flavor = "current_thread", start_paused = true }
+    };
+    (@all $place:path, $open:path; $($how:tt)*) => {
+        $crate::store_expiry_durability! { @cases $place, $open; ($($how)*);
+            f4_a_restart_shortens_no_lease_and_makes_none_immortal
+            f4_leases_are_after_a_restart_what_they_were
+        }
+    };
+    (@cases $place:path, $open:path; $how:tt; $($case:ident)*) => {
+        $( $crate::store_expiry_durability! { @case $place, $open; $how; $case } )*
+    };
+    (@case $place:path, $open:path; ($($how:tt)*); $case:ident) => {
+        #[::tokio::test($($how)*)]
+        async fn $case() {
+            let place = $place();
+            $crate::conformance::expiry::$case(async || $open(&place).await).await;
+        }
+    };
+    ($place:path, $open:path) => {
+        $crate::store_expiry_durability! { @all $place, $open; flavor = "multi_thread", worker_threads = 2 }
+    };
+}
+
 /// Expands to one `#[tokio::test]` for each case about closing a store and opening it again. `$place` makes a place, and
-/// the async function `$open` opens the store in a reference to it.
+/// the async function `$open` opens the store in a reference to it. `, if there` is as in [`store_conformance!`](crate::store_conformance).
 #[macro_export]
 macro_rules! store_durability {
     ($place:path, $open:path) => {
-        $crate::store_durability! { @cases $place, $open;
+        $crate::store_durability! { $place, $open, if $crate::conformance::always }
+    };
+    ($place:path, $open:path, if $there:path) => {
+        $crate::store_durability! { @cases $place, $open, $there;
             a1_c3_everything_acknowledged_is_there_again_and_reads_the_same
             b3_revisions_go_on_where_they_were
             d5_a_watch_resumes_after_reopening
@@ -146,10 +239,13 @@ macro_rules! store_durability {
             g6_random_histories_survive_reopening
         }
     };
-    (@cases $place:path, $open:path; $($case:ident)*) => {
+    (@cases $place:path, $open:path, $there:path; $($case:ident)*) => {
         $(
             #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
+                if !$there() {
+                    return;
+                }
                 let place = $place();
                 $crate::conformance::durability::$case(async || $open(&place).await).await;
             }
@@ -166,6 +262,8 @@ macro_rules! store_restoring {
             g2_a_restored_store_holds_the_same_keys_and_numbers
             g2_a_snapshot_of_a_restored_store_is_the_same
             g2_a_snapshot_that_breaks_off_restores_nothing
+            g2_a_restored_store_has_the_same_leases
+            g3_no_lease_is_granted_twice
             g3_old_revisions_mean_nothing_in_a_restored_store
         }
     };

@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, SystemTime};
 
 use futures::{Stream, stream};
 use tokio::task::coop::cooperative;
 
 use crate::expiry::Expiry;
-use crate::feed::{Feed, Hub};
+use crate::feed::{Feed, Hub, Next, Published, Run, Watches};
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 use crate::limits::WatchBound;
@@ -79,14 +79,10 @@ impl Engine {
     /// decided still holds; the wakers are woken when it has let go.
     #[must_use = "watchers sleep until they are woken"]
     pub(crate) fn publish(&self, state: &mut Mvcc, writes: impl IntoIterator<Item = Write>) -> Vec<Waker> {
-        let mut wakers = Vec::new();
         let mut hub = self.hub();
-        for write in writes {
-            let revision = write.revision;
-            let events = state.apply(write);
-            hub.publish(revision, &events, &mut wakers);
-        }
-        wakers
+        let publish = |write: Write| Published::new(write.revision, state.apply(write));
+        let batch = writes.into_iter().map(publish).collect();
+        hub.publish(batch)
     }
 
     /// Takes up a lease that was decided and is durable.
@@ -118,7 +114,8 @@ impl Engine {
 
     pub(crate) fn watch(self: &Arc<Self>, range: KeyRange, from: Revision) -> Result<Watch> {
         let feed = Arc::new(Feed::new(range, from, self.bound));
-        let mut watch = Watch { engine: Arc::clone(self), feed, past: VecDeque::new(), next: Some(from) };
+        let engine = Arc::clone(self);
+        let mut watch = Watch { engine, feed, past: VecDeque::new(), next: Some(from), run: None };
         watch.replay()?;
         Ok(watch)
     }
@@ -168,6 +165,11 @@ impl Engine {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// How the watches that have reached the present are doing.
+    pub(crate) fn watches(&self) -> Watches {
+        self.hub().watches()
+    }
+
     /// How many watches have reached the present.
     pub(crate) fn watchers(&self) -> usize {
         self.hub().watchers()
@@ -203,6 +205,8 @@ pub(crate) struct Watch {
     past: VecDeque<WatchMessage>,
     /// Where the replay goes on; `None` once the feed has taken over.
     next: Option<Revision>,
+    /// What is left of the last changes that the feed gave.
+    run: Option<Run>,
 }
 
 impl Watch {
@@ -242,10 +246,16 @@ impl Watch {
             self.feed.close();
             return Poll::Ready(Some(Err(error)));
         }
-        match self.past.pop_front() {
-            Some(message) => Poll::Ready(Some(Ok(message))),
-            None => self.feed.poll_next(context),
+        let waiting = self.past.pop_front().or_else(|| self.run.as_mut()?.next());
+        if let Some(message) = waiting {
+            return Poll::Ready(Some(Ok(message)));
         }
+        self.run = None;
+        let next = ready!(self.feed.poll_next(context));
+        Poll::Ready(next.transpose()?.and_then(|next| match next {
+            Next::Progress(revision) => Some(Ok(WatchMessage::Progress(revision))),
+            Next::Run(run) => self.run.insert(run).next().map(Ok),
+        }))
     }
 }
 

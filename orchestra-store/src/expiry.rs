@@ -193,3 +193,65 @@ impl Attendant {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    fn lease(id: u64) -> Lease {
+        Lease { id: LeaseId::new(id).unwrap(), ttl: TTL }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_begins_when_it_is_first_looked_at_and_anew_with_each_renewal() {
+        let (mut countdown, [a, b]) = (Countdown::default(), [lease(1), lease(2)]);
+        countdown.add(a);
+        countdown.add(b);
+        let begin = Instant::now();
+        assert_eq!((countdown.remaining(a.id, begin + TTL * 3), countdown.next()), (TTL, None));
+        assert!(countdown.step(begin).is_empty());
+        let half = begin + TTL / 2;
+        assert_eq!(countdown.begin(b.id, half), Some(TTL));
+        assert_eq!((countdown.remaining(a.id, half), countdown.remaining(b.id, half)), (TTL / 2, TTL));
+        assert!(countdown.step(begin + TTL - Duration::from_millis(1)).is_empty());
+        assert_eq!(countdown.step(begin + TTL), [a.id]);
+        assert_eq!(countdown.begin(a.id, begin + TTL), None, "what has run out cannot be renewed");
+        assert_eq!((countdown.next(), countdown.step(half + TTL)), (Some(half + TTL), vec![b.id]));
+        assert_eq!(countdown.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_before_the_first_look_counts_and_what_was_ended_never_runs_out() {
+        let (mut countdown, [a, b]) = (Countdown::default(), [lease(1), lease(2)]);
+        let begin = Instant::now();
+        countdown.add(a);
+        countdown.add(b);
+        countdown.begin(a.id, begin + TTL);
+        countdown.remove(b.id);
+        assert!(countdown.step(begin).is_empty());
+        assert_eq!(countdown.next(), Some(begin + 2 * TTL));
+        countdown.remove(a.id);
+        assert!(countdown.step(begin + 5 * TTL).is_empty());
+    }
+
+    #[test]
+    fn another_runtime_takes_over_where_the_first_has_ended() {
+        use crate::{MemoryStore, Store, Txn};
+        let paused = || {
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+        };
+        let store = MemoryStore::new();
+        paused().block_on(async {
+            let lease = store.grant(TTL).await.unwrap();
+            store.commit(Txn::new().put_leased("k".into(), "v", lease.id)).await.unwrap();
+        });
+        assert_eq!(paused().block_on(async { store.status().await.unwrap().keys }), 1);
+        paused().block_on(async {
+            assert_eq!(store.status().await.unwrap().keys, 1);
+            tokio::time::sleep(3 * TTL).await;
+            assert_eq!(store.status().await.unwrap().keys, 0);
+        });
+    }
+}

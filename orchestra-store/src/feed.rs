@@ -3,6 +3,7 @@
 //! A writer never waits for a watcher. One whose queue is full is ended, not thinned.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -11,6 +12,47 @@ use crate::limits::WatchBound;
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::watch::{Event, WatchMessage};
+
+/// What one revision changed, shared by all feeds.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    revision: Revision,
+    events: Arc<[Event]>,
+    /// Size of the values in the events.
+    bytes: usize,
+}
+
+impl Published {
+    pub(crate) fn new(revision: Revision, events: Vec<Event>) -> Self {
+        let bytes = size(&events);
+        Self { revision, events: events.into(), bytes }
+    }
+}
+
+/// Revisions of one batch, one after the other, that a watcher sees.
+#[derive(Debug)]
+pub(crate) struct Run {
+    batch: Arc<[Published]>,
+    rest: Range<usize>,
+}
+
+impl Iterator for Run {
+    type Item = WatchMessage;
+
+    fn next(&mut self) -> Option<WatchMessage> {
+        let published = self.batch.get(self.rest.next()?)?;
+        Some(WatchMessage::Events { revision: published.revision, events: Arc::clone(&published.events) })
+    }
+}
+
+/// What a feed tells next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Changes.
+    Run(Run),
+    /// Nothing up to this revision.
+    Progress(Revision),
+}
 
 /// One watcher's queue.
 #[derive(Debug)]
@@ -23,10 +65,10 @@ pub(crate) struct Feed {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<WatchMessage>,
+    runs: VecDeque<Run>,
     events: usize,
     bytes: usize,
-    /// Newest revision without a matching change behind the queued messages. Coalesced: only the newest is told.
+    /// Newest revision without a matching change behind the queued runs. Coalesced: only the newest is told.
     progress: Option<Revision>,
     end: Option<End>,
     waker: Option<Waker>,
@@ -36,6 +78,9 @@ struct Queue {
 enum End {
     Slow,
     Unavailable(Arc<str>),
+    /// What comes next is gone.
+    #[cfg(feature = "etcd")]
+    Compacted(Revision),
     /// The stream was dropped, or has told its error.
     Finished,
 }
@@ -54,24 +99,45 @@ impl Feed {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a revision changed; false when the feed is over.
-    fn offer(&self, revision: Revision, events: &[Event], wakers: &mut Vec<Waker>) -> bool {
-        if revision < self.from {
-            return !matches!(self.queue().end, Some(End::Finished));
-        }
-        let matching: Vec<Event> =
-            events.iter().filter(|event| self.range.contains(event.key())).cloned().collect();
+    /// Takes what a batch of revisions changed; false when the feed is over.
+    fn offer(&self, batch: &Arc<[Published]>, wakers: &mut Vec<Waker>) -> bool {
+        let seen_whole =
+            |new: &Published| new.revision >= self.from && new.events.iter().all(|e| self.sees(e));
+        let (matching, is_last) = if batch.iter().all(seen_whole) {
+            (Arc::clone(batch), true)
+        } else {
+            // A batch of its own, so that a watcher who sleeps keeps nothing that it does not see.
+            let matching: Arc<[_]> = batch.iter().filter_map(|new| self.matching(new)).collect();
+            let is_last = matching.last().map(|new| new.revision) == batch.last().map(|new| new.revision);
+            (matching, is_last)
+        };
         let mut queue = self.queue();
         if queue.end.is_some() {
             return false;
         }
-        if matching.is_empty() {
-            queue.progress = Some(revision);
-        } else {
-            queue.push(revision, matching, self.bound);
+        queue.push(matching, self.bound);
+        let reached =
+            batch.last().map(|new| new.revision).filter(|&reached| !is_last && reached >= self.from);
+        queue.progress = reached.or(queue.progress);
+        if !queue.is_idle() {
+            wakers.extend(queue.waker.take());
         }
-        wakers.extend(queue.waker.take());
         queue.end.is_none()
+    }
+
+    fn sees(&self, event: &Event) -> bool {
+        self.range.contains(event.key())
+    }
+
+    fn matching(&self, new: &Published) -> Option<Published> {
+        if new.revision < self.from || !new.events.iter().any(|event| self.sees(event)) {
+            return None;
+        }
+        if new.events.iter().all(|event| self.sees(event)) {
+            return Some(new.clone());
+        }
+        let events = new.events.iter().filter(|event| self.sees(event)).cloned().collect();
+        Some(Published::new(new.revision, events))
     }
 
     fn end(&self, end: End, wakers: &mut Vec<Waker>) {
@@ -80,14 +146,14 @@ impl Feed {
         wakers.extend(queue.waker.take());
     }
 
-    /// The next message; after an error, the end.
-    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<WatchMessage>>> {
+    /// What comes next; after an error, the end.
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Next>>> {
         let mut queue = self.queue();
-        if let Some(message) = queue.pop() {
-            return Poll::Ready(Some(Ok(message)));
+        if let Some(run) = queue.pop() {
+            return Poll::Ready(Some(Ok(Next::Run(run))));
         }
         if let Some(revision) = queue.progress.take() {
-            return Poll::Ready(Some(Ok(WatchMessage::Progress(revision))));
+            return Poll::Ready(Some(Ok(Next::Progress(revision))));
         }
         match queue.end.clone() {
             None => {
@@ -101,10 +167,17 @@ impl Feed {
                 queue.end = Some(End::Finished);
                 Poll::Ready(Some(Err(match end {
                     End::Unavailable(why) => Error::Unavailable(why.to_string()),
+                    #[cfg(feature = "etcd")]
+                    End::Compacted(revision) => Error::Compacted(revision),
                     _ => Error::SlowWatcher,
                 })))
             }
         }
+    }
+
+    /// Whether it was ended because its watcher fell too far behind, and has not told so yet.
+    fn is_slow(&self) -> bool {
+        matches!(self.queue().end, Some(End::Slow))
     }
 
     /// The stream is gone: frees the queue and lets the hub forget the feed.
@@ -114,29 +187,39 @@ impl Feed {
 }
 
 impl Queue {
-    fn push(&mut self, revision: Revision, events: Vec<Event>, bound: WatchBound) {
-        let (count, bytes) = (events.len(), size(&events));
-        let full = self.events + count > bound.events || self.bytes + bytes > bound.bytes;
-        if full && !self.messages.is_empty() {
-            self.end = Some(End::Slow);
-            return;
+    /// Queues what fits, and ends the feed where something does not.
+    fn push(&mut self, batch: Arc<[Published]>, bound: WatchBound) {
+        let mut fits = 0;
+        for new in batch.iter() {
+            let (events, bytes) = (self.events + new.events.len(), self.bytes + new.bytes);
+            let full = events > bound.events || bytes > bound.bytes;
+            if full && (fits > 0 || !self.runs.is_empty()) {
+                self.end = Some(End::Slow);
+                break;
+            }
+            (self.events, self.bytes, self.progress) = (events, bytes, None);
+            fits += 1;
         }
-        self.events += count;
-        self.bytes += bytes;
-        self.progress = None;
-        self.messages.push_back(WatchMessage::Events { revision, events });
+        if fits > 0 {
+            self.runs.push_back(Run { batch, rest: 0..fits });
+        }
     }
 
-    fn pop(&mut self) -> Option<WatchMessage> {
-        let message = self.messages.pop_front()?;
-        if let WatchMessage::Events { events, .. } = &message {
-            self.events -= events.len();
-            self.bytes -= size(events);
+    fn pop(&mut self) -> Option<Run> {
+        let run = self.runs.pop_front()?;
+        for published in run.batch.get(run.rest.clone()).unwrap_or_default() {
+            self.events -= published.events.len();
+            self.bytes -= published.bytes;
         }
-        if self.messages.is_empty() && self.messages.capacity() > 1024 {
-            self.messages = VecDeque::new();
+        if self.runs.is_empty() && self.runs.capacity() > 1024 {
+            self.runs = VecDeque::new();
         }
-        Some(message)
+        Some(run)
+    }
+
+    /// Whether there is nothing to tell.
+    fn is_idle(&self) -> bool {
+        self.runs.is_empty() && self.progress.is_none() && self.end.is_none()
     }
 }
 
@@ -150,12 +233,25 @@ fn size(events: &[Event]) -> usize {
     events.iter().map(of).sum()
 }
 
+/// How the watchers of a store are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watches {
+    pub(crate) watchers: u64,
+    /// What waits for the one that most waits for.
+    pub(crate) backlog_events: u64,
+    pub(crate) backlog_bytes: u64,
+    /// How many were ended because they fell too far behind, since the store was opened.
+    pub(crate) slow: u64,
+}
+
 /// All feeds of a store that have reached the present.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     feeds: Vec<Arc<Feed>>,
     /// How many feeds there may be before finished ones are looked for.
     sweep_at: usize,
+    /// How many were ended because their watcher fell too far behind.
+    slow: u64,
     closed: Option<Arc<str>>,
 }
 
@@ -172,9 +268,18 @@ impl Hub {
         self.feeds.push(feed);
     }
 
-    /// Hands a revision to every feed. Whoever is to be woken is returned, to be woken without any lock held.
-    pub(crate) fn publish(&mut self, revision: Revision, events: &[Event], wakers: &mut Vec<Waker>) {
-        self.feeds.retain(|feed| feed.offer(revision, events, wakers));
+    /// Hands a batch of revisions to every feed. Whoever is to be woken is returned, to be woken without any lock held.
+    pub(crate) fn publish(&mut self, batch: Vec<Published>) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        if !self.feeds.is_empty() {
+            let batch = batch.into();
+            self.feeds.retain(|feed| {
+                let goes_on = feed.offer(&batch, &mut wakers);
+                self.slow += u64::from(!goes_on && feed.is_slow());
+                goes_on
+            });
+        }
+        wakers
     }
 
     /// Ends every feed, now and later, once it is drained.
@@ -187,7 +292,81 @@ impl Hub {
         wakers
     }
 
+    /// Ends every feed that wanted something at or below `compacted`, once it is drained: it is gone before it came.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn overtake(&mut self, compacted: Revision) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.feeds.retain(|feed| {
+            let goes_on = feed.from > compacted;
+            if !goes_on {
+                feed.end(End::Compacted(compacted), &mut wakers);
+            }
+            goes_on
+        });
+        wakers
+    }
+
     pub(crate) fn watchers(&self) -> usize {
         self.feeds.len()
+    }
+
+    /// How all of them are doing. Looks at each.
+    pub(crate) fn watches(&self) -> Watches {
+        let mut watches = Watches { slow: self.slow, ..Watches::default() };
+        for feed in &self.feeds {
+            let queue = feed.queue();
+            if queue.end.is_none() {
+                watches.watchers += 1;
+                watches.backlog_events = watches.backlog_events.max(queue.events as u64);
+                watches.backlog_bytes = watches.backlog_bytes.max(queue.bytes as u64);
+            }
+        }
+        watches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Entry;
+
+    fn published(revision: u64, key: &str, bytes: usize) -> Published {
+        let revision = Revision(revision);
+        let entry = Entry {
+            key: key.into(),
+            value: vec![0; bytes].into(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+        };
+        Published::new(revision, vec![Event::Put { entry, previous: None }])
+    }
+
+    #[test]
+    fn a_watcher_who_sleeps_keeps_nothing_that_it_does_not_see() {
+        let mut hub = Hub::default();
+        let feed = Arc::new(Feed::new(KeyRange::prefix("in/"), Revision(1), WatchBound::new()));
+        hub.register(Arc::clone(&feed));
+        let batch =
+            vec![published(1, "out/", 1 << 20), published(2, "in/", 1), published(3, "out/", 1 << 20)];
+        let kept: Vec<_> = batch.iter().map(|new| Arc::downgrade(&new.events)).collect();
+        assert!(hub.publish(batch).is_empty(), "nobody sleeps on it");
+        let kept: Vec<bool> = kept.iter().map(|events| events.upgrade().is_some()).collect();
+        assert_eq!(kept, [false, true, false]);
+        let mut queue = feed.queue();
+        assert_eq!(queue.pop().map(Iterator::count), Some(1));
+        assert_eq!(queue.progress, Some(Revision(3)));
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_ends_a_feed_behind_what_does() {
+        let mut hub = Hub::default();
+        let feed = Arc::new(Feed::new(KeyRange::all(), Revision(1), WatchBound::new().events(2)));
+        hub.register(Arc::clone(&feed));
+        hub.publish((1..=3).map(|revision| published(revision, "k", 1)).collect());
+        assert_eq!(hub.watchers(), 0);
+        let mut queue = feed.queue();
+        assert_eq!(queue.pop().map(Iterator::count), Some(2));
+        assert!(queue.pop().is_none() && matches!(queue.end, Some(End::Slow)));
     }
 }

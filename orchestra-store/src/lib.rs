@@ -32,12 +32,15 @@
 //!
 //! # Extension points
 //!
-//! [`Store`] is the trait; [`MemoryStore`] and [`DurableStore`] implement it. A backend of your own shows with the
+//! [`Store`] is the trait; [`MemoryStore`], [`DurableStore`] and `EtcdStore` (feature `etcd`) implement it. A backend of your own shows with the
 //! suite in `conformance` that it keeps what the trait promises.
 //!
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `etcd`: real etcd as a backend, `EtcdStore`.
+//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
+//! - `unstable-fuzzing`: what the fuzz targets call; may change at any time.
 //!
 //! # Invariants
 //!
@@ -50,14 +53,23 @@ pub mod compactor;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod durable;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod expiry;
 mod feed;
+#[cfg(any(test, feature = "unstable-fuzzing"))]
+#[cfg_attr(test, allow(unreachable_pub, dead_code, reason = "only the fuzz targets reach it"))]
+pub mod fuzzing;
 pub mod key;
 pub mod lease;
 pub mod limits;
 pub mod memory;
+pub mod metrics;
 mod mvcc;
+mod prefixed;
 pub mod revision;
 pub mod snapshot;
 pub mod store;
@@ -66,10 +78,13 @@ pub mod watch;
 
 pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdIdentity, EtcdOptions, EtcdStore};
 pub use key::{Key, KeyRange};
 pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
 pub use memory::{MemoryOptions, MemoryStore};
+pub use prefixed::Prefixed;
 pub use revision::{Revision, Versioned};
 pub use snapshot::{Snapshot, SnapshotInfo};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};

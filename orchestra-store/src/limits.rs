@@ -33,6 +33,10 @@ pub(crate) fn lease_ttl(ttl: Duration) -> Result<Duration> {
     Ok(Duration::from_millis(u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
 }
 
+/// What a layer between a caller and a backend may take of keys and of values for itself, such as for encryption or a
+/// prefix. A store takes keys and values that are shorter than its limits by this much, and none beyond the limits.
+pub const LAYER_BYTES: usize = 512;
+
 /// Refuses what is too large or makes no sense, before any effect.
 pub(crate) fn check(txn: &Txn) -> Result<()> {
     within("number of writes in a transaction", txn.ops.len(), MAX_TXN_OPS)?;
@@ -71,7 +75,7 @@ fn check_distinct(ops: &[Op]) -> Result<()> {
     if all_new { Ok(()) } else { Err(Error::Invalid("a transaction writes one key twice")) }
 }
 
-fn within(what: &'static str, actual: usize, limit: usize) -> Result<()> {
+pub(crate) fn within(what: &'static str, actual: usize, limit: usize) -> Result<()> {
     if actual > limit { Err(Error::TooLarge { what, actual, limit }) } else { Ok(()) }
 }
 

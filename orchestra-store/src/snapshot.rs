@@ -94,6 +94,16 @@ impl Snapshot {
         self
     }
 
+    /// The same with other values.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn map_entries(
+        self,
+        change: impl Fn(Vec<Entry>) -> Result<Vec<Entry>> + Send + 'static,
+    ) -> Self {
+        let entries = self.entries.map(move |entries| change(entries?)).boxed();
+        Self { entries, ..self }
+    }
+
     /// The leases and their keys.
     pub fn leases(&self) -> &[LeasedKeys] {
         &self.leases

@@ -1,6 +1,7 @@
 //! The trait every backend implements.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +134,22 @@ pub enum Error {
     /// What is on disk is not what was written.
     #[error("store is damaged: {0}")]
     Corrupt(String),
+    /// A value is encrypted with a key that is not there. Give the store that key, and it reads again.
+    #[error("the value of {name} is sealed with encryption key {key}, which is missing")]
+    KeyMissing {
+        /// The key in the store under which the value lies.
+        name: String,
+        /// The name of the encryption key.
+        key: String,
+    },
+    /// The file with the encryption keys cannot be used; nothing was written to the store.
+    #[error("encryption keys in {}: {problem}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// What should be restored is damaged, cut short, or no snapshot at all; nothing was restored.
     #[error("not a good snapshot: {0}")]
     BadSnapshot(String),

@@ -1,5 +1,7 @@
 //! Changes as they happen.
 
+use std::sync::Arc;
+
 use futures::stream::BoxStream;
 
 use crate::key::Key;
@@ -52,8 +54,8 @@ pub enum WatchMessage {
     Events {
         /// The revision of all of them.
         revision: Revision,
-        /// At least one.
-        events: Vec<Event>,
+        /// At least one; shared by all watchers who see the same.
+        events: Arc<[Event]>,
     },
     /// Every matching change up to this revision has been delivered on this watch, and none at or below it follows.
     ///

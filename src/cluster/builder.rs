@@ -16,8 +16,10 @@ use orchestra_net::proxy::UserspaceProxy;
 use orchestra_runtime::agent::NodeAgent;
 use orchestra_scheduler::Scheduler;
 use orchestra_store::compactor::{KEEP_PAST, compact_behind};
+use orchestra_store::encryption::Encryption;
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -52,6 +54,8 @@ impl<T> Part<T> {
 /// What a cluster is made of. Every part has a default and every default can be replaced.
 pub struct ClusterBuilder {
     store: Option<Arc<dyn Store>>,
+    encryption: Option<Arc<Encryption>>,
+    metrics: Registry,
     data_dir: Option<PathBuf>,
     listen: Option<SocketAddr>,
     nodes: Vec<Node>,
@@ -67,6 +71,8 @@ impl Default for ClusterBuilder {
     fn default() -> Self {
         Self {
             store: None,
+            encryption: None,
+            metrics: Registry::default(),
             data_dir: None,
             listen: None,
             nodes: Vec::new(),
@@ -85,6 +91,23 @@ impl ClusterBuilder {
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
+        self.encryption = None;
+        self
+    }
+
+    /// Keeps the cluster's state in an encrypted store, whose keys administrators may rotate while the cluster runs.
+    #[must_use]
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.store = Some(Arc::new(encryption.store()));
+        self.encryption = Some(Arc::new(encryption));
+        self
+    }
+
+    /// Serves what `registry` holds at `/metrics` of the API server, beside what the cluster itself counts. A cluster has one
+    /// registry, and nothing is global, so several in one process do not mix.
+    #[must_use]
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.metrics = registry;
         self
     }
 
@@ -184,8 +207,17 @@ impl ClusterBuilder {
         };
         let network = Arc::new(open_network(&data)?);
         let agents = Arc::new(LocalAgents::default());
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let mut metrics = self.metrics;
+        let store = self.store.unwrap_or_else(|| {
+            let store = MemoryStore::new();
+            store.metrics().register(&mut metrics);
+            Arc::new(store)
+        });
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        server = server.metrics(metrics);
+        if let Some(encryption) = self.encryption {
+            server = server.encryption(encryption);
+        }
         for admission in self.admission {
             server = admission(server);
         }

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, in its helpers too")]
 
 mod bad_input;
+mod encryption;
 mod guestbook;
 mod harness;
 mod healing;
 mod jobs;
 mod kubectl_verbs;
 mod library;
+mod metrics;
 mod network;
 mod own_verbs;
 mod rollout;

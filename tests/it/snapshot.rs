@@ -85,7 +85,9 @@ fn what_was_saved_while_writes_ran_is_there_in_a_new_cluster() {
     let old = revision(&cluster);
 
     let other = tempfile::tempdir().unwrap();
-    let line = said(&["restore", utf8(&file), "--data-dir", utf8(other.path())]);
+    let keys = cluster.folder.path().join("encryption.keys");
+    let line =
+        said(&["restore", utf8(&file), "--data-dir", utf8(other.path()), "--encryption-keys", utf8(&keys)]);
     assert!(line.contains("goes on from revision"), "{line}");
     let restored = Cluster::start_in(other);
     assert_eq!(restored.kubectl(&identity), before, "uid, version and content are what they were");
@@ -110,7 +112,7 @@ fn a_snapshot_tells_what_it_is() {
     save(&cluster, &file);
     let told = said(&["inspect", utf8(&file)]);
     let words: Vec<&str> = told.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(words, ["revision", "keys", "bytes", "taken", "identity"]);
+    assert_eq!(words, ["revision", "keys", "bytes", "taken", "identity", "sealed"]);
     assert!(told.contains(&format!("bytes     {}\n", fs::metadata(&file).unwrap().len())), "{told}");
     assert!(told.contains("identity  sha256:"), "{told}");
     let again = refused(&["save", utf8(&file)]);
@@ -193,7 +195,9 @@ fn snapshots_on_a_schedule_are_kept_up_to_a_number_and_can_be_restored() {
     assert!(saved().len() <= 3, "the two that are kept, and at most one that is about to go");
     let other = tempfile::tempdir().unwrap();
     let newest = dir.join(saved().pop().unwrap());
-    said(&["restore", utf8(&newest), "--data-dir", utf8(other.path())]);
+    let line = said(&["restore", utf8(&newest), "--data-dir", utf8(other.path())]);
+    assert!(line.contains("is sealed with encryption key"), "{line}");
+    fs::copy(cluster.folder.path().join("encryption.keys"), other.path().join("encryption.keys")).unwrap();
     let restored = Cluster::start_in(other);
     assert!(restored.kubectl(&["get", "cm", "-o", "name"]).contains("configmap/one"));
 }

@@ -1,15 +1,23 @@
 //! Who asks.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::request::Parts;
+use serde_json::{Value, json};
 
 use crate::status::StatusError;
 
 /// The group whose members may do everything.
 pub(crate) const MASTERS: &str = "system:masters";
+/// The group of everybody who is known.
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of everybody who is not.
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The name of everybody who is not known.
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
 
 /// Who sent a request.
 ///
@@ -21,14 +29,18 @@ pub struct User {
     pub name: String,
     /// The groups.
     pub groups: Vec<String>,
+    /// What tells this user from others of the same name, earlier or later; may be empty.
+    pub uid: String,
+    /// What else the credentials said.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
     /// A user who is in `groups`, and in `system:authenticated`.
     pub fn new(name: impl Into<String>, groups: impl IntoIterator<Item = String>) -> Self {
         let mut groups: Vec<String> = groups.into_iter().collect();
-        groups.push("system:authenticated".to_owned());
-        Self { name: name.into(), groups }
+        groups.push(AUTHENTICATED.to_owned());
+        Self { name: name.into(), groups, uid: String::new(), extra: BTreeMap::new() }
     }
 
     /// The administrator inside the process.
@@ -38,7 +50,24 @@ impl User {
 
     /// Nobody known; may see health and version only.
     pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+        Self {
+            name: ANONYMOUS.to_owned(),
+            groups: vec![UNAUTHENTICATED.to_owned()],
+            uid: String::new(),
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// As `authentication.k8s.io/v1` shows a user.
+    pub(crate) fn info(&self) -> Value {
+        let mut info = json!({"username": self.name, "groups": self.groups});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 
     /// Whether the user is in a group.

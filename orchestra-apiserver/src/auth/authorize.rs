@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::User;
+use super::rbac::Rule;
 use crate::request::RequestInfo;
 use crate::status::StatusError;
 
@@ -23,13 +24,28 @@ pub struct AccessRequest<'a> {
     pub path: &'a str,
 }
 
-/// An authorizer's answer.
+/// An authorizer's answer, with a reason for people, which may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Yes.
-    Allow,
-    /// No, with a reason for people; may be empty.
+    Allow(String),
+    /// No.
     Deny(String),
+}
+
+/// What somebody may do, as far as it can be listed.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    pub(crate) rules: Vec<Rule>,
+    /// Why it may not be all; empty when it is.
+    pub(crate) problem: String,
+}
+
+impl RuleSet {
+    /// For an authorizer that cannot list what it allows.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self { rules: Vec::new(), problem: why.into() }
+    }
 }
 
 /// Decides whether a user may do something.
@@ -45,6 +61,12 @@ pub enum Decision {
 pub trait Authorizer: Debug + Send + Sync + 'static {
     /// Decides.
     async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError>;
+
+    /// Lists what `user` may do in `namespace`, for `kubectl auth can-i --list`. Never asked when deciding.
+    async fn rules(&self, user: &User, namespace: &str) -> Result<RuleSet, StatusError> {
+        let _ = (user, namespace);
+        Ok(RuleSet::unknown("the authorizer cannot list what it allows"))
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -52,6 +74,10 @@ pub trait Authorizer: Debug + Send + Sync + 'static {
 impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
     async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
         self.as_ref().authorize(request).await
+    }
+
+    async fn rules(&self, user: &User, namespace: &str) -> Result<RuleSet, StatusError> {
+        self.as_ref().rules(user, namespace).await
     }
 }
 
@@ -63,5 +89,9 @@ pub struct DenyAll;
 impl Authorizer for DenyAll {
     async fn authorize(&self, _request: AccessRequest<'_>) -> Result<Decision, StatusError> {
         Ok(Decision::Deny(String::new()))
+    }
+
+    async fn rules(&self, _user: &User, _namespace: &str) -> Result<RuleSet, StatusError> {
+        Ok(RuleSet::default())
     }
 }

@@ -2,7 +2,10 @@
 
 mod authenticate;
 mod authorize;
+pub(crate) mod impersonate;
+pub(crate) mod rbac;
+pub(crate) mod service_account;
 
 pub(crate) use authenticate::MASTERS;
 pub use authenticate::{Authenticator, CertificateAuthenticator, PeerCertificate, User};
-pub use authorize::{AccessRequest, Authorizer, Decision, DenyAll};
+pub use authorize::{AccessRequest, Authorizer, Decision, DenyAll, RuleSet};

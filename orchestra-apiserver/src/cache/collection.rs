@@ -103,6 +103,11 @@ impl Collection {
         self.changed.send_modify(|_| {});
     }
 
+    /// The revision of the last change, or that of the load.
+    pub(crate) fn last(&self) -> Revision {
+        self.state().last
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }

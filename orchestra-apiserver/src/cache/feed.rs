@@ -144,12 +144,12 @@ impl Feed {
         Ok(())
     }
 
-    fn route(&self, revision: Revision, events: Vec<Event>) {
+    fn route(&self, revision: Revision, events: &[Event]) {
         let mut by_slot: Vec<(Arc<Collection>, Vec<Event>)> = Vec::new();
         {
             let slots = self.slots();
             for event in events {
-                let key = match &event {
+                let key = match event {
                     Event::Put { entry, .. } => entry.key.as_bytes(),
                     Event::Delete { key, .. } => key.as_bytes(),
                 };
@@ -198,7 +198,7 @@ async fn follow(feed: Weak<Feed>, mut stream: WatchStream) {
         match stream.next().await {
             Some(Ok(WatchMessage::Events { revision, events })) => {
                 let Some(feed) = feed.upgrade() else { return };
-                feed.route(revision, events);
+                feed.route(revision, &events);
             }
             Some(Ok(WatchMessage::Progress(revision))) => {
                 let Some(feed) = feed.upgrade() else { return };

@@ -38,19 +38,17 @@ impl Resource {
     pub(crate) fn new(kind: Arc<dyn Kind>) -> Self {
         let description = kind.description();
         // Events are one set of objects under two names.
-        let translation = (description.gv.group == "events.k8s.io").then(|| Translation {
+        let translation = (description.gv.group == EVENTS_GROUP).then(|| Translation {
             stored: Layout::new("v1", "Event"),
             to_stored: event::to_core,
             from_stored: event::from_core,
         });
-        let in_core = description.gv.group.is_empty() || translation.is_some();
-        let group = if in_core { "core" } else { description.gv.group.as_ref() };
         let api_version = description.gv.to_string();
         Self {
             gr: GroupResource::new(description.gv.group.as_ref(), description.plural.as_ref()),
             object_type: schema::of_kind(&description.gv, &description.kind),
             layout: Layout::new(&api_version, &description.kind),
-            prefix: format!("/registry/{group}/{}/", description.plural).into(),
+            prefix: registry_prefix(&description.gv.group, Some(&description.plural)).into(),
             api_version,
             translation,
             kind,
@@ -137,6 +135,20 @@ impl Resource {
 
     pub(crate) fn not_found(&self, name: &str) -> StatusError {
         StatusError::not_found(&self.gr, name)
+    }
+}
+
+/// The second name of events.
+const EVENTS_GROUP: &str = "events.k8s.io";
+
+/// The prefix of the keys of a resource, or of all in its group.
+pub(crate) fn registry_prefix(group: &str, plural: Option<&str>) -> String {
+    match (group, plural) {
+        ("", None) => "/registry/core/".to_owned(),
+        ("", Some(plural)) | (EVENTS_GROUP, Some(plural)) => format!("/registry/core/{plural}/"),
+        (EVENTS_GROUP, None) => "/registry/core/events/".to_owned(),
+        (group, None) => format!("/registry/{group}/"),
+        (group, Some(plural)) => format!("/registry/{group}/{plural}/"),
     }
 }
 

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod apply;
 mod consistency;
 mod harness;
 mod kubectl;
+mod metrics;
 mod objects;
 mod options;
 mod watches;

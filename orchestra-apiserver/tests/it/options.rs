@@ -40,7 +40,7 @@ struct ReadersMayList;
 impl Authorizer for ReadersMayList {
     async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
         let allowed = request.user.is_in("readers") && request.verb == "list";
-        Ok(if allowed { Decision::Allow } else { Decision::Deny(String::new()) })
+        Ok(if allowed { Decision::Allow(String::new()) } else { Decision::Deny(String::new()) })
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::registry::ArgumentError;
 use crate::plugins::{
-    NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit, PodTopologySpread, ScoredResource,
-    ScoringStrategy, Shape, ShapePoint, VolumeBinding,
+    DefaultPreemption, InterPodAffinity, NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit,
+    PodTopologySpread, ScoredResource, ScoringStrategy, Shape, ShapePoint, VolumeBinding,
 };
 use crate::profile::Version;
 use crate::unit::ResourceName;
@@ -128,6 +128,47 @@ fn constraint(read: Value, at: &str) -> Result<SpreadConstraint, ArgumentError> 
         );
     }
     Ok(SpreadConstraint::from_api(&read, &Labels::new()))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Peers {
+    hard_pod_affinity_weight: Option<u32>,
+    ignore_preferred_terms_of_existing_pods: bool,
+}
+
+pub(super) fn peers(args: &Value, version: Version) -> Result<InterPodAffinity, ArgumentError> {
+    let peers: Peers = read(args)?;
+    let weight = peers.hard_pod_affinity_weight.unwrap_or(1);
+    if weight > 100 {
+        return Err(ArgumentError::new("hardPodAffinityWeight", "not in valid range [0-100]"));
+    }
+    Ok(InterPodAffinity::for_version(version)
+        .weighing_required(weight)
+        .ignoring_preferences_of_existing(peers.ignore_preferred_terms_of_existing_pods))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Preemption {
+    min_candidate_nodes_percentage: Option<i64>,
+    min_candidate_nodes_absolute: Option<i64>,
+}
+
+pub(super) fn preemption(args: &Value) -> Result<DefaultPreemption, ArgumentError> {
+    let read: Preemption = read(args)?;
+    let percent = read.min_candidate_nodes_percentage.unwrap_or(10);
+    let percent = u8::try_from(percent)
+        .ok()
+        .filter(|percent| *percent <= 100)
+        .ok_or_else(|| ArgumentError::new("minCandidateNodesPercentage", "not in valid range [0, 100]"))?;
+    let least = usize::try_from(read.min_candidate_nodes_absolute.unwrap_or(100))
+        .map_err(|_| ArgumentError::new("minCandidateNodesAbsolute", "not in valid range [0, inf)"))?;
+    if percent == 0 && least == 0 {
+        let problem = "cannot be zero at the same time as minCandidateNodesAbsolute";
+        return Err(ArgumentError::new("minCandidateNodesPercentage", problem));
+    }
+    Ok(DefaultPreemption::trying(percent, least))
 }
 
 pub(super) fn fit(args: &Value) -> Result<NodeResourcesFit, ArgumentError> {

@@ -52,11 +52,17 @@ impl Default for PluginRegistry {
             .plain("TaintToleration", move || plugins::taints(version))
             .plain("NodePorts", plugins::ports)
             .plain("DefaultBinder", plugins::binder)
+            .plain("VolumeRestrictions", plugins::restrictions)
+            .plain("NodeVolumeLimits", plugins::limits)
+            .plain("VolumeZone", plugins::zones)
+            .plain("ImageLocality", move || plugins::images(version))
+            .with("InterPodAffinity", move |args| arguments::peers(args, version).map(plugins::peers))
             .with("NodeAffinity", |args| arguments::affinity(args).map(plugins::affinity))
             .with("NodeResourcesFit", |args| arguments::fit(args).map(plugins::fit))
             .with("NodeResourcesBalancedAllocation", move |args| {
                 arguments::balanced(args, version).map(plugins::balanced)
             })
+            .with("DefaultPreemption", |args| arguments::preemption(args).map(plugins::preemption))
             .with("PodTopologySpread", |args| arguments::spread(args).map(plugins::spread))
             .with("VolumeBinding", |args| arguments::volumes(args).map(plugins::volumes))
     }

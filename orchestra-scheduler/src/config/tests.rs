@@ -46,7 +46,13 @@ fn weights_and_disabling_work_at_a_point() {
 ",
     )
     .unwrap();
-    let expected = [("NodeResourcesFit", 7), ("TaintToleration", 3), ("NodeResourcesBalancedAllocation", 1)];
+    let expected = [
+        ("NodeResourcesFit", 7),
+        ("TaintToleration", 3),
+        ("InterPodAffinity", 2),
+        ("NodeResourcesBalancedAllocation", 1),
+        ("ImageLocality", 1),
+    ];
     assert_eq!(scorers(&profiles[0]), weights(&expected));
     assert!(filters(&profiles[0]).contains(&"NodeAffinity".to_owned()));
 }

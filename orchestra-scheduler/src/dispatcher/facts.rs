@@ -98,10 +98,11 @@ impl Dispatcher {
             return;
         }
         self.by_key.insert(pod.key.clone(), uid.clone());
-        if !self.flights.contains_key(&uid) && (pod.nominated.is_some() || self.queue.pod(&uid).is_some()) {
-            self.cluster.nominate(pod.clone());
+        let before = self.queue.pod(&uid).cloned();
+        if !self.flights.contains_key(&uid) {
+            self.keep_promise(before.as_deref(), &pod);
         }
-        let Some(old) = self.queue.pod(&uid).cloned() else {
+        let Some(old) = before else {
             let gate = self.gate(&pod);
             self.queue.add(pod, gate, now);
             return;
@@ -116,9 +117,20 @@ impl Dispatcher {
             }
             return;
         }
-        let (event, profiles) = (ClusterEvent::PodUpdated { old, new: pod }, &self.profiles);
-        self.queue
-            .happened_to(&uid, &event, now, &|pod, plugins, event| helps(profiles, pod, plugins, event));
+        let event = ClusterEvent::PodUpdated { old, new: pod };
+        let helps = helps(&self.profiles, &self.preempting);
+        self.queue.happened_to(&uid, &event, now, &helps);
+    }
+
+    /// Keeps the room that a waiting pod was promised as its status says. A status that never said anything does not
+    /// take back what was promised here and is not written yet.
+    fn keep_promise(&mut self, before: Option<&PodView>, pod: &Arc<PodView>) {
+        let unsaid = pod.nominated.is_none() && before.is_some_and(|before| before.nominated.is_none());
+        let node = if unsaid { self.cluster.promised(&pod.uid).cloned() } else { pod.nominated.clone() };
+        match node {
+            Some(node) => self.cluster.nominate(pod.clone(), &node),
+            None => self.cluster.withdraw(pod),
+        }
     }
 
     /// A pod is gone or has ended: it wants nothing and occupies nothing.
@@ -128,6 +140,7 @@ impl Dispatcher {
             self.by_key.remove(&pod.key);
         }
         self.cluster.withdraw(&pod);
+        self.preempting.remove(uid);
         self.land(uid, now);
         self.queue.remove(uid);
         if let Some(gone) = self.cluster.take(uid) {

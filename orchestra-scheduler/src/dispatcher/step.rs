@@ -20,6 +20,21 @@ pub enum Step {
     },
     /// Tell the world why a pod has no node.
     Report(Report),
+    /// Evict a pod, then tell [`Dispatcher::evicted`](super::Dispatcher::evicted) (unless it was done in memory).
+    Evict(Eviction),
+}
+
+/// A pod that has to go.
+#[derive(Clone, Debug)]
+pub struct Eviction {
+    /// Who goes.
+    pub victim: Arc<PodView>,
+    /// For whom.
+    pub preemptor: Arc<PodView>,
+    /// From where.
+    pub node: NodeName,
+    /// The victim was only assumed to be there and is not any more; nothing is to be deleted.
+    pub in_memory: bool,
 }
 
 /// Effects for one pod, to be carried out in order.
@@ -42,7 +57,7 @@ pub struct Report {
     pub reason: ReportReason,
     /// In words.
     pub message: String,
-    /// The node on which room is being made for it.
+    /// The node on which it is promised room.
     pub nominated: Option<NodeName>,
 }
 
@@ -55,4 +70,6 @@ pub enum ReportReason {
     SchedulerError,
     /// It is being deleted; there is an event and no condition.
     Deleting,
+    /// A more important pod took what it was promised; there is neither event nor condition.
+    Displaced,
 }

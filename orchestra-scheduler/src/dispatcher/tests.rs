@@ -87,7 +87,9 @@ fn assumed_pods_count_before_their_binding_is_confirmed() {
     dispatcher.pod_applied(asking("p", "3"), START);
     dispatcher.pod_applied(asking("q", "3"), START);
     assert_eq!(binding(dispatcher.next(START)), pair("p", "n"));
-    let expected = "0/1 nodes are available: 1 Insufficient cpu.".to_owned();
+    let expected = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
+                    1 No preemption victims found for incoming pod."
+        .to_owned();
     assert_eq!(report(dispatcher.next(START)), (ReportReason::Unschedulable, expected));
 }
 
@@ -243,7 +245,8 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
             {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}})),
         START,
     );
-    let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found.".to_owned();
+    let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found. preemption: 0/1 nodes are \
+                    available: 1 Preemption is not helpful for scheduling.";
     assert_eq!(report(dispatcher.next(START)).1, expected);
     dispatcher.applied(claim(json!({}), None, "Pending"), START);
     let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };
@@ -253,7 +256,8 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
     dispatcher.applied(claim(json!({"volume.kubernetes.io/selected-node": "n"}), None, "Pending"), START);
     assert!(dispatcher.next(START).is_none());
     let volume = json!({"metadata": {"name": "pv"}, "spec": {}});
-    dispatcher.applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()), START);
+    dispatcher
+        .applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()).unwrap(), START);
     dispatcher.applied(claim(json!({}), Some("pv"), "Bound"), START);
     assert_eq!(binding(dispatcher.next(START)), pair("p", "n"));
 }
@@ -338,6 +342,114 @@ fn profiles_that_contradict_each_other_are_refused() {
     assert!(twice.dispatcher().is_err());
     let unbound = Scheduler::default().profiles(vec![Profile::empty("x")]);
     assert_eq!(unbound.dispatcher().unwrap_err().to_string(), "profile \"x\": no plugin binds pods");
+}
+
+fn important(name: &str, priority: i32, cpu: &str) -> PodView {
+    PodView { priority: crate::Priority(priority), ..asking(name, cpu) }
+}
+
+/// The evictions among the next steps, as victim and whether nothing was to delete.
+fn evictions(dispatcher: &mut Dispatcher, now: Moment) -> Vec<(String, bool)> {
+    let steps = std::iter::from_fn(|| dispatcher.next(now));
+    let evicted = steps.filter_map(|step| match step {
+        Step::Evict(eviction) => Some((eviction.victim.key.name.to_string(), eviction.in_memory)),
+        _ => None,
+    });
+    evicted.collect()
+}
+
+#[test]
+fn the_last_victim_goes_when_the_others_are_gone_and_its_end_wakes_the_pod() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    for name in ["p", "q", "r"] {
+        dispatcher.pod_applied(bound_to(name, "n", "1"), START);
+    }
+    dispatcher.pod_applied(important("vip", 9, "4"), START);
+    let mut first = evictions(&mut dispatcher, START);
+    first.sort();
+    assert_eq!(first, [("p".to_owned(), false), ("q".to_owned(), false)]);
+    assert_eq!(dispatcher.cluster().nominated("n").len(), 1);
+    for name in ["p", "q"] {
+        dispatcher.pod_deleted(&PodKey::new("default", name), START);
+        assert_eq!(dispatcher.counts().unschedulable, 1, "held back until the last eviction begins");
+        dispatcher.evicted(&uid("vip"), Ok(()), START);
+    }
+    assert_eq!(evictions(&mut dispatcher, START), [("r".to_owned(), false)]);
+    dispatcher.pod_deleted(&PodKey::new("default", "r"), START);
+    dispatcher.evicted(&uid("vip"), Ok(()), START);
+    assert_eq!(binding(dispatcher.next(seconds(2))), pair("vip", "n"));
+}
+
+#[test]
+fn a_failed_eviction_spares_the_last_victim_and_tries_the_pod_again() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    for name in ["p", "q"] {
+        dispatcher.pod_applied(bound_to(name, "n", "2"), START);
+    }
+    dispatcher.pod_applied(important("vip", 9, "4"), START);
+    assert_eq!(evictions(&mut dispatcher, START).len(), 1);
+    dispatcher.evicted(&uid("vip"), Err("no".into()), START);
+    assert_eq!(dispatcher.counts().active, 1);
+}
+
+#[test]
+fn promised_room_is_kept_from_lesser_pods_and_lost_to_greater_ones() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    dispatcher.pod_applied(bound_to("p", "n", "4"), START);
+    dispatcher.pod_applied(important("vip", 9, "4"), START);
+    assert_eq!(evictions(&mut dispatcher, START).len(), 1);
+    dispatcher.pod_applied(important("vip", 9, "4"), START);
+    assert_eq!(
+        dispatcher.cluster().nominated("n").len(),
+        1,
+        "a status that says nothing yet takes nothing back"
+    );
+    dispatcher.pod_deleted(&PodKey::new("default", "p"), START);
+    dispatcher.pod_applied(important("low", 1, "1"), START);
+    let nominated = |dispatcher: &Dispatcher| {
+        let pods = dispatcher.cluster().nominated("n").iter();
+        pods.map(|pod| pod.key.name.to_string()).collect::<Vec<_>>()
+    };
+    // The pod that made room pauses; the lesser one must not slip in.
+    let mut steps = Vec::new();
+    while let Some(step) = dispatcher.next(START) {
+        steps.push(step);
+    }
+    let bound: Vec<_> = steps.into_iter().filter(|step| matches!(step, Step::Perform(_))).collect();
+    assert_eq!(bound.len(), 1);
+    assert_eq!(binding(bound.into_iter().next()), pair("vip", "n"));
+    assert!(nominated(&dispatcher).is_empty());
+}
+
+#[test]
+fn a_more_important_pod_takes_what_a_lesser_one_was_promised() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    dispatcher.pod_applied(bound_to("p", "n", "4"), START);
+    dispatcher.pod_applied(important("vip", 9, "4"), START);
+    assert_eq!(evictions(&mut dispatcher, START).len(), 1);
+    dispatcher.pod_applied(important("king", 99, "4"), START);
+    let mut displaced = Vec::new();
+    while let Some(step) = dispatcher.next(START) {
+        if let Step::Report(Report { pod, reason: ReportReason::Displaced, .. }) = step {
+            displaced.push(pod.key.name.to_string());
+        }
+    }
+    assert_eq!(displaced, ["vip"]);
+    assert_eq!(&*dispatcher.cluster().nominated("n")[0].key.name, "king");
+}
+
+#[test]
+fn a_victim_that_is_not_bound_yet_is_taken_back_without_deleting_it() {
+    let mut dispatcher = pairing();
+    dispatcher.pod_applied(important("low", 1, "4"), START);
+    assert!(dispatcher.next(START).is_none(), "low waits for company");
+    dispatcher.pod_applied(important("vip", 9, "4"), START);
+    assert_eq!(evictions(&mut dispatcher, START), [("low".to_owned(), true)]);
+    assert!(dispatcher.cluster().node("n").unwrap().pods().iter().all(|pod| &*pod.key.name != "low"));
 }
 
 /// Something that happens to a small cluster.

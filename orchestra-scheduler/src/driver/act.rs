@@ -4,21 +4,21 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::dispatcher::Job;
 use crate::effect::Effect;
+use crate::scheduler::Clock;
 
 /// A write without an answer for this long is given up; if it went through after all, the watch will tell.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Carries out a job's effects; whatever happens, there is a result, and not too late.
-pub(super) async fn guarded(client: &Client, job: Job) -> Result<(), String> {
-    let work = AssertUnwindSafe(perform(client, job)).catch_unwind();
+/// Carries out effects; whatever happens, there is a result, and not too late.
+pub(super) async fn guarded(client: &Client, clock: &Clock, effects: Vec<Effect>) -> Result<(), String> {
+    let work = AssertUnwindSafe(perform(client, clock, effects)).catch_unwind();
     match timeout(PATIENCE, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err("the client panicked".to_owned()),
@@ -26,10 +26,10 @@ pub(super) async fn guarded(client: &Client, job: Job) -> Result<(), String> {
     }
 }
 
-/// Carries out a job's effects, one after the other; the first error ends it.
-async fn perform(client: &Client, job: Job) -> Result<(), String> {
-    for effect in job.effects {
-        one(client, effect).await.map_err(|error| words(&error))?;
+/// Carries out effects, one after the other; the first error ends it.
+async fn perform(client: &Client, clock: &Clock, effects: Vec<Effect>) -> Result<(), String> {
+    for effect in effects {
+        one(client, clock, effect).await.map_err(|error| words(&error))?;
     }
     Ok(())
 }
@@ -42,7 +42,15 @@ pub(super) fn words(error: &Error) -> String {
     }
 }
 
-async fn one(client: &Client, effect: Effect) -> Result<(), Error> {
+/// A pod that is gone already needs no eviction.
+fn or_gone(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other,
+    }
+}
+
+async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error> {
     match effect {
         Effect::Bind { pod, uid, node } => {
             let binding = json!({
@@ -54,6 +62,43 @@ async fn one(client: &Client, effect: Effect) -> Result<(), Error> {
             let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
             pods.create_subresource::<Value, Value>("binding", &pod.name, &PostParams::default(), &binding)
                 .await?;
+        }
+        Effect::Evict { pod, uid, message, generation } => {
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
+            let mut condition = json!({
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "PreemptionByScheduler",
+                "message": message,
+                "lastProbeTime": null,
+                "lastTransitionTime": clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            });
+            if let Some(generation) = generation {
+                condition["observedGeneration"] = generation.into();
+            }
+            let patch =
+                Patch::Strategic(json!({"metadata": {"uid": &*uid}, "status": {"conditions": [condition]}}));
+            or_gone(pods.patch_status(&pod.name, &PatchParams::default(), &patch).await.map(drop))?;
+            let params = DeleteParams::default()
+                .preconditions(Preconditions { uid: Some(uid.to_string()), resource_version: None });
+            or_gone(pods.delete(&pod.name, &params).await.map(drop))?;
+        }
+        Effect::BindVolume { volume, version, claim, uid } => {
+            let patch = Patch::Merge(json!({
+                "metadata": {
+                    "resourceVersion": version,
+                    "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"},
+                },
+                "spec": {"claimRef": {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "namespace": &*claim.namespace,
+                    "name": &*claim.name,
+                    "uid": uid,
+                }},
+            }));
+            let volumes: Api<PersistentVolume> = Api::all(client.clone());
+            volumes.patch(&volume, &PatchParams::default(), &patch).await?;
         }
         Effect::AnnotateClaim { claim, key, value } => {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {(key): value}}}));

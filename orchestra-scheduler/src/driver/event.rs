@@ -11,17 +11,30 @@ use crate::view::PodView;
 const LONGEST_NOTE: usize = 1024;
 
 /// What an event tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Happening {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Happening<'a> {
     Scheduled,
     FailedScheduling,
+    Preempted { by: &'a PodView },
 }
 
 /// The event of something that happened to a pod; `serial` tells apart what happened at one instant.
-pub(super) fn compose(pod: &PodView, happening: Happening, note: &str, now: Timestamp, serial: u64) -> Event {
+pub(super) fn compose(
+    pod: &PodView,
+    happening: Happening<'_>,
+    note: &str,
+    now: Timestamp,
+    serial: u64,
+) -> Event {
     let (kind, reason, action) = match happening {
         Happening::Scheduled => ("Normal", "Scheduled", "Binding"),
         Happening::FailedScheduling => ("Warning", "FailedScheduling", "Scheduling"),
+        Happening::Preempted { .. } => ("Normal", "Preempted", "Preempting"),
+    };
+    // Whoever decided speaks, and that is the scheduler of the pod that something was decided for.
+    let (reporter, related) = match happening {
+        Happening::Preempted { by } => (by, Some(reference(by))),
+        Happening::Scheduled | Happening::FailedScheduling => (pod, None),
     };
     let text = |text: &str| Some(text.to_owned());
     let instant = now.as_nanosecond().saturating_add(i128::from(serial % 1000));
@@ -36,17 +49,23 @@ pub(super) fn compose(pod: &PodView, happening: Happening, note: &str, now: Time
         reason: text(reason),
         action: text(action),
         note: Some(shortened(note)),
-        reporting_controller: text(&pod.scheduler),
-        reporting_instance: text(&pod.scheduler),
-        regarding: Some(ObjectReference {
-            api_version: text("v1"),
-            kind: text("Pod"),
-            namespace: text(&pod.key.namespace),
-            name: text(&pod.key.name),
-            uid: text(&pod.uid),
-            ..ObjectReference::default()
-        }),
+        reporting_controller: text(&reporter.scheduler),
+        reporting_instance: text(&reporter.scheduler),
+        regarding: Some(reference(pod)),
+        related,
         ..Event::default()
+    }
+}
+
+fn reference(pod: &PodView) -> ObjectReference {
+    let text = |text: &str| Some(text.to_owned());
+    ObjectReference {
+        api_version: text("v1"),
+        kind: text("Pod"),
+        namespace: text(&pod.key.namespace),
+        name: text(&pod.key.name),
+        uid: text(&pod.uid),
+        ..ObjectReference::default()
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatcher::{Dispatcher, Step};
+use crate::dispatcher::{Dispatcher, Eviction, Step};
+use crate::effect::Effect;
 use crate::queue::Moment;
 use crate::scheduler::Clock;
 use crate::view::PodUid;
@@ -26,7 +27,15 @@ use self::report::{News, Reporter};
 /// At most this many facts are taken in, and this many steps taken, before the other side has its turn.
 const TURN: usize = 128;
 
-type Jobs = JoinSet<(PodUid, Result<(), String>)>;
+/// Writes under way, and how they went.
+type Jobs = JoinSet<Done>;
+
+enum Done {
+    /// The effects for a pod.
+    Performed(PodUid, Result<(), String>),
+    /// An eviction for a pod.
+    Evicted(PodUid, Result<(), String>),
+}
 
 /// Schedules until `shutdown`.
 pub(crate) async fn run(
@@ -37,8 +46,9 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) {
     let (news, incoming) = mpsc::unbounded_channel();
-    let reporter = Reporter::new(client.clone(), clock);
-    let driver = Driver { dispatcher, client, parallel, jobs: Jobs::new(), news, start: Instant::now() };
+    let reporter = Reporter::new(client.clone(), clock.clone());
+    let driver =
+        Driver { dispatcher, client, clock, parallel, jobs: Jobs::new(), news, start: Instant::now() };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = futures::future::join(driver.run(), reporter.run(incoming)).map(drop) => {}
@@ -48,6 +58,7 @@ pub(crate) async fn run(
 struct Driver {
     dispatcher: Dispatcher,
     client: Client,
+    clock: Clock,
     parallel: usize,
     jobs: Jobs,
     news: mpsc::UnboundedSender<News>,
@@ -100,9 +111,13 @@ impl Driver {
             match self.dispatcher.next(self.now()) {
                 None => return false,
                 Some(Step::Perform(job)) => {
-                    let client = self.client.clone();
-                    self.jobs.spawn(async move { (job.pod.uid.clone(), act::guarded(&client, job).await) });
+                    let (client, clock) = (self.client.clone(), self.clock.clone());
+                    self.jobs.spawn(async move {
+                        let result = act::guarded(&client, &clock, job.effects).await;
+                        Done::Performed(job.pod.uid.clone(), result)
+                    });
                 }
+                Some(Step::Evict(eviction)) => self.evict(eviction),
                 Some(Step::Bound { pod, node }) => {
                     tracing::debug!(pod = %pod.key, %node, "bound");
                     self.tell(News::Bound { pod, node });
@@ -116,10 +131,28 @@ impl Driver {
         true
     }
 
-    fn take_result(&mut self, done: Result<(PodUid, Result<(), String>), tokio::task::JoinError>) {
+    fn evict(&mut self, eviction: Eviction) {
+        let Eviction { victim, preemptor, in_memory, .. } = &eviction;
+        tracing::info!(victim = %victim.key, preemptor = %preemptor.key, node = %eviction.node, "preempting");
+        if !in_memory {
+            let effect = Effect::Evict {
+                pod: victim.key.clone(),
+                uid: victim.uid.clone(),
+                message: format!("{}: preempting to accommodate a higher priority pod", preemptor.scheduler),
+                generation: victim.generation,
+            };
+            let (client, clock, uid) = (self.client.clone(), self.clock.clone(), preemptor.uid.clone());
+            self.jobs
+                .spawn(async move { Done::Evicted(uid, act::guarded(&client, &clock, vec![effect]).await) });
+        }
+        self.tell(News::Preempted(eviction));
+    }
+
+    fn take_result(&mut self, done: Result<Done, tokio::task::JoinError>) {
         let now = self.now();
         match done {
-            Ok((uid, result)) => self.dispatcher.performed(&uid, result, now),
+            Ok(Done::Performed(uid, result)) => self.dispatcher.performed(&uid, result, now),
+            Ok(Done::Evicted(uid, result)) => self.dispatcher.evicted(&uid, result, now),
             // Tasks catch their panics and are not aborted before the driver ends.
             Err(error) => tracing::error!(%error, "a write ended unexpectedly"),
         }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::act::words;
 use super::event::{Happening, compose};
-use crate::dispatcher::{Report, ReportReason};
+use crate::dispatcher::{Eviction, Report, ReportReason};
 use crate::scheduler::Clock;
 use crate::view::{NodeName, PodUid, PodView};
 
@@ -32,6 +32,8 @@ pub(super) enum News {
     Bound { pod: Arc<PodView>, node: NodeName },
     /// A pod was not.
     Failed(Report),
+    /// A pod had to go.
+    Preempted(Eviction),
 }
 
 /// Writes news to the API. A write that fails is logged and left: the next attempt reports anew.
@@ -78,9 +80,16 @@ impl Reporter {
                 self.event(&pod, Happening::Scheduled, note).await;
             }
             News::Bound { .. } => {}
+            News::Preempted(eviction) if !behind => {
+                let remark = if eviction.in_memory { " (in kube-scheduler memory)." } else { "" };
+                let note =
+                    format!("Preempted by pod {} on node {}{remark}", eviction.preemptor.uid, eviction.node);
+                self.event(&eviction.victim, Happening::Preempted { by: &eviction.preemptor }, note).await;
+            }
+            News::Preempted(_) => {}
             News::Failed(report) => {
                 let event = async {
-                    if !behind {
+                    if !behind && report.reason != ReportReason::Displaced {
                         self.event(&report.pod, Happening::FailedScheduling, report.message.clone()).await;
                     }
                 };
@@ -94,6 +103,7 @@ impl Reporter {
             ReportReason::Unschedulable => "Unschedulable",
             ReportReason::SchedulerError => "SchedulerError",
             ReportReason::Deleting => return,
+            ReportReason::Displaced => return self.displaced(&report.pod).await,
         };
         let pod = &report.pod;
         let before = pod.reported.as_deref();
@@ -121,8 +131,8 @@ impl Reporter {
                 self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
         }
         let mut status = json!({"conditions": [condition]});
-        if let Some(node) = &report.nominated {
-            status["nominatedNodeName"] = (**node).into();
+        if report.nominated != pod.nominated {
+            status["nominatedNodeName"] = report.nominated.as_deref().into();
         }
         // The uid keeps this from a namesake made meanwhile.
         let patch = Patch::Strategic(json!({"metadata": {"uid": &*pod.uid}, "status": status}));
@@ -132,7 +142,16 @@ impl Reporter {
         }
     }
 
-    async fn event(&self, pod: &PodView, happening: Happening, note: String) {
+    async fn displaced(&self, pod: &PodView) {
+        let patch =
+            Patch::Strategic(json!({"metadata": {"uid": &*pod.uid}, "status": {"nominatedNodeName": null}}));
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.key.namespace);
+        if let Err(error) = pods.patch_status(&pod.key.name, &PatchParams::default(), &patch).await {
+            tracing::debug!(pod = %pod.key, error = words(&error), "nomination not taken back");
+        }
+    }
+
+    async fn event(&self, pod: &PodView, happening: Happening<'_>, note: String) {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &pod.key.namespace);
         let now = self.clock.now();
         let result = match self.repeats(pod, happening, &note).await {
@@ -145,7 +164,7 @@ impl Reporter {
                 let event = compose(pod, happening, &note, now, self.serial().await);
                 let name = event.metadata.name.clone().unwrap_or_default();
                 let created = events.create(&PostParams::default(), &event).await.map(drop);
-                if created.is_ok() && happening == Happening::FailedScheduling {
+                if created.is_ok() && matches!(happening, Happening::FailedScheduling) {
                     self.remember(pod, Last { event: name, note, count: 1 }).await;
                 }
                 created
@@ -164,9 +183,9 @@ impl Reporter {
     }
 
     /// The event to count up, if this pod failed in the same way the last time.
-    async fn repeats(&self, pod: &PodView, happening: Happening, note: &str) -> Option<Last> {
+    async fn repeats(&self, pod: &PodView, happening: Happening<'_>, note: &str) -> Option<Last> {
         let mut repeated = self.repeated.lock().await;
-        if happening == Happening::Scheduled {
+        if !matches!(happening, Happening::FailedScheduling) {
             repeated.last.remove(&pod.uid);
             return None;
         }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use rand::RngCore;
+use rand::rngs::SmallRng;
+
 use super::narrow::Skipped;
 use crate::guard::{failure, guarded};
 use crate::outcome::{Diagnosis, Failure, NodeRejection, Outcome};
@@ -38,7 +41,12 @@ impl Filters<'_> {
         self.run_as_is(cycle, node)
     }
 
-    fn run_as_is(self, cycle: &Cycle<'_>, node: &NodeView) -> Result<Option<NodeRejection>, Failure> {
+    /// Runs the filters on one node, whoever it has been promised to.
+    pub(super) fn run_as_is(
+        self,
+        cycle: &Cycle<'_>,
+        node: &NodeView,
+    ) -> Result<Option<NodeRejection>, Failure> {
         for (plugin, _) in self.profile.filter.iter().zip(&self.skipped.filters).filter(|(_, skip)| !**skip) {
             let name = plugin.name();
             match guarded(name, "Filter", || plugin.filter(cycle, self.pod, node))? {
@@ -79,11 +87,18 @@ impl Filters<'_> {
 struct Again<'a> {
     filters: Filters<'a>,
     cycle: &'a Cycle<'a>,
+    chance: u32,
 }
 
 impl Refilter for Again<'_> {
     fn trial<'t>(&'t self, node: &'t NodeView) -> Box<dyn Trial + 't> {
         Box::new(Tried { filters: self.filters, cycle: self.cycle.fork(), node: node.clone(), broken: None })
+    }
+
+    fn chance(&self, end: usize) -> usize {
+        // Multiplied and cut, so that every number has the same share of the range.
+        let scaled = (u128::from(self.chance) * end as u128) >> u32::BITS;
+        usize::try_from(scaled).unwrap_or(0)
     }
 }
 
@@ -112,10 +127,10 @@ impl Trial for Tried<'_> {
         self.broken = self.broken.take().or(told.err());
     }
 
-    fn passes(&self) -> Result<bool, Failure> {
+    fn refusal(&self) -> Result<Option<NodeRejection>, Failure> {
         match &self.broken {
             Some(failure) => Err(failure.clone()),
-            None => Ok(self.filters.run(&self.cycle, &self.node)?.is_none()),
+            None => self.filters.run(&self.cycle, &self.node),
         }
     }
 }
@@ -125,8 +140,12 @@ pub(super) fn post_filter(
     filters: Filters<'_>,
     cycle: &Cycle<'_>,
     mut diagnosis: Diagnosis,
+    random: &mut SmallRng,
 ) -> Result<Outcome, Failure> {
-    let again = Again { filters, cycle };
+    if filters.profile.post_filter.is_empty() {
+        return Ok(Outcome::Rejected(diagnosis));
+    }
+    let again = Again { filters, cycle, chance: random.next_u32() };
     for plugin in &filters.profile.post_filter {
         let name = plugin.name();
         match guarded(name, "PostFilter", || plugin.post_filter(cycle, filters.pod, &diagnosis, &again))? {
@@ -134,6 +153,16 @@ pub(super) fn post_filter(
                 diagnosis.nominated = Some(node);
                 diagnosis.post_filter.clear();
                 break;
+            }
+            Nomination::Preempt { node, victims } => {
+                diagnosis.nominated = Some(node);
+                diagnosis.victims = victims;
+                diagnosis.post_filter.clear();
+                break;
+            }
+            Nomination::Void(reasons) => {
+                diagnosis.withdrawn = true;
+                diagnosis.post_filter.extend(reasons);
             }
             Nomination::Nothing(reasons) => diagnosis.post_filter.extend(reasons),
             Nomination::Hopeless(reasons) => {

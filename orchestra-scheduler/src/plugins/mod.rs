@@ -1,11 +1,14 @@
 //! The default plugins, each with upstream's name, semantics and words.
 
 mod default_binder;
+mod default_preemption;
+pub(crate) mod image_locality;
+mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
-mod normalise;
+pub(crate) mod normalise;
 mod priority_sort;
 mod resources_balanced;
 mod resources_fit;
@@ -13,10 +16,16 @@ mod scheduling_gates;
 mod taint_toleration;
 mod topology_spread;
 mod volume_binding;
+mod volume_limits;
+mod volume_restrictions;
+mod volume_zone;
 
 use crate::profile::{PluginSet, Registration, Version};
 
 pub use default_binder::DefaultBinder;
+pub use default_preemption::DefaultPreemption;
+pub use image_locality::ImageLocality;
+pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
 pub use node_name::NodeName;
 pub use node_ports::NodePorts;
@@ -28,6 +37,9 @@ pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
 pub use topology_spread::PodTopologySpread;
 pub use volume_binding::VolumeBinding;
+pub use volume_limits::NodeVolumeLimits;
+pub use volume_restrictions::VolumeRestrictions;
+pub use volume_zone::VolumeZone;
 
 /// The default plugins in upstream's order, with upstream's weights.
 pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
@@ -40,9 +52,15 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         affinity(NodeAffinity::default()),
         ports(),
         fit(NodeResourcesFit::default()),
+        restrictions(),
+        limits(),
         volumes(VolumeBinding::default()),
+        zones(),
         spread(PodTopologySpread::default()),
+        peers(InterPodAffinity::for_version(version)),
+        preemption(DefaultPreemption::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
+        images(version),
         binder(),
     ]
 }
@@ -80,11 +98,35 @@ pub(crate) fn fit(plugin: NodeResourcesFit) -> PluginSet {
 }
 
 pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
-    Registration::of(plugin).pre_filter().filter().pre_bind().requeue().into()
+    Registration::of(plugin).pre_filter().filter().reserve().pre_bind().requeue().into()
 }
 
 pub(crate) fn spread(plugin: PodTopologySpread) -> PluginSet {
     Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn peers(plugin: InterPodAffinity) -> PluginSet {
+    Registration::of(plugin).pre_filter().adjust().filter().pre_score().score_normalised(2).requeue().into()
+}
+
+pub(crate) fn images(version: Version) -> PluginSet {
+    Registration::of(ImageLocality::for_version(version)).score(1).into()
+}
+
+pub(crate) fn preemption(plugin: DefaultPreemption) -> PluginSet {
+    Registration::of(plugin).post_filter().requeue().into()
+}
+
+pub(crate) fn restrictions() -> PluginSet {
+    Registration::of(VolumeRestrictions).pre_filter().adjust().filter().requeue().into()
+}
+
+pub(crate) fn limits() -> PluginSet {
+    Registration::of(NodeVolumeLimits).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn zones() -> PluginSet {
+    Registration::of(VolumeZone).pre_filter().filter().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

@@ -6,29 +6,65 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use super::catalog::Catalog;
+use super::change::{Bookmark, ChangeLog, Stamp};
 use super::kept::Kept;
 use super::{
-    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView,
+    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, Promise,
+    VolumeView,
 };
 
 /// Everything a decision may look at.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClusterView {
     slots: Vec<Option<Arc<NodeView>>>,
     by_name: HashMap<NodeName, usize>,
     zones: Vec<Zone>,
     order: OnceLock<Vec<usize>>,
+    order_stamp: Stamp,
+    log: ChangeLog,
     placed: HashMap<PodUid, NodeName>,
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: HashMap<NodeName, Vec<Arc<PodView>>>,
     nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
+    nominations: HashMap<PodUid, NodeName>,
     catalog: Catalog,
+    images: Arc<HashMap<Box<str>, ImageSpread>>,
+    pub(super) promises: Vec<Promise>,
+}
+
+/// How far an image has spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSpread {
+    /// Its size in bytes, as the first node that had it stated it.
+    pub size: i64,
+    /// How many nodes have it.
+    pub nodes: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Zone {
     key: (String, String),
     slots: Vec<usize>,
+}
+
+impl Default for ClusterView {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            by_name: HashMap::new(),
+            zones: Vec::new(),
+            order: OnceLock::new(),
+            order_stamp: Stamp::fresh(),
+            log: ChangeLog::default(),
+            placed: HashMap::new(),
+            strays: HashMap::new(),
+            nominated: HashMap::new(),
+            nominations: HashMap::new(),
+            catalog: Catalog::default(),
+            images: Arc::default(),
+            promises: Vec::new(),
+        }
+    }
 }
 
 impl ClusterView {
@@ -48,6 +84,31 @@ impl ClusterView {
     #[must_use]
     pub fn node_at(&self, position: usize) -> Option<&Arc<NodeView>> {
         self.slots.get(*self.order().get(position)?)?.as_ref()
+    }
+
+    /// Names the order of the nodes.
+    pub(crate) fn order_stamp(&self) -> Stamp {
+        self.order_stamp
+    }
+
+    /// The slot of the node at each position of the order; a node keeps its slot while the order stays.
+    pub(crate) fn slots_in_order(&self) -> &[usize] {
+        self.order()
+    }
+
+    /// The slot of the node of this name.
+    pub(crate) fn slot_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// How far nodes have been changed.
+    pub(crate) fn bookmark(&self) -> Bookmark {
+        self.log.bookmark()
+    }
+
+    /// The slots of nodes changed since `bookmark`; `None` when that is not known (any more).
+    pub(crate) fn changed_since(&self, bookmark: Bookmark) -> Option<&[usize]> {
+        self.log.since(bookmark)
     }
 
     /// The node of this name.
@@ -73,6 +134,11 @@ impl ClusterView {
         self.nominated.get(node).map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes that have been promised to pods, with those pods.
+    pub(crate) fn promises(&self) -> impl Iterator<Item = (&NodeName, &[Arc<PodView>])> {
+        self.nominated.iter().map(|(node, pods)| (node, pods.as_slice()))
+    }
+
     /// The claim of this name.
     #[must_use]
     pub fn claim(&self, key: &ClaimKey) -> Option<&Arc<ClaimView>> {
@@ -91,8 +157,39 @@ impl ClusterView {
         self.catalog.classes.get(name)
     }
 
+    /// Whether any node has said what images it has.
+    pub(crate) fn knows_images(&self) -> bool {
+        !self.images.is_empty()
+    }
+
+    /// How far the image of this name has spread; `None` if no node has it.
+    #[must_use]
+    pub fn image(&self, name: &str) -> Option<ImageSpread> {
+        self.images.get(name).copied()
+    }
+
+    fn take_stock(&mut self, before: Option<&NodeFacts>, now: Option<&NodeFacts>) {
+        let of = |facts: Option<&NodeFacts>| facts.is_none_or(|facts| facts.images.is_empty());
+        if before.map(|facts| &facts.images) == now.map(|facts| &facts.images) || (of(before) && of(now)) {
+            return;
+        }
+        let images = Arc::make_mut(&mut self.images);
+        for name in before.iter().flat_map(|facts| facts.images.keys()) {
+            match images.get_mut(name) {
+                Some(spread) if spread.nodes > 1 => spread.nodes -= 1,
+                _ => drop(images.remove(name)),
+            }
+        }
+        for (name, size) in now.iter().flat_map(|facts| &facts.images) {
+            images.entry(name.clone()).or_insert(ImageSpread { size: *size, nodes: 0 }).nodes += 1;
+        }
+    }
+
     /// Adds a node, or takes note of what it says now; returns what it said before.
     pub fn set_node(&mut self, facts: Arc<NodeFacts>) -> Option<Arc<NodeFacts>> {
+        if let Some(slot) = self.slot_of(&facts.name) {
+            self.log.touch(slot, self.slots.len());
+        }
         if let Some(node) = self.by_name.get(&facts.name).and_then(|slot| self.slots.get_mut(*slot)?.as_mut())
         {
             let before = node.facts().clone();
@@ -104,10 +201,12 @@ impl ClusterView {
                     self.join_zone(facts.zone(), slot);
                 }
             } else {
-                Arc::make_mut(node).set_facts(facts);
+                Arc::make_mut(node).set_facts(facts.clone());
             }
+            self.take_stock(Some(&before), Some(&facts));
             return Some(before);
         }
+        self.take_stock(None, Some(&facts));
         let slot = self.slots.len();
         let mut node = NodeView::new(facts.clone());
         for pod in self.strays.remove(&facts.name).into_iter().flatten() {
@@ -124,6 +223,7 @@ impl ClusterView {
         let slot = self.by_name.remove(name)?;
         let node = self.slots.get_mut(slot)?.take()?;
         self.leave_zone(slot);
+        self.take_stock(Some(node.facts()), None);
         if !node.pods().is_empty() {
             self.strays.insert(node.name().clone(), node.pods().to_vec());
         }
@@ -158,23 +258,33 @@ impl ClusterView {
         Some(pod)
     }
 
-    /// Promises a pod room on the node it is nominated for; any earlier promise to it ends.
-    pub fn nominate(&mut self, pod: Arc<PodView>) {
+    /// The node on which a pod is promised room: here, or else by its own status.
+    #[must_use]
+    pub fn nomination<'a>(&'a self, pod: &'a PodView) -> Option<&'a NodeName> {
+        self.nominations.get(&pod.uid).or(pod.nominated.as_ref())
+    }
+
+    /// Promises a pod room on a node; any earlier promise to it ends.
+    pub fn nominate(&mut self, pod: Arc<PodView>, node: &NodeName) {
         self.withdraw(&pod);
-        if let Some(node) = &pod.nominated {
-            self.nominated.entry(node.clone()).or_default().push(pod);
-        }
+        self.nominations.insert(pod.uid.clone(), node.clone());
+        self.nominated.entry(node.clone()).or_default().push(pod);
+    }
+
+    /// The node that a pod was promised room on in this view.
+    pub(crate) fn promised(&self, uid: &PodUid) -> Option<&NodeName> {
+        self.nominations.get(uid)
     }
 
     /// Ends the promise made to a pod.
     pub fn withdraw(&mut self, pod: &PodView) {
-        if self.nominated.is_empty() {
-            return;
-        }
-        self.nominated.retain(|_, pods| {
+        let Some(node) = self.nominations.remove(&pod.uid) else { return };
+        if let Some(pods) = self.nominated.get_mut(&node) {
             pods.retain(|other| other.uid != pod.uid);
-            !pods.is_empty()
-        });
+            if pods.is_empty() {
+                self.nominated.remove(&node);
+            }
+        }
     }
 
     /// Takes note of an object; returns what it was before.
@@ -206,11 +316,13 @@ impl ClusterView {
     }
 
     fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {
-        self.slots.get_mut(*self.by_name.get(name)?)?.as_mut().map(Arc::make_mut)
+        let slot = self.slot_of(name)?;
+        self.log.touch(slot, self.slots.len());
+        self.slots.get_mut(slot)?.as_mut().map(Arc::make_mut)
     }
 
     fn join_zone(&mut self, key: (String, String), slot: usize) {
-        self.order = OnceLock::new();
+        self.reorder();
         match self.zones.iter_mut().find(|zone| zone.key == key) {
             Some(zone) => zone.slots.push(slot),
             None => self.zones.push(Zone { key, slots: vec![slot] }),
@@ -218,11 +330,16 @@ impl ClusterView {
     }
 
     fn leave_zone(&mut self, slot: usize) {
-        self.order = OnceLock::new();
+        self.reorder();
         for zone in &mut self.zones {
             zone.slots.retain(|other| *other != slot);
         }
         self.zones.retain(|zone| !zone.slots.is_empty());
+    }
+
+    fn reorder(&mut self) {
+        self.order = OnceLock::new();
+        self.order_stamp = Stamp::fresh();
     }
 
     fn order(&self) -> &[usize] {
@@ -249,7 +366,8 @@ impl ClusterView {
         for slot in self.zones.iter_mut().flat_map(|zone| &mut zone.slots) {
             *slot = moved[*slot];
         }
-        self.order = OnceLock::new();
+        self.reorder();
+        self.log.restart();
     }
 }
 

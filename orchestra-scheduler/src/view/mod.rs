@@ -5,15 +5,21 @@
 
 mod affinity;
 mod amount;
+mod budget;
 mod catalog;
+mod claim;
+mod change;
 mod cluster;
 mod group;
 mod kept;
+mod mount;
 mod node;
 mod peer;
 mod pod;
+mod promise;
 mod request;
 mod spread;
+mod storage;
 mod taint;
 mod volume;
 
@@ -24,17 +30,23 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
+pub use budget::BudgetView;
 pub use catalog::Catalog;
-pub use cluster::ClusterView;
+pub(crate) use claim::SELECTED_NODE;
+pub use claim::{AccessModes, ClaimKey, ClaimPhase, ClaimView};
+pub(crate) use change::{Bookmark, Stamp};
+pub use cluster::{ClusterView, ImageSpread};
 pub use group::{NamespaceView, NamespacedName, OwnerKey, OwnerKind, OwnerView, ServiceView};
 pub use kept::{Kept, Shelf};
+pub use mount::{ClaimReference, Disk, Mounts};
 pub use node::{NodeFacts, NodeView};
 pub use peer::{PodAffinity, PodTerm, WeightedPodTerm};
-pub use pod::{ClaimReference, HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
+pub use pod::{HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
+pub use promise::Promise;
 pub use spread::{InclusionPolicy, SpreadConstraint, Unsatisfiable};
+pub use storage::{AttachmentView, BindingMode, CapacityView, ClassView, CsiDriverView, CsiNodeView};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
-pub(crate) use volume::SELECTED_NODE;
-pub use volume::{BindingMode, ClaimKey, ClaimPhase, ClaimView, ClassView, VolumeView};
+pub use volume::{VolumeHandle, VolumeOwner, VolumeView};
 
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::change::Stamp;
 use super::request::{resource_list, resources};
 use super::{Labels, NodeName, PodUid, PodView, Taint, ViewError};
 use crate::unit::{NonZero, Resources};
@@ -26,6 +27,8 @@ pub struct NodeFacts {
     pub allocatable: Resources,
     /// How many pods it takes.
     pub allocatable_pods: i64,
+    /// The images on it: the size of each by every name it goes by.
+    pub images: BTreeMap<Box<str>, i64>,
 }
 
 impl NodeFacts {
@@ -52,6 +55,7 @@ impl NodeFacts {
             unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             allocatable: resources(amounts),
             allocatable_pods: pods(allocatable)?,
+            images: images(node),
         })
     }
 
@@ -68,6 +72,16 @@ impl NodeFacts {
     }
 }
 
+fn images(node: &api::Node) -> BTreeMap<Box<str>, i64> {
+    let mut sizes = BTreeMap::new();
+    for image in node.status.iter().flat_map(|status| status.images.iter().flatten()) {
+        for name in image.names.iter().flatten() {
+            sizes.entry(name.as_str().into()).or_insert(image.size_bytes.unwrap_or(0));
+        }
+    }
+    sizes
+}
+
 fn pods(allocatable: Option<&BTreeMap<String, Quantity>>) -> Result<i64, ViewError> {
     let Some(quantity) = allocatable.and_then(|list| list.get("pods")) else { return Ok(0) };
     super::amount::amount(
@@ -82,15 +96,24 @@ fn pods(allocatable: Option<&BTreeMap<String, Quantity>>) -> Result<i64, ViewErr
 pub struct NodeView {
     facts: Arc<NodeFacts>,
     pods: Vec<Arc<PodView>>,
+    with_affinity: Vec<Arc<PodView>>,
     requested: Resources,
     occupied: NonZero,
+    stamp: Stamp,
 }
 
 impl NodeView {
     /// A node without pods.
     #[must_use]
     pub fn new(facts: Arc<NodeFacts>) -> Self {
-        Self { facts, pods: Vec::new(), requested: Resources::default(), occupied: NonZero::default() }
+        Self {
+            facts,
+            pods: Vec::new(),
+            with_affinity: Vec::new(),
+            requested: Resources::default(),
+            occupied: NonZero::default(),
+            stamp: Stamp::fresh(),
+        }
     }
 
     /// The node's name.
@@ -111,6 +134,12 @@ impl NodeView {
         &self.pods
     }
 
+    /// Those of its pods that want others near or away.
+    #[must_use]
+    pub fn pods_with_affinity(&self) -> &[Arc<PodView>] {
+        &self.with_affinity
+    }
+
     /// The sum of what its pods asked for.
     #[must_use]
     pub fn requested(&self) -> &Resources {
@@ -123,22 +152,36 @@ impl NodeView {
         self.occupied
     }
 
+    /// Names the state the node is in: what it says and who is on it.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// Replaces what the node says about itself.
     pub fn set_facts(&mut self, facts: Arc<NodeFacts>) {
+        self.stamp = Stamp::fresh();
         self.facts = facts;
     }
 
     /// Puts a pod on the node.
     pub fn add(&mut self, pod: Arc<PodView>) {
+        self.stamp = Stamp::fresh();
         self.requested.add(&pod.requests);
         self.occupied = self.occupied.plus(pod.occupied);
+        if !pod.affinity.is_empty() {
+            self.with_affinity.push(pod.clone());
+        }
         self.pods.push(pod);
     }
 
     /// Takes a pod off the node; `None` if it was not there.
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         let index = self.pods.iter().position(|pod| pod.uid == *uid)?;
+        self.stamp = Stamp::fresh();
         let pod = self.pods.swap_remove(index);
+        if !pod.affinity.is_empty() {
+            self.with_affinity.retain(|other| other.uid != *uid);
+        }
         self.requested.remove(&pod.requests);
         self.occupied = self.occupied.minus(pod.occupied);
         Some(pod)

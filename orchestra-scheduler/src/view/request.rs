@@ -119,6 +119,15 @@ impl Statement {
         }
         let pod_requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
         let mut pod_level = resource_list(pod_requests, "spec.resources.requests")?;
+        if let Some(status) = status.filter(|_| !pod_level.is_empty()) {
+            let granted = status.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+            let allocated = status.allocated_resources.as_ref();
+            if infeasible && (granted.is_some() || allocated.is_some()) {
+                pod_level.clear();
+            }
+            raise(&mut pod_level, &resource_list(granted, "status.resources.requests")?);
+            raise(&mut pod_level, &resource_list(allocated, "status.allocatedResources")?);
+        }
         pod_level.retain(|name, _| match name {
             ResourceName::Cpu | ResourceName::Memory => true,
             ResourceName::EphemeralStorage => false,
@@ -294,6 +303,33 @@ mod tests {
         assert_eq!(read(spec.clone(), Some(status(json!([])))).requests.cpu, Millicores(900));
         let infeasible = json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
         assert_eq!(read(spec, Some(status(infeasible))).requests.cpu, Millicores(400));
+    }
+
+    #[test]
+    fn pod_level_requests_are_resized_by_the_same_rule() {
+        let status = |reason: &str| {
+            json!({"conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}],
+                "resources": {"requests": {"cpu": "300m"}}, "allocatedResources": {"cpu": "400m"}})
+        };
+        let spec = json!({"containers": [{"name": "a"}], "resources": {"requests": {"cpu": "900m"}}});
+        assert_eq!(read(spec.clone(), Some(status("Deferred"))).requests.cpu, Millicores(900));
+        assert_eq!(read(spec.clone(), Some(status("Infeasible"))).requests.cpu, Millicores(400));
+        assert_eq!(read(spec, None).requests.cpu, Millicores(900));
+        let plain = json!({"containers": [asks("a", "100m")]});
+        assert_eq!(read(plain, Some(status("Deferred"))).requests.cpu, Millicores(100), "none were made");
+    }
+
+    #[test]
+    fn a_resize_of_a_sidecar_counts_and_one_of_an_ordinary_init_container_does_not() {
+        let granted = |name: &str| {
+            json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                "resources": {"requests": {"cpu": "900m"}}})
+        };
+        let spec = json!({"containers": [asks("app", "100m")], "initContainers": [sidecar("s", "50m"), asks("i", "10m")]});
+        let status = json!({"initContainerStatuses": [granted("s")]});
+        assert_eq!(read(spec.clone(), Some(status)).requests.cpu, Millicores(1000));
+        let status = json!({"initContainerStatuses": [granted("i")]});
+        assert_eq!(read(spec, Some(status)).requests.cpu, Millicores(150));
     }
 
     #[test]

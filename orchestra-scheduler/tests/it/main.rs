@@ -219,3 +219,86 @@ async fn repeated_failures_are_counted_up_in_one_event() {
     let counted = |event: &Event| event.series.as_ref().is_some_and(|series| series.count == 2);
     cluster.until_any(events, &event.name_any(), counted).await;
 }
+
+#[tokio::test]
+async fn a_more_important_pod_takes_the_place_of_a_lesser_one() {
+    let cluster = Cluster::with_nodes(&["n"]).await;
+    let classes: Api<PriorityClass> = Api::all(cluster.client());
+    let class = serde_json::from_value(json!({"metadata": {"name": "vip"}, "value": 1000})).unwrap();
+    classes.create(&PostParams::default(), &class).await.unwrap();
+    let _scheduler = cluster.schedule(Scheduler::default());
+    let asking = |class: Option<&str>| {
+        json!({"priorityClassName": class, "terminationGracePeriodSeconds": 0, "containers": [
+            {"name": "c", "image": "i", "resources": {"requests": {"cpu": "3"}}}]})
+    };
+    cluster.pod("low", asking(None)).await;
+    cluster.until("low", |pod| node_of(pod).is_some()).await;
+    cluster.pod("high", asking(Some("vip"))).await;
+    let event = cluster.event("Preempted").await;
+    assert_eq!(event.regarding.unwrap().name.as_deref(), Some("low"));
+    assert_eq!(event.related.unwrap().name.as_deref(), Some("high"));
+    assert_eq!((event.type_.as_deref(), event.action.as_deref()), (Some("Normal"), Some("Preempting")));
+    let high = cluster.until("high", |pod| node_of(pod).is_some()).await;
+    let note = format!("Preempted by pod {} on node n", high.metadata.uid.unwrap());
+    assert_eq!(event.note, Some(note));
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    assert!(pods.get_opt("low").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_victim_with_grace_says_why_it_goes_and_its_place_is_kept() {
+    let cluster = Cluster::with_nodes(&["n"]).await;
+    let classes: Api<PriorityClass> = Api::all(cluster.client());
+    let class = serde_json::from_value(json!({"metadata": {"name": "vip"}, "value": 1000})).unwrap();
+    classes.create(&PostParams::default(), &class).await.unwrap();
+    let asking = |class: Option<&str>, cpu: &str| {
+        json!({"priorityClassName": class, "containers": [
+            {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}]})
+    };
+    let _scheduler = cluster.schedule(Scheduler::default());
+    cluster.pod("low", asking(None, "4")).await;
+    cluster.until("low", |pod| node_of(pod).is_some()).await;
+    cluster.pod("high", asking(Some("vip"), "3")).await;
+    let nominated = |pod: &Pod| pod.status.as_ref().and_then(|status| status.nominated_node_name.clone());
+    cluster.until("high", |pod| nominated(pod).as_deref() == Some("n")).await;
+    let low = cluster.until("low", |pod| pod.metadata.deletion_timestamp.is_some()).await;
+    let conditions = low.status.unwrap().conditions.unwrap();
+    let condition = conditions.iter().find(|one| one.type_ == "DisruptionTarget").unwrap();
+    assert_eq!(condition.reason.as_deref(), Some("PreemptionByScheduler"));
+    let message = "default-scheduler: preempting to accommodate a higher priority pod";
+    assert_eq!(condition.message.as_deref(), Some(message));
+    // Nobody runs pods here, so the end of the grace period is brought about.
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    pods.delete("low", &DeleteParams::default().grace_period(0)).await.unwrap();
+    cluster.until("high", |pod| node_of(pod) == Some("n")).await;
+}
+
+#[tokio::test]
+async fn pods_that_want_distance_and_even_zones_get_both() {
+    let cluster = Cluster::with_nodes(&[]).await;
+    for (name, zone) in [("a1", "a"), ("a2", "a"), ("b1", "b"), ("b2", "b")] {
+        cluster
+            .node(
+                json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "zone": zone}}}),
+            )
+            .await;
+    }
+    let _scheduler = cluster.schedule(Scheduler::default());
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    let selector = json!({"matchLabels": {"app": "web"}});
+    for index in 0..4 {
+        let pod = json!({"metadata": {"name": format!("web-{index}"), "labels": {"app": "web"}}, "spec": {
+            "containers": [{"name": "c", "image": "i"}],
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": selector}],
+            "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector}]}}}});
+        pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        cluster.until(&format!("web-{index}"), |pod| node_of(pod).is_some()).await;
+        let placements = cluster.placements().await;
+        let in_a = placements.values().filter(|node| node.starts_with('a')).count();
+        assert!(in_a.abs_diff(placements.len() - in_a) <= 1, "{placements:?}");
+    }
+    let nodes: std::collections::BTreeSet<String> = cluster.placements().await.into_values().collect();
+    assert_eq!(nodes.len(), 4);
+}

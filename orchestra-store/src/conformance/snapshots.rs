@@ -5,11 +5,13 @@ use std::time::SystemTime;
 
 use futures::stream;
 
+use super::leases::{LONG, grant, revoke};
 use super::support::{
     all_at, commit, compact, current, delete, events_through, get, is_compacted, put, range, watch,
     watch_error, write,
 };
 use crate::key::KeyRange;
+use crate::lease::{LeaseId, LeasedKeys};
 use crate::memory::MemoryStore;
 use crate::revision::Revision;
 use crate::snapshot::Snapshot;
@@ -182,4 +184,76 @@ pub async fn g3_old_revisions_mean_nothing_in_a_restored_store<S: Store>(
     assert_eq!(next, now.next());
     let events = events_through(&mut stream, next).await;
     assert_eq!(events.len(), 1, "a watch begins in the present");
+}
+
+/// A snapshot of the reference store with leases, and what it holds of them.
+async fn sample_of_leases() -> (MemoryStore, Snapshot, Vec<LeasedKeys>) {
+    let source = MemoryStore::new();
+    let (first, idle, ended, second) = (
+        grant(&source, LONG).await,
+        grant(&source, LONG).await,
+        grant(&source, LONG).await,
+        grant(&source, 2 * LONG).await,
+    );
+    for n in 0..600 {
+        let (left, right) = (format!("left/{n:03}"), format!("right/{n:03}"));
+        write(
+            &source,
+            Txn::new().put_leased(left.into(), "v", first.id).put_leased(right.into(), "v", second.id),
+        )
+        .await;
+    }
+    write(
+        &source,
+        put("plain", "v").put("left/007".into(), "detached").put_leased("gone".into(), "v", ended.id),
+    )
+    .await;
+    write(&source, delete("right/007")).await;
+    revoke(&source, ended.id).await;
+    let keys = |side: &str| (0..600).filter(|n| *n != 7).map(|n| format!("{side}/{n:03}").into()).collect();
+    let leases = vec![
+        LeasedKeys { lease: first, keys: keys("left") },
+        LeasedKeys { lease: idle, keys: Vec::new() },
+        LeasedKeys { lease: second, keys: keys("right") },
+    ];
+    let snapshot = take(&source).await;
+    assert_eq!(snapshot.leases(), leases);
+    (source, snapshot, leases)
+}
+
+async fn leased(store: &dyn Store) -> Vec<LeasedKeys> {
+    let told = store.leases().await.expect("a healthy store tells its leases").value;
+    told.into_iter().map(|status| LeasedKeys { lease: status.lease, keys: status.keys }).collect()
+}
+
+/// G2 for leases: the same, with the same keys, and their whole time before them.
+pub async fn g2_a_restored_store_has_the_same_leases<S: Store>(restore: impl AsyncFn(Snapshot) -> Result<S>) {
+    let (_source, snapshot, leases) = sample_of_leases().await;
+    let store = restored(&restore, snapshot).await;
+    assert_eq!(leased(&store).await, leases);
+    let [first, idle, second] = &leases[..] else { unreachable!("there are three") };
+    assert_eq!(store.renew(idle.lease.id).await.expect("it is alive"), idle.lease.ttl);
+    // Once more, and now with what the restored store says of itself.
+    let again = restored(&restore, take(&store).await).await;
+    assert_eq!(leased(&again).await, leases);
+    let before = current(&again).await;
+    assert_eq!(revoke(&again, first.lease.id).await, before.next());
+    let left = range(&again, KeyRange::prefix("left/"), RangeOptions::new()).await.entries;
+    assert_eq!(left.iter().map(|entry| &entry.value[..]).collect::<Vec<_>>(), [b"detached"]);
+    assert_eq!(leased(&again).await, [idle.clone(), second.clone()]);
+}
+
+/// G3 for leases: whom the original granted one later does not hold one that the restored store grants.
+pub async fn g3_no_lease_is_granted_twice<S: Store>(restore: impl AsyncFn(Snapshot) -> Result<S>) {
+    let (source, snapshot, leases) = sample_of_leases().await;
+    let mut ids: Vec<LeaseId> = leases.iter().map(|leased| leased.lease.id).collect();
+    for _ in 0..50 {
+        ids.push(grant(&source, LONG).await.id);
+    }
+    let store = restored(restore, snapshot).await;
+    for _ in 0..3 {
+        let new = grant(&store, LONG).await.id;
+        assert!(!ids.contains(&new), "lease {new} was granted twice");
+        ids.push(new);
+    }
 }

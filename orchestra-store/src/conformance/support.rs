@@ -118,7 +118,7 @@ pub(super) async fn next_events(stream: &mut WatchStream) -> (Revision, Vec<Even
                 events.iter().all(|event| event.revision() == revision),
                 "a message is about one revision"
             );
-            return (revision, events);
+            return (revision, events.to_vec());
         }
     }
 }
@@ -134,7 +134,7 @@ pub(super) async fn events_through(
             WatchMessage::Progress(revision) if revision >= through => return seen,
             WatchMessage::Progress(_) => {}
             WatchMessage::Events { revision, events } => {
-                seen.push((revision, events));
+                seen.push((revision, events.to_vec()));
                 if revision >= through {
                     return seen;
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::support::{all_at, commit, compact, current, delete, get, put, range, refused, value, write};
 use crate::key::{Key, KeyRange};
-use crate::limits::{MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_OPS, MAX_VALUE_BYTES};
+use crate::limits::{LAYER_BYTES, MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_OPS, MAX_VALUE_BYTES};
 use crate::revision::Revision;
 use crate::store::{Error, RangeOptions, Store};
 use crate::txn::{Outcome, Txn};
@@ -160,7 +160,8 @@ pub async fn a8_what_is_too_large_is_refused_before_any_effect(store: Arc<dyn St
     }
     assert_eq!(current(&*store).await, before);
     assert_eq!(value(&*store, "a").await.as_deref(), Some(&b"1"[..]));
-    write(&*store, Txn::new().put(long(MAX_KEY_BYTES), vec![7; MAX_VALUE_BYTES])).await;
+    write(&*store, Txn::new().put(long(MAX_KEY_BYTES - LAYER_BYTES), vec![7; MAX_VALUE_BYTES - LAYER_BYTES]))
+        .await;
     write(&*store, (0..MAX_TXN_OPS).fold(Txn::new(), |txn, n| txn.put(format!("{n}").into(), "x"))).await;
 }
 

@@ -3,13 +3,12 @@
 //! It holds the keys as they were at the lower end of the window, then the window's changes in their order:
 //! reading it back is the same work as replaying a log, and watches resume behind it as if nothing had been cut.
 
-use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::codec::{self, Item};
-use super::disk::{Draft, at, corrupt};
+use super::disk::{DiskFile, Draft, at, corrupt};
 use super::frame::{self, Header, Kind, LEASES_SINCE, Next};
 use super::segment::read_header;
 use crate::key::Key;
@@ -101,14 +100,14 @@ fn next<T>(source: &impl Source, chunk: T) -> Option<T> {
 
 /// Frames on their way into a file.
 pub(super) struct Frames<'a> {
-    file: BufWriter<&'a mut File>,
+    file: BufWriter<&'a mut DiskFile>,
     salt: u32,
     pub(super) payload: Vec<u8>,
     bytes: u64,
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn begin(file: &'a mut File, header: Header) -> io::Result<Self> {
+    pub(super) fn begin(file: &'a mut DiskFile, header: Header) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(FRAME_BYTES, file);
         let encoded = header.encode();
         file.write_all(&encoded)?;
@@ -137,7 +136,7 @@ impl<'a> Frames<'a> {
 
 /// Reads a checkpoint back. It got its name only when it was whole, so anything amiss is damage.
 pub(crate) fn read(path: &Path, generation: u64) -> Result<Mvcc> {
-    let file = File::open(path).map_err(at("open", path))?;
+    let file = DiskFile::open(path)?;
     let mut reader = BufReader::with_capacity(FRAME_BYTES, file);
     let header = read_header(&mut reader, path, Kind::Checkpoint)?;
     if header.generation != generation {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::gather::Gather;
 use crate::lease::{Lease, LeaseId};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
@@ -34,6 +35,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     commands: VecDeque<Command>,
+    /// With how many commands the writer, which sleeps, is to be woken.
+    wake_at: Option<usize>,
     end: Option<End>,
 }
 
@@ -58,23 +61,53 @@ impl Queue {
             return Err(self.refusal());
         }
         inner.commands.push_back(command);
+        let is_enough = inner.wake_at.is_some_and(|enough| inner.commands.len() >= enough);
+        if is_enough {
+            inner.wake_at = None;
+        }
         drop(inner);
-        self.ready.notify_one();
+        if is_enough {
+            self.ready.notify_one();
+        }
         Ok(())
     }
 
-    /// Moves what is queued to the end of `backlog`, and waits for something if that is empty.
-    /// False when there is nothing left to do, ever.
-    pub(crate) fn take(&self, backlog: &mut VecDeque<Command>) -> bool {
+    /// Moves what is queued to the end of `backlog`, waits for something if that is empty, and for company as `gather`
+    /// thinks best. False when there is nothing left to do, ever.
+    pub(super) fn take(&self, backlog: &mut VecDeque<Command>, gather: &mut Gather) -> bool {
         let mut inner = self.inner();
-        while backlog.is_empty() && inner.commands.is_empty() {
-            if inner.end.is_some() {
-                return false;
-            }
-            inner = self.ready.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = gather.wait(backlog.len() + inner.commands.len()) {
+            inner = self.sleep(inner, wait.enough.saturating_sub(backlog.len()), Some(wait.time));
+            gather.waited(wait, backlog.len() + inner.commands.len());
+        }
+        if backlog.is_empty() {
+            inner = self.sleep(inner, 1, None);
         }
         backlog.append(&mut inner.commands);
-        true
+        !backlog.is_empty()
+    }
+
+    /// Sleeps until `enough` commands wait, the time is over, or no more will come.
+    fn sleep<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        enough: usize,
+        time: Option<Duration>,
+    ) -> MutexGuard<'a, Inner> {
+        let lacks = |inner: &mut Inner| inner.end.is_none() && inner.commands.len() < enough;
+        if !lacks(&mut inner) {
+            return inner;
+        }
+        inner.wake_at = Some(enough);
+        inner = match time {
+            None => self.ready.wait_while(inner, lacks).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = self.ready.wait_timeout_while(inner, time, lacks);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        inner.wake_at = None;
+        inner
     }
 
     /// Takes no more commands; those queued are still done.

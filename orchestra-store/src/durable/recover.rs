@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::disk::{DRAFT_SUFFIX, at, corrupt, sync_dir};
+use super::disk::{DRAFT_SUFFIX, at, corrupt, remove_file, sync_dir};
 use super::frame::FORMAT;
 use super::segment::{Place, Segment};
 use super::{checkpoint, segment};
@@ -34,7 +34,7 @@ struct Files {
 pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
     let files = list(dir)?;
     for draft in &files.drafts {
-        std::fs::remove_file(draft).map_err(at("remove", draft))?;
+        remove_file(draft)?;
     }
     let newest = files.checkpoints.last().copied();
     let (mut state, checkpoint_bytes) = match newest {
@@ -80,7 +80,7 @@ pub(crate) fn remove_before(dir: &Path, generation: u64) -> Result<()> {
     let checkpoints = files.checkpoints.range(..generation).map(|&old| checkpoint::path(dir, old));
     let old: Vec<PathBuf> = logs.chain(checkpoints).collect();
     for path in &old {
-        std::fs::remove_file(path).map_err(at("remove", path))?;
+        remove_file(path)?;
     }
     if !old.is_empty() {
         sync_dir(dir)?;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::checkpoint::{self, Frames};
 use super::codec;
-use super::disk::{Draft, at, create_dir, sync_dir};
+use super::disk::{self, Draft, at, create_dir};
 use super::frame::{Header, Kind};
 use super::lock::DirLock;
 use super::segment::Segment;
@@ -60,7 +60,7 @@ fn clear(draft: &Path) -> Result<()> {
     for entry in fs::read_dir(draft).map_err(at("read the directory", draft))? {
         let path = entry.map_err(at("read the directory", draft))?.path();
         if path.file_name().is_some_and(|name| name != "LOCK") {
-            fs::remove_file(&path).map_err(at("remove", &path))?;
+            disk::remove_file(&path)?;
         }
     }
     Ok(())
@@ -94,12 +94,8 @@ async fn fill(dir: &Path, mut snapshot: Snapshot) -> Result<Revision> {
 }
 
 fn publish(draft: &Path, dir: &Path) -> Result<()> {
-    fs::rename(draft, dir).map_err(|error| match error.kind() {
+    disk::rename(draft, dir).map_err(|error| match error.kind() {
         ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => holds_data(dir),
-        _ => at("rename a draft to", dir)(error).into(),
-    })?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => Ok(sync_dir(parent)?),
-        _ => Ok(sync_dir(Path::new("."))?),
-    }
+        _ => error.into(),
+    })
 }

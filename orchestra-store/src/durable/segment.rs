@@ -1,34 +1,16 @@
 //! One file of the log.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::codec::{self, Item};
-use super::disk::{Draft, at, corrupt};
+use super::disk::{DiskFile, Draft, at, corrupt};
 use super::frame::{self, FRAME_HEAD, HEADER, Header, Kind, Next};
 use crate::lease::Lease;
 use crate::mvcc::{Latest, Mvcc};
 use crate::revision::Revision;
 use crate::store::Result;
-
-/// What appending needs of a file; a test puts a failing one here.
-pub(crate) trait LogFile: Send + std::fmt::Debug {
-    /// Writes all of it at the end.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Returns when what was appended is on disk.
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-impl LogFile for File {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
 
 /// The segment that is being written.
 #[derive(Debug)]
@@ -39,7 +21,7 @@ pub(crate) struct Segment {
     /// Bytes in the file.
     pub(crate) length: u64,
     salt: u32,
-    file: Box<dyn LogFile>,
+    file: DiskFile,
 }
 
 /// The path of log `generation`.
@@ -61,25 +43,24 @@ impl Segment {
         draft.file().write_all(&header.encode()).map_err(at("write", &path))?;
         let (file, path) = draft.publish()?;
         let (format, salt, length) = (header.format, header.salt, HEADER as u64);
-        Ok(Self { generation, format, path, length, salt, file: Box::new(file) })
+        Ok(Self { generation, format, path, length, salt, file })
     }
 
     /// Room at the front of a buffer for the head of the frame that the rest will be.
     pub(crate) const ROOM: usize = FRAME_HEAD;
 
-    /// Appends `buffer`, which begins with [`Segment::ROOM`], as one frame and makes it durable.
-    pub(crate) fn append(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else { return Ok(()) };
+    /// Appends `buffer`, which begins with [`Segment::ROOM`], as one frame and makes it durable. Tells how long that took the disk.
+    pub(crate) fn append(&mut self, buffer: &mut [u8]) -> io::Result<Duration> {
+        let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else {
+            return Ok(Duration::ZERO);
+        };
         room.copy_from_slice(&frame::head(self.salt, payload));
-        self.file.append(buffer)?;
-        self.file.sync()?;
+        self.file.write_all(buffer)?;
+        let begun = Instant::now();
+        self.file.sync_data()?;
+        let took = begun.elapsed();
         self.length += buffer.len() as u64;
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn replace_file(&mut self, file: Box<dyn LogFile>) {
-        self.file = file;
+        Ok(took)
     }
 }
 
@@ -94,8 +75,8 @@ pub(crate) enum Place {
 
 /// Applies the segment's frames to `state`, cuts a torn tail, and returns it ready for appending.
 pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvcc) -> Result<Segment> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(at("open", path))?;
-    let mut reader = BufReader::with_capacity(256 * 1024, &file);
+    let mut file = DiskFile::reopen(path)?;
+    let mut reader = BufReader::with_capacity(256 * 1024, &mut file);
     let header = read_header(&mut reader, path, Kind::Log)?;
     if header.generation != generation {
         return Err(corrupt(path, format!("holds log {}", header.generation)));
@@ -126,10 +107,10 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
     file.sync_all().map_err(at("sync", path))?;
     file.seek(SeekFrom::Start(good)).map_err(at("seek in", path))?;
     let (path, format, salt) = (path.to_owned(), header.format, header.salt);
-    Ok(Segment { generation, format, path, length: good, salt, file: Box::new(file) })
+    Ok(Segment { generation, format, path, length: good, salt, file })
 }
 
-fn cut(file: &mut File, path: &Path, salt: u32, good: u64) -> Result<()> {
+fn cut(file: &mut DiskFile, path: &Path, salt: u32, good: u64) -> Result<()> {
     let mut rest = Vec::new();
     file.seek(SeekFrom::Start(good)).and_then(|_| file.read_to_end(&mut rest)).map_err(at("read", path))?;
     if let Some(offset) = frame::find_log_frame(&rest, salt) {
@@ -137,8 +118,7 @@ fn cut(file: &mut File, path: &Path, salt: u32, good: u64) -> Result<()> {
         return Err(corrupt(path, format!("bad frame at byte {good}, before a good one at byte {next}")));
     }
     tracing::warn!(path = %path.display(), at = good, bytes = rest.len(), "cutting a write that a crash left unfinished");
-    file.set_len(good).map_err(at("cut", path))?;
-    Ok(())
+    Ok(file.cut(good).map_err(at("cut", path))?)
 }
 
 fn apply(payload: &[u8], state: &mut Mvcc) -> Result<(), String> {

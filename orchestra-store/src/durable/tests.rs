@@ -1,15 +1,22 @@
 //! What only a store on a disk has to show, and needs a look inside to show it.
 
+mod faults;
+mod leases;
+mod power;
+
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
 use tempfile::TempDir;
 
-use super::segment::LogFile;
 use super::*;
 use crate::watch::WatchMessage;
+
+/// A place for stores whose disk is only pretended to fail: in memory, where there is such a file system.
+fn place() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
 
 fn put(key: &str, value: impl Into<Vec<u8>>) -> Txn {
     Txn::new().put(key.into(), value.into())
@@ -224,71 +231,6 @@ async fn a_second_opening_is_refused_until_the_first_is_dropped() {
     assert!(matches!(watch.next().await, Some(Err(Error::Unavailable(_)))));
     assert!(watch.next().await.is_none());
     DurableStore::open(dir.path()).unwrap();
-}
-
-/// A disk that fails from its nth use on.
-#[derive(Debug)]
-struct Failing {
-    file: fs::File,
-    appends: usize,
-    syncs: usize,
-}
-
-impl LogFile for Failing {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(left) = self.appends.checked_sub(1) else {
-            // As a full disk does it: some of the bytes, then the error.
-            io::Write::write_all(&mut self.file, &bytes[..bytes.len() / 2])?;
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        };
-        self.appends = left;
-        io::Write::write_all(&mut self.file, bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.syncs = self.syncs.checked_sub(1).ok_or_else(|| io::Error::other("lost a page"))?;
-        self.file.sync_data()
-    }
-}
-
-async fn fail_after(appends: usize, syncs: usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, lock) = DurableStore::prepare(dir.path(), DurableOptions::new()).unwrap();
-    let file = fs::OpenOptions::new().append(true).open(&writer.segment.path).unwrap();
-    writer.segment.replace_file(Box::new(Failing { file, appends, syncs }));
-    let store = DurableStore::start(writer, lock).unwrap();
-    let mut watch = store.watch(KeyRange::all(), Revision(2)).await.unwrap();
-    store.commit(put("a", "1")).await.unwrap();
-    for _ in 0..3 {
-        let refused = store.commit(put("a", "2")).await;
-        let Err(Error::Unavailable(why)) = refused else {
-            panic!("acknowledged without a disk: {refused:?}")
-        };
-        assert!(why.contains("0000000001.log"), "{why}");
-    }
-    assert!(matches!(store.compact(Revision(2)).await, Err(Error::Unavailable(_))));
-    assert!(matches!(store.status().await, Err(Error::Unavailable(_))));
-    let read = store.get(&"a".into(), ReadAt::Latest).await.unwrap();
-    assert_eq!(
-        (read.revision, read.value.unwrap().value),
-        (Revision(2), "1".into()),
-        "shows only what is durable"
-    );
-    assert!(matches!(watch.next().await, Some(Ok(WatchMessage::Events { revision: Revision(2), .. }))));
-    drop(store);
-    assert!(matches!(watch.next().await, Some(Err(Error::Unavailable(_)))), "nothing else was shown");
-    let revision = everything(&DurableStore::open(dir.path()).unwrap()).await.revision;
-    assert!(revision >= Revision(2), "what was acknowledged is there");
-}
-
-#[tokio::test]
-async fn after_a_failed_write_nothing_is_acknowledged_any_more() {
-    fail_after(1, usize::MAX).await;
-}
-
-#[tokio::test]
-async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
-    fail_after(usize::MAX, 1).await;
 }
 
 #[test]

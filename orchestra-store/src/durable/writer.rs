@@ -8,14 +8,17 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::batch::{self, Batch};
 use super::checkpointer::Checkpointer;
+use super::gather::Gather;
 use super::queue::{Command, Queue};
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::usage::DiskUsage;
 use crate::engine::Engine;
 use crate::limits::Retention;
+use crate::metrics::Timings;
 use crate::mvcc::{Latest, Write};
 use crate::store::Result;
 
@@ -33,6 +36,7 @@ pub(crate) struct Writer {
     pub(crate) retention: Retention,
     pub(crate) segment: Segment,
     pub(crate) usage: Arc<DiskUsage>,
+    pub(crate) timings: Arc<Timings>,
     pub(crate) checkpointer: Checkpointer,
 }
 
@@ -52,8 +56,9 @@ impl Writer {
         let _farewell = Farewell(Arc::clone(&queue));
         let mut backlog = VecDeque::new();
         let mut frame = Vec::new();
-        while queue.take(&mut backlog) {
-            if let Err(why) = self.step(&mut backlog, &mut frame) {
+        let mut gather = Gather::default();
+        while queue.take(&mut backlog, &mut gather) {
+            if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather) {
                 tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
                 queue.fail(&why);
                 backlog.drain(..).for_each(|command| command.refuse(&why));
@@ -66,53 +71,73 @@ impl Writer {
         self.checkpointer.stop();
     }
 
-    fn step(&mut self, backlog: &mut VecDeque<Command>, frame: &mut Vec<u8>) -> Result<(), String> {
+    fn step(
+        &mut self,
+        backlog: &mut VecDeque<Command>,
+        frame: &mut Vec<u8>,
+        gather: &mut Gather,
+    ) -> Result<(), String> {
         let batch = {
             let state = self.engine.read().map_err(|error| error.to_string())?;
             batch::decide(backlog, &state, self.retention, frame)
         };
-        if frame.len() > Segment::ROOM
-            && let Err(error) = self.segment.append(frame)
-        {
-            let why = format!("writing to {} failed: {error}", self.segment.path.display());
-            batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
-            return Err(why);
+        let begin = Instant::now();
+        if frame.len() > Segment::ROOM {
+            match self.segment.append(frame) {
+                Ok(sync) => self.timings.synced(batch.answers.len(), sync),
+                Err(error) => {
+                    let why = format!("writing to {} failed: {error}", self.segment.path.display());
+                    // First, so that whoever has heard of it finds the store saying the same.
+                    self.queue.fail(&why);
+                    batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
+                    return Err(why);
+                }
+            }
         }
+        gather.answered(batch.answers.len(), begin.elapsed());
         self.usage.set_log(self.segment.length);
         self.publish(batch).map_err(|error| error.to_string())?;
-        self.checkpoint_if_due();
-        Ok(())
+        self.checkpoint_if_due()
     }
 
     fn publish(&self, batch: Batch) -> Result<()> {
         let is_idle = batch.is_idle();
         let Batch { writes, compact, granted, ended, answers } = batch;
+        let mut wakers = Vec::new();
         if !is_idle {
             let share: usize = writes.iter().map(Write::trim_share).sum();
             let mut state = self.engine.write()?;
-            let wakers = self.engine.publish(&mut state, writes);
+            wakers = self.engine.publish(&mut state, writes);
             granted.into_iter().for_each(|lease| self.engine.granted(&mut state, lease));
             ended.into_iter().for_each(|id| self.engine.ended(&mut state, id));
             if let Some(to) = compact {
                 state.compact(to)?;
             }
             state.trim(TRIM_CHANGES + share);
-            drop(state);
-            wakers.into_iter().for_each(Waker::wake);
         }
+        // The writers first: there may be many watchers, and only writers keep this thread busy.
         answers.into_iter().for_each(batch::Answer::give);
+        wakers.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
     /// Begins a new log and has everything before it written into a checkpoint, beside the writing.
-    fn checkpoint_if_due(&mut self) {
+    ///
+    /// A log that has got its name without having been made durable ends the writing: the old log may not go on
+    /// behind the revision at which the new one says it begins.
+    fn checkpoint_if_due(&mut self) -> Result<(), String> {
         if !self.checkpointer.is_due() {
-            return;
+            return Ok(());
         }
+        let (before, path) = (self.segment.generation, segment::path(&self.dir, self.segment.generation + 1));
         if let Err(error) = self.begin_checkpoint() {
+            if self.segment.generation == before && path.try_exists().unwrap_or(true) {
+                return Err(format!("beginning {} failed: {}", path.display(), chain(&error)));
+            }
             tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin a checkpoint; the log goes on growing");
             self.checkpointer.put_off();
         }
+        Ok(())
     }
 
     fn begin_checkpoint(&mut self) -> Result<()> {
@@ -126,4 +151,12 @@ impl Writer {
         self.usage.begin_log(self.segment.length);
         self.checkpointer.start(generation, revision, compacted)
     }
+}
+
+/// An error with what is behind it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

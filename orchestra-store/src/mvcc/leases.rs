@@ -151,7 +151,7 @@ impl Mvcc {
         }
         self.leases.grant(lease);
         for key in &keys {
-            if self.latest(key).is_none() || self.leases.of.contains_key(key) {
+            if self.stamp(key).is_none() || self.leases.of.contains_key(key) {
                 return Err("a lease holds a key that it cannot hold");
             }
             self.leases.written(key, Some(lease.id));
@@ -171,10 +171,84 @@ pub(crate) fn plan_grant(ttl: Duration, last: u64) -> Result<Lease> {
 /// Decides the end of a lease whose keys are `keys`: their removal, if there are any.
 pub(crate) fn plan_revoke(keys: Vec<Key>, state: &impl Latest) -> Option<Write> {
     let removal = |key: Key| {
-        let old = state.latest(&key)?;
+        let old = state.stamp(&key)?;
         let (create_revision, version) = (old.create_revision, old.version);
         Some(Change { key, create_revision, version, value: None, lease: None })
     };
     let changes: Vec<Change> = keys.into_iter().filter_map(removal).collect();
     (!changes.is_empty()).then(|| Write { revision: state.revision().next(), changes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mvcc::{Plan, plan};
+    use crate::txn::Txn;
+
+    const TTL: Duration = Duration::from_secs(1);
+
+    fn grant(state: &mut Mvcc) -> LeaseId {
+        let lease = plan_grant(TTL, state.leases.last).unwrap();
+        state.leases.grant(lease);
+        lease.id
+    }
+
+    fn write(state: &mut Mvcc, txn: Txn) {
+        let Ok(Plan::Write(write)) = plan(txn, state) else { panic!("no write") };
+        state.apply(write);
+    }
+
+    fn attached(state: &Mvcc, id: LeaseId) -> Vec<Key> {
+        state.leases.get(id).unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn a_copy_does_not_change_with_what_it_is_of() {
+        let mut state = Mvcc::default();
+        let (a, b) = (grant(&mut state), grant(&mut state));
+        write(&mut state, Txn::new().put_leased("1".into(), "", a).put_leased("2".into(), "", b));
+        let copy = state.leases.copy();
+        write(&mut state, Txn::new().put_leased("1".into(), "", b).delete("2".into()));
+        write(&mut state, Txn::new().put_leased("3".into(), "", a));
+        assert_eq!((attached(&state, a), attached(&state, b)), (vec!["3".into()], vec!["1".into()]));
+        let keys: Vec<Vec<Key>> = copy.iter().map(|leased| leased.keys).collect();
+        assert_eq!(keys, [vec!["1".into()], vec!["2".into()]]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_keys_without_a_lease() {
+        let mut state = Mvcc::default();
+        let id = grant(&mut state);
+        for n in 0..10 {
+            write(&mut state, Txn::new().put(format!("{n}").into(), "").put_leased("l".into(), "", id));
+        }
+        assert_eq!((state.leases.of.len(), attached(&state, id).len()), (1, 1));
+        write(&mut state, Txn::new().put("l".into(), ""));
+        assert!(state.leases.of.is_empty());
+        assert_eq!(state.leases.get(id).unwrap().bytes, 0);
+        assert!(state.leases.end(id) && !state.leases.end(id));
+    }
+
+    #[test]
+    fn a_full_lease_takes_no_further_key_but_those_it_holds() {
+        let mut state = Mvcc::default();
+        let id = grant(&mut state);
+        let key = |n: usize| Key::from(format!("{n:04}{}", "x".repeat(4000)));
+        let held = MAX_LEASE_BYTES / cost(&key(0));
+        for n in 0..held {
+            write(&mut state, Txn::new().put_leased(key(n), "", id));
+        }
+        let refused = plan(Txn::new().put_leased(key(held), "", id), &state);
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+        write(&mut state, Txn::new().put_leased(key(0), "again", id));
+        write(&mut state, Txn::new().delete(key(0)));
+        write(&mut state, Txn::new().put_leased(key(held), "", id));
+    }
+
+    #[test]
+    fn ids_end_before_they_overflow() {
+        assert!(plan_grant(TTL, i64::MAX as u64 - 1).is_ok());
+        assert!(plan_grant(TTL, i64::MAX as u64).is_err());
+        assert!(plan_grant(TTL, u64::MAX).is_err());
+    }
 }

@@ -14,6 +14,7 @@ mod memory {
     }
 
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_expiry!(paused build);
     orchestra_store::store_restoring!(place, restore);
 }
 
@@ -28,6 +29,7 @@ mod shared {
     }
 
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_expiry!(paused build);
 }
 
 mod durable {
@@ -54,7 +56,9 @@ mod durable {
     }
 
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_expiry!(paused build);
     orchestra_store::store_durability!(place, open);
+    orchestra_store::store_expiry_durability!(paused place, open);
     orchestra_store::store_restoring!(place, restore);
 }
 
@@ -77,5 +81,7 @@ mod checkpointing {
     }
 
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_expiry!(paused build);
     orchestra_store::store_durability!(place, open);
+    orchestra_store::store_expiry_durability!(paused place, open);
 }

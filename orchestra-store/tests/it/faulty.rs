@@ -1,16 +1,20 @@
 //! The suite bites: a store that breaks a promise fails the case that is named after it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use orchestra_store::conformance::{compaction, model, reads, revisions, snapshots, watches, writes};
+use futures::{FutureExt, StreamExt};
+use orchestra_store::conformance::{
+    compaction, expiry, leases, model, reads, revisions, snapshots, watches, writes,
+};
 use orchestra_store::{
-    Committed, Entry, Key, KeyRange, Lease, LeaseId, LeaseStatus, MemoryStore, Page, RangeOptions, ReadAt,
-    Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned, WatchMessage, WatchStream,
+    Committed, Entry, Error, Event, Key, KeyRange, Lease, LeaseId, LeaseStatus, MemoryStore, Op, Page,
+    RangeOptions, ReadAt, Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned, WatchMessage,
+    WatchStream,
 };
 
 /// What is wrong with a store.
@@ -36,6 +40,17 @@ enum Fault {
     TouchesOnNothing,
     SnapshotsSlide,
     SnapshotsLoseKeys,
+    EndsLeasesEarly,
+    NeverEndsLeases,
+    IgnoresRenewals,
+    KeepsOldLeases,
+    TakesAnyLease,
+    RevokesPiecemeal,
+    RevokesLoudly,
+    RevokesNothing,
+    ExpiresUnseen,
+    GrantsForNoTime,
+    ForgetsKeysOfLeases,
 }
 
 /// A good store behind a fault.
@@ -48,6 +63,15 @@ struct Faulty {
 impl Faulty {
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// The leases of keys.
+    async fn attached(&self) -> Result<HashMap<Key, LeaseId>> {
+        let leases = self.inner.leases().await?.value;
+        let pairs = leases
+            .into_iter()
+            .flat_map(|status| status.keys.into_iter().map(move |key| (key, status.lease.id)));
+        Ok(pairs.collect())
     }
 }
 
@@ -76,6 +100,23 @@ impl Store for Faulty {
         match self.fault {
             Fault::IgnoresCompares => txn.compares.clear(),
             Fault::TouchesOnNothing if txn.ops.is_empty() => txn = txn.put("touched".into(), "x"),
+            Fault::KeepsOldLeases => {
+                let old = self.attached().await?;
+                for op in &mut txn.ops {
+                    if let Op::Put { key, lease: lease @ None, .. } = op {
+                        *lease = old.get(key).copied();
+                    }
+                }
+            }
+            Fault::TakesAnyLease => {
+                let known: Vec<LeaseId> =
+                    self.inner.leases().await?.value.iter().map(|status| status.lease.id).collect();
+                for op in &mut txn.ops {
+                    if let Op::Put { lease, .. } = op {
+                        *lease = lease.filter(|id| known.contains(id));
+                    }
+                }
+            }
             Fault::WritesTwice => {
                 self.inner.commit(txn.clone()).await?;
             }
@@ -118,19 +159,52 @@ impl Store for Faulty {
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease> {
-        self.inner.grant(ttl).await
+        let lease = match self.fault {
+            Fault::EndsLeasesEarly => self.inner.grant(ttl * 9 / 10).await?,
+            Fault::NeverEndsLeases => self.inner.grant(ttl * 100).await?,
+            Fault::GrantsForNoTime if ttl.is_zero() => self.inner.grant(Duration::from_secs(1)).await?,
+            _ => self.inner.grant(ttl).await?,
+        };
+        Ok(Lease { ttl, ..lease })
     }
 
     async fn renew(&self, lease: LeaseId) -> Result<Duration> {
-        self.inner.renew(lease).await
+        if !self.has(Fault::IgnoresRenewals) {
+            return self.inner.renew(lease).await;
+        }
+        let leases = self.inner.leases().await?.value;
+        let found = leases.into_iter().find(|status| status.lease.id == lease);
+        found.map(|status| status.lease.ttl).ok_or(Error::UnknownLease(lease))
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        let keys = self.attached().await?.into_iter().filter(|(_, id)| *id == lease).map(|(key, _)| key);
+        match self.fault {
+            Fault::RevokesPiecemeal => {
+                for key in keys {
+                    self.inner.commit(Txn::new().delete(key)).await?;
+                }
+            }
+            Fault::RevokesNothing => {
+                for key in keys {
+                    if let Some(Entry { key, value, .. }) = self.inner.get(&key, ReadAt::Latest).await?.value
+                    {
+                        self.inner.commit(Txn::new().put(key, value)).await?;
+                    }
+                }
+            }
+            Fault::RevokesLoudly => drop(self.inner.commit(Txn::new().put("loud".into(), "x")).await?),
+            _ => {}
+        }
         self.inner.revoke(lease).await
     }
 
     async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
-        self.inner.leases().await
+        let mut leases = self.inner.leases().await?;
+        if self.has(Fault::ForgetsKeysOfLeases) {
+            leases.value.iter_mut().for_each(|status| status.keys.clear());
+        }
+        Ok(leases)
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
@@ -186,6 +260,16 @@ async fn pour(mut snapshot: Snapshot, store: &MemoryStore) -> Result<()> {
     Ok(())
 }
 
+/// Restores all but the leases.
+async fn drop_leases((): &(), mut snapshot: Snapshot) -> Result<MemoryStore> {
+    let (revision, keys, taken) = (snapshot.revision(), snapshot.keys(), snapshot.taken());
+    let mut all = Vec::new();
+    while let Some(entries) = snapshot.next().await {
+        all.push(entries);
+    }
+    MemoryStore::restore(Snapshot::new(revision, keys, taken, futures::stream::iter(all))).await
+}
+
 macro_rules! restoring_bites {
     ($($name:ident: $restore:ident in $case:ident;)*) => {
         $(
@@ -201,11 +285,54 @@ macro_rules! restoring_bites {
 restoring_bites! {
     lost_numbers_are_found: replay in g2_a_restored_store_holds_the_same_keys_and_numbers;
     a_reused_revision_is_found: replay in g3_old_revisions_mean_nothing_in_a_restored_store;
+    forgotten_leases_are_found: drop_leases in g2_a_restored_store_has_the_same_leases;
+    a_lease_granted_twice_is_found: replay in g3_no_lease_is_granted_twice;
     a_restored_part_is_found: keep_a_part in g2_a_snapshot_that_breaks_off_restores_nothing;
 }
 
+/// A store that only seems to be closed, and on opening has a fault.
+async fn fails_after_reopening<F: Future<Output = ()>>(fault: Fault, case: impl FnOnce(Reopened) -> F) {
+    let case = case(Reopened { inner: MemoryStore::new(), fault });
+    let outcome = std::panic::AssertUnwindSafe(case).catch_unwind().await;
+    assert!(outcome.is_err(), "a store that {fault:?} passed");
+}
+
+struct Reopened {
+    inner: MemoryStore,
+    fault: Fault,
+}
+
+impl Reopened {
+    async fn open(&self) -> Faulty {
+        Faulty { inner: self.inner.clone(), fault: self.fault }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_restart_shortens_is_found() {
+    fails_after_reopening(Fault::EndsLeasesEarly, async |store| {
+        expiry::f4_a_restart_shortens_no_lease_and_makes_none_immortal(async || store.open().await).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_restart_makes_immortal_is_found() {
+    fails_after_reopening(Fault::NeverEndsLeases, async |store| {
+        expiry::f4_a_restart_shortens_no_lease_and_makes_none_immortal(async || store.open().await).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_a_restart_leaves_attached_are_found() {
+    fails_after_reopening(Fault::KeepsOldLeases, async |store| {
+        expiry::f4_leases_are_after_a_restart_what_they_were(async || store.open().await).await;
+    })
+    .await;
+}
+
 fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
-    use orchestra_store::Event;
     match (fault, message) {
         (Fault::NeverTellsProgress, WatchMessage::Progress(_)) => Vec::new(),
         (Fault::TellsProgressTooSoon, WatchMessage::Events { revision, events }) => {
@@ -213,15 +340,21 @@ fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
         }
         (Fault::LosesEvents, WatchMessage::Events { .. }) if nth % 7 == 6 => Vec::new(),
         (Fault::DoublesEvents, message @ WatchMessage::Events { .. }) => vec![message.clone(), message],
-        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => {
-            events.into_iter().map(|event| WatchMessage::Events { revision, events: vec![event] }).collect()
-        }
+        (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => events
+            .iter()
+            .map(|event| WatchMessage::Events { revision, events: [event.clone()].into() })
+            .collect(),
         (Fault::ForgetsPrevious, WatchMessage::Events { revision, events }) => {
             let forget = |event| match event {
                 Event::Put { entry, .. } => Event::Put { entry, previous: None },
                 other => other,
             };
-            vec![WatchMessage::Events { revision, events: events.into_iter().map(forget).collect() }]
+            vec![WatchMessage::Events { revision, events: events.iter().cloned().map(forget).collect() }]
+        }
+        (Fault::ExpiresUnseen, WatchMessage::Events { revision, events })
+            if events.iter().all(|event| matches!(event, Event::Delete { .. })) =>
+        {
+            vec![WatchMessage::Progress(revision)]
         }
         (_, message) => vec![message],
     }
@@ -281,5 +414,22 @@ bites! {
     a_snapshot_that_slides_over_a_compaction_is_found:
         SnapshotsSlide in snapshots::g1_a_snapshot_that_compaction_overtakes_is_right_or_an_error;
     a_key_lost_from_a_snapshot_is_found: SnapshotsLoseKeys in snapshots::g1_a_snapshot_is_one_revision_while_writes_go_on;
+    a_lease_cut_short_is_found: EndsLeasesEarly in expiry::f1_a_key_stays_for_the_whole_time_since_the_last_renewal;
+    a_renewal_without_effect_is_found: IgnoresRenewals in expiry::f1_a_key_stays_for_the_whole_time_since_the_last_renewal;
+    an_immortal_key_is_found: NeverEndsLeases in expiry::f2_a_key_goes_when_its_lease_has_run_out;
+    an_immortal_lease_is_found: NeverEndsLeases in expiry::f2_a_lease_without_keys_ends_too;
+    an_old_lease_that_holds_on_is_found: KeepsOldLeases in expiry::f3_a_detached_key_outlives_its_lease;
+    an_old_attachment_is_found: KeepsOldLeases in leases::f3_writing_with_another_lease_or_none_detaches;
+    an_unseen_expiry_is_found: ExpiresUnseen in expiry::d12_an_expiry_is_one_revision_in_the_order_of_all_writes;
+    an_accepted_unknown_lease_is_found: TakesAnyLease in leases::f3_an_unknown_lease_is_refused_before_any_effect;
+    a_piecemeal_revocation_is_found: RevokesPiecemeal in leases::f3_revoking_removes_all_keys_in_one_revision;
+    a_revocation_that_removes_nothing_is_found: RevokesNothing in leases::f3_revoking_removes_all_keys_in_one_revision;
+    a_holder_that_is_not_stopped_is_found: IgnoresCompares in leases::f5_the_fencing_revision_stops_a_holder_whose_lease_ended;
+    a_revision_for_nothing_is_found: RevokesLoudly in leases::f3_ending_a_lease_without_keys_takes_no_revision;
+    an_attachment_by_a_refused_transaction_is_found:
+        IgnoresCompares in leases::f3_a_refused_transaction_attaches_and_detaches_nothing;
+    a_lease_for_no_time_is_found: GrantsForNoTime in leases::a8_a_lease_for_no_time_or_for_ever_is_refused;
+    untold_keys_are_found: ForgetsKeysOfLeases in leases::leases_tell_what_is_attached;
+    a_lease_unlike_the_model_is_found: RevokesPiecemeal in model::g6_random_histories_agree_with_a_plain_map;
     a_difference_from_a_map_is_found: CompactsTooFar in model::g6_random_histories_agree_with_a_plain_map;
 }

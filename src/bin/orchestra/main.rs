@@ -1,8 +1,10 @@
 //! `orchestra`: a whole cluster in one process, its parts alone, and the everyday verbs of a client.
 
+mod at_rest;
 mod client;
 mod data_dir;
 mod demo;
+mod encryption;
 mod failure;
 mod manifests;
 mod server;
@@ -45,6 +47,8 @@ enum Verb {
     Logs(client::logs::Logs),
     /// Save a cluster's objects into a file, or make a cluster's data of one.
     Snapshot(snapshot::Snapshot),
+    /// Show and change the keys that a cluster's data is encrypted with.
+    Encryption(encryption::Encryption),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +98,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
             Verb::Delete(arguments) => client::delete::run(&arguments).await,
             Verb::Logs(arguments) => client::logs::run(&arguments).await,
             Verb::Snapshot(arguments) => snapshot::run(&arguments).await,
+            Verb::Encryption(arguments) => encryption::run(&arguments).await,
         }
     })
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
         let client = arguments.target.connect().await?.client;
         return beside(client, has(Component::Controllers), scheduler).await;
     }
-    let mut builder = up::open(&arguments.place)?.without_nodes();
+    let mut builder = up::open(&arguments.place).await?.without_nodes();
     if !has(Component::Controllers) {
         builder = builder.without_controllers();
     }

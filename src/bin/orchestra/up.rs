@@ -10,10 +10,13 @@ use jiff::SignedDuration;
 use orchestra::cluster::Error;
 use orchestra::runtime::backend::process::{ProcessOptions, ProcessRuntime, Program, Supervision};
 use orchestra::runtime::backend::sim::SimRuntime;
+use orchestra::store::encryption::Sharing;
 use orchestra::store::snapshot::Schedule;
-use orchestra::store::{DurableStore, MemoryStore};
+use orchestra::store::{DurableStore, MemoryStore, Store};
 use orchestra::{Cluster, ClusterBuilder, Node};
+use prometheus_client::registry::Registry;
 
+use crate::at_rest::AtRest;
 use crate::client::{self, Connection};
 use crate::failure::Failure;
 use crate::manifests::{self, Document};
@@ -39,6 +42,8 @@ pub(crate) struct Place {
     #[arg(long, value_name = "NUMBER", default_value_t = 7, requires = "snapshot_every")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) snapshot_keep: u16,
+    #[command(flatten)]
+    pub(crate) at_rest: AtRest,
 }
 
 /// A time between snapshots: a second at least.
@@ -96,7 +101,7 @@ pub(crate) async fn run(arguments: Up) -> Result<(), Failure> {
     // Nothing is begun before it is clear that the files can be read.
     let documents = if arguments.files.is_empty() { Vec::new() } else { manifests::read(&arguments.files)? };
     let (NetworkKind::Auto | NetworkKind::Local) = arguments.network;
-    let mut builder = open(&arguments.place)?;
+    let mut builder = open(&arguments.place).await?;
     for number in 1..=arguments.nodes {
         builder = builder.node(node(&format!("node-{number}"), arguments.runtime)?);
     }
@@ -125,19 +130,32 @@ pub(crate) async fn run_until_told(
 }
 
 /// A builder with data directory, address and store.
-pub(crate) fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
+pub(crate) async fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
+    place.at_rest.check()?;
     let path = place.data_dir.clone().unwrap_or_else(data_dir::default);
     let mut builder = Cluster::builder().data_dir(&path).listen(place.listen);
     if let Some(every) = place.snapshot_every {
         builder = builder.snapshots(Schedule { every, keep: place.snapshot_keep.into() });
     }
+    let mut metrics = Registry::default();
     match place.store {
-        StoreKind::Memory => Ok(builder.store(MemoryStore::new())),
+        StoreKind::Memory => {
+            let store = MemoryStore::new();
+            store.metrics().register(&mut metrics);
+            Ok(builder.store(store).metrics(metrics))
+        }
         StoreKind::Durable => {
             let store = DurableStore::open(store_dir(&path)).map_err(|problem| {
                 Failure::of(format!("data directory {}: {}", path.display(), client::chain(&problem)))
             })?;
-            Ok(builder.store(store))
+            store.metrics().register(&mut metrics);
+            let builder = builder.metrics(metrics);
+            let store: Arc<dyn Store> = Arc::new(store);
+            let encryption = place.at_rest.open(Arc::clone(&store), &path, Sharing::Alone).await?;
+            Ok(match encryption {
+                Some(encryption) => builder.encryption(encryption),
+                None => builder.store(store),
+            })
         }
     }
 }

@@ -141,7 +141,11 @@ fn the_first_failing_filter_ends_a_node_and_only_its_reasons_count() {
     let cluster = cluster([json!({"metadata": {"name": "a"}, "spec": {"unschedulable": true,
         "taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}})]);
     let outcome = place(&Profile::default(), &cluster, &asking("p", "99", "0"));
-    assert_eq!(message(&outcome), "0/1 nodes are available: 1 node(s) were unschedulable.");
+    assert_eq!(
+        message(&outcome),
+        "0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: \
+         1 Preemption is not helpful for scheduling."
+    );
 }
 
 #[test]
@@ -153,7 +157,8 @@ fn reasons_of_different_nodes_are_counted() {
         json!({"metadata": {"name": "c"}}),
     ]);
     let outcome = place(&Profile::default(), &cluster, &asking("p", "99", "0"));
-    let expected = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu.";
+    let expected = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 \
+         nodes are available: 3 Preemption is not helpful for scheduling.";
     assert_eq!(message(&outcome), expected);
 }
 
@@ -286,15 +291,17 @@ fn a_nominated_node_that_still_fits_is_taken_without_looking_at_others() {
 #[test]
 fn room_promised_to_pods_of_at_least_the_same_priority_is_kept_free() {
     let mut cluster = nodes(&["a"]);
-    cluster.nominate(pod(json!({"metadata": {"name": "vip"}, "spec": {"priority": 5, "containers": [
-        {"name": "c", "resources": {"requests": {"cpu": "4"}}}]}, "status": {"nominatedNodeName": "a"}})));
+    let vip = pod(json!({"metadata": {"name": "vip"}, "spec": {"priority": 5, "containers": [
+        {"name": "c", "resources": {"requests": {"cpu": "4"}}}]}}));
+    cluster.nominate(vip, &NodeName::from("a"));
     let with = |priority: i32| {
         pod(json!({"metadata": {"name": "p"}, "spec": {"priority": priority, "containers": [
             {"name": "c", "resources": {"requests": {"cpu": "1"}}}]}}))
     };
     assert_eq!(
         message(&place(&Profile::default(), &cluster, &with(5))),
-        "0/1 nodes are available: 1 Insufficient cpu."
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption \
+         victims found for incoming pod."
     );
     assert_eq!(chosen(&place(&Profile::default(), &cluster, &with(6))), "a");
 }
@@ -320,7 +327,7 @@ impl PostFilter for Evictor {
         let fits_emptied = |node: &&Arc<NodeView>| {
             let mut trial = filters.trial(node);
             node.pods().iter().for_each(|pod| trial.remove(&pod.uid));
-            trial.node().pods().is_empty() && trial.passes().unwrap()
+            trial.node().pods().is_empty() && trial.refusal().unwrap().is_none()
         };
         match cycle.cluster().nodes().find(fits_emptied) {
             Some(node) => Nomination::Node(node.name().clone()),
@@ -338,7 +345,11 @@ fn a_post_filter_can_try_nodes_as_they_might_be() {
     assert_eq!(diagnosis.nominated.as_deref(), Some("a"));
     assert_eq!(diagnosis.message(), "0/1 nodes are available: 1 Insufficient cpu.");
     let outcome = place(&profile, &cluster, &asking("p", "20", "0"));
-    assert_eq!(message(&outcome), "0/1 nodes are available: 1 Insufficient cpu. not even empty");
+    assert_eq!(
+        message(&outcome),
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not \
+         helpful for scheduling., not even empty"
+    );
 }
 
 #[test]

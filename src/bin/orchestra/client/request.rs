@@ -8,12 +8,12 @@ use super::chain;
 use crate::failure::Failure;
 
 /// Asks for `path`, with the given `Accept`, and reads the answer as JSON.
-pub(super) async fn get(client: &Client, path: &str, accept: &str) -> Result<Value, Failure> {
+pub(crate) async fn get(client: &Client, path: &str, accept: &str) -> Result<Value, Failure> {
     send(client, Request::get(path).header(header::ACCEPT, accept), Vec::new()).await
 }
 
 /// Sends a JSON body; `kind` is its media type.
-pub(super) async fn write(
+pub(crate) async fn write(
     client: &Client,
     method: Method,
     path: &str,
