@@ -7,6 +7,7 @@ mod encryption;
 mod guestbook;
 mod harness;
 mod healing;
+mod jobs;
 mod kubectl_verbs;
 mod library;
 mod metrics;
