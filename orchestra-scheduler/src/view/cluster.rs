@@ -62,6 +62,7 @@ impl Default for ClusterView {
             nominations: HashMap::new(),
             catalog: Catalog::default(),
             images: Arc::default(),
+            promises: Vec::new(),
         }
     }
 }

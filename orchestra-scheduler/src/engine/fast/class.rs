@@ -16,7 +16,7 @@ use crate::plugins::normalise::{Best, share};
 use crate::profile::Profile;
 use crate::unit::{NonZero, Points, Resources};
 use crate::verdict::PreScored;
-use crate::view::{ClusterView, HostPort, ImageSpread, NodeName, NodeView, PlacementRules, PodView};
+use crate::view::{ClusterView, HostPort, ImageSpread, Mounts, NodeName, NodeView, PlacementRules, PodView};
 
 /// What local plugins look at; equal traits, equal answers.
 #[derive(PartialEq, Eq)]
@@ -26,17 +26,18 @@ struct Traits<'a> {
     scored: NonZero,
     host_ports: &'a [HostPort],
     rules: &'a PlacementRules,
+    mounts: &'a Mounts,
 }
 
 impl<'a> Traits<'a> {
     fn of(pod: &'a PodView) -> Self {
         // Field by field, so that whoever adds one has to say here whether a plugin of the index looks at it.
-        let PodView { node, requests, scored, host_ports, rules, .. } = pod;
+        let PodView { node, requests, scored, host_ports, rules, mounts, .. } = pod;
         let PodView { key: _, uid: _, scheduler: _, generation: _, nominated: _, priority: _, .. } = pod;
         let PodView { started: _, preempted: _, .. } = pod;
         let PodView { labels: _, affinity: _, occupied: _, terminating: _, finished: _, reported: _, .. } =
             pod;
-        Self { node, requests, scored: *scored, host_ports, rules }
+        Self { node, requests, scored: *scored, host_ports, rules, mounts }
     }
 }
 
@@ -108,7 +109,7 @@ impl Treatment {
         let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
             || pod.scored.cpu.0 < 0
             || pod.scored.memory.0 < 0;
-        if negative || !pod.rules.claims.is_empty() {
+        if negative || *pod.mounts != Mounts::default() {
             return Self::Reference;
         }
         let mut cycle = Cycle::new(cluster);
