@@ -65,11 +65,23 @@ pub mod writes;
 
 pub use support::{Chance, PATIENCE};
 
+/// The condition of a suite that runs everywhere.
+#[doc(hidden)]
+pub fn always() -> bool {
+    true
+}
+
 /// Expands to one `#[tokio::test]` for each case. `$build` is an async function that returns `(store, guard)`.
+///
+/// A backend that needs something which is not on every machine adds `, if there`: a function that tells whether it is there, and
+/// says so when it is not. The cases pass without it.
 #[macro_export]
 macro_rules! store_conformance {
     ($build:path) => {
-        $crate::store_conformance! { @cases $build;
+        $crate::store_conformance! { $build, if $crate::conformance::always }
+    };
+    ($build:path, if $there:path) => {
+        $crate::store_conformance! { @cases $build, $there;
             writes {
                 a3_all_writes_of_a_transaction_share_one_revision
                 a3_a_reader_never_sees_half_a_transaction
@@ -137,10 +149,13 @@ macro_rules! store_conformance {
             }
         }
     };
-    (@cases $build:path; $($area:ident { $($case:ident)* })*) => {
+    (@cases $build:path, $there:path; $($area:ident { $($case:ident)* })*) => {
         $($(
             #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
+                if !$there() {
+                    return;
+                }
                 let (store, _guard) = $build().await;
                 $crate::conformance::$area::$case(::std::sync::Arc::new(store)).await;
             }
@@ -209,11 +224,14 @@ macro_rules! store_expiry_durability {
 }
 
 /// Expands to one `#[tokio::test]` for each case about closing a store and opening it again. `$place` makes a place, and
-/// the async function `$open` opens the store in a reference to it.
+/// the async function `$open` opens the store in a reference to it. `, if there` is as in [`store_conformance!`](crate::store_conformance).
 #[macro_export]
 macro_rules! store_durability {
     ($place:path, $open:path) => {
-        $crate::store_durability! { @cases $place, $open;
+        $crate::store_durability! { $place, $open, if $crate::conformance::always }
+    };
+    ($place:path, $open:path, if $there:path) => {
+        $crate::store_durability! { @cases $place, $open, $there;
             a1_c3_everything_acknowledged_is_there_again_and_reads_the_same
             b3_revisions_go_on_where_they_were
             d5_a_watch_resumes_after_reopening
@@ -221,10 +239,13 @@ macro_rules! store_durability {
             g6_random_histories_survive_reopening
         }
     };
-    (@cases $place:path, $open:path; $($case:ident)*) => {
+    (@cases $place:path, $open:path, $there:path; $($case:ident)*) => {
         $(
             #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
+                if !$there() {
+                    return;
+                }
                 let place = $place();
                 $crate::conformance::durability::$case(async || $open(&place).await).await;
             }

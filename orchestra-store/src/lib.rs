@@ -32,12 +32,13 @@
 //!
 //! # Extension points
 //!
-//! [`Store`] is the trait; [`MemoryStore`] and [`DurableStore`] implement it. A backend of your own shows with the
+//! [`Store`] is the trait; [`MemoryStore`], [`DurableStore`] and `EtcdStore` (feature `etcd`) implement it. A backend of your own shows with the
 //! suite in `conformance` that it keeps what the trait promises.
 //!
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `etcd`: real etcd as a backend, `EtcdStore`.
 //! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
 //! - `unstable-fuzzing`: what the fuzz targets call; may change at any time.
 //!
@@ -55,6 +56,8 @@ pub mod durable;
 #[cfg(feature = "encryption")]
 pub mod encryption;
 mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod expiry;
 mod feed;
 #[cfg(any(test, feature = "unstable-fuzzing"))]
@@ -75,6 +78,8 @@ pub mod watch;
 
 pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdIdentity, EtcdOptions, EtcdStore};
 pub use key::{Key, KeyRange};
 pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};

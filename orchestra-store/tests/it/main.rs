@@ -5,6 +5,7 @@
 mod conformance;
 mod encryption;
 mod encryption_keys;
+mod etcd;
 mod faulty;
 mod format;
 mod kill;
