@@ -1,7 +1,8 @@
-//! What encryption at rest costs a Secret of 1 KiB: writes from 32 writers, a read, a page, and an event.
+//! What encryption at rest costs a Secret of 1 KiB: writes from 32 writers, a read, a list, and an event.
 //!
 //! `cargo bench -p orchestra-store --bench encryption`. Plain and sealed take turns in one run, because machines are noisy; the best and the
-//! median of the rounds are shown. Claim guarded: sealing costs microseconds, so a write to disk does not notice it.
+//! median of the rounds are shown. Claim guarded: sealing and opening cost
+//! single microseconds, so a write to disk does not notice it.
 
 #![allow(
     clippy::unwrap_used,
