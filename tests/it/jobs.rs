@@ -5,7 +5,7 @@ use crate::harness::Cluster;
 #[test]
 fn a_job_is_made_waited_for_and_shown() {
     let cluster = Cluster::start();
-    cluster.kubectl(&["create", "job", "sum", "--image=any", "--", "sh", "-c", "echo $((20 + 22))"]);
+    cluster.kubectl(&["create", "job", "sum", "--image=host", "--", "sh", "-c", "echo $((20 + 22))"]);
     let waited = cluster.kubectl(&["wait", "--for=condition=complete", "job/sum", "--timeout=60s"]);
     assert_eq!(waited, "job.batch/sum condition met\n");
     assert_eq!(cluster.kubectl(&["logs", "job/sum"]), "42\n");
@@ -21,7 +21,7 @@ fn a_job_is_made_waited_for_and_shown() {
     cluster.kubectl(&["delete", "job", "sum"]);
     cluster.eventually(&["get", "pods", "-o", "name"], str::is_empty);
 
-    cluster.kubectl(&["create", "job", "broken", "--image=any", "--", "sh", "-c", "exit 3"]);
+    cluster.kubectl(&["create", "job", "broken", "--image=host", "--", "sh", "-c", "exit 3"]);
     cluster.kubectl(&["patch", "job", "broken", "-p", r#"{"spec":{"backoffLimit":0}}"#]);
     cluster.kubectl(&["wait", "--for=condition=failed", "job/broken", "--timeout=60s"]);
     let why = cluster.kubectl(&[
@@ -42,7 +42,7 @@ fn a_cron_job_is_shown_and_run_by_hand() {
         "create",
         "cronjob",
         "yearly",
-        "--image=any",
+        "--image=host",
         schedule,
         "--",
         "sh",
@@ -56,7 +56,7 @@ fn a_cron_job_is_shown_and_run_by_hand() {
     cluster.kubectl(&["create", "job", "now", "--from=cronjob/yearly"]);
     cluster.kubectl(&["wait", "--for=condition=complete", "job/now", "--timeout=60s"]);
     assert_eq!(cluster.kubectl(&["logs", "job/now"]), "happy\n");
-    let bad = cluster.kubectl_fails(&["create", "cronjob", "bad", "--image=any", "--schedule=0 0 * * 8"]);
+    let bad = cluster.kubectl_fails(&["create", "cronjob", "bad", "--image=host", "--schedule=0 0 * * 8"]);
     assert!(bad.contains("end of range (8) above maximum (6): 8"), "{bad}");
 }
 
@@ -64,7 +64,7 @@ fn a_cron_job_is_shown_and_run_by_hand() {
 fn a_drain_waits_for_the_disruption_budget() {
     let cluster = Cluster::start_with(&["--nodes", "2"]);
     let sleep = ["--", "sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done"];
-    cluster.kubectl(&[&["create", "deployment", "web", "--image=any", "--replicas=2"][..], &sleep].concat());
+    cluster.kubectl(&[&["create", "deployment", "web", "--image=host", "--replicas=2"][..], &sleep].concat());
     cluster.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     cluster.kubectl(&["create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=2"]);
     let allowed =
