@@ -55,6 +55,8 @@ impl Default for PluginRegistry {
             .plain("VolumeRestrictions", plugins::restrictions)
             .plain("NodeVolumeLimits", plugins::limits)
             .plain("VolumeZone", plugins::zones)
+            .plain("NodeDeclaredFeatures", plugins::features)
+            .with("DynamicResources", |args| arguments::devices(args).map(plugins::devices))
             .plain("ImageLocality", move || plugins::images(version))
             .with("InterPodAffinity", move |args| arguments::peers(args, version).map(plugins::peers))
             .with("NodeAffinity", |args| arguments::affinity(args).map(plugins::affinity))

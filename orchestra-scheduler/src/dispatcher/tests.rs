@@ -87,7 +87,8 @@ fn assumed_pods_count_before_their_binding_is_confirmed() {
     dispatcher.pod_applied(asking("p", "3"), START);
     dispatcher.pod_applied(asking("q", "3"), START);
     assert_eq!(binding(dispatcher.next(START)), pair("p", "n"));
-    let expected = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
+    let expected = "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
+         deallocate, preemption: 0/1 nodes are available: \
                     1 No preemption victims found for incoming pod."
         .to_owned();
     assert_eq!(report(dispatcher.next(START)), (ReportReason::Unschedulable, expected));
@@ -245,8 +246,7 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
             {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}})),
         START,
     );
-    let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found. preemption: 0/1 nodes are \
-                    available: 1 Preemption is not helpful for scheduling.";
+    let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found. not found";
     assert_eq!(report(dispatcher.next(START)).1, expected);
     dispatcher.applied(claim(json!({}), None, "Pending"), START);
     let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -23,8 +24,8 @@ use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind, OwnerView, PodKey,
-    PodView, ServiceView, ViewError, VolumeView,
+    DeviceClaimView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind,
+    OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -95,6 +96,7 @@ impl Feeds {
             kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
+            kept(client, |claim: &ResourceClaim| Ok(DeviceClaimView::from_api(claim)), full_name),
             kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
             kept(
                 client,
