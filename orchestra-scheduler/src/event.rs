@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::view::{
-    AttachmentView, ClaimView, ClassView, CsiNodeView, DeviceClaimView, NodeFacts, PodView, VolumeView,
+    AttachmentView, ClaimView, ClassView, CsiNodeView, DeviceClaimView, NodeFacts, PodGroupView, PodView,
+    VolumeView,
 };
 
 /// A change, with what was there before where that matters.
@@ -51,6 +52,8 @@ pub enum ClusterEvent {
     AttachmentDeleted(Arc<AttachmentView>),
     /// A resource claim came or changed.
     DeviceClaimChanged(Arc<DeviceClaimView>),
+    /// A pod group came or changed.
+    PodGroupChanged(Arc<PodGroupView>),
     /// What drivers say about their room came or changed.
     StorageChanged,
 }

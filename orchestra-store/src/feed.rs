@@ -175,6 +175,11 @@ impl Feed {
         }
     }
 
+    /// Whether it was ended because its watcher fell too far behind, and has not told so yet.
+    fn is_slow(&self) -> bool {
+        matches!(self.queue().end, Some(End::Slow))
+    }
+
     /// The stream is gone: frees the queue and lets the hub forget the feed.
     pub(crate) fn close(&self) {
         *self.queue() = Queue { end: Some(End::Finished), ..Queue::default() };
@@ -228,12 +233,25 @@ fn size(events: &[Event]) -> usize {
     events.iter().map(of).sum()
 }
 
+/// How the watchers of a store are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watches {
+    pub(crate) watchers: u64,
+    /// What waits for the one that most waits for.
+    pub(crate) backlog_events: u64,
+    pub(crate) backlog_bytes: u64,
+    /// How many were ended because they fell too far behind, since the store was opened.
+    pub(crate) slow: u64,
+}
+
 /// All feeds of a store that have reached the present.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     feeds: Vec<Arc<Feed>>,
     /// How many feeds there may be before finished ones are looked for.
     sweep_at: usize,
+    /// How many were ended because their watcher fell too far behind.
+    slow: u64,
     closed: Option<Arc<str>>,
 }
 
@@ -255,7 +273,11 @@ impl Hub {
         let mut wakers = Vec::new();
         if !self.feeds.is_empty() {
             let batch = batch.into();
-            self.feeds.retain(|feed| feed.offer(&batch, &mut wakers));
+            self.feeds.retain(|feed| {
+                let goes_on = feed.offer(&batch, &mut wakers);
+                self.slow += u64::from(!goes_on && feed.is_slow());
+                goes_on
+            });
         }
         wakers
     }
@@ -286,6 +308,20 @@ impl Hub {
 
     pub(crate) fn watchers(&self) -> usize {
         self.feeds.len()
+    }
+
+    /// How all of them are doing. Looks at each.
+    pub(crate) fn watches(&self) -> Watches {
+        let mut watches = Watches { slow: self.slow, ..Watches::default() };
+        for feed in &self.feeds {
+            let queue = feed.queue();
+            if queue.end.is_none() {
+                watches.watchers += 1;
+                watches.backlog_events = watches.backlog_events.max(queue.events as u64);
+                watches.backlog_bytes = watches.backlog_bytes.max(queue.bytes as u64);
+            }
+        }
+        watches
     }
 }
 

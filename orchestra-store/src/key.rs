@@ -1,6 +1,7 @@
 //! Keys are bytes, compared as bytes; nothing in them is normalised.
 
 use std::borrow::Borrow;
+use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 
@@ -71,12 +72,19 @@ impl KeyRange {
 
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &Key) -> bool {
-        self.contains_bytes(key.as_bytes())
+        is_between(self.bounds(), key.as_bytes())
     }
 
-    pub(crate) fn contains_bytes(&self, key: &[u8]) -> bool {
-        key >= self.start.as_bytes() && self.end.as_ref().is_none_or(|end| key < end.as_bytes())
+    /// The range as bytes.
+    pub(crate) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let end = self.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_bytes()));
+        (Bound::Included(self.start.as_bytes()), end)
     }
+}
+
+/// Whether `key` lies between two keys.
+pub(crate) fn is_between(bounds: (Bound<&[u8]>, Bound<&[u8]>), key: &[u8]) -> bool {
+    RangeBounds::<[u8]>::contains(&bounds, key)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod copy;
 mod leases;
 mod plan;
 mod record;
+mod sorted;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -21,7 +22,7 @@ pub(crate) use plan::{Change, Latest, Plan, Revoked, Staged, Stamp, Write, plan}
 use record::Record;
 use versions::Versions;
 
-use crate::key::{Key, KeyRange};
+use crate::key::{Key, KeyRange, is_between};
 use crate::lease::LeaseId;
 use crate::limits::Retention;
 use crate::revision::Revision;
@@ -110,10 +111,29 @@ impl Mvcc {
     }
 
     pub(crate) fn range(&self, range: &KeyRange, at: Revision, limit: Option<usize>) -> Page {
-        let end = range.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_bytes()));
-        let mut records = self.versions.range(Bound::Included(range.start.as_bytes()), end, at);
-        let entries = records.by_ref().take(limit.unwrap_or(usize::MAX)).filter_map(Record::entry).collect();
-        Page { entries, remaining: records.count() as u64 }
+        let (start, end) = range.bounds();
+        let limit = limit.unwrap_or(usize::MAX);
+        let records = self.versions.range(start, end, at).take(limit);
+        let entries: Vec<Entry> = records.filter_map(Record::entry).collect();
+        let behind = match entries.last() {
+            _ if entries.len() < limit => return Page { entries, remaining: 0 },
+            None => start,
+            Some(last) => Bound::Excluded(last.key.as_bytes()),
+        };
+        let remaining = self.count(behind, end, at);
+        Page { entries, remaining }
+    }
+
+    /// How many keys held a value at `at`: those that do now, without what was created since, and with what was removed.
+    fn count(&self, start: Bound<&[u8]>, end: Bound<&[u8]>, at: Revision) -> u64 {
+        let since = self.log.partition_point(|record| record.revision() <= at);
+        let changes = self.log.range(since..).filter(|record| is_between((start, end), record.key()));
+        let (mut created, mut removed) = (0, 0);
+        for record in changes {
+            created += usize::from(record.is_set() && record.create_revision() == record.revision());
+            removed += usize::from(!record.is_set());
+        }
+        (self.versions.count(start, end) + removed).saturating_sub(created) as u64
     }
 
     /// Makes the changes of `write`, whose revision must be the next one, and returns them as events.
@@ -199,7 +219,7 @@ impl Mvcc {
                 break;
             }
             previous = revision;
-            if !range.contains_bytes(record.key()) {
+            if !is_between(range.bounds(), record.key()) {
                 continue;
             }
             let before = self.versions.before(record).filter(|before| before.is_set());

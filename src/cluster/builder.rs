@@ -19,6 +19,7 @@ use orchestra_store::compactor::{KEEP_PAST, compact_behind};
 use orchestra_store::encryption::Encryption;
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -54,6 +55,7 @@ impl<T> Part<T> {
 pub struct ClusterBuilder {
     store: Option<Arc<dyn Store>>,
     encryption: Option<Arc<Encryption>>,
+    metrics: Registry,
     data_dir: Option<PathBuf>,
     listen: Option<SocketAddr>,
     nodes: Vec<Node>,
@@ -70,6 +72,7 @@ impl Default for ClusterBuilder {
         Self {
             store: None,
             encryption: None,
+            metrics: Registry::default(),
             data_dir: None,
             listen: None,
             nodes: Vec::new(),
@@ -97,6 +100,14 @@ impl ClusterBuilder {
     pub fn encryption(mut self, encryption: Encryption) -> Self {
         self.store = Some(Arc::new(encryption.store()));
         self.encryption = Some(Arc::new(encryption));
+        self
+    }
+
+    /// Serves what `registry` holds at `/metrics` of the API server, beside what the cluster itself counts. A cluster has one
+    /// registry, and nothing is global, so several in one process do not mix.
+    #[must_use]
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.metrics = registry;
         self
     }
 
@@ -196,8 +207,14 @@ impl ClusterBuilder {
         };
         let network = Arc::new(open_network(&data)?);
         let agents = Arc::new(LocalAgents::default());
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let mut metrics = self.metrics;
+        let store = self.store.unwrap_or_else(|| {
+            let store = MemoryStore::new();
+            store.metrics().register(&mut metrics);
+            Arc::new(store)
+        });
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);
         }

@@ -55,6 +55,7 @@ impl Default for PluginRegistry {
             .plain("VolumeRestrictions", plugins::restrictions)
             .plain("NodeVolumeLimits", plugins::limits)
             .plain("VolumeZone", plugins::zones)
+            .plain("GangScheduling", plugins::gangs)
             .plain("NodeDeclaredFeatures", plugins::features)
             .with("DynamicResources", |args| arguments::devices(args).map(plugins::devices))
             .plain("ImageLocality", move || plugins::images(version))

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::scheduling::v1alpha2::PodGroup;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -25,7 +26,7 @@ use crate::queue::Moment;
 use crate::view::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
     DeviceClaimView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind,
-    OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
+    OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -61,9 +62,10 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    pub(super) fn open(client: &Client) -> Self {
+    /// Opens the watches; `gangs` says whether pod groups, which few servers serve, matter here.
+    pub(super) fn open(client: &Client, gangs: bool) -> Self {
         let pods = watcher::Config::default().fields(UNFINISHED);
-        let facts = [
+        let mut facts = vec![
             feed(
                 watch(
                     client,
@@ -114,6 +116,9 @@ impl Feeds {
                 |owner| owner_key(OwnerKind::StatefulSet, owner),
             ),
         ];
+        if gangs {
+            facts.push(kept(client, |group: &PodGroup| Ok(PodGroupView::from_api(group)), full_name));
+        }
         let numbered = facts.into_iter().enumerate();
         let facts: SelectAll<_> =
             numbered.map(|(feed, facts)| facts.map(move |fact| Fact { feed, ..fact }).boxed()).collect();

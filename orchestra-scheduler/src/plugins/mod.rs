@@ -4,13 +4,14 @@ mod declared_features;
 mod default_binder;
 mod default_preemption;
 mod dynamic_resources;
-mod image_locality;
+mod gang_scheduling;
+pub(crate) mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
-mod normalise;
+pub(crate) mod normalise;
 mod priority_sort;
 mod resources_balanced;
 mod resources_fit;
@@ -28,6 +29,7 @@ pub use declared_features::NodeDeclaredFeatures;
 pub use default_binder::DefaultBinder;
 pub use default_preemption::DefaultPreemption;
 pub use dynamic_resources::DynamicResources;
+pub use gang_scheduling::GangScheduling;
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
@@ -144,6 +146,10 @@ pub(crate) fn devices(plugin: DynamicResources) -> PluginSet {
 
 pub(crate) fn features() -> PluginSet {
     Registration::of(NodeDeclaredFeatures).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn gangs() -> PluginSet {
+    Registration::of(GangScheduling).pre_filter().permit().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

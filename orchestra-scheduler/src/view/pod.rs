@@ -160,6 +160,8 @@ pub struct PodView {
     pub host_ports: Box<[HostPort]>,
     /// What it wants of a node; empty once it has one.
     pub rules: Arc<PlacementRules>,
+    /// The pod group it belongs to, in its namespace.
+    pub group: Option<Box<str>>,
     /// What it mounts.
     pub mounts: Arc<Mounts>,
     /// Which pods it wants near and which not; other pods are bound by that too.
@@ -196,6 +198,11 @@ impl PodView {
         let labels = meta.labels.clone().unwrap_or_default();
         let phase = status.and_then(|status| status.phase.as_deref());
         Ok(Self {
+            group: spec
+                .scheduling_group
+                .as_ref()
+                .and_then(|group| group.pod_group_name.as_deref())
+                .map(Into::into),
             mounts: Mounts::from_api(&key.name, spec),
             affinity: PodAffinity::from_api(spec.affinity.as_ref(), &key.namespace, &labels),
             uid: PodUid::from(meta.uid.as_deref().unwrap_or_default()),
@@ -238,6 +245,7 @@ impl PodView {
             || self.rules != other.rules
             || self.affinity != other.affinity
             || self.mounts != other.mounts
+            || self.group != other.group
             || self.priority != other.priority
             || self.terminating != other.terminating
     }

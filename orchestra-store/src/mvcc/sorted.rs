@@ -7,7 +7,7 @@ use std::ops::{Bound, Range};
 
 use super::record::Record;
 
-/// Records of a chunk before it is split.
+/// Most records of a chunk.
 const CHUNK: usize = 256;
 
 /// One record for each key.
@@ -28,6 +28,11 @@ impl Chunk {
     fn of(records: Vec<Record>) -> Self {
         let set = records.iter().filter(|record| record.is_set()).count();
         Self { records, set }
+    }
+
+    fn insert(&mut self, at: usize, record: Record) {
+        self.set += usize::from(record.is_set());
+        self.records.insert(at, record);
     }
 
     fn find(&self, key: &[u8]) -> Result<usize, usize> {
@@ -61,29 +66,32 @@ impl Sorted {
             self.chunks.push(Chunk::of(vec![record]));
             return None;
         };
-        chunk.set += usize::from(record.is_set());
         match chunk.find(record.key()) {
             Ok(at) => {
+                chunk.set += usize::from(record.is_set());
                 let before = std::mem::replace(&mut chunk.records[at], record);
                 chunk.set -= usize::from(before.is_set());
                 return Some(before);
             }
-            Err(at) => chunk.records.insert(at, record),
-        }
-        if chunk.records.len() > CHUNK {
-            self.split(place);
+            Err(at) => self.insert(place, at, record),
         }
         None
     }
 
-    /// Halves a chunk; but one that grew at its end, as when keys come in order, stays full.
-    fn split(&mut self, place: usize) {
+    fn insert(&mut self, place: usize, at: usize, record: Record) {
         let Some(chunk) = self.chunks.get_mut(place) else { return };
-        let is_newest = |record: &Record| Some(record.revision()) == chunk.records.iter().map(Record::revision).max();
-        let at = if chunk.records.last().is_some_and(is_newest) { chunk.records.len() - 1 } else { CHUNK / 2 };
-        let behind = Chunk::of(chunk.records.split_off(at));
+        if chunk.records.len() < CHUNK {
+            return chunk.insert(at, record);
+        }
+        // One that grows at its end, as when keys come in order, stays full; any other is halved.
+        let middle = if at == CHUNK { CHUNK } else { CHUNK / 2 };
+        let mut behind = Chunk::of(chunk.records.split_off(middle));
         chunk.set -= behind.set;
-        chunk.records.shrink_to_fit();
+        if at < middle {
+            chunk.insert(at, record)
+        } else {
+            behind.insert(at - middle, record)
+        }
         self.chunks.insert(place + 1, behind);
     }
 

@@ -1,18 +1,17 @@
-//! The versions of all keys: the latest of each in one tree, older ones in another, which a quiet store leaves empty.
+//! The versions of all keys: the latest of each in one row, older ones apart, of which a quiet store has none.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_set};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use super::record::Record;
+use super::sorted::Sorted;
 use crate::key::Key;
 use crate::revision::Revision;
 
 /// Versions by key.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    latest: BTreeSet<Latest>,
+    latest: Sorted,
     /// What is no longer the latest, oldest first. No list is empty, and each key has a latest version too.
     older: BTreeMap<Key, VecDeque<Record>>,
     /// How many keys hold a value.
@@ -20,36 +19,6 @@ pub(super) struct Versions {
     /// Cost of the versions that are not the latest value of a key.
     past_bytes: usize,
 }
-
-/// The latest version of a key, found by the key.
-#[derive(Debug)]
-struct Latest(Record);
-
-impl Borrow<[u8]> for Latest {
-    fn borrow(&self) -> &[u8] {
-        self.0.key()
-    }
-}
-
-impl Ord for Latest {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.key().cmp(other.0.key())
-    }
-}
-
-impl PartialOrd for Latest {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Latest {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Latest {}
 
 impl Versions {
     pub(super) fn live(&self) -> u64 {
@@ -62,12 +31,12 @@ impl Versions {
 
     /// The newest version of `key`.
     pub(super) fn latest(&self, key: &[u8]) -> Option<&Record> {
-        self.latest.get(key).map(|latest| &latest.0)
+        self.latest.get(key)
     }
 
     /// The version of `key` that a read at `at` sees.
     pub(super) fn at(&self, key: &[u8], at: Revision) -> Option<&Record> {
-        self.seen(&self.latest.get(key)?.0, at)
+        self.seen(self.latest.get(key)?, at)
     }
 
     /// The version written just before `record`.
@@ -82,12 +51,13 @@ impl Versions {
         end: Bound<&[u8]>,
         at: Revision,
     ) -> impl Iterator<Item = &Record> {
-        let latest = match (start, end) {
-            // A tree refuses a range whose end lies before its start; for us it is empty.
-            (Bound::Included(start), Bound::Excluded(end)) if end <= start => btree_set::Range::default(),
-            bounds => self.latest.range::<[u8], _>(bounds),
-        };
-        latest.filter_map(move |latest| self.seen(&latest.0, at)).filter(|record| record.is_set())
+        let latest = self.latest.between(start, end).iter();
+        latest.filter_map(move |latest| self.seen(latest, at)).filter(|record| record.is_set())
+    }
+
+    /// How many keys between two hold a value now.
+    pub(super) fn count(&self, start: Bound<&[u8]>, end: Bound<&[u8]>) -> usize {
+        self.latest.between(start, end).set()
     }
 
     fn seen<'a>(&'a self, latest: &'a Record, at: Revision) -> Option<&'a Record> {
@@ -101,7 +71,7 @@ impl Versions {
 
     /// Adds a key that has no past; false when the key is there already.
     pub(super) fn load(&mut self, record: Record) -> bool {
-        let is_new = self.latest.insert(Latest(record));
+        let is_new = self.latest.replace(record).is_none();
         self.live += u64::from(is_new);
         is_new
     }
@@ -109,7 +79,7 @@ impl Versions {
     /// Adds a newer version of its key, and gives back the value that it replaces.
     pub(super) fn push(&mut self, record: Record) -> Option<Record> {
         let (is_set, cost) = (record.is_set(), record.cost());
-        let before = self.latest.replace(Latest(record)).map(|latest| latest.0);
+        let before = self.latest.replace(record);
         if let Some(before) = &before {
             match self.older.get_mut(before.key()) {
                 Some(older) => older.push_back(before.clone()),
@@ -160,7 +130,8 @@ impl Versions {
     /// What [`Versions::past_bytes`] must be, counted anew.
     #[cfg(test)]
     pub(super) fn count_past_bytes(&self) -> usize {
-        let removals = self.latest.iter().map(|latest| &latest.0).filter(|latest| !latest.is_set());
+        let latest = self.latest.between(Bound::Unbounded, Bound::Unbounded).iter();
+        let removals = latest.filter(|latest| !latest.is_set());
         self.older.values().flatten().chain(removals).map(Record::cost).sum()
     }
 }

@@ -14,6 +14,7 @@ use orchestra::store::encryption::Sharing;
 use orchestra::store::snapshot::Schedule;
 use orchestra::store::{DurableStore, MemoryStore, Store};
 use orchestra::{Cluster, ClusterBuilder, Node};
+use prometheus_client::registry::Registry;
 
 use crate::at_rest::AtRest;
 use crate::client::{self, Connection};
@@ -136,12 +137,19 @@ pub(crate) async fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     if let Some(every) = place.snapshot_every {
         builder = builder.snapshots(Schedule { every, keep: place.snapshot_keep.into() });
     }
+    let mut metrics = Registry::default();
     match place.store {
-        StoreKind::Memory => Ok(builder.store(MemoryStore::new())),
+        StoreKind::Memory => {
+            let store = MemoryStore::new();
+            store.metrics().register(&mut metrics);
+            Ok(builder.store(store).metrics(metrics))
+        }
         StoreKind::Durable => {
             let store = DurableStore::open(store_dir(&path)).map_err(|problem| {
                 Failure::of(format!("data directory {}: {}", path.display(), client::chain(&problem)))
             })?;
+            store.metrics().register(&mut metrics);
+            let builder = builder.metrics(metrics);
             let store: Arc<dyn Store> = Arc::new(store);
             let encryption = place.at_rest.open(Arc::clone(&store), &path, Sharing::Alone).await?;
             Ok(match encryption {
