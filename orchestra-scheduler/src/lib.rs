@@ -35,6 +35,9 @@
 //! placing many pods at once; [`Engine`](engine::Engine) for finding the same answer faster; and
 //! [`PluginRegistry`] for plugins that a `KubeSchedulerConfiguration` can name.
 //!
+//! # Features
+//! `synthetic`: made-up clusters, pods and histories, and the comparison of engines on them.
+//!
 //! # Invariants
 //! * A pod that has a node is never bound again, whatever is stopped or lost in between.
 //! * No decision puts a node over what it offers; pods whose binding is under way count.
@@ -55,6 +58,8 @@ mod profile;
 pub mod queue;
 mod scheduler;
 mod strategy;
+#[cfg(any(test, feature = "synthetic"))]
+pub mod synthetic;
 #[cfg(test)]
 mod testing;
 mod unit;

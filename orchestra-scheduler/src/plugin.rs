@@ -26,7 +26,7 @@ use crate::view::{ClusterView, NodeName, NodeView, PodUid, PodView};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a scheduling plugin: implement `Plugin` to give it a name"
 )]
-pub trait Plugin: Debug + Send + Sync + 'static {
+pub trait Plugin: Any + Debug + Send + Sync {
     /// The plugin's name, unique in its profile.
     fn name(&self) -> &str;
 }

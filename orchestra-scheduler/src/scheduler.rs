@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
 use crate::driver;
-use crate::engine::ReferenceEngine;
+use crate::engine::EngineKind;
 use crate::plugin::{Filter, Normalise, Score};
 use crate::profile::Profile;
 use crate::queue::BackoffOptions;
@@ -28,6 +28,7 @@ use crate::queue::BackoffOptions;
 pub struct Scheduler {
     profiles: Vec<Profile>,
     backoff: BackoffOptions,
+    engine: EngineKind,
     seed: u64,
     parallel_bindings: usize,
     clock: Clock,
@@ -72,6 +73,7 @@ impl Default for Scheduler {
         Self {
             profiles: vec![Profile::default()],
             backoff: BackoffOptions::default(),
+            engine: EngineKind::default(),
             seed: 0,
             parallel_bindings: 128,
             clock: Clock(Arc::new(Timestamp::now)),
@@ -119,6 +121,12 @@ impl Scheduler {
         self
     }
 
+    /// Which engine decides; their answers are the same.
+    pub fn engine(mut self, engine: EngineKind) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Where chance comes from.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -148,8 +156,7 @@ impl Scheduler {
             }
             profile.check()?;
         }
-        let engine = Box::new(ReferenceEngine::seeded(self.seed));
-        Ok(Dispatcher::new(self.profiles.clone(), engine, self.backoff))
+        Ok(Dispatcher::new(self.profiles.clone(), self.engine.seeded(self.seed), self.backoff))
     }
 
     /// Schedules pods of the cluster behind `client` until `shutdown`.

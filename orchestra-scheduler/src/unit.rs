@@ -97,7 +97,7 @@ impl fmt::Display for ResourceName {
 }
 
 /// An amount of each resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     /// CPU time.
     pub cpu: Millicores,
@@ -157,7 +157,7 @@ impl Resources {
 }
 
 /// CPU and memory, where every container counts for something even if it asks for nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NonZero {
     /// CPU time.
     pub cpu: Millicores,

@@ -67,6 +67,7 @@ pub mod key;
 pub mod lease;
 pub mod limits;
 pub mod memory;
+pub mod metrics;
 mod mvcc;
 mod prefixed;
 pub mod revision;

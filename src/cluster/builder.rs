@@ -17,6 +17,7 @@ use orchestra_scheduler::Scheduler;
 use orchestra_store::encryption::Encryption;
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -49,6 +50,7 @@ pub struct ClusterBuilder {
     store: Option<Arc<dyn Store>>,
     tenure: Tenure,
     encryption: Option<Arc<Encryption>>,
+    metrics: Registry,
     data_dir: Option<PathBuf>,
     listen: Option<SocketAddr>,
     nodes: Vec<Node>,
@@ -66,6 +68,7 @@ impl Default for ClusterBuilder {
             store: None,
             tenure: Tenure::Own,
             encryption: None,
+            metrics: Registry::default(),
             data_dir: None,
             listen: None,
             nodes: Vec::new(),
@@ -101,6 +104,14 @@ impl ClusterBuilder {
     #[must_use]
     pub fn store_is_shared(mut self) -> Self {
         self.tenure = Tenure::Shared;
+        self
+    }
+
+    /// Serves what `registry` holds at `/metrics` of the API server, beside what the cluster itself counts. A cluster has one
+    /// registry, and nothing is global, so several in one process do not mix.
+    #[must_use]
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.metrics = registry;
         self
     }
 
@@ -200,8 +211,14 @@ impl ClusterBuilder {
         };
         let network = Arc::new(open_network(&data)?);
         let agents = Arc::new(LocalAgents::default());
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let mut metrics = self.metrics;
+        let store = self.store.unwrap_or_else(|| {
+            let store = MemoryStore::new();
+            store.metrics().register(&mut metrics);
+            Arc::new(store)
+        });
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);
         }

@@ -10,6 +10,7 @@ mod harness;
 mod healing;
 mod kubectl_verbs;
 mod library;
+mod metrics;
 mod network;
 mod own_verbs;
 mod rollout;

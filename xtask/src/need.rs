@@ -15,6 +15,7 @@ pub(crate) struct Need {
 
 /// Everything the tests run that is not part of the workspace.
 pub(crate) const NEEDS: &[Need] = &[
+    Need { program: "c++", package: Some("g++"), why: "the fuzz targets build libFuzzer" },
     Need { program: "cc", package: Some("gcc"), why: "the TLS library builds C code" },
     Need {
         program: "setpriv",

@@ -256,7 +256,8 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
     dispatcher.applied(claim(json!({"volume.kubernetes.io/selected-node": "n"}), None, "Pending"), START);
     assert!(dispatcher.next(START).is_none());
     let volume = json!({"metadata": {"name": "pv"}, "spec": {}});
-    dispatcher.applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()), START);
+    dispatcher
+        .applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()).unwrap(), START);
     dispatcher.applied(claim(json!({}), Some("pv"), "Bound"), START);
     assert_eq!(binding(dispatcher.next(START)), pair("p", "n"));
 }

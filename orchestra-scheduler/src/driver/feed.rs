@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -22,8 +22,9 @@ use serde::de::DeserializeOwned;
 use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
-    BudgetView, ClaimKey, ClaimView, ClassView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName,
-    OwnerKey, OwnerKind, OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
+    AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
+    Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind, OwnerView, PodKey,
+    PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -86,7 +87,11 @@ impl Feeds {
                 |name| Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now)),
             ),
             kept(client, |claim: &PersistentVolumeClaim| ClaimView::from_api(claim), claim_key),
-            kept(client, |volume: &PersistentVolume| Ok(VolumeView::from_api(volume)), plain_name),
+            kept(client, |volume: &PersistentVolume| VolumeView::from_api(volume), plain_name),
+            kept(client, |node: &CSINode| Ok(CsiNodeView::from_api(node)), |node| NodeName::from(name(node))),
+            kept(client, |driver: &CSIDriver| Ok(CsiDriverView::from_api(driver)), plain_name),
+            kept(client, |capacity: &CSIStorageCapacity| CapacityView::from_api(capacity), full_name),
+            kept(client, |one: &VolumeAttachment| Ok(AttachmentView::from_api(one)), plain_name),
             kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),

@@ -41,7 +41,12 @@ impl Filters<'_> {
         self.run_as_is(cycle, node)
     }
 
-    fn run_as_is(self, cycle: &Cycle<'_>, node: &NodeView) -> Result<Option<NodeRejection>, Failure> {
+    /// Runs the filters on one node, whoever it has been promised to.
+    pub(super) fn run_as_is(
+        self,
+        cycle: &Cycle<'_>,
+        node: &NodeView,
+    ) -> Result<Option<NodeRejection>, Failure> {
         for (plugin, _) in self.profile.filter.iter().zip(&self.skipped.filters).filter(|(_, skip)| !**skip) {
             let name = plugin.name();
             match guarded(name, "Filter", || plugin.filter(cycle, self.pod, node))? {

@@ -1,5 +1,7 @@
 //! Engines find the node for a pod. They differ in speed, never in the answer.
 
+mod explain;
+mod fast;
 mod filter;
 mod narrow;
 mod reference;
@@ -13,7 +15,30 @@ use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::view::PodView;
 
+pub use explain::Explanation;
+pub use fast::{FastEngine, Tally};
 pub use reference::ReferenceEngine;
+
+/// Which engine decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// [`FastEngine`].
+    #[default]
+    Fast,
+    /// [`ReferenceEngine`].
+    Reference,
+}
+
+impl EngineKind {
+    /// An engine of this kind whose chance comes from `seed`.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Box<dyn Engine> {
+        match self {
+            Self::Fast => Box::new(FastEngine::seeded(seed)),
+            Self::Reference => Box::new(ReferenceEngine::seeded(seed)),
+        }
+    }
+}
 
 /// Finds the node for one pod in one cluster.
 ///

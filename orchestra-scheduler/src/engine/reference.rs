@@ -18,8 +18,8 @@ use crate::view::{NodeView, PodView};
 /// The engine that scans.
 #[derive(Debug)]
 pub struct ReferenceEngine {
-    next_start: usize,
-    random: SmallRng,
+    pub(super) next_start: usize,
+    pub(super) random: SmallRng,
 }
 
 impl ReferenceEngine {
@@ -61,15 +61,35 @@ impl ReferenceEngine {
         if narrowed.refused {
             return post_filter(filters, cycle, diagnosis, &mut self.random);
         }
-        let searched = self.search(filters, cycle, &narrowed)?;
+        let listed: Vec<&NodeView> = cycle
+            .cluster()
+            .nodes()
+            .map(Arc::as_ref)
+            .filter(|node| narrowed.only.as_ref().is_none_or(|only| only.contains(node.name())))
+            .collect();
+        self.decide(profile, cycle, pod, &narrowed, &listed, diagnosis)
+    }
+
+    /// Searches the nodes that are left after `PreFilter`, in their order, and chooses.
+    pub(super) fn decide<'a>(
+        &mut self,
+        profile: &Profile,
+        cycle: &mut Cycle<'a>,
+        pod: &PodView,
+        narrowed: &Narrowed,
+        listed: &[&'a NodeView],
+        mut diagnosis: Diagnosis,
+    ) -> Result<Outcome, Failure> {
+        let filters = Filters { profile, pod, skipped: &narrowed.skipped };
+        let searched = self.search(filters, cycle, listed)?;
         let evaluated = searched.feasible.len() + searched.rejected.len();
         if searched.feasible.is_empty() {
             diagnosis.plugins.extend(searched.rejected.iter().map(|rejected| rejected.plugin.clone()));
             diagnosis.nodes = searched.rejected;
-            if let Some(only) = &narrowed.only {
+            if narrowed.only.is_some() {
                 diagnosis.plugins.extend(narrowed.narrowing.iter().cloned());
                 diagnosis.excluded = Some(Exclusion {
-                    count: cycle.cluster().nodes().filter(|node| !only.contains(node.name())).count(),
+                    count: diagnosis.node_count - listed.len(),
                     reason: format!("node(s) didn't satisfy plugin(s) [{}]", narrowed.narrowing.join(" ")),
                 });
             }
@@ -93,7 +113,7 @@ impl ReferenceEngine {
         &mut self,
         filters: Filters<'_>,
         cycle: &Cycle<'a>,
-        narrowed: &Narrowed,
+        listed: &[&'a NodeView],
     ) -> Result<Searched<'a>, Failure> {
         let cluster = cycle.cluster();
         let mut searched = Searched { feasible: Vec::new(), rejected: Vec::new() };
@@ -107,11 +127,6 @@ impl ReferenceEngine {
                 Some(rejected) => nominated = Some(rejected),
             }
         }
-        let listed: Vec<&'a NodeView> = cluster
-            .nodes()
-            .map(Arc::as_ref)
-            .filter(|node| narrowed.only.as_ref().is_none_or(|only| only.contains(node.name())))
-            .collect();
         let profile = filters.profile;
         let wanted = if profile.score.is_empty() { 1 } else { nodes_to_find(profile.sampling, listed.len()) };
         let start = if listed.is_empty() { 0 } else { self.next_start % listed.len() };

@@ -5,7 +5,7 @@
 use crate::plugin::{Cycle, Plugin, Score};
 use crate::profile::Version;
 use crate::unit::Points;
-use crate::view::{NodeView, PodView};
+use crate::view::{ClusterView, ImageSpread, NodeView, PodView};
 
 const MEBIBYTE: i64 = 1024 * 1024;
 /// Less than this is not worth anything.
@@ -30,6 +30,16 @@ impl ImageLocality {
 /// An image's name with the tag that is meant when none is written.
 fn with_tag(name: &str) -> String {
     if name.rfind(':') <= name.rfind('/') { format!("{name}:latest") } else { name.to_owned() }
+}
+
+/// What the scores of a pod depend on besides the node: how far each of its images has spread, and among how many
+/// nodes.
+pub(crate) fn spreads(cluster: &ClusterView, pod: &PodView) -> Vec<(usize, ImageSpread)> {
+    if !cluster.knows_images() {
+        return Vec::new();
+    }
+    let images = pod.rules.images.iter().chain(&pod.rules.image_volumes);
+    images.filter_map(|image| Some((cluster.node_count(), cluster.image(&with_tag(image))?))).collect()
 }
 
 impl Plugin for ImageLocality {

@@ -2,13 +2,13 @@
 
 mod default_binder;
 mod default_preemption;
-mod image_locality;
+pub(crate) mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_unschedulable;
-mod normalise;
+pub(crate) mod normalise;
 mod priority_sort;
 mod resources_balanced;
 mod resources_fit;
@@ -16,6 +16,9 @@ mod scheduling_gates;
 mod taint_toleration;
 mod topology_spread;
 mod volume_binding;
+mod volume_limits;
+mod volume_restrictions;
+mod volume_zone;
 
 use crate::profile::{PluginSet, Registration, Version};
 
@@ -34,6 +37,9 @@ pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
 pub use topology_spread::PodTopologySpread;
 pub use volume_binding::VolumeBinding;
+pub use volume_limits::NodeVolumeLimits;
+pub use volume_restrictions::VolumeRestrictions;
+pub use volume_zone::VolumeZone;
 
 /// The default plugins in upstream's order, with upstream's weights.
 pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
@@ -46,7 +52,10 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         affinity(NodeAffinity::default()),
         ports(),
         fit(NodeResourcesFit::default()),
+        restrictions(),
+        limits(),
         volumes(VolumeBinding::default()),
+        zones(),
         spread(PodTopologySpread::default()),
         peers(InterPodAffinity::for_version(version)),
         preemption(DefaultPreemption::default()),
@@ -89,7 +98,7 @@ pub(crate) fn fit(plugin: NodeResourcesFit) -> PluginSet {
 }
 
 pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
-    Registration::of(plugin).pre_filter().filter().pre_bind().requeue().into()
+    Registration::of(plugin).pre_filter().filter().reserve().pre_bind().requeue().into()
 }
 
 pub(crate) fn spread(plugin: PodTopologySpread) -> PluginSet {
@@ -106,6 +115,18 @@ pub(crate) fn images(version: Version) -> PluginSet {
 
 pub(crate) fn preemption(plugin: DefaultPreemption) -> PluginSet {
     Registration::of(plugin).post_filter().requeue().into()
+}
+
+pub(crate) fn restrictions() -> PluginSet {
+    Registration::of(VolumeRestrictions).pre_filter().adjust().filter().requeue().into()
+}
+
+pub(crate) fn limits() -> PluginSet {
+    Registration::of(NodeVolumeLimits).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn zones() -> PluginSet {
+    Registration::of(VolumeZone).pre_filter().filter().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

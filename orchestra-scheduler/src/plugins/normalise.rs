@@ -4,22 +4,30 @@ use crate::unit::Points;
 
 /// Which end of the raw scores is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Best {
+pub(crate) enum Best {
     Highest,
     Lowest,
 }
 
 /// Scales `scores` so that the highest becomes 100 (or, if the lowest is best, 0), truncating. When all are 0 they
 /// all stay the worst, or all become the best.
-pub(super) fn by_highest(scores: &mut [Points], best: Best) {
+pub(crate) fn by_highest(scores: &mut [Points], best: Best) {
     let highest = scores.iter().map(|points| points.0).max().unwrap_or(0);
     for points in scores {
-        let share = if highest == 0 { 0 } else { scale(points.0, highest) };
-        points.0 = if best == Best::Lowest { Points::MAX.0 - share } else { share };
+        points.0 = share(points.0, highest, best);
     }
 }
 
+/// What a raw score becomes when `highest` is the highest.
+pub(crate) fn share(raw: i64, highest: i64, best: Best) -> i64 {
+    let share = if highest == 0 { 0 } else { scale(raw, highest) };
+    if best == Best::Lowest { Points::MAX.0 - share } else { share }
+}
+
 fn scale(value: i64, highest: i64) -> i64 {
+    if let Some(product) = value.checked_mul(Points::MAX.0) {
+        return product / highest;
+    }
     let scaled = i128::from(value) * i128::from(Points::MAX.0) / i128::from(highest);
     i64::try_from(scaled).unwrap_or(i64::MAX)
 }

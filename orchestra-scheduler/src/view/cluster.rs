@@ -6,18 +6,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use super::catalog::Catalog;
+use super::change::{Bookmark, ChangeLog, Stamp};
 use super::kept::Kept;
 use super::{
-    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView,
+    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, Promise,
+    VolumeView,
 };
 
 /// Everything a decision may look at.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClusterView {
     slots: Vec<Option<Arc<NodeView>>>,
     by_name: HashMap<NodeName, usize>,
     zones: Vec<Zone>,
     order: OnceLock<Vec<usize>>,
+    order_stamp: Stamp,
+    log: ChangeLog,
     placed: HashMap<PodUid, NodeName>,
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: HashMap<NodeName, Vec<Arc<PodView>>>,
@@ -25,6 +29,7 @@ pub struct ClusterView {
     nominations: HashMap<PodUid, NodeName>,
     catalog: Catalog,
     images: Arc<HashMap<Box<str>, ImageSpread>>,
+    pub(super) promises: Vec<Promise>,
 }
 
 /// How far an image has spread.
@@ -40,6 +45,26 @@ pub struct ImageSpread {
 struct Zone {
     key: (String, String),
     slots: Vec<usize>,
+}
+
+impl Default for ClusterView {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            by_name: HashMap::new(),
+            zones: Vec::new(),
+            order: OnceLock::new(),
+            order_stamp: Stamp::fresh(),
+            log: ChangeLog::default(),
+            placed: HashMap::new(),
+            strays: HashMap::new(),
+            nominated: HashMap::new(),
+            nominations: HashMap::new(),
+            catalog: Catalog::default(),
+            images: Arc::default(),
+            promises: Vec::new(),
+        }
+    }
 }
 
 impl ClusterView {
@@ -59,6 +84,31 @@ impl ClusterView {
     #[must_use]
     pub fn node_at(&self, position: usize) -> Option<&Arc<NodeView>> {
         self.slots.get(*self.order().get(position)?)?.as_ref()
+    }
+
+    /// Names the order of the nodes.
+    pub(crate) fn order_stamp(&self) -> Stamp {
+        self.order_stamp
+    }
+
+    /// The slot of the node at each position of the order; a node keeps its slot while the order stays.
+    pub(crate) fn slots_in_order(&self) -> &[usize] {
+        self.order()
+    }
+
+    /// The slot of the node of this name.
+    pub(crate) fn slot_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// How far nodes have been changed.
+    pub(crate) fn bookmark(&self) -> Bookmark {
+        self.log.bookmark()
+    }
+
+    /// The slots of nodes changed since `bookmark`; `None` when that is not known (any more).
+    pub(crate) fn changed_since(&self, bookmark: Bookmark) -> Option<&[usize]> {
+        self.log.since(bookmark)
     }
 
     /// The node of this name.
@@ -84,6 +134,11 @@ impl ClusterView {
         self.nominated.get(node).map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes that have been promised to pods, with those pods.
+    pub(crate) fn promises(&self) -> impl Iterator<Item = (&NodeName, &[Arc<PodView>])> {
+        self.nominated.iter().map(|(node, pods)| (node, pods.as_slice()))
+    }
+
     /// The claim of this name.
     #[must_use]
     pub fn claim(&self, key: &ClaimKey) -> Option<&Arc<ClaimView>> {
@@ -100,6 +155,11 @@ impl ClusterView {
     #[must_use]
     pub fn class(&self, name: &str) -> Option<&Arc<ClassView>> {
         self.catalog.classes.get(name)
+    }
+
+    /// Whether any node has said what images it has.
+    pub(crate) fn knows_images(&self) -> bool {
+        !self.images.is_empty()
     }
 
     /// How far the image of this name has spread; `None` if no node has it.
@@ -127,6 +187,9 @@ impl ClusterView {
 
     /// Adds a node, or takes note of what it says now; returns what it said before.
     pub fn set_node(&mut self, facts: Arc<NodeFacts>) -> Option<Arc<NodeFacts>> {
+        if let Some(slot) = self.slot_of(&facts.name) {
+            self.log.touch(slot, self.slots.len());
+        }
         if let Some(node) = self.by_name.get(&facts.name).and_then(|slot| self.slots.get_mut(*slot)?.as_mut())
         {
             let before = node.facts().clone();
@@ -253,11 +316,13 @@ impl ClusterView {
     }
 
     fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {
-        self.slots.get_mut(*self.by_name.get(name)?)?.as_mut().map(Arc::make_mut)
+        let slot = self.slot_of(name)?;
+        self.log.touch(slot, self.slots.len());
+        self.slots.get_mut(slot)?.as_mut().map(Arc::make_mut)
     }
 
     fn join_zone(&mut self, key: (String, String), slot: usize) {
-        self.order = OnceLock::new();
+        self.reorder();
         match self.zones.iter_mut().find(|zone| zone.key == key) {
             Some(zone) => zone.slots.push(slot),
             None => self.zones.push(Zone { key, slots: vec![slot] }),
@@ -265,11 +330,16 @@ impl ClusterView {
     }
 
     fn leave_zone(&mut self, slot: usize) {
-        self.order = OnceLock::new();
+        self.reorder();
         for zone in &mut self.zones {
             zone.slots.retain(|other| *other != slot);
         }
         self.zones.retain(|zone| !zone.slots.is_empty());
+    }
+
+    fn reorder(&mut self) {
+        self.order = OnceLock::new();
+        self.order_stamp = Stamp::fresh();
     }
 
     fn order(&self) -> &[usize] {
@@ -296,7 +366,8 @@ impl ClusterView {
         for slot in self.zones.iter_mut().flat_map(|zone| &mut zone.slots) {
             *slot = moved[*slot];
         }
-        self.order = OnceLock::new();
+        self.reorder();
+        self.log.restart();
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::change::Stamp;
 use super::request::{resource_list, resources};
 use super::{Labels, NodeName, PodUid, PodView, Taint, ViewError};
 use crate::unit::{NonZero, Resources};
@@ -98,6 +99,7 @@ pub struct NodeView {
     with_affinity: Vec<Arc<PodView>>,
     requested: Resources,
     occupied: NonZero,
+    stamp: Stamp,
 }
 
 impl NodeView {
@@ -110,6 +112,7 @@ impl NodeView {
             with_affinity: Vec::new(),
             requested: Resources::default(),
             occupied: NonZero::default(),
+            stamp: Stamp::fresh(),
         }
     }
 
@@ -149,13 +152,20 @@ impl NodeView {
         self.occupied
     }
 
+    /// Names the state the node is in: what it says and who is on it.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// Replaces what the node says about itself.
     pub fn set_facts(&mut self, facts: Arc<NodeFacts>) {
+        self.stamp = Stamp::fresh();
         self.facts = facts;
     }
 
     /// Puts a pod on the node.
     pub fn add(&mut self, pod: Arc<PodView>) {
+        self.stamp = Stamp::fresh();
         self.requested.add(&pod.requests);
         self.occupied = self.occupied.plus(pod.occupied);
         if !pod.affinity.is_empty() {
@@ -167,6 +177,7 @@ impl NodeView {
     /// Takes a pod off the node; `None` if it was not there.
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         let index = self.pods.iter().position(|pod| pod.uid == *uid)?;
+        self.stamp = Stamp::fresh();
         let pod = self.pods.swap_remove(index);
         if !pod.affinity.is_empty() {
             self.with_affinity.retain(|other| other.uid != *uid);

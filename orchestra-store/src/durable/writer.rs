@@ -18,6 +18,7 @@ use super::segment::{self, Segment};
 use super::usage::DiskUsage;
 use crate::engine::Engine;
 use crate::limits::Retention;
+use crate::metrics::Timings;
 use crate::mvcc::{Latest, Write};
 use crate::store::Result;
 
@@ -35,6 +36,7 @@ pub(crate) struct Writer {
     pub(crate) retention: Retention,
     pub(crate) segment: Segment,
     pub(crate) usage: Arc<DiskUsage>,
+    pub(crate) timings: Arc<Timings>,
     pub(crate) checkpointer: Checkpointer,
 }
 
@@ -80,14 +82,17 @@ impl Writer {
             batch::decide(backlog, &state, self.retention, frame)
         };
         let begin = Instant::now();
-        if frame.len() > Segment::ROOM
-            && let Err(error) = self.segment.append(frame)
-        {
-            let why = format!("writing to {} failed: {error}", self.segment.path.display());
-            // First, so that whoever has heard of it finds the store saying the same.
-            self.queue.fail(&why);
-            batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
-            return Err(why);
+        if frame.len() > Segment::ROOM {
+            match self.segment.append(frame) {
+                Ok(sync) => self.timings.synced(batch.answers.len(), sync),
+                Err(error) => {
+                    let why = format!("writing to {} failed: {error}", self.segment.path.display());
+                    // First, so that whoever has heard of it finds the store saying the same.
+                    self.queue.fail(&why);
+                    batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
+                    return Err(why);
+                }
+            }
         }
         gather.answered(batch.answers.len(), begin.elapsed());
         self.usage.set_log(self.segment.length);

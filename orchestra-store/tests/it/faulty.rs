@@ -293,7 +293,7 @@ restoring_bites! {
 /// A store that only seems to be closed, and on opening has a fault.
 async fn fails_after_reopening<F: Future<Output = ()>>(fault: Fault, case: impl FnOnce(Reopened) -> F) {
     let case = case(Reopened { inner: MemoryStore::new(), fault });
-    let outcome = std::panic::AssertUnwindSafe(case).catch_unwind().await;
+    let outcome = std::panic::AssertUnwindSafe(expiry::impatiently(case)).catch_unwind().await;
     assert!(outcome.is_err(), "a store that {fault:?} passed");
 }
 
@@ -365,7 +365,7 @@ async fn fails<F: Future<Output = ()> + Send + 'static>(
     case: impl FnOnce(Arc<dyn Store>) -> F,
 ) {
     let run = |store: Arc<dyn Store>, case: F| async move {
-        let outcome = tokio::spawn(case).await;
+        let outcome = tokio::spawn(expiry::impatiently(case)).await;
         drop(store);
         outcome
     };

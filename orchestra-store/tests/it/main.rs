@@ -12,5 +12,6 @@ mod kill;
 mod kill_leases;
 mod kill_restore;
 mod linear;
+mod metrics;
 mod model;
 mod prefixed;

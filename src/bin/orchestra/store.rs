@@ -8,6 +8,7 @@ use clap::Args;
 use orchestra::ClusterBuilder;
 use orchestra::store::encryption::Sharing;
 use orchestra::store::{DurableStore, EtcdIdentity, EtcdOptions, EtcdStore, MemoryStore, Store};
+use prometheus_client::registry::Registry;
 
 use crate::at_rest::AtRest;
 use crate::client;
@@ -105,12 +106,18 @@ pub(crate) async fn give(
     at_rest: &AtRest,
     data_dir: &Path,
 ) -> Result<ClusterBuilder, Failure> {
+    let mut metrics = Registry::default();
     let (store, sharing): (Arc<dyn Store>, _) = match kind {
-        StoreKind::Memory => return Ok(builder.store(MemoryStore::new())),
+        StoreKind::Memory => {
+            let store = MemoryStore::new();
+            store.metrics().register(&mut metrics);
+            return Ok(builder.store(store).metrics(metrics));
+        }
         StoreKind::Durable => {
             let opened = DurableStore::open(store_dir(data_dir)).map_err(|problem| {
                 Failure::of(format!("data directory {}: {}", data_dir.display(), client::chain(&problem)))
             })?;
+            opened.metrics().register(&mut metrics);
             (Arc::new(opened), Sharing::Alone)
         }
         StoreKind::Etcd(url) => {
@@ -120,6 +127,7 @@ pub(crate) async fn give(
             (Arc::new(connected), Sharing::Shared)
         }
     };
+    let builder = builder.metrics(metrics);
     let builder = match sharing {
         Sharing::Alone => builder,
         Sharing::Shared => builder.store_is_shared(),

@@ -1,0 +1,218 @@
+//! How many pods find a node in a second, in process, with all default plugins. Guards the table in docs/scheduler.md.
+//!
+//! `cargo bench -p orchestra-scheduler --bench scheduler [-- ROW…]`
+//!
+//! A row is run if its name contains one of the words given; `million` needs some 6 GiB of memory and runs only when
+//! it is asked for. Each row is decided by the fast engine and, for as many pods as fit into a second, by the
+//! reference engine on a cluster just alike; the ratio of the two is the last column.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orchestra_scheduler::Profile;
+use orchestra_scheduler::engine::{Engine, FastEngine, ReferenceEngine};
+use orchestra_scheduler::outcome::Outcome;
+use orchestra_scheduler::plugin::Cycle;
+use orchestra_scheduler::view::{ClusterView, NodeFacts, PodKey, PodUid, PodView, ServiceView};
+use serde_json::{Value, json};
+
+/// One workload.
+struct Row {
+    name: &'static str,
+    nodes: usize,
+    pods: usize,
+    /// The pod of each class; pods take turns.
+    classes: Vec<PodView>,
+    services: Vec<ServiceView>,
+    /// Whether a daemon pod is placed on each node first.
+    daemons: bool,
+}
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    println!(
+        "{:<34} {:>8} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}",
+        "row", "nodes", "pods", "pods/s", "seconds", "p50 us", "p99 us", "ref/s", "ratio", "MiB"
+    );
+    for row in rows() {
+        let named = asked.iter().any(|word| row.name.contains(word.as_str()));
+        if named || (asked.is_empty() && row.nodes < 1_000_000) {
+            run(&row);
+        }
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let plain = || vec![pod(json!({}))];
+    let row =
+        |name, nodes, pods, classes| Row { name, nodes, pods, classes, services: Vec::new(), daemons: false };
+    let spread = |when: &str, key: &str| {
+        pod(
+            json!({"topologySpreadConstraints": [{"maxSkew": 5, "topologyKey": key, "whenUnsatisfiable": when,
+            "labelSelector": {"matchLabels": {"app": "web"}}}]}),
+        )
+    };
+    let service =
+        json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": {"app": "web"}}});
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    vec![
+        row("plain", 5_000, 50_000, plain()),
+        Row { daemons: true, ..row("daemons", 15_000, 30_000, plain()) },
+        row("mix of 10 classes", 5_000, 50_000, mix(10)),
+        row("mix of 100 classes", 5_000, 50_000, mix(100)),
+        row("mix of 1000 classes", 5_000, 50_000, mix(1000)),
+        row("spread, hard, by zone", 5_000, 10_000, vec![spread("DoNotSchedule", ZONE)]),
+        row("spread, preferred, by zone", 5_000, 10_000, vec![spread("ScheduleAnyway", ZONE)]),
+        Row {
+            services: serde_json::from_value(service)
+                .map(|it| ServiceView::from_api(&it))
+                .into_iter()
+                .collect(),
+            ..row("spread, by default", 5_000, 10_000, plain())
+        },
+        row("large", 100_000, 100_000, plain()),
+        row("million", 1_000_000, 1_000_000, plain()),
+    ]
+}
+
+/// Pods that differ in what they ask for.
+fn mix(classes: usize) -> Vec<PodView> {
+    let asking = |index: usize| {
+        json!({"containers": [{"name": "c", "resources": {"requests": {
+            "cpu": format!("{}m", 50 + index % 40 * 5), "memory": format!("{}Mi", 100 + index)}}}]})
+    };
+    (0..classes).map(|index| pod(asking(index))).collect()
+}
+
+fn pod(mut spec: Value) -> PodView {
+    if spec.get("containers").is_none() {
+        spec["containers"] =
+            json!([{"name": "c", "resources": {"requests": {"cpu": "100m", "memory": "500Mi"}}}]);
+    }
+    let metadata = json!({"name": "pod", "namespace": "default", "uid": "", "labels": {"app": "web"}});
+    let pod = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a pod");
+    PodView::from_api(&pod).expect("a pod that can be read")
+}
+
+/// The `number`th pod made after a template, sharing nothing with others that pods off a wire would not share.
+fn named(template: &PodView, number: usize) -> Arc<PodView> {
+    let mut pod = template.clone();
+    let name = format!("pod-{number}");
+    (pod.uid, pod.key) = (PodUid::from(name.as_str()), PodKey::new("default", &name));
+    pod.rules = Arc::new((*template.rules).clone());
+    Arc::new(pod)
+}
+
+fn cluster(row: &Row) -> ClusterView {
+    let mut cluster = ClusterView::default();
+    for index in 0..row.nodes {
+        let name = format!("node-{index}");
+        let node = json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name,
+                "topology.kubernetes.io/zone": format!("zone-{}", index % 3)}},
+            "status": {"allocatable": {"cpu": "4", "memory": "32Gi", "pods": "110"}},
+        });
+        let node = serde_json::from_value(node).expect("a node");
+        cluster.set_node(Arc::new(NodeFacts::from_api(&node).expect("a node that can be read")));
+    }
+    for service in &row.services {
+        cluster.keep(Arc::new(service.clone()));
+    }
+    cluster
+}
+
+/// What one engine did.
+struct Measured {
+    pods: usize,
+    took: Duration,
+    each: Vec<Duration>,
+}
+
+impl Measured {
+    fn rate(&self) -> f64 {
+        self.pods as f64 / self.took.as_secs_f64()
+    }
+
+    fn percentile(&mut self, share: f64) -> f64 {
+        self.each.sort_unstable();
+        let index = ((self.each.len() as f64 * share) as usize).min(self.each.len() - 1);
+        self.each[index].as_secs_f64() * 1e6
+    }
+}
+
+/// Places pods until they are all placed or time is over.
+fn decide(
+    engine: &mut dyn Engine,
+    cluster: &mut ClusterView,
+    pods: &[Arc<PodView>],
+    limit: Duration,
+) -> Measured {
+    let profile = Profile::default();
+    let begin = Instant::now();
+    let mut each = Vec::with_capacity(pods.len());
+    for pod in pods {
+        let asked = Instant::now();
+        let outcome = engine.place(&profile, &mut Cycle::new(cluster), pod);
+        each.push(asked.elapsed());
+        match black_box(outcome) {
+            Outcome::Chosen(choice) => cluster.place(pod.clone(), &choice.node),
+            other => panic!("{}: {other:?}", pod.key),
+        }
+        if begin.elapsed() > limit {
+            break;
+        }
+    }
+    Measured { pods: each.len(), took: begin.elapsed(), each }
+}
+
+fn run(row: &Row) {
+    let mut cluster = cluster(row);
+    let (mut fast, mut reference) = (FastEngine::seeded(1), ReferenceEngine::seeded(1));
+    if row.daemons {
+        let daemons: Vec<_> = (0..row.nodes).map(daemon).collect();
+        let fork = &mut cluster.clone();
+        let slow = decide(&mut reference, fork, &daemons, Duration::from_secs(1));
+        let quick = decide(&mut fast, &mut cluster, &daemons, Duration::MAX);
+        print("daemons themselves", row, quick, &slow);
+    }
+    let pods: Vec<_> =
+        (0..row.pods).map(|number| named(&row.classes[number % row.classes.len()], number)).collect();
+    let slow = decide(&mut reference, &mut cluster.clone(), &pods, Duration::from_secs(1));
+    let quick = decide(&mut fast, &mut cluster, &pods, Duration::MAX);
+    print(row.name, row, quick, &slow);
+}
+
+fn daemon(index: usize) -> Arc<PodView> {
+    let field = json!({"key": "metadata.name", "operator": "In", "values": [format!("node-{index}")]});
+    let daemon =
+        pod(json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchFields": [field]}]}}},
+        "containers": [{"name": "c", "resources": {"requests": {"cpu": "50m"}}}]}));
+    named(&daemon, 1_000_000_000 + index)
+}
+
+fn print(name: &str, row: &Row, mut quick: Measured, slow: &Measured) {
+    let (half, most) = (quick.percentile(0.5), quick.percentile(0.99));
+    println!(
+        "{:<34} {:>8} {:>8} {:>10.0} {:>9.2} {:>9.1} {:>9.1} {:>9.1} {:>7.0} {:>7}",
+        name,
+        row.nodes,
+        quick.pods,
+        quick.rate(),
+        quick.took.as_secs_f64(),
+        half,
+        most,
+        slow.rate(),
+        quick.rate() / slow.rate(),
+        peak_mib(),
+    );
+}
+
+/// The most memory this process ever had.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}

@@ -1,0 +1,93 @@
+//! The classes of one profile: found by their traits, forgotten when they are too many.
+
+use std::collections::HashMap;
+
+use super::class::{Class, fingerprint};
+use super::plan::Plan;
+use crate::profile::Profile;
+use crate::view::{ClusterView, PodView};
+
+/// How many totals, of all classes and nodes together, are kept: some 256 MiB.
+const KEPT_TOTALS: usize = 1 << 26;
+
+/// How many classes are kept even where nodes are few.
+const KEPT_CLASSES: usize = 8192;
+
+/// The classes seen of late.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    by_fingerprint: HashMap<u64, Vec<Class>>,
+    count: usize,
+    clock: u64,
+}
+
+impl Classes {
+    /// The class of `pod`.
+    pub(super) fn of(
+        &mut self,
+        plan: &Plan,
+        profile: &Profile,
+        cluster: &ClusterView,
+        pod: &PodView,
+    ) -> &mut Class {
+        self.clock += 1;
+        let print = fingerprint(pod);
+        let known = self.by_fingerprint.get(&print);
+        let index = known.and_then(|alike| alike.iter().position(|class| class.contains(pod)));
+        if index.is_none() {
+            self.make_room(cluster.node_count());
+        }
+        let alike = self.by_fingerprint.entry(print).or_default();
+        let index = index.unwrap_or_else(|| {
+            self.count += 1;
+            alike.push(Class::of(plan, profile, cluster, pod));
+            alike.len() - 1
+        });
+        let class = &mut alike[index];
+        class.used = self.clock;
+        class
+    }
+
+    /// Forgets the half of the classes that was not asked for longest, if there are too many.
+    fn make_room(&mut self, nodes: usize) {
+        let limit = (KEPT_TOTALS / nodes.max(1)).clamp(4, KEPT_CLASSES);
+        if self.count < limit {
+            return;
+        }
+        let mut used: Vec<_> = self.by_fingerprint.values().flatten().map(|class| class.used).collect();
+        let middle = used.len() / 2;
+        let cut = *used.select_nth_unstable(middle).1;
+        self.by_fingerprint.retain(|_, alike| {
+            alike.retain(|class| class.used > cut);
+            !alike.is_empty()
+        });
+        self.count = self.by_fingerprint.values().map(Vec::len).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{asking, cluster};
+    use serde_json::json;
+
+    #[test]
+    fn pods_that_ask_for_the_same_share_a_class_and_old_classes_are_forgotten() {
+        let cluster = cluster([json!({})]);
+        let profile = Profile::default();
+        let plan = Plan::of(&profile).unwrap();
+        let mut classes = Classes::default();
+        for name in ["a", "b"] {
+            classes.of(&plan, &profile, &cluster, &asking(name, "1", "1"));
+        }
+        assert_eq!(classes.count, 1);
+        for memory in 0..KEPT_CLASSES {
+            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()));
+        }
+        assert!(classes.count <= KEPT_CLASSES / 2 + 1, "{}", classes.count);
+        let newest = asking("q", "2", &(KEPT_CLASSES - 1).to_string());
+        let before = classes.count;
+        classes.of(&plan, &profile, &cluster, &newest);
+        assert_eq!(classes.count, before);
+    }
+}

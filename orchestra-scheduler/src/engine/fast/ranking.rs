@@ -1,0 +1,223 @@
+//! The total score of every node for one class of pods, kept so that the best is found without looking at all.
+//!
+//! Upstream takes the root of a heap over the feasible nodes (see `select`). Written out, its rule for ties is: of
+//! all nodes with the highest score, the one that comes first when the heap is read root, left subtree, right
+//! subtree. Within one level of the heap that is the leftmost, so only the leftmost best node of each level can
+//! win; that is a search in a range of ranks for each level, and most of them end at once.
+
+use super::places::Places;
+
+/// What an infeasible node has for a total; totals are never negative.
+pub(super) const INFEASIBLE: i32 = -1;
+
+/// Totals are summed up in blocks of this many, and blocks in regions of as many.
+const FAN: usize = 64;
+
+/// Totals by position, with the maximum of every block and region.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ranking {
+    totals: Vec<i32>,
+    blocks: Vec<i32>,
+    regions: Vec<i32>,
+    feasible: Places,
+}
+
+fn highest(values: &[i32]) -> i32 {
+    values.iter().copied().max().unwrap_or(INFEASIBLE)
+}
+
+impl Ranking {
+    /// The ranking with these totals.
+    pub(super) fn new(totals: Vec<i32>) -> Self {
+        let blocks: Vec<_> = totals.chunks(FAN).map(highest).collect();
+        let regions = blocks.chunks(FAN).map(highest).collect();
+        let feasible = Places::of(totals.len(), |position| totals[position] != INFEASIBLE);
+        Self { totals, blocks, regions, feasible }
+    }
+
+    /// The nodes that will do.
+    pub(super) fn feasible(&self) -> &Places {
+        &self.feasible
+    }
+
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.totals.len()
+    }
+
+    /// The total at a position.
+    pub(super) fn total(&self, position: usize) -> i32 {
+        self.totals[position]
+    }
+
+    /// Sets the total at a position.
+    pub(super) fn set(&mut self, position: usize, total: i32) {
+        let before = std::mem::replace(&mut self.totals[position], total);
+        if before == total {
+            return;
+        }
+        match (before, total) {
+            (INFEASIBLE, _) => self.feasible.insert(position),
+            (_, INFEASIBLE) => self.feasible.remove(position),
+            _ => {}
+        }
+        let (block, region) = (position / FAN, position / (FAN * FAN));
+        raise_or_refresh(&mut self.blocks[block], before, total, part(&self.totals, block));
+        raise_or_refresh(&mut self.regions[region], before, total, part(&self.blocks, region));
+    }
+
+    /// Changes every total at once.
+    pub(super) fn rewrite(&mut self, total: impl Fn(usize, i32) -> i32) {
+        let mut totals = std::mem::take(&mut self.totals);
+        for (position, value) in totals.iter_mut().enumerate() {
+            *value = total(position, *value);
+        }
+        *self = Self::new(totals);
+    }
+
+    /// The position that wins when the feasible nodes are listed from `start` on, around the end.
+    pub(super) fn winner(&self, start: usize) -> Option<usize> {
+        let count = self.feasible.count();
+        let best = highest(&self.regions);
+        let shift = self.feasible.rank(start);
+        let mut winner: Option<(u32, usize, usize)> = None;
+        for level in 0..usize::BITS {
+            let (first, width) = ((1_usize << level) - 1, 1_usize << level);
+            if first >= count {
+                break;
+            }
+            // What is not left of the winner so far cannot beat it.
+            let width = winner.map_or(width, |(at, offset, _)| offset << (level - at));
+            if width == 0 {
+                break;
+            }
+            let ranks = first..(first + width).min(count);
+            if let Some(position) = self.leftmost(ranks, shift, best) {
+                let rank = (self.feasible.rank(position) + count - shift) % count;
+                winner = Some((level, rank - first, position));
+            }
+        }
+        winner.map(|(_, _, position)| position)
+    }
+
+    /// The first node with the total `best` among those of these ranks, which are counted from rank `shift` on.
+    fn leftmost(&self, ranks: std::ops::Range<usize>, shift: usize, best: i32) -> Option<usize> {
+        let count = self.feasible.count();
+        let (from, to) = (ranks.start + shift, ranks.end + shift);
+        if from >= count {
+            return self.among(from - count, to - count, best);
+        }
+        self.among(from, to.min(count), best)
+            .or_else(|| if to > count { self.among(0, to - count, best) } else { None })
+    }
+
+    /// The same, for ranks counted from the first node.
+    fn among(&self, from: usize, to: usize, best: i32) -> Option<usize> {
+        let from = self.feasible.select(from)?;
+        let to = self.feasible.select(to.checked_sub(1)?)? + 1;
+        self.find(from, to, best)
+    }
+
+    /// The first position from `from` to before `to` with this total, skipping blocks that cannot have it.
+    fn find(&self, from: usize, to: usize, best: i32) -> Option<usize> {
+        let mut position = from;
+        while position < to {
+            if position.is_multiple_of(FAN * FAN) && self.regions[position / (FAN * FAN)] < best {
+                position += FAN * FAN;
+                continue;
+            }
+            if position.is_multiple_of(FAN) && self.blocks[position / FAN] < best {
+                position += FAN;
+                continue;
+            }
+            let end = (position - position % FAN + FAN).min(to);
+            if let Some(found) = self.totals[position..end].iter().position(|total| *total == best) {
+                return Some(position + found);
+            }
+            position = end;
+        }
+        None
+    }
+}
+
+fn part(values: &[i32], index: usize) -> &[i32] {
+    &values[index * FAN..values.len().min((index + 1) * FAN)]
+}
+
+/// Keeps a maximum after one of its values went from `before` to `after`.
+fn raise_or_refresh(maximum: &mut i32, before: i32, after: i32, values: &[i32]) {
+    if after >= *maximum {
+        *maximum = after;
+    } else if before == *maximum {
+        *maximum = highest(values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::select::winner;
+    use crate::profile::TieBreak;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    /// What the plain reading of the heap takes.
+    fn plain(totals: &[i32], start: usize) -> Option<usize> {
+        let listed: Vec<_> = (start..totals.len())
+            .chain(0..start)
+            .filter(|position| totals[*position] != INFEASIBLE)
+            .collect();
+        let scores: Vec<_> = listed.iter().map(|position| i64::from(totals[*position])).collect();
+        let index = winner(&scores, TieBreak::Heap, &mut SmallRng::seed_from_u64(0))?;
+        listed.get(index).copied()
+    }
+
+    #[test]
+    fn all_alike_is_won_by_the_first_and_then_by_its_left_children() {
+        let mut ranking = Ranking::new(vec![5; 7]);
+        let mut order = Vec::new();
+        while let Some(position) = ranking.winner(0) {
+            if ranking.total(position) < 5 {
+                break;
+            }
+            order.push(position);
+            ranking.set(position, 1);
+        }
+        assert_eq!(order, [0, 1, 3, 4, 2, 5, 6]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn the_winner_is_the_root_of_the_heap(
+            totals in prop::collection::vec(-1..4_i32, 1..300),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), -1..4_i32), 0..40),
+            start in any::<prop::sample::Index>(),
+        ) {
+            let mut totals = totals;
+            let mut ranking = Ranking::new(totals.clone());
+            let start = start.index(totals.len());
+            prop_assert_eq!(ranking.winner(start), plain(&totals, start));
+            for (position, total) in changes {
+                let position = position.index(totals.len());
+                totals[position] = total;
+                ranking.set(position, total);
+                prop_assert_eq!(ranking.winner(start), plain(&totals, start));
+            }
+        }
+
+        #[test]
+        fn large_rankings_agree_too(
+            length in 4000..9000_usize,
+            salt in any::<u64>(),
+            spread in 1..2000_u64,
+        ) {
+            let mix = |value: usize| (value as u64 ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            let totals: Vec<i32> =
+                (0..length).map(|position| (mix(position) % (spread + 1)) as i32 - 1).collect();
+            let start = mix(length) as usize % length;
+            prop_assert_eq!(Ranking::new(totals.clone()).winner(start), plain(&totals, start));
+        }
+    }
+}

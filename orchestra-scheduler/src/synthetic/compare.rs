@@ -1,0 +1,342 @@
+//! Lets both engines live through the same history and looks for the first thing they see differently.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Happening, History};
+use crate::engine::{Engine, FastEngine, ReferenceEngine, Tally};
+use crate::outcome::Outcome;
+use crate::plugin::Cycle;
+use crate::profile::Profile;
+use crate::view::{ClusterView, NamespaceView, NodeFacts, NodeName, OwnerView, PodUid, PodView, ServiceView};
+
+/// Where two engines differ, in the shortest history found.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// What has to happen; the last thing is the decision in question.
+    pub history: History,
+    /// How they differ.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{}\nprofile: {:?}\nseed: {}", self.what, self.history.profile, self.history.seed)?;
+        self.history.happenings.iter().try_for_each(|one| match one {
+            Happening::Node(object) => writeln!(out, "node {object}"),
+            Happening::NodeGone(name) => writeln!(out, "node gone {name}"),
+            Happening::Object(object) => writeln!(out, "object {object}"),
+            Happening::ObjectGone(object) => writeln!(out, "object gone {object}"),
+            Happening::Placed(object) => writeln!(out, "placed {object}"),
+            Happening::PodGone(uid) => writeln!(out, "pod gone {uid}"),
+            Happening::Nominated(object) => writeln!(out, "nominated {object}"),
+            Happening::Withdrawn(object) => writeln!(out, "withdrawn {object}"),
+            Happening::Pending(object) => writeln!(out, "pending {object}"),
+            Happening::Supposed(object) => writeln!(out, "supposed {object}"),
+        })
+    }
+}
+
+/// Many histories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Campaign {
+    /// How many histories were lived through.
+    pub histories: u64,
+    /// How many decisions were compared.
+    pub decisions: u64,
+    /// How many of them the index made.
+    pub indexed: u64,
+    /// How many pods found a node.
+    pub placed: u64,
+    /// How many made room for themselves.
+    pub preempted: u64,
+}
+
+impl Campaign {
+    /// Compares the engines on histories from `seed` on, until this many decisions were made.
+    ///
+    /// # Errors
+    /// With the first difference, made as small as possible.
+    pub fn run(seed: u64, decisions: u64) -> Result<Self, Box<Difference>> {
+        let mut campaign = Self::default();
+        while campaign.decisions < decisions {
+            let history = History::seeded(seed.wrapping_add(campaign.histories), 120);
+            let run = live(&history).map_err(|(at, what)| Box::new(shrunk(&history, at, what)))?;
+            campaign.histories += 1;
+            campaign.decisions += run.tally.indexed + run.tally.scanned;
+            campaign.indexed += run.tally.indexed;
+            campaign.placed += run.placed;
+            campaign.preempted += run.preempted;
+        }
+        Ok(campaign)
+    }
+}
+
+/// Compares the engines on one history.
+///
+/// # Errors
+/// With the first difference, made as small as possible.
+pub fn compare(history: &History) -> Result<(), Box<Difference>> {
+    live(history).map(|_| ()).map_err(|(at, what)| Box::new(shrunk(history, at, what)))
+}
+
+/// What one history came to.
+#[derive(Default)]
+struct Lived {
+    tally: Tally,
+    placed: u64,
+    preempted: u64,
+}
+
+struct Pair {
+    profile: Profile,
+    fast: FastEngine,
+    reference: ReferenceEngine,
+    placed: u64,
+    preempted: u64,
+}
+
+impl Pair {
+    /// Both decide; in words, how they differ.
+    fn decide(&mut self, cluster: &ClusterView, pod: &PodView) -> Result<Outcome, String> {
+        if let Some(held) = self.fast.explain(&self.profile, &Cycle::new(cluster), pod) {
+            let seen = ReferenceEngine::explain(&self.profile, &mut Cycle::new(cluster), pod);
+            if seen.as_ref() != Ok(&held) {
+                return Err(format!("the index holds {held:?}\nthe reference sees {seen:?}"));
+            }
+        }
+        let expected = self.reference.place(&self.profile, &mut Cycle::new(cluster), pod);
+        let outcome = self.fast.place(&self.profile, &mut Cycle::new(cluster), pod);
+        if outcome != expected {
+            return Err(format!("fast: {outcome:?}\nreference: {expected:?}"));
+        }
+        self.placed += u64::from(matches!(outcome, Outcome::Chosen(_)));
+        Ok(outcome)
+    }
+}
+
+/// Lives through a history; where and how the engines differ, if they do.
+fn live(history: &History) -> Result<Lived, (usize, String)> {
+    let mut cluster = ClusterView::default();
+    let mut pair = Pair {
+        profile: history.profile.profile(),
+        fast: FastEngine::seeded(history.seed),
+        reference: ReferenceEngine::seeded(history.seed),
+        placed: 0,
+        preempted: 0,
+    };
+    for (at, happening) in history.happenings.iter().enumerate() {
+        step(&mut cluster, &mut pair, happening).map_err(|what| (at, what))?;
+    }
+    Ok(Lived { tally: pair.fast.tally(), placed: pair.placed, preempted: pair.preempted })
+}
+
+fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Result<(), String> {
+    match happening {
+        Happening::Node(object) => {
+            if let Some(facts) = read(object).and_then(|node| NodeFacts::from_api(&node).ok()) {
+                cluster.set_node(Arc::new(facts));
+            }
+        }
+        Happening::NodeGone(name) => drop(cluster.remove_node(name)),
+        Happening::Object(object) => keep(cluster, object),
+        Happening::ObjectGone(object) => forget(cluster, object),
+        Happening::Placed(object) => {
+            if let Some((pod, node)) = pod(object).and_then(|pod| pod.node.clone().map(|node| (pod, node))) {
+                cluster.place(pod, &node);
+            }
+        }
+        Happening::PodGone(uid) => drop(cluster.take(&PodUid::from(uid.as_str()))),
+        Happening::Nominated(object) => {
+            if let Some((pod, node)) =
+                pod(object).and_then(|pod| pod.nominated.clone().map(|node| (pod, node)))
+            {
+                cluster.nominate(pod, &node);
+            }
+        }
+        Happening::Withdrawn(object) => pod(object).into_iter().for_each(|pod| cluster.withdraw(&pod)),
+        Happening::Pending(object) => {
+            let Some(pod) = pod(object) else { return Ok(()) };
+            match pair.decide(cluster, &pod)? {
+                Outcome::Chosen(choice) => {
+                    cluster.withdraw(&pod);
+                    cluster.place(pod, &choice.node);
+                }
+                Outcome::Rejected(diagnosis) => {
+                    let Some(node) = &diagnosis.nominated else { return Ok(()) };
+                    for victim in &diagnosis.victims {
+                        cluster.take(&victim.uid);
+                    }
+                    cluster.nominate(pod.clone(), node);
+                    pair.preempted += 1;
+                    if let Outcome::Chosen(choice) = pair.decide(cluster, &pod)? {
+                        cluster.withdraw(&pod);
+                        cluster.place(pod, &choice.node);
+                    }
+                }
+                Outcome::NoNodes | Outcome::Failed(_) => {}
+            }
+        }
+        Happening::Supposed(object) => {
+            let Some(pod) = pod(object) else { return Ok(()) };
+            let mut fork = cluster.clone();
+            if let Outcome::Chosen(choice) = pair.decide(&fork, &pod)? {
+                fork.place(pod.clone(), &NodeName::from(&*choice.node));
+                pair.decide(&fork, &pod)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn keep(cluster: &mut ClusterView, object: &Value) {
+    match object["kind"].as_str() {
+        Some("Namespace") => {
+            read(object).map(|it| cluster.keep(Arc::new(NamespaceView::from_api(&it))));
+        }
+        Some("Service") => {
+            read(object).map(|it| cluster.keep(Arc::new(ServiceView::from_api(&it))));
+        }
+        Some("ReplicaSet") => {
+            read(object).map(|it| cluster.keep(Arc::new(OwnerView::from_replica_set(&it))));
+        }
+        _ => {}
+    }
+}
+
+fn forget(cluster: &mut ClusterView, object: &Value) {
+    match object["kind"].as_str() {
+        Some("Namespace") => {
+            read(object).map(|it| cluster.forget::<NamespaceView>(&NamespaceView::from_api(&it).name));
+        }
+        Some("Service") => {
+            read(object).map(|it| cluster.forget::<ServiceView>(&ServiceView::from_api(&it).key));
+        }
+        Some("ReplicaSet") => {
+            read(object).map(|it| cluster.forget::<OwnerView>(&OwnerView::from_replica_set(&it).key));
+        }
+        _ => {}
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(object: &Value) -> Option<T> {
+    serde_json::from_value(object.clone()).ok()
+}
+
+fn pod(object: &Value) -> Option<Arc<PodView>> {
+    PodView::from_api(&read(object)?).ok().map(Arc::new)
+}
+
+/// The smallest history found that still ends in a difference.
+fn shrunk(history: &History, at: usize, what: String) -> Difference {
+    let mut best = history.clone();
+    best.happenings.truncate(at + 1);
+    let mut what = what;
+    let mut attempt = |candidate: History, best: &mut History| match live(&candidate) {
+        Err((at, found)) => {
+            *best = candidate;
+            best.happenings.truncate(at + 1);
+            what = found;
+            true
+        }
+        Ok(_) => false,
+    };
+    let mut chunk = best.happenings.len().div_ceil(2);
+    while chunk > 0 {
+        let mut from = 0;
+        while from < best.happenings.len() {
+            let mut candidate = best.clone();
+            let to = (from + chunk).min(candidate.happenings.len());
+            candidate.happenings.drain(from..to);
+            if !attempt(candidate, &mut best) {
+                from += chunk;
+            }
+        }
+        chunk /= 2;
+    }
+    for index in 0..best.happenings.len() {
+        let Some(count) = best.happenings.get(index).and_then(object).map(|object| paths(object).len())
+        else {
+            continue;
+        };
+        // From the last to the first, so that what is left keeps its number.
+        for number in (0..count).rev() {
+            let mut candidate = best.clone();
+            let Some(object) = candidate.happenings.get_mut(index).and_then(object_mut) else { continue };
+            let Some(path) = paths(object).into_iter().nth(number) else { continue };
+            remove(object, &path);
+            attempt(candidate, &mut best);
+        }
+    }
+    Difference { history: best, what }
+}
+
+fn object(happening: &Happening) -> Option<&Value> {
+    match happening {
+        Happening::NodeGone(_) | Happening::PodGone(_) => None,
+        Happening::Node(object)
+        | Happening::Object(object)
+        | Happening::ObjectGone(object)
+        | Happening::Placed(object)
+        | Happening::Nominated(object)
+        | Happening::Withdrawn(object)
+        | Happening::Pending(object)
+        | Happening::Supposed(object) => Some(object),
+    }
+}
+
+fn object_mut(happening: &mut Happening) -> Option<&mut Value> {
+    match happening {
+        Happening::NodeGone(_) | Happening::PodGone(_) => None,
+        Happening::Node(object)
+        | Happening::Object(object)
+        | Happening::ObjectGone(object)
+        | Happening::Placed(object)
+        | Happening::Nominated(object)
+        | Happening::Withdrawn(object)
+        | Happening::Pending(object)
+        | Happening::Supposed(object) => Some(object),
+    }
+}
+
+/// The JSON pointers of everything in an object that could be left out, outer before inner.
+fn paths(object: &Value) -> Vec<String> {
+    fn walk(value: &Value, at: &str, all: &mut Vec<String>) {
+        let inner: Vec<(String, &Value)> = match value {
+            Value::Object(map) => {
+                map.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect()
+            }
+            Value::Array(list) => {
+                list.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
+            }
+            _ => return,
+        };
+        for (key, value) in inner {
+            let path = format!("{at}/{key}");
+            all.push(path.clone());
+            walk(value, &path, all);
+        }
+    }
+    let mut all = Vec::new();
+    walk(object, "", &mut all);
+    all.retain(|path| !path.starts_with("/metadata/name") && !path.starts_with("/metadata/uid"));
+    all.retain(|path| path != "/metadata");
+    all
+}
+
+fn remove(object: &mut Value, path: &str) {
+    let Some((parent, key)) = path.rsplit_once('/') else { return };
+    match object.pointer_mut(parent) {
+        Some(Value::Object(map)) => drop(map.remove(&key.replace("~1", "/").replace("~0", "~"))),
+        Some(Value::Array(list)) => {
+            if let Ok(index) = key.parse::<usize>()
+                && index < list.len()
+            {
+                list.remove(index);
+            }
+        }
+        _ => {}
+    }
+}

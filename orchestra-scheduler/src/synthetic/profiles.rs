@@ -1,0 +1,131 @@
+//! Profiles that differ in all that can be configured.
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use crate::plugins::{
+    DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit,
+    NodeUnschedulable, ScoredResource, ScoringStrategy, Shape, ShapePoint, TaintToleration,
+};
+use crate::unit::ResourceName;
+use crate::view::NodeSelector;
+use crate::{Profile, Registration, Sampling, TieBreak, Version};
+
+/// Which profile decides; a plain value, so that a history can be told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProfileChoice {
+    version: Version,
+    sampling: Sampling,
+    tie_break: Option<TieBreak>,
+    custom: Option<Custom>,
+}
+
+/// A profile put together by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Custom {
+    strategy: u8,
+    fit: u32,
+    taints: u32,
+    affinity: u32,
+    added: bool,
+    scores: bool,
+}
+
+impl ProfileChoice {
+    /// The default profile.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { version: Version::V1_36, sampling: Sampling::All, tie_break: None, custom: None }
+    }
+
+    /// Some profile; the default one half of the time.
+    pub fn any(random: &mut SmallRng) -> Self {
+        if random.random_bool(0.5) {
+            return Self::plain();
+        }
+        let weight = |random: &mut SmallRng| random.random_range(1..5);
+        Self {
+            version: [Version::V1_34, Version::V1_35, Version::V1_36][random.random_range(0..3)],
+            sampling: [Sampling::All, Sampling::Adaptive, Sampling::Percent(30)][random.random_range(0..3)],
+            tie_break: [None, Some(TieBreak::Random), Some(TieBreak::Heap)][random.random_range(0..3)],
+            custom: random.random_bool(0.5).then(|| Custom {
+                strategy: random.random_range(0..4),
+                fit: weight(random),
+                taints: weight(random),
+                affinity: weight(random),
+                added: random.random_bool(0.3),
+                scores: random.random_bool(0.9),
+            }),
+        }
+    }
+
+    /// The profile itself.
+    #[must_use]
+    pub fn profile(self) -> Profile {
+        let profile = match self.custom {
+            None => Profile::for_version(self.version),
+            Some(custom) => custom.profile(self.version),
+        };
+        let profile = profile.sampling(self.sampling);
+        match self.tie_break {
+            Some(rule) => profile.tie_break(rule),
+            None => profile,
+        }
+    }
+}
+
+impl Custom {
+    fn profile(self, version: Version) -> Profile {
+        let affinity = if self.added { added() } else { NodeAffinity::default() };
+        let taints = TaintToleration::for_version(version);
+        let balanced = NodeResourcesBalancedAllocation::over(version, resources());
+        let profile = Profile::empty("custom")
+            .register(Registration::of(NodeUnschedulable).filter().into())
+            .register(Registration::of(NodePorts).pre_filter().filter().into())
+            .register(Registration::of(DefaultBinder).bind().into());
+        if !self.scores {
+            return profile
+                .register(Registration::of(taints).filter().into())
+                .register(Registration::of(self.fit()).filter().into())
+                .register(Registration::of(affinity).pre_filter().filter().into());
+        }
+        profile
+            .register(Registration::of(self.fit()).filter().score(self.fit).into())
+            .register(
+                Registration::of(affinity)
+                    .pre_filter()
+                    .filter()
+                    .pre_score()
+                    .score_normalised(self.affinity)
+                    .into(),
+            )
+            .register(Registration::of(taints).filter().score_normalised(self.taints).into())
+            .register(Registration::of(NodeName).filter().into())
+            .register(Registration::of(balanced).pre_score().score(1).into())
+    }
+
+    fn fit(self) -> NodeResourcesFit {
+        let points =
+            [(0, 0), (40, 7), (100, 10)].map(|(utilization, score)| ShapePoint { utilization, score });
+        let strategy = match (self.strategy, Shape::new(points.into())) {
+            (0, _) => ScoringStrategy::MostAllocated,
+            (1, Ok(shape)) => ScoringStrategy::RequestedToCapacityRatio(shape),
+            _ => ScoringStrategy::LeastAllocated,
+        };
+        let fit = NodeResourcesFit::with_strategy(strategy, resources());
+        if self.strategy == 2 { fit.ignoring(vec!["example.com/gpu".into()], Vec::new()) } else { fit }
+    }
+}
+
+fn resources() -> Vec<ScoredResource> {
+    [(ResourceName::Cpu, 2), (ResourceName::Memory, 1), (ResourceName::Scalar("example.com/gpu".into()), 3)]
+        .map(|(name, weight)| ScoredResource { name, weight })
+        .into()
+}
+
+fn added() -> NodeAffinity {
+    let terms = serde_json::json!({"nodeSelectorTerms": [{"matchExpressions": [
+        {"key": "disk", "operator": "NotIn", "values": ["7"]}]}]});
+    let required = serde_json::from_value(terms).ok();
+    NodeAffinity::adding(required.as_ref().map(NodeSelector::from_api), Vec::new())
+}
