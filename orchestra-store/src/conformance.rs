@@ -119,6 +119,7 @@ macro_rules! store_conformance {
                 d6_nothing_comes_before_a_future_start
                 d7_progress_follows_the_replay_and_unrelated_writes
                 d7_nothing_at_or_below_a_progress_mark_follows_it
+                d8_a_mark_asked_for_after_a_write_is_not_before_it
                 d9_events_arrive_without_further_writes
                 d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned
                 d11_events_carry_what_was_there_before
@@ -163,7 +164,9 @@ macro_rules! store_conformance {
     };
 }
 
-/// Expands to one `#[tokio::test]` for each case about leases that run out. `$build` is an async function that returns `(store, guard)`.
+/// Expands to one `#[tokio::test]` for each case about leases that run out. `$build` is an async function that returns `(store, guard)`;
+/// `, if there` is as in [`store_conformance!`](crate::store_conformance).
+///
 /// The cases take a few seconds each, in which they sleep. A store that lives in this process and by tokio's clock need not
 /// have them wait: with `paused` before it they run on the paused clock, and take as long as the store itself.
 #[macro_export]
@@ -201,12 +204,14 @@ macro_rules! store_expiry {
     };
 }
 
-/// Expands to one `#[tokio::test]` for each case about leases of a store that is closed and opened again, with `$place` and `$open` as for
-/// [`store_durability!`](crate::store_durability), and `paused` as for [`store_expiry!`](crate::store_expiry).
+/// Expands to one `#[tokio::test]` for each case about leases of a store that is closed and opened again, with `$place`, `$open` and `, if
+/// there` as for [`store_durability!`](crate::store_durability), and `paused` as for [`store_expiry!`](crate::store_expiry).
 #[macro_export]
 macro_rules! store_expiry_durability {
     (paused $place:path, $open:path) => {
-        $crate::store_expiry_durability! { @all $place, $open, $crate::conformance::always; flavor = "current_thread", start_paused = true }
+        $crate::store_expiry_durability! {
+            @all $place, $open, $crate::conformance::always; flavor = "current_thread", start_paused = true
+        }
     };
     (@all $place:path, $open:path, $there:path; $($how:tt)*) => {
         $crate::store_expiry_durability! { @cases $place, $open, $there; ($($how)*);

@@ -109,6 +109,20 @@ impl ClusterBuilder {
 
     /// Serves what `registry` holds at `/metrics` of the API server, beside what the cluster itself counts. A cluster has one
     /// registry, and nothing is global, so several in one process do not mix.
+    ///
+    /// ```no_run
+    /// use orchestra::Cluster;
+    /// use orchestra::store::DurableStore;
+    /// use prometheus_client::registry::Registry;
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut registry = Registry::default();
+    /// let store = DurableStore::open("state")?;
+    /// store.metrics().register(&mut registry);
+    /// let cluster = Cluster::builder().store(store).metrics(registry).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn metrics(mut self, registry: Registry) -> Self {
         self.metrics = registry;

@@ -8,6 +8,7 @@ mod etcd;
 mod guestbook;
 mod harness;
 mod healing;
+mod jobs;
 mod kubectl_verbs;
 mod library;
 mod metrics;

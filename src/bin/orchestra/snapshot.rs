@@ -199,10 +199,10 @@ fn keys_for(path: &Path, needed: Option<KeyId>) -> Result<KeyFile, Failure> {
 
 async fn inspect(file: &Path) -> Result<(), Failure> {
     let info = snapshot::inspect(file).map_err(|problem| explain(&problem))?;
-    let SnapshotInfo { revision, keys, bytes, digest, taken, .. } = info;
+    let SnapshotInfo { revision, keys, leases, bytes, digest, taken, .. } = info;
     let taken = Timestamp::try_from(taken).map_err(|problem| Failure::of(problem.to_string()))?;
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("revision  {revision}\nkeys      {keys}\nbytes     {bytes}");
+    println!("revision  {revision}\nkeys      {keys}\nleases    {leases}\nbytes     {bytes}");
     println!("taken     {}\nidentity  sha256:{digest}", taken.strftime("%Y-%m-%dT%H:%M:%SZ"));
     if let Some(key) = key_of(file).await? {
         println!("sealed    with encryption key {key}");
