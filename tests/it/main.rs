@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod encryption;
+mod etcd;
 mod guestbook;
 mod harness;
 mod healing;
@@ -16,3 +17,4 @@ mod own_verbs;
 mod rollout;
 mod snapshot;
 mod start;
+mod two_servers;
