@@ -14,7 +14,7 @@ mod resources_balanced;
 mod resources_fit;
 mod scheduling_gates;
 mod taint_toleration;
-mod topology_spread;
+pub(crate) mod topology_spread;
 mod volume_binding;
 
 use crate::profile::{PluginSet, Registration, Version};
