@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use orchestra_core::kinds::Registry;
 use orchestra_store::Store;
 use orchestra_store::encryption::Encryption;
+use orchestra_store::metrics::Metered;
+use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Reader};
@@ -18,6 +20,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, WallClock};
 use crate::error::{Error, Result};
+use crate::metrics::{Metrics, classify};
 use crate::node::NodeTransport;
 use crate::openapi::OpenApi;
 use crate::server::ApiServer;
@@ -30,6 +33,7 @@ use crate::storage::writer::Writer;
 pub struct ApiServerBuilder {
     store: Arc<dyn Store>,
     encryption: Option<Arc<Encryption>>,
+    metrics: MetricsRegistry,
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
@@ -50,6 +54,7 @@ impl ApiServerBuilder {
         Self {
             store,
             encryption: None,
+            metrics: MetricsRegistry::default(),
             registry: None,
             authenticators: Vec::new(),
             authorizer: None,
@@ -76,6 +81,13 @@ impl ApiServerBuilder {
     #[must_use]
     pub fn encryption(mut self, encryption: Arc<Encryption>) -> Self {
         self.encryption = Some(encryption);
+        self
+    }
+
+    /// Serves what `registry` holds at `/metrics`, and the server's own with it.
+    #[must_use]
+    pub fn metrics(mut self, registry: MetricsRegistry) -> Self {
+        self.metrics = registry;
         self
     }
 
@@ -157,6 +169,10 @@ impl ApiServerBuilder {
     pub async fn build(mut self) -> Result<ApiServer> {
         let registry = self.registry.unwrap_or_else(Registry::builtin);
         let catalog = Arc::new(Catalog::new(&registry));
+        let store = self.store;
+        let metered = Metered::new(store.clone(), classify);
+        metered.metrics().register(&mut self.metrics);
+        self.store = Arc::new(metered);
         let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         let mut admission = admission::builtin();
@@ -177,6 +193,7 @@ impl ApiServerBuilder {
             openapi: OpenApi::new(&catalog),
             store: self.store,
             encryption: self.encryption,
+            metrics: Metrics::new(self.metrics, store),
             feed,
             catalog,
             authenticators: self.authenticators,
@@ -190,7 +207,6 @@ impl ApiServerBuilder {
             shutdown: CancellationToken::new(),
         };
         let server = ApiServer { state: Arc::new(state) };
-        tokio::spawn(crate::event_expiry::expire(Arc::downgrade(&server.state)));
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
         Ok(server)
     }

@@ -29,7 +29,7 @@ impl Catalog {
         self.by_path.get(&(gv.clone(), plural.to_owned()))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Resource>> {
         self.ordered.iter()
     }
 }

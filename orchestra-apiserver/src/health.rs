@@ -1,5 +1,8 @@
 //! `/healthz`, `/livez`, `/readyz` and `/version`.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -31,34 +34,87 @@ pub(crate) fn version() -> Response<Body> {
     )
 }
 
+/// The names of the check of the store: upstream's, and ours.
+const STORE: [&str; 2] = ["etcd", "store"];
+
+/// What a check said: that all is well, that nobody wants to know, or what is wrong.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Well,
+    Excluded,
+    Failed,
+}
+
 /// The answer to a health endpoint, or to one of its checks by name. `None` when there is no such check.
+///
+/// Whoever asks need not have a name, so what is wrong is told to the log only, as upstream does.
 pub(crate) async fn health(state: &State, path: &[String], query: &Query) -> Option<Response<Body>> {
     let endpoint = path.first()?.as_str();
-    let excluded = |name: &str| query.pairs().iter().any(|(key, value)| key == "exclude" && value == name);
-    let mut checks = vec![("ping", Ok(()))];
-    if !excluded("store") {
-        checks.push(("store", state.store.status().await.map(|_| ()).map_err(|error| error.to_string())));
+    let one = match path.get(1..)? {
+        [] => None,
+        [name] if STORE.contains(&name.as_str()) => Some(STORE[0]),
+        [name] => Some(name.as_str()),
+        _ => return None,
+    };
+    let asked_out = query.pairs().iter().filter(|(key, _)| key == "exclude");
+    let mut excluded: BTreeSet<&str> = asked_out.map(|(_, value)| value.as_str()).collect();
+    let mut checks = Vec::new();
+    for name in ["ping", STORE[0], "shutdown"] {
+        let is_store = name == STORE[0];
+        if (name == "shutdown" && endpoint != "readyz") || one.is_some_and(|one| one != name) {
+            continue;
+        }
+        if excluded.remove(name) | (is_store && excluded.remove(STORE[1])) {
+            checks.push((name, Outcome::Excluded));
+            continue;
+        }
+        checks.push((name, check(state, name).await));
     }
-    if endpoint == "readyz" {
-        let stopping = state.shutdown.is_cancelled();
-        checks.push(("shutdown", if stopping { Err("process is shutting down".to_owned()) } else { Ok(()) }));
+    checks.first()?;
+    let failed = checks.iter().any(|(_, outcome)| *outcome == Outcome::Failed);
+    if one.is_some() {
+        return Some(if failed { failure("internal server error: reason withheld") } else { text("ok") });
     }
-    if let Some(name) = path.get(1) {
-        checks.retain(|(check, _)| check == name);
-        checks.first()?;
+    let mut told = String::new();
+    for (name, outcome) in &checks {
+        told.push_str(&match outcome {
+            Outcome::Well => format!("[+]{name} ok\n"),
+            Outcome::Excluded => format!("[+]{name} excluded: ok\n"),
+            Outcome::Failed => format!("[-]{name} failed: reason withheld\n"),
+        });
     }
-    let failed = checks.iter().any(|(_, result)| result.is_err());
-    let code = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
-    if !failed && !query.flag("verbose") {
-        return Some(body::typed(code, "text/plain; charset=utf-8", "ok"));
+    if !excluded.is_empty() {
+        let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+        let names = names.join(",");
+        told.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
     }
-    let mut text = String::new();
-    for (name, result) in &checks {
-        match result {
-            Ok(()) => text.push_str(&format!("[+]{name} ok\n")),
-            Err(why) => text.push_str(&format!("[-]{name} failed: {why}\n")),
+    Some(match failed {
+        true => failure(format!("{told}{endpoint} check failed")),
+        false if query.flag("verbose") => text(format!("{told}{endpoint} check passed\n")),
+        false => text("ok"),
+    })
+}
+
+async fn check(state: &State, name: &str) -> Outcome {
+    let problem = match name {
+        "etcd" => state.store.status().await.err().map(|error| error.to_string()),
+        "shutdown" => state.shutdown.is_cancelled().then(|| "process is shutting down".to_owned()),
+        _ => None,
+    };
+    match problem {
+        None => Outcome::Well,
+        Some(problem) => {
+            tracing::warn!(check = name, %problem, "a health check failed");
+            Outcome::Failed
         }
     }
-    text.push_str(&format!("{endpoint} check {}\n", if failed { "failed" } else { "passed" }));
-    Some(body::typed(code, "text/plain; charset=utf-8", text))
+}
+
+fn text(text: impl Into<Bytes>) -> Response<Body> {
+    body::typed(StatusCode::OK, "text/plain; charset=utf-8", text)
+}
+
+fn failure(text: impl Into<String>) -> Response<Body> {
+    let text = text.into() + "\n";
+    body::typed(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text)
 }

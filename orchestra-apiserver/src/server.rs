@@ -21,6 +21,7 @@ use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::encryption;
 use crate::health;
+use crate::metrics;
 use crate::negotiate::accept::Output;
 use crate::negotiate::decode;
 use crate::query::{Query, WriteOptions};
@@ -139,6 +140,9 @@ impl ApiServer {
         }
         if let Some(command) = encryption::Command::at(&joined) {
             return encryption::answer(self.state.encryption.as_ref(), command, &parts.method).await;
+        }
+        if metrics::is_at(&joined) {
+            return metrics::metrics(&self.state, &parts.method, &parts.headers).await;
         }
         let found = match path.first().map(String::as_str) {
             Some("version") if path.len() == 1 => Some(health::version()),

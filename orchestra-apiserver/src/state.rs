@@ -17,6 +17,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
 use crate::discovery::Discovery;
+use crate::metrics::Metrics;
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
@@ -34,6 +35,7 @@ pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
     /// How `store` is encrypted, if it is.
     pub(crate) encryption: Option<Arc<Encryption>>,
+    pub(crate) metrics: Metrics,
     pub(crate) feed: Arc<Feed>,
     pub(crate) writer: Writer,
     pub(crate) catalog: Arc<Catalog>,

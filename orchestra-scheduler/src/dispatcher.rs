@@ -20,7 +20,7 @@ use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::queue::{BackoffOptions, Moment, Queue, QueueCounts};
 use crate::verdict::{Admission, Reservation};
-use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView};
+use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView, Promise};
 
 use self::flight::Flight;
 use self::preempt::Preempting;
@@ -72,6 +72,11 @@ impl Dispatcher {
         &self.cluster
     }
 
+    /// Whether some profile has a plugin of this name that waits for pods to be woken.
+    pub(crate) fn has_plugin(&self, name: &str) -> bool {
+        self.profiles.iter().any(|profile| profile.requeue.iter().any(|plugin| plugin.name() == name))
+    }
+
     /// How many pods wait where.
     #[must_use]
     pub fn counts(&self) -> QueueCounts {
@@ -121,9 +126,12 @@ impl Dispatcher {
                 let reserved = reserve(profile, &mut cycle, &pod, &node);
                 let notes = cycle.into_notes();
                 match reserved {
-                    None => self.assume(Flight::new(pod, node, index, notes, now), now),
-                    Some(NotReserved::Rejected(diagnosis)) => self.rejected(pod, diagnosis, now),
-                    Some(NotReserved::Failed(failure)) => self.failed(pod, failure, now),
+                    Ok(promises) => {
+                        promises.iter().cloned().for_each(|promise| self.cluster.promise(promise));
+                        self.assume(Flight::new(pod, node, index, notes, promises, now), now);
+                    }
+                    Err(NotReserved::Rejected(diagnosis)) => self.rejected(pod, *diagnosis, now),
+                    Err(NotReserved::Failed(failure)) => self.failed(pod, failure, now),
                 }
             }
             Outcome::Rejected(diagnosis) => self.rejected(pod, diagnosis, now),
@@ -205,18 +213,28 @@ impl Dispatcher {
 
 /// Why a node could not be reserved.
 enum NotReserved {
-    Rejected(Diagnosis),
+    Rejected(Box<Diagnosis>),
     Failed(Failure),
 }
 
-/// Runs the `Reserve` plugins; `None` when all agree, else all are undone, last first, when one refuses.
-fn reserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Option<NotReserved> {
+/// Runs the `Reserve` plugins; when one refuses, all are undone, last first.
+fn reserve(
+    profile: &Profile,
+    cycle: &mut Cycle<'_>,
+    pod: &PodView,
+    node: &NodeName,
+) -> Result<Vec<Promise>, NotReserved> {
+    let mut promises = Vec::new();
     for plugin in &profile.reserve {
         let name = plugin.name();
         let problem = match guarded(name, "Reserve", || plugin.reserve(cycle, pod, node)) {
             Ok(Reservation::Made) => continue,
+            Ok(Reservation::Promise(more)) => {
+                promises.extend(more);
+                continue;
+            }
             Ok(Reservation::Reject(rejection)) => {
-                NotReserved::Rejected(Diagnosis::after_choice(node.clone(), name, rejection))
+                NotReserved::Rejected(Box::new(Diagnosis::after_choice(node.clone(), name, rejection)))
             }
             Ok(Reservation::Fail(error)) => NotReserved::Failed(Failure {
                 plugin: Some(name.to_owned()),
@@ -225,9 +243,9 @@ fn reserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeN
             Err(failure) => NotReserved::Failed(failure),
         };
         unreserve(profile, cycle, pod, node);
-        return Some(problem);
+        return Err(problem);
     }
-    None
+    Ok(promises)
 }
 
 fn unreserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) {

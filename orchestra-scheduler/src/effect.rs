@@ -1,6 +1,8 @@
 //! What a decision changes in the world, as data; the driver carries it out.
 
-use crate::view::{ClaimKey, NodeName, PodKey, PodUid};
+use std::sync::Arc;
+
+use crate::view::{ClaimKey, ClaimUser, NamespacedName, NodeName, PodKey, PodUid};
 
 /// One write to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,26 @@ pub enum Effect {
         message: String,
         /// The generation the condition is made for.
         generation: Option<i64>,
+    },
+    /// Bind a volume to a claim from the volume's side; the volume controller does the rest.
+    BindVolume {
+        /// The volume.
+        volume: Arc<str>,
+        /// The version of it that was decided on.
+        version: Box<str>,
+        /// The claim.
+        claim: ClaimKey,
+        /// The claim's identity.
+        uid: Box<str>,
+    },
+    /// Write down who uses a resource claim.
+    ReserveClaim {
+        /// The claim.
+        claim: NamespacedName,
+        /// The version of it that was decided on.
+        version: Box<str>,
+        /// All of its users.
+        users: Vec<ClaimUser>,
     },
     /// Set an annotation of a claim.
     AnnotateClaim {

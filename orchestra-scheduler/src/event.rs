@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::view::{ClaimView, ClassView, NodeFacts, PodView, VolumeView};
+use crate::view::{
+    AttachmentView, ClaimView, ClassView, CsiNodeView, DeviceClaimView, NodeFacts, PodGroupView, PodView,
+    VolumeView,
+};
 
 /// A change, with what was there before where that matters.
 #[derive(Clone, Debug)]
@@ -43,6 +46,16 @@ pub enum ClusterEvent {
     VolumeChanged(Arc<VolumeView>),
     /// A storage class came or changed.
     ClassChanged(Arc<ClassView>),
+    /// What a node says about volume limits came or changed.
+    CsiNodeChanged(Arc<CsiNodeView>),
+    /// A volume was detached.
+    AttachmentDeleted(Arc<AttachmentView>),
+    /// A resource claim came or changed.
+    DeviceClaimChanged(Arc<DeviceClaimView>),
+    /// A pod group came or changed.
+    PodGroupChanged(Arc<PodGroupView>),
+    /// What drivers say about their room came or changed.
+    StorageChanged,
 }
 
 /// Whether an event is a reason to try again.

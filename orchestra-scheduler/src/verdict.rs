@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::effect::Effect;
-use crate::view::{NodeName, PodView};
+use crate::view::{NodeName, PodView, Promise};
 
 /// Why something was refused, in upstream's words; a plugin may name several reasons.
 pub type Reasons = Vec<Cow<'static, str>>;
@@ -129,6 +129,8 @@ pub enum Nomination {
 pub enum Reservation {
     /// It was.
     Made,
+    /// It was, and others must count on this until the pod is bound or gives up.
+    Promise(Vec<Promise>),
     /// The node is refused after all.
     Reject(Rejection),
     /// The plugin could not tell.

@@ -34,13 +34,14 @@ use tokio::sync::oneshot;
 use checkpointer::Checkpointer;
 use lock::DirLock;
 use queue::{Command, Queue};
-use usage::DiskUsage;
+pub(crate) use usage::DiskUsage;
 use writer::Writer;
 
 use crate::engine::Engine;
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits::{self, Retention, WatchBound};
+use crate::metrics::{StoreMetrics, Timings};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
@@ -60,6 +61,7 @@ pub struct DurableStore {
     engine: Arc<Engine>,
     queue: Arc<Queue>,
     usage: Arc<DiskUsage>,
+    timings: Arc<Timings>,
     writer: Option<JoinHandle<()>>,
     /// Last, so that the directory is free only when nothing writes to it any more.
     _lock: DirLock,
@@ -153,21 +155,28 @@ impl DurableStore {
         let closed_logs = recovered.log_bytes - segment.length;
         let usage = Arc::new(DiskUsage::new(recovered.checkpoint_bytes, closed_logs, segment.length));
         let engine = Arc::new(Engine::new(recovered.state, options.watch_bound));
+        let timings = Arc::<Timings>::default();
         let (checkpoint_engine, checkpoint_usage) = (Arc::clone(&engine), Arc::clone(&usage));
-        let checkpointer =
-            Checkpointer::new(dir.to_owned(), checkpoint_engine, checkpoint_usage, options.checkpoint_bytes);
+        let checkpointer = Checkpointer::new(
+            dir.to_owned(),
+            checkpoint_engine,
+            checkpoint_usage,
+            Arc::clone(&timings),
+            options.checkpoint_bytes,
+        );
         let (dir, queue, retention) = (dir.to_owned(), Arc::default(), options.retention);
-        Ok((Writer { dir, engine, queue, retention, segment, usage, checkpointer }, lock))
+        Ok((Writer { dir, engine, queue, retention, segment, usage, timings, checkpointer }, lock))
     }
 
     fn start(writer: Writer, lock: DirLock) -> Result<Self> {
         let dir = writer.dir.clone();
         let (engine, queue, usage) =
             (Arc::clone(&writer.engine), Arc::clone(&writer.queue), Arc::clone(&writer.usage));
+        let timings = Arc::clone(&writer.timings);
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let writer =
             thread.spawn(move || writer.run()).map_err(disk::at("start a writer thread for", &dir))?;
-        let store = Self { dir, engine, queue, usage, writer: Some(writer), _lock: lock };
+        let store = Self { dir, engine, queue, usage, timings, writer: Some(writer), _lock: lock };
         // Leases that were there run out from now on, if this is the runtime for it.
         store.attend();
         Ok(store)
@@ -176,6 +185,11 @@ impl DurableStore {
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Handles on what it counts.
+    pub fn metrics(&self) -> StoreMetrics {
+        StoreMetrics::on_disk(&self.engine, &self.timings, &self.usage)
     }
 
     /// How many watches are served live.

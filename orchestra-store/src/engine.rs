@@ -14,7 +14,7 @@ use futures::{Stream, stream};
 use tokio::task::coop::cooperative;
 
 use crate::expiry::Expiry;
-use crate::feed::{Feed, Hub, Next, Published, Run};
+use crate::feed::{Feed, Hub, Next, Published, Run, Watches};
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 use crate::limits::WatchBound;
@@ -163,6 +163,11 @@ impl Engine {
         self.expiry.close();
         let wakers = self.hub().close(why);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// How the watches that have reached the present are doing.
+    pub(crate) fn watches(&self) -> Watches {
+        self.hub().watches()
     }
 
     /// How many watches have reached the present.

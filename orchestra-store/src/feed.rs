@@ -14,7 +14,7 @@ use crate::store::{Error, Result};
 use crate::watch::{Event, WatchMessage};
 
 /// What one revision changed, shared by all feeds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Published {
     revision: Revision,
     events: Arc<[Event]>,
@@ -54,13 +54,6 @@ pub(crate) enum Next {
     Progress(Revision),
 }
 
-/// What of a revision lies in a range.
-enum Matching {
-    None,
-    Some(Published),
-    All,
-}
-
 /// One watcher's queue.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -85,6 +78,9 @@ struct Queue {
 enum End {
     Slow,
     Unavailable(Arc<str>),
+    /// What comes next is gone.
+    #[cfg(feature = "etcd")]
+    Compacted(Revision),
     /// The stream was dropped, or has told its error.
     Finished,
 }
@@ -105,33 +101,43 @@ impl Feed {
 
     /// Takes what a batch of revisions changed; false when the feed is over.
     fn offer(&self, batch: &Arc<[Published]>, wakers: &mut Vec<Waker>) -> bool {
+        let seen_whole =
+            |new: &Published| new.revision >= self.from && new.events.iter().all(|e| self.sees(e));
+        let (matching, is_last) = if batch.iter().all(seen_whole) {
+            (Arc::clone(batch), true)
+        } else {
+            // A batch of its own, so that a watcher who sleeps keeps nothing that it does not see.
+            let matching: Arc<[_]> = batch.iter().filter_map(|new| self.matching(new)).collect();
+            let is_last = matching.last().map(|new| new.revision) == batch.last().map(|new| new.revision);
+            (matching, is_last)
+        };
         let mut queue = self.queue();
         if queue.end.is_some() {
             return false;
         }
-        for (place, published) in batch.iter().enumerate().filter(|(_, new)| new.revision >= self.from) {
-            match self.matching(published) {
-                Matching::None => queue.progress = Some(published.revision),
-                Matching::All => queue.push(batch, place, self.bound),
-                Matching::Some(part) => queue.push(&[part].into(), 0, self.bound),
-            }
-        }
+        queue.push(matching, self.bound);
+        let reached =
+            batch.last().map(|new| new.revision).filter(|&reached| !is_last && reached >= self.from);
+        queue.progress = reached.or(queue.progress);
         if !queue.is_idle() {
             wakers.extend(queue.waker.take());
         }
         queue.end.is_none()
     }
 
-    fn matching(&self, published: &Published) -> Matching {
-        let is_match = |event: &&Event| self.range.contains(event.key());
-        match published.events.iter().filter(is_match).count() {
-            0 => Matching::None,
-            all if all == published.events.len() => Matching::All,
-            _ => {
-                let events = published.events.iter().filter(is_match).cloned().collect();
-                Matching::Some(Published::new(published.revision, events))
-            }
+    fn sees(&self, event: &Event) -> bool {
+        self.range.contains(event.key())
+    }
+
+    fn matching(&self, new: &Published) -> Option<Published> {
+        if new.revision < self.from || !new.events.iter().any(|event| self.sees(event)) {
+            return None;
         }
+        if new.events.iter().all(|event| self.sees(event)) {
+            return Some(new.clone());
+        }
+        let events = new.events.iter().filter(|event| self.sees(event)).cloned().collect();
+        Some(Published::new(new.revision, events))
     }
 
     fn end(&self, end: End, wakers: &mut Vec<Waker>) {
@@ -161,10 +167,17 @@ impl Feed {
                 queue.end = Some(End::Finished);
                 Poll::Ready(Some(Err(match end {
                     End::Unavailable(why) => Error::Unavailable(why.to_string()),
+                    #[cfg(feature = "etcd")]
+                    End::Compacted(revision) => Error::Compacted(revision),
                     _ => Error::SlowWatcher,
                 })))
             }
         }
+    }
+
+    /// Whether it was ended because its watcher fell too far behind, and has not told so yet.
+    fn is_slow(&self) -> bool {
+        matches!(self.queue().end, Some(End::Slow))
     }
 
     /// The stream is gone: frees the queue and lets the hub forget the feed.
@@ -174,20 +187,21 @@ impl Feed {
 }
 
 impl Queue {
-    fn push(&mut self, batch: &Arc<[Published]>, place: usize, bound: WatchBound) {
-        let Some(published) = batch.get(place).filter(|_| self.end.is_none()) else { return };
-        let (count, bytes) = (published.events.len(), published.bytes);
-        let full = self.events + count > bound.events || self.bytes + bytes > bound.bytes;
-        if full && !self.runs.is_empty() {
-            self.end = Some(End::Slow);
-            return;
+    /// Queues what fits, and ends the feed where something does not.
+    fn push(&mut self, batch: Arc<[Published]>, bound: WatchBound) {
+        let mut fits = 0;
+        for new in batch.iter() {
+            let (events, bytes) = (self.events + new.events.len(), self.bytes + new.bytes);
+            let full = events > bound.events || bytes > bound.bytes;
+            if full && (fits > 0 || !self.runs.is_empty()) {
+                self.end = Some(End::Slow);
+                break;
+            }
+            (self.events, self.bytes, self.progress) = (events, bytes, None);
+            fits += 1;
         }
-        self.events += count;
-        self.bytes += bytes;
-        self.progress = None;
-        match self.runs.back_mut() {
-            Some(run) if run.rest.end == place && Arc::ptr_eq(&run.batch, batch) => run.rest.end += 1,
-            _ => self.runs.push_back(Run { batch: Arc::clone(batch), rest: place..place + 1 }),
+        if fits > 0 {
+            self.runs.push_back(Run { batch, rest: 0..fits });
         }
     }
 
@@ -219,12 +233,25 @@ fn size(events: &[Event]) -> usize {
     events.iter().map(of).sum()
 }
 
+/// How the watchers of a store are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watches {
+    pub(crate) watchers: u64,
+    /// What waits for the one that most waits for.
+    pub(crate) backlog_events: u64,
+    pub(crate) backlog_bytes: u64,
+    /// How many were ended because they fell too far behind, since the store was opened.
+    pub(crate) slow: u64,
+}
+
 /// All feeds of a store that have reached the present.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     feeds: Vec<Arc<Feed>>,
     /// How many feeds there may be before finished ones are looked for.
     sweep_at: usize,
+    /// How many were ended because their watcher fell too far behind.
+    slow: u64,
     closed: Option<Arc<str>>,
 }
 
@@ -246,7 +273,11 @@ impl Hub {
         let mut wakers = Vec::new();
         if !self.feeds.is_empty() {
             let batch = batch.into();
-            self.feeds.retain(|feed| feed.offer(&batch, &mut wakers));
+            self.feeds.retain(|feed| {
+                let goes_on = feed.offer(&batch, &mut wakers);
+                self.slow += u64::from(!goes_on && feed.is_slow());
+                goes_on
+            });
         }
         wakers
     }
@@ -261,7 +292,81 @@ impl Hub {
         wakers
     }
 
+    /// Ends every feed that wanted something at or below `compacted`, once it is drained: it is gone before it came.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn overtake(&mut self, compacted: Revision) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.feeds.retain(|feed| {
+            let goes_on = feed.from > compacted;
+            if !goes_on {
+                feed.end(End::Compacted(compacted), &mut wakers);
+            }
+            goes_on
+        });
+        wakers
+    }
+
     pub(crate) fn watchers(&self) -> usize {
         self.feeds.len()
+    }
+
+    /// How all of them are doing. Looks at each.
+    pub(crate) fn watches(&self) -> Watches {
+        let mut watches = Watches { slow: self.slow, ..Watches::default() };
+        for feed in &self.feeds {
+            let queue = feed.queue();
+            if queue.end.is_none() {
+                watches.watchers += 1;
+                watches.backlog_events = watches.backlog_events.max(queue.events as u64);
+                watches.backlog_bytes = watches.backlog_bytes.max(queue.bytes as u64);
+            }
+        }
+        watches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Entry;
+
+    fn published(revision: u64, key: &str, bytes: usize) -> Published {
+        let revision = Revision(revision);
+        let entry = Entry {
+            key: key.into(),
+            value: vec![0; bytes].into(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+        };
+        Published::new(revision, vec![Event::Put { entry, previous: None }])
+    }
+
+    #[test]
+    fn a_watcher_who_sleeps_keeps_nothing_that_it_does_not_see() {
+        let mut hub = Hub::default();
+        let feed = Arc::new(Feed::new(KeyRange::prefix("in/"), Revision(1), WatchBound::new()));
+        hub.register(Arc::clone(&feed));
+        let batch =
+            vec![published(1, "out/", 1 << 20), published(2, "in/", 1), published(3, "out/", 1 << 20)];
+        let kept: Vec<_> = batch.iter().map(|new| Arc::downgrade(&new.events)).collect();
+        assert!(hub.publish(batch).is_empty(), "nobody sleeps on it");
+        let kept: Vec<bool> = kept.iter().map(|events| events.upgrade().is_some()).collect();
+        assert_eq!(kept, [false, true, false]);
+        let mut queue = feed.queue();
+        assert_eq!(queue.pop().map(Iterator::count), Some(1));
+        assert_eq!(queue.progress, Some(Revision(3)));
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_ends_a_feed_behind_what_does() {
+        let mut hub = Hub::default();
+        let feed = Arc::new(Feed::new(KeyRange::all(), Revision(1), WatchBound::new().events(2)));
+        hub.register(Arc::clone(&feed));
+        hub.publish((1..=3).map(|revision| published(revision, "k", 1)).collect());
+        assert_eq!(hub.watchers(), 0);
+        let mut queue = feed.queue();
+        assert_eq!(queue.pop().map(Iterator::count), Some(2));
+        assert!(queue.pop().is_none() && matches!(queue.end, Some(End::Slow)));
     }
 }

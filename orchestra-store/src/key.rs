@@ -1,5 +1,8 @@
 //! Keys are bytes, compared as bytes; nothing in them is normalised.
 
+use std::borrow::Borrow;
+use std::ops::{Bound, RangeBounds};
+
 use bytes::Bytes;
 
 /// A key. `a/..` is only a name.
@@ -14,6 +17,13 @@ impl Key {
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Found in maps by its bytes alone.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
@@ -62,8 +72,19 @@ impl KeyRange {
 
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &Key) -> bool {
-        *key >= self.start && self.end.as_ref().is_none_or(|end| key < end)
+        is_between(self.bounds(), key.as_bytes())
     }
+
+    /// The range as bytes.
+    pub(crate) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let end = self.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_bytes()));
+        (Bound::Included(self.start.as_bytes()), end)
+    }
+}
+
+/// Whether `key` lies between two keys.
+pub(crate) fn is_between(bounds: (Bound<&[u8]>, Bound<&[u8]>), key: &[u8]) -> bool {
+    RangeBounds::<[u8]>::contains(&bounds, key)
 }
 
 #[cfg(test)]

@@ -32,12 +32,13 @@
 //!
 //! # Extension points
 //!
-//! [`Store`] is the trait; [`MemoryStore`] and [`DurableStore`] implement it. A backend of your own shows with the
+//! [`Store`] is the trait; [`MemoryStore`], [`DurableStore`] and `EtcdStore` (feature `etcd`) implement it. A backend of your own shows with the
 //! suite in `conformance` that it keeps what the trait promises.
 //!
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
+//! - `etcd`: real etcd as a backend, `EtcdStore`.
 //! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
 //! - `unstable-fuzzing`: what the fuzz targets call; may change at any time.
 //!
@@ -55,6 +56,8 @@ pub mod durable;
 #[cfg(feature = "encryption")]
 pub mod encryption;
 mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod expiry;
 mod feed;
 #[cfg(any(test, feature = "unstable-fuzzing"))]
@@ -64,6 +67,7 @@ pub mod key;
 pub mod lease;
 pub mod limits;
 pub mod memory;
+pub mod metrics;
 mod mvcc;
 mod prefixed;
 pub mod revision;
@@ -74,6 +78,8 @@ pub mod watch;
 
 pub use compactor::compact_behind;
 pub use durable::{DurableOptions, DurableStore};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdIdentity, EtcdOptions, EtcdStore};
 pub use key::{Key, KeyRange};
 pub use lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 pub use limits::{Retention, WatchBound};
@@ -84,3 +90,8 @@ pub use snapshot::{Snapshot, SnapshotInfo};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
 pub use txn::{Committed, Compare, Op, Outcome, Txn};
 pub use watch::{Event, WatchMessage, WatchStream};
+
+// So that the guide's code compiles.
+#[cfg(all(doctest, feature = "conformance"))]
+#[doc = include_str!("../../docs/store-backends.md")]
+mod guide {}

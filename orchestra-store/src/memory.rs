@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits::{self, Retention, WatchBound};
+use crate::metrics::StoreMetrics;
 use crate::mvcc::{Mvcc, Plan, Staged, Write, plan};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
@@ -152,6 +153,11 @@ impl MemoryStore {
 
     fn engine(&self) -> &Arc<Engine> {
         &self.owned().engine
+    }
+
+    /// Handles on what it counts.
+    pub fn metrics(&self) -> StoreMetrics {
+        StoreMetrics::in_memory(&self.owned.engine)
     }
 
     /// How many watches are served live.

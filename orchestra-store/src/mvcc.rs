@@ -5,34 +5,29 @@
 //! durable or visible: that is its owner's business.
 
 mod copy;
-mod history;
 mod leases;
 mod plan;
+mod record;
+mod sorted;
 #[cfg(test)]
 mod tests;
+mod versions;
 
-use std::collections::{BTreeMap, VecDeque, btree_map};
+use std::collections::VecDeque;
 use std::ops::Bound;
 
-pub(crate) use history::Version;
-use history::{History, Pruned};
 pub(crate) use leases::{Attached, LeasesCopy};
 use leases::{Leases, plan_grant, plan_revoke};
-pub(crate) use plan::{Change, Latest, Plan, Revoked, Staged, Write, plan};
+pub(crate) use plan::{Change, Latest, Plan, Revoked, Staged, Stamp, Write, plan};
+use record::Record;
+use versions::Versions;
 
-use crate::key::{Key, KeyRange};
+use crate::key::{Key, KeyRange, is_between};
 use crate::lease::LeaseId;
 use crate::limits::Retention;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Page, ReadAt, Result};
 use crate::watch::{Event, WatchMessage};
-
-/// One change in the log; a revision that changed several keys has several, in its order.
-#[derive(Clone, Debug)]
-struct Logged {
-    revision: Revision,
-    key: Key,
-}
 
 /// Keys with their versions in the window, and the log of the window's changes.
 #[derive(Debug)]
@@ -40,12 +35,10 @@ pub(crate) struct Mvcc {
     revision: Revision,
     /// Nothing at or below it may be read.
     compacted: Revision,
-    keys: BTreeMap<Key, History>,
-    live: u64,
-    /// Changes above `compacted`, and for a moment some below it that `trim` has not reached.
-    log: VecDeque<Logged>,
-    /// Cost of the versions that are not the latest value of a key.
-    past_bytes: usize,
+    versions: Versions,
+    /// Changes above `compacted`, and for a moment some below it that `trim` has not reached. A revision that changed
+    /// several keys has several, in its order.
+    log: VecDeque<Record>,
     /// While anyone needs the past as it is, nothing is freed.
     pins: usize,
     /// The revisions of snapshots being taken: the past is kept for them, up to a bound.
@@ -67,10 +60,8 @@ impl Mvcc {
         Self {
             revision: compacted.max(Revision(1)),
             compacted,
-            keys: BTreeMap::new(),
-            live: 0,
+            versions: Versions::default(),
             log: VecDeque::new(),
-            past_bytes: 0,
             pins: 0,
             holds: Vec::new(),
             intact_from: compacted,
@@ -92,11 +83,7 @@ impl Mvcc {
 
     /// Puts a key back that was alive at the lower end of the window.
     pub(crate) fn load(&mut self, entry: Entry) {
-        let Entry { key, value, create_revision, mod_revision, version } = entry;
-        let version = Version { mod_revision, create_revision, version, value: Some(value) };
-        if self.keys.insert(key, History::One(version)).is_none() {
-            self.live += 1;
-        }
+        self.versions.load(Record::of(entry));
     }
 
     pub(crate) fn compacted(&self) -> Revision {
@@ -104,7 +91,7 @@ impl Mvcc {
     }
 
     pub(crate) fn live(&self) -> u64 {
-        self.live
+        self.versions.live()
     }
 
     /// The revision that a read at `at` sees, if it is in the window.
@@ -120,32 +107,33 @@ impl Mvcc {
     }
 
     pub(crate) fn get(&self, key: &Key, at: Revision) -> Option<Entry> {
-        let (key, history) = self.keys.get_key_value(key)?;
-        history.at(at)?.entry(key)
+        self.versions.at(key.as_bytes(), at)?.entry()
     }
 
     pub(crate) fn range(&self, range: &KeyRange, at: Revision, limit: Option<usize>) -> Page {
-        let mut page = Page::default();
+        let (start, end) = range.bounds();
         let limit = limit.unwrap_or(usize::MAX);
-        for (key, history) in self.histories(range) {
-            let Some(version) = history.at(at).filter(|version| version.value.is_some()) else { continue };
-            if page.entries.len() < limit {
-                page.entries.extend(version.entry(key));
-            } else {
-                page.remaining += 1;
-            }
-        }
-        page
+        let records = self.versions.range(start, end, at).take(limit);
+        let entries: Vec<Entry> = records.filter_map(Record::entry).collect();
+        let behind = match entries.last() {
+            _ if entries.len() < limit => return Page { entries, remaining: 0 },
+            None => start,
+            Some(last) => Bound::Excluded(last.key.as_bytes()),
+        };
+        let remaining = self.count(behind, end, at);
+        Page { entries, remaining }
     }
 
-    fn histories(&self, range: &KeyRange) -> btree_map::Range<'_, Key, History> {
-        let start = Bound::Included(&range.start);
-        match &range.end {
-            // A map refuses a range whose end lies before its start; for us it is empty.
-            Some(end) if *end <= range.start => self.keys.range((start, Bound::Excluded(&range.start))),
-            Some(end) => self.keys.range((start, Bound::Excluded(end))),
-            None => self.keys.range((start, Bound::Unbounded)),
+    /// How many keys held a value at `at`: those that do now, without what was created since, and with what was removed.
+    fn count(&self, start: Bound<&[u8]>, end: Bound<&[u8]>, at: Revision) -> u64 {
+        let since = self.log.partition_point(|record| record.revision() <= at);
+        let changes = self.log.range(since..).filter(|record| is_between((start, end), record.key()));
+        let (mut created, mut removed) = (0, 0);
+        for record in changes {
+            created += usize::from(record.is_set() && record.create_revision() == record.revision());
+            removed += usize::from(!record.is_set());
         }
+        (self.versions.count(start, end) + removed).saturating_sub(created) as u64
     }
 
     /// Makes the changes of `write`, whose revision must be the next one, and returns them as events.
@@ -153,41 +141,16 @@ impl Mvcc {
         debug_assert_eq!(write.revision, self.revision.next(), "revisions are taken one by one");
         let revision = write.revision;
         self.revision = revision;
-        write.changes.into_iter().filter_map(|change| self.apply_change(revision, change)).collect()
+        write.changes.iter().filter_map(|change| self.apply_change(revision, change)).collect()
     }
 
-    fn apply_change(&mut self, revision: Revision, change: Change) -> Option<Event> {
-        let Change { key, create_revision, version, value, lease } = change;
-        self.leases.written(&key, lease);
-        let next = Version { mod_revision: revision, create_revision, version, value };
-        let is_put = next.value.is_some();
-        if !is_put {
-            self.past_bytes += next.cost();
-        }
-        let (key, previous, entry) = match self.keys.entry(key) {
-            btree_map::Entry::Vacant(slot) => {
-                let key = slot.key().clone();
-                let entry = next.entry(&key);
-                slot.insert(History::One(next));
-                (key, None, entry)
-            }
-            btree_map::Entry::Occupied(mut slot) => {
-                let key = slot.key().clone();
-                let entry = next.entry(&key);
-                let old = slot.get().latest().filter(|old| old.value.is_some());
-                self.past_bytes += old.map_or(0, Version::cost);
-                let previous = old.and_then(|old| old.entry(&key));
-                slot.get_mut().push(next);
-                (key, previous, entry)
-            }
-        };
-        match (previous.is_some(), is_put) {
-            (false, true) => self.live += 1,
-            (true, false) => self.live -= 1,
-            _ => {}
-        }
-        self.log.push_back(Logged { revision, key: key.clone() });
-        event(key, revision, previous, entry)
+    fn apply_change(&mut self, revision: Revision, change: &Change) -> Option<Event> {
+        self.leases.written(&change.key, change.lease);
+        let record = Record::new(revision, change);
+        let previous = self.versions.push(record.clone());
+        let event = event(&record, previous.as_ref());
+        self.log.push_back(record);
+        event
     }
 
     /// Moves the lower end of the window up to `to`. What lies below is out of sight at once and freed by [`Mvcc::trim`].
@@ -206,20 +169,11 @@ impl Mvcc {
         }
         self.intact_from = self.compacted;
         for _ in 0..changes {
-            let Some(oldest) = self.log.front().filter(|oldest| oldest.revision <= self.compacted) else {
+            let compacted = self.compacted;
+            let Some(oldest) = self.log.pop_front_if(|oldest| oldest.revision() <= compacted) else {
                 return false;
             };
-            if let btree_map::Entry::Occupied(mut slot) = self.keys.entry(oldest.key.clone()) {
-                let freed = match slot.get_mut().prune(self.compacted) {
-                    Pruned::Some(cost) => cost,
-                    Pruned::All(cost) => {
-                        slot.remove();
-                        cost
-                    }
-                };
-                self.past_bytes = self.past_bytes.saturating_sub(freed);
-            }
-            self.log.pop_front();
+            self.versions.prune(&oldest);
         }
         if self.log.capacity() > 1024 && self.log.capacity() > 8 * self.log.len() {
             self.log.shrink_to(2 * self.log.len());
@@ -237,15 +191,15 @@ impl Mvcc {
             return None;
         }
         let cut = (changes / 8).max(changes.saturating_sub(keep.changes)).max(1);
-        Some(self.log.get(cut - 1)?.revision)
+        Some(self.log.get(cut - 1)?.revision())
     }
 
     fn is_within(&self, keep: Retention) -> bool {
-        self.log.len() <= keep.changes && self.past_bytes <= keep.bytes
+        self.log.len() <= keep.changes && self.versions.past_bytes() <= keep.bytes
     }
 
     fn has_garbage(&self) -> bool {
-        self.log.front().is_some_and(|oldest| oldest.revision <= self.compacted)
+        self.log.front().is_some_and(|oldest| oldest.revision() <= self.compacted)
     }
 
     /// The next events in `range` from revision `from` on, looking at `changes` changes and the rest of the last one's revision.
@@ -256,38 +210,37 @@ impl Mvcc {
         let mut messages = Vec::new();
         let mut of_one: (Revision, Vec<Event>) = (Revision::NONE, Vec::new());
         let mut next = None;
-        let begin = self.log.partition_point(|logged| logged.revision < from);
+        let begin = self.log.partition_point(|record| record.revision() < from);
         let mut previous = Revision::NONE;
-        for (looked_at, logged) in self.log.range(begin..).enumerate() {
-            if looked_at >= changes && previous != logged.revision {
-                next = Some(logged.revision);
+        for (looked_at, record) in self.log.range(begin..).enumerate() {
+            let revision = record.revision();
+            if looked_at >= changes && previous != revision {
+                next = Some(revision);
                 break;
             }
-            previous = logged.revision;
-            if !range.contains(&logged.key) {
+            previous = revision;
+            if !is_between(range.bounds(), record.key()) {
                 continue;
             }
-            let Some(event) = self.logged_event(logged) else { continue };
-            if of_one.0 != logged.revision {
-                messages.extend(message(std::mem::replace(&mut of_one, (logged.revision, Vec::new()))));
+            let before = self.versions.before(record).filter(|before| before.is_set());
+            let Some(event) = event(record, before) else { continue };
+            if of_one.0 != revision {
+                messages.extend(message(std::mem::replace(&mut of_one, (revision, Vec::new()))));
             }
             of_one.1.push(event);
         }
         messages.extend(message(of_one));
         Ok(Replay { messages, next })
     }
-
-    fn logged_event(&self, logged: &Logged) -> Option<Event> {
-        let (before, version) = self.keys.get(&logged.key)?.written_at(logged.revision)?;
-        let previous = before.and_then(|before| before.entry(&logged.key));
-        event(logged.key.clone(), logged.revision, previous, version.entry(&logged.key))
-    }
 }
 
-fn event(key: Key, revision: Revision, previous: Option<Entry>, entry: Option<Entry>) -> Option<Event> {
-    match (entry, previous) {
+fn event(record: &Record, previous: Option<&Record>) -> Option<Event> {
+    let previous = previous.and_then(Record::entry);
+    match (record.entry(), previous) {
         (Some(entry), previous) => Some(Event::Put { entry, previous }),
-        (None, Some(previous)) => Some(Event::Delete { key, revision, previous }),
+        (None, Some(previous)) => {
+            Some(Event::Delete { key: record.copy_key(), revision: record.revision(), previous })
+        }
         (None, None) => None,
     }
 }
@@ -311,6 +264,12 @@ impl Latest for Mvcc {
 
     fn latest(&self, key: &Key) -> Option<Entry> {
         self.get(key, self.revision)
+    }
+
+    fn stamp(&self, key: &Key) -> Option<Stamp> {
+        let latest = self.versions.latest(key.as_bytes()).filter(|latest| latest.is_set())?;
+        let (create_revision, mod_revision) = (latest.create_revision(), latest.revision());
+        Some(Stamp { create_revision, mod_revision, version: latest.version() })
     }
 
     fn lease(&self, id: LeaseId) -> Option<&Attached> {

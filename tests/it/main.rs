@@ -4,13 +4,17 @@
 
 mod bad_input;
 mod encryption;
+mod etcd;
 mod guestbook;
 mod harness;
 mod healing;
+mod jobs;
 mod kubectl_verbs;
 mod library;
+mod metrics;
 mod network;
 mod own_verbs;
 mod rollout;
 mod snapshot;
 mod start;
+mod two_servers;

@@ -1,8 +1,10 @@
 //! The workspace's own chores, run as `cargo xtask <chore>`.
 //!
 //! - `test`: every test of the workspace, doctests and examples included; installs what is missing.
+//! - `fuzz`: every fuzz target for a few seconds.
 //! - `tidy`: the house rules that a machine can check. Never writes.
 
+mod fuzz;
 mod need;
 mod test;
 mod tidy;
@@ -15,12 +17,13 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match arguments.next().as_deref() {
         Some("test") => test::run(&root),
+        Some("fuzz") => fuzz::run(&root, arguments),
         Some("tidy") => tidy::run(&root),
         other => {
             if let Some(other) = other {
                 eprintln!("xtask: no chore is called {other:?}");
             }
-            eprintln!("usage: cargo xtask test | tidy");
+            eprintln!("usage: cargo xtask test | fuzz [--seconds N] | tidy");
             return ExitCode::from(2);
         }
     };

@@ -15,6 +15,7 @@ pub(crate) struct Need {
 
 /// Everything the tests run that is not part of the workspace.
 pub(crate) const NEEDS: &[Need] = &[
+    Need { program: "c++", package: Some("g++"), why: "the fuzz targets build libFuzzer" },
     Need { program: "cc", package: Some("gcc"), why: "the TLS library builds C code" },
     Need {
         program: "setpriv",
@@ -27,6 +28,11 @@ pub(crate) const NEEDS: &[Need] = &[
         why: "bodies that kubectl would not send are sent with it",
     },
     Need { program: "python3", package: Some("python3"), why: "pods of the network tests run it" },
+    Need {
+        program: "etcd",
+        package: Some("etcd-server"),
+        why: "the store on etcd, and clusters on it, are tested on a real one",
+    },
     Need {
         program: "kubectl",
         package: None,

@@ -29,7 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         check_dependencies(root, name, may_know, &mut breaches)?;
     }
     let mut sources = Vec::new();
-    for folder in ["src", "xtask", "examples", "benches", "tests"]
+    for folder in ["src", "xtask", "fuzz/fuzz_targets", "fuzz/src", "examples", "benches", "tests"]
         .into_iter()
         .chain(MAY_KNOW.iter().map(|(name, _)| *name))
     {

@@ -4,4 +4,5 @@ pub(crate) mod claims;
 pub(crate) mod codec;
 pub(crate) mod meta;
 pub(crate) mod resource;
+mod shared_lease;
 pub(crate) mod writer;

@@ -1,6 +1,7 @@
 //! A served resource: its kind, and where and how its objects lie in the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orchestra_core::kind::{Description, Kind, Scope};
 use orchestra_core::kinds::event;
@@ -10,6 +11,18 @@ use serde_json::Value;
 
 use crate::status::{GroupResource, StatusError};
 use crate::storage::codec::{Encoded, Layout};
+
+/// For how long an event is kept, as upstream does by default.
+pub(crate) const EVENTS_KEPT: Duration = Duration::from_secs(3600);
+
+/// How long the objects of a resource are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Until somebody removes them.
+    UntilRemoved,
+    /// Until nobody has written them for [`EVENTS_KEPT`].
+    AsEvents,
+}
 
 /// How a second name of a resource relates to the form in the store.
 #[derive(Debug)]
@@ -32,6 +45,7 @@ pub(crate) struct Resource {
     translation: Option<Translation>,
     /// `/registry/{group}/{plural}/`.
     prefix: Box<str>,
+    pub(crate) kept: Kept,
 }
 
 impl Resource {
@@ -44,11 +58,14 @@ impl Resource {
             from_stored: event::from_core,
         });
         let api_version = description.gv.to_string();
+        let is_event =
+            description.plural == "events" && matches!(description.gv.group.as_ref(), "" | EVENTS_GROUP);
         Self {
             gr: GroupResource::new(description.gv.group.as_ref(), description.plural.as_ref()),
             object_type: schema::of_kind(&description.gv, &description.kind),
             layout: Layout::new(&api_version, &description.kind),
             prefix: registry_prefix(&description.gv.group, Some(&description.plural)).into(),
+            kept: if is_event { Kept::AsEvents } else { Kept::UntilRemoved },
             api_version,
             translation,
             kind,

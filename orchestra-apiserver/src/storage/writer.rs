@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use orchestra_store::{Entry, Key, Outcome, ReadAt, Revision, Store, Txn};
+use orchestra_store::{Committed, Entry, Key, Outcome, ReadAt, Revision, Store, Txn};
 use serde_json::Value;
 
 use super::claims;
 use super::codec::Encoded;
 use super::meta;
-use super::resource::Resource;
+use super::resource::{EVENTS_KEPT, Kept, Resource};
+use super::shared_lease::SharedLease;
 use crate::status::StatusError;
 
 /// How often an edit is tried again before the client is told of the conflict.
@@ -76,6 +77,7 @@ impl From<bool> for Effect {
 #[derive(Debug)]
 pub(crate) struct Writer {
     store: Arc<dyn Store>,
+    events: SharedLease,
 }
 
 /// How a creation was refused.
@@ -89,7 +91,29 @@ pub(crate) enum Refused {
 
 impl Writer {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { events: SharedLease::new(Arc::clone(&store), EVENTS_KEPT), store }
+    }
+
+    /// Commits `txn` and a put, which goes by itself when the objects of the resource are kept for a time only.
+    async fn commit(
+        &self,
+        resource: &Resource,
+        txn: Txn,
+        key: &Key,
+        value: &Bytes,
+    ) -> Result<Committed, StatusError> {
+        let (key, value) = (|| key.clone(), || value.clone());
+        if resource.kept == Kept::UntilRemoved {
+            return Ok(self.store.commit(txn.put(key(), value())).await?);
+        }
+        let lease = self.events.take().await?;
+        match self.store.commit(txn.clone().put_leased(key(), value(), lease)).await {
+            Err(error) if self.events.is_gone(&error, lease).await => {
+                let lease = self.events.take().await?;
+                Ok(self.store.commit(txn.put_leased(key(), value(), lease)).await?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     /// Stores a new object.
@@ -110,7 +134,7 @@ impl Writer {
         }
         let txn =
             claims::take_and_give(resource, None, Some(object), Txn::new().when(key.clone(), Revision::NONE));
-        let committed = self.store.commit(txn.put(key.clone(), value.clone())).await?;
+        let committed = self.commit(resource, txn, &key, &value).await?;
         match committed.outcome {
             Outcome::Applied => Ok(Ok(encoded(resource, key, value, committed.revision)?)),
             Outcome::Refused(found) if found.first().is_some_and(Option::is_some) => Ok(Err(Refused::Exists)),
@@ -196,7 +220,7 @@ impl Writer {
         let revision = match effect {
             Effect::DryRun => entry.mod_revision,
             Effect::Real => {
-                let committed = self.store.commit(txn.put(entry.key.clone(), value.clone())).await?;
+                let committed = self.commit(resource, txn, &entry.key, &value).await?;
                 if committed.outcome != Outcome::Applied {
                     return Ok(None);
                 }

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Response;
 use orchestra_store::{Key, KeyRange, RangeOptions, ReadAt, Revision};
-use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::cache::collection::suffix_of;
@@ -16,22 +13,13 @@ use crate::negotiate::render::ListMeta;
 use crate::query::{ListOptions, VersionMatch};
 use crate::state::{Call, State};
 use crate::status::StatusError;
-
-/// Where the next page begins. The form is upstream's, so that tokens look familiar; clients must not read them.
-#[derive(Debug, Serialize, Deserialize)]
-struct Token {
-    v: String,
-    rv: i64,
-    start: String,
-}
+use crate::verbs::token::Token;
 
 /// A page of objects.
 pub(crate) struct Page {
     pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) meta: ListMeta,
 }
-
-const TOKEN_VERSION: &str = "meta.k8s.io/v1";
 
 /// GET of a collection.
 pub(crate) async fn list(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
@@ -67,23 +55,13 @@ pub(crate) async fn page(state: &State, call: &Call, options: &ListOptions) -> R
 
 fn read_token(text: &str, options: &ListOptions) -> Result<Token, StatusError> {
     let refuse = |why: &str| StatusError::bad_request(format!("continue key is not valid: {why}"));
-    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| refuse(&e.to_string()))?;
-    let token: Token = serde_json::from_slice(&bytes).map_err(|e| refuse(&e.to_string()))?;
-    if token.v != TOKEN_VERSION || token.rv == 0 || token.start.is_empty() {
-        return Err(refuse("incorrect encoded start resourceVersion or key"));
-    }
+    let token = Token::read(text).map_err(|why| refuse(&why))?;
     if options.resource_version.is_some_and(|rv| rv != 0) {
         return Err(StatusError::bad_request(
             "specifying resource version is not allowed when using continue",
         ));
     }
     Ok(token)
-}
-
-fn write_token(revision: i64, last: &str) -> String {
-    let token = Token { v: TOKEN_VERSION.into(), rv: revision, start: format!("{last}\0") };
-    // A struct of two texts and a number always serialises.
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
 async fn from_cache(
@@ -112,7 +90,7 @@ async fn from_cache(
         && let Some((last, _)) = snapshot.objects.last()
     {
         let rv = i64::try_from(revision.0).unwrap_or(i64::MAX);
-        meta.continue_token = Some(write_token(rv, last));
+        meta.continue_token = Some(Token::behind(rv, last).write());
         meta.remaining = filter.is_everything().then_some(snapshot.remaining as u64);
     }
     Ok(Page { objects: snapshot.objects.into_iter().map(|(_, object)| object).collect(), meta })
@@ -142,7 +120,9 @@ async fn from_store(
         let page = match state.store.range(range, read).await {
             Ok(page) => page.value,
             Err(orchestra_store::Error::Compacted(_)) if !start.is_empty() => {
-                return Err(StatusError::expired_continue(write_token(-1, start.trim_end_matches('\0'))));
+                return Err(StatusError::expired_continue(
+                    Token::behind(-1, start.trim_end_matches('\0')).write(),
+                ));
             }
             Err(orchestra_store::Error::FutureRevision(current)) => {
                 return Err(StatusError::too_large_resource_version(revision.0, current.0));
@@ -160,7 +140,8 @@ async fn from_store(
         };
         if objects.len() >= limit {
             let suffix = suffix_of(resource, last.key.as_bytes()).unwrap_or_default();
-            meta.continue_token = Some(write_token(i64::try_from(revision.0).unwrap_or(i64::MAX), suffix));
+            meta.continue_token =
+                Some(Token::behind(i64::try_from(revision.0).unwrap_or(i64::MAX), suffix).write());
             meta.remaining = filter.is_everything().then_some(page.remaining);
             return Ok(Page { objects, meta });
         }

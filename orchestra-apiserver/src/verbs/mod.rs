@@ -8,5 +8,6 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod manage;
 pub(crate) mod patch;
+mod token;
 pub(crate) mod update;
 pub(crate) mod watch;

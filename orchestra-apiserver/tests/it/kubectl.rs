@@ -292,7 +292,7 @@ async fn knows_what_is_served() {
     let all = cluster.ok(&["get", "all", "-A"]).await;
     assert!(all.contains("service/kubernetes"), "{all}");
     assert_eq!(cluster.ok(&["get", "--raw", "/healthz"]).await, "ok");
-    assert!(cluster.ok(&["get", "--raw", "/readyz?verbose"]).await.contains("[+]store ok"));
+    assert!(cluster.ok(&["get", "--raw", "/readyz?verbose"]).await.contains("[+]etcd ok"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

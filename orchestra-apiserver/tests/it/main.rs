@@ -7,6 +7,7 @@ mod apply;
 mod consistency;
 mod harness;
 mod kubectl;
+mod metrics;
 mod objects;
 mod options;
 mod watches;

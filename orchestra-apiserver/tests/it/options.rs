@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,11 +14,11 @@ use orchestra_apiserver::{
     AccessRequest, ApiServer, Authorizer, Body, Decision, NodeTransport, RuntimeClock, StatusError,
     TypedAdmission, User,
 };
-use orchestra_store::MemoryStore;
+use orchestra_store::{MemoryStore, Store};
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt};
 
-use crate::harness::{get, json, post, send, server};
+use crate::harness::{get, json, post, put, send, server};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -181,6 +182,43 @@ async fn time_comes_from_outside_and_old_events_go() {
     assert_eq!(get(&server, path).await.1["items"].as_array().unwrap().len(), 1);
     tokio::time::sleep(std::time::Duration::from_secs(500)).await;
     assert_eq!(get(&server, path).await.1["items"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_happens_again_is_kept_for_another_hour_and_shares_its_lease() {
+    let store = MemoryStore::new();
+    let server = ApiServer::builder(Arc::new(store.clone())).build().await.unwrap();
+    let path = "/api/v1/namespaces/default/events";
+    let event = |name: &str, count: u32| {
+        json!({
+            "metadata": {"name": name}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+            "reason": "R", "message": "m", "type": "Normal", "count": count,
+        })
+    };
+    let names = async || -> Vec<String> {
+        let list = get(&server, path).await.1;
+        let name = |item: &Value| item["metadata"]["name"].as_str().unwrap().to_owned();
+        list["items"].as_array().unwrap().iter().map(name).collect()
+    };
+    for name in ["again", "once", "other"] {
+        assert_eq!(post(&server, path, &event(name, 1)).await.0, 201);
+    }
+    let leases = store.leases().await.unwrap().value;
+    assert_eq!((leases.len(), leases[0].keys.len()), (1, 3));
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    let (code, _) = put(&server, &format!("{path}/again"), &event("again", 2)).await;
+    assert_eq!(code, 200);
+    // Somebody ends the lease that would be shared next.
+    let shared = store.leases().await.unwrap().value.pop().unwrap().lease.id;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(post(&server, path, &event("late", 1)).await.0, 201);
+    assert_eq!(store.leases().await.unwrap().value.len(), 2);
+    tokio::time::sleep(Duration::from_secs(3000)).await;
+    assert_eq!(names().await, ["again", "late"]);
+    store.revoke(shared).await.unwrap();
+    assert_eq!(post(&server, path, &event("new", 1)).await.0, 201);
+    tokio::time::sleep(Duration::from_secs(3500)).await;
+    assert_eq!(names().await, ["new"]);
 }
 
 #[tokio::test]

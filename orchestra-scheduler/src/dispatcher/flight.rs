@@ -10,7 +10,7 @@ use crate::outcome::{Diagnosis, Failure};
 use crate::plugin::{Cycle, Notes};
 use crate::queue::Moment;
 use crate::verdict::{Permission, Preparation, Rejection};
-use crate::view::{NodeName, PodUid, PodView};
+use crate::view::{NodeName, PodUid, PodView, Promise};
 
 /// A pod that was given a node and is assumed to be there.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(super) struct Flight {
     pub(super) node: NodeName,
     profile: usize,
     notes: Notes,
+    promises: Vec<Promise>,
     since: Moment,
     /// The state of the cluster it was last asked about.
     asked: u64,
@@ -39,12 +40,20 @@ pub(super) enum Stage {
 }
 
 impl Flight {
-    pub(super) fn new(pod: Arc<PodView>, node: NodeName, profile: usize, notes: Notes, now: Moment) -> Self {
+    pub(super) fn new(
+        pod: Arc<PodView>,
+        node: NodeName,
+        profile: usize,
+        notes: Notes,
+        promises: Vec<Promise>,
+        now: Moment,
+    ) -> Self {
         Self {
             pod,
             node,
             profile,
             notes,
+            promises,
             since: now,
             asked: 0,
             stage: Stage::Permit { patience: Duration::MAX },
@@ -214,6 +223,7 @@ impl Dispatcher {
 
     fn bound(&mut self, uid: &PodUid) {
         let Some(flight) = self.flights.remove(uid) else { return };
+        flight.promises.iter().for_each(|promise| self.cluster.release(promise));
         self.queue.remove(uid);
         if let Some(profile) = self.profiles.get(flight.profile) {
             for plugin in &profile.post_bind {
@@ -247,6 +257,7 @@ impl Dispatcher {
     /// Ends a flight: its reservations are undone and, unless the pod really got there, its room is given back.
     pub(super) fn land(&mut self, uid: &PodUid, now: Moment) -> Option<Flight> {
         let mut flight = self.flights.remove(uid)?;
+        flight.promises.iter().for_each(|promise| self.cluster.release(promise));
         if let Some(profile) = self.profiles.get(flight.profile) {
             let mut cycle = Cycle::resume(&self.cluster, std::mem::take(&mut flight.notes));
             unreserve(profile, &mut cycle, &flight.pod, &flight.node);

@@ -4,7 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde_json::{Value, json};
@@ -82,6 +83,36 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             let params = DeleteParams::default()
                 .preconditions(Preconditions { uid: Some(uid.to_string()), resource_version: None });
             or_gone(pods.delete(&pod.name, &params).await.map(drop))?;
+        }
+        Effect::BindVolume { volume, version, claim, uid } => {
+            let patch = Patch::Merge(json!({
+                "metadata": {
+                    "resourceVersion": version,
+                    "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"},
+                },
+                "spec": {"claimRef": {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "namespace": &*claim.namespace,
+                    "name": &*claim.name,
+                    "uid": uid,
+                }},
+            }));
+            let volumes: Api<PersistentVolume> = Api::all(client.clone());
+            volumes.patch(&volume, &PatchParams::default(), &patch).await?;
+        }
+        Effect::ReserveClaim { claim, version, users } => {
+            let users: Vec<Value> = users
+                .iter()
+                .map(|user| {
+                    json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid})
+                })
+                .collect();
+            let patch = Patch::Merge(
+                json!({"metadata": {"resourceVersion": version}, "status": {"reservedFor": users}}),
+            );
+            let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
+            claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
         }
         Effect::AnnotateClaim { claim, key, value } => {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {(key): value}}}));

@@ -12,7 +12,9 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::scheduling::v1alpha2::PodGroup;
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -22,8 +24,9 @@ use serde::de::DeserializeOwned;
 use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
-    BudgetView, ClaimKey, ClaimView, ClassView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName,
-    OwnerKey, OwnerKind, OwnerView, PodKey, PodView, ServiceView, ViewError, VolumeView,
+    AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
+    DeviceClaimView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind,
+    OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -59,9 +62,10 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    pub(super) fn open(client: &Client) -> Self {
+    /// Opens the watches; `gangs` says whether pod groups, which few servers serve, matter here.
+    pub(super) fn open(client: &Client, gangs: bool) -> Self {
         let pods = watcher::Config::default().fields(UNFINISHED);
-        let facts = [
+        let mut facts = vec![
             feed(
                 watch(
                     client,
@@ -86,10 +90,15 @@ impl Feeds {
                 |name| Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now)),
             ),
             kept(client, |claim: &PersistentVolumeClaim| ClaimView::from_api(claim), claim_key),
-            kept(client, |volume: &PersistentVolume| Ok(VolumeView::from_api(volume)), plain_name),
+            kept(client, |volume: &PersistentVolume| VolumeView::from_api(volume), plain_name),
+            kept(client, |node: &CSINode| Ok(CsiNodeView::from_api(node)), |node| NodeName::from(name(node))),
+            kept(client, |driver: &CSIDriver| Ok(CsiDriverView::from_api(driver)), plain_name),
+            kept(client, |capacity: &CSIStorageCapacity| CapacityView::from_api(capacity), full_name),
+            kept(client, |one: &VolumeAttachment| Ok(AttachmentView::from_api(one)), plain_name),
             kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
+            kept(client, |claim: &ResourceClaim| Ok(DeviceClaimView::from_api(claim)), full_name),
             kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
             kept(
                 client,
@@ -107,6 +116,9 @@ impl Feeds {
                 |owner| owner_key(OwnerKind::StatefulSet, owner),
             ),
         ];
+        if gangs {
+            facts.push(kept(client, |group: &PodGroup| Ok(PodGroupView::from_api(group)), full_name));
+        }
         let numbered = facts.into_iter().enumerate();
         let facts: SelectAll<_> =
             numbered.map(|(feed, facts)| facts.map(move |fact| Fact { feed, ..fact }).boxed()).collect();

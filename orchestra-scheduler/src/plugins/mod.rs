@@ -1,7 +1,10 @@
 //! The default plugins, each with upstream's name, semantics and words.
 
+mod declared_features;
 mod default_binder;
 mod default_preemption;
+mod dynamic_resources;
+mod gang_scheduling;
 pub(crate) mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
@@ -16,11 +19,17 @@ mod scheduling_gates;
 mod taint_toleration;
 pub(crate) mod topology_spread;
 mod volume_binding;
+mod volume_limits;
+mod volume_restrictions;
+mod volume_zone;
 
 use crate::profile::{PluginSet, Registration, Version};
 
+pub use declared_features::NodeDeclaredFeatures;
 pub use default_binder::DefaultBinder;
 pub use default_preemption::DefaultPreemption;
+pub use dynamic_resources::DynamicResources;
+pub use gang_scheduling::GangScheduling;
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
@@ -34,10 +43,13 @@ pub use scheduling_gates::SchedulingGates;
 pub use taint_toleration::TaintToleration;
 pub use topology_spread::PodTopologySpread;
 pub use volume_binding::VolumeBinding;
+pub use volume_limits::NodeVolumeLimits;
+pub use volume_restrictions::VolumeRestrictions;
+pub use volume_zone::VolumeZone;
 
 /// The default plugins in upstream's order, with upstream's weights.
 pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
-    vec![
+    let mut set = vec![
         gates(),
         sort(),
         unschedulable(),
@@ -46,14 +58,22 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         affinity(NodeAffinity::default()),
         ports(),
         fit(NodeResourcesFit::default()),
+        restrictions(),
+        limits(),
         volumes(VolumeBinding::default()),
+        zones(),
         spread(PodTopologySpread::default()),
         peers(InterPodAffinity::for_version(version)),
+        devices(DynamicResources::default()),
         preemption(DefaultPreemption::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
         images(version),
         binder(),
-    ]
+    ];
+    if version >= Version::V1_36 {
+        set.push(features());
+    }
+    set
 }
 
 pub(crate) fn gates() -> PluginSet {
@@ -89,7 +109,7 @@ pub(crate) fn fit(plugin: NodeResourcesFit) -> PluginSet {
 }
 
 pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {
-    Registration::of(plugin).pre_filter().filter().pre_bind().requeue().into()
+    Registration::of(plugin).pre_filter().filter().reserve().pre_bind().requeue().into()
 }
 
 pub(crate) fn spread(plugin: PodTopologySpread) -> PluginSet {
@@ -106,6 +126,30 @@ pub(crate) fn images(version: Version) -> PluginSet {
 
 pub(crate) fn preemption(plugin: DefaultPreemption) -> PluginSet {
     Registration::of(plugin).post_filter().requeue().into()
+}
+
+pub(crate) fn restrictions() -> PluginSet {
+    Registration::of(VolumeRestrictions).pre_filter().adjust().filter().requeue().into()
+}
+
+pub(crate) fn limits() -> PluginSet {
+    Registration::of(NodeVolumeLimits).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn zones() -> PluginSet {
+    Registration::of(VolumeZone).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn devices(plugin: DynamicResources) -> PluginSet {
+    Registration::of(plugin).pre_filter().filter().post_filter().pre_bind().requeue().into()
+}
+
+pub(crate) fn features() -> PluginSet {
+    Registration::of(NodeDeclaredFeatures).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn gangs() -> PluginSet {
+    Registration::of(GangScheduling).pre_filter().permit().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

@@ -1,24 +1,25 @@
 //! VolumeBinding: a pod goes where its volumes can be.
 //!
 //! Bound claims tie the pod to the nodes that reach their volumes. Unbound claims either have to be bound first
-//! or, with a class that waits for its first consumer, are given the chosen node and bound before the pod is.
-//! Matching such claims with volumes made by hand is left out: they need a class that can make volumes.
+//! or, with a class that waits for its first consumer, are bound before the pod is: to volumes that exist and suit, or
+//! to volumes made where the chosen node can reach them. What was decided for one pod is promised, so that no other
+//! counts on the same volume before it is written.
+
+mod plan;
 
 use std::time::Duration;
 
 use crate::effect::Effect;
 use crate::event::{ClusterEvent, Hint};
-use crate::plugin::{Cycle, Filter, Plugin, PreBind, PreFilter, Requeue};
-use crate::verdict::{PreFiltered, Preparation, Rejection, Verdict};
+use crate::plugin::{Cycle, Filter, Plugin, PreBind, PreFilter, Requeue, Reserve};
+use crate::verdict::{PreFiltered, Preparation, Rejection, RejectionKind, Reservation, Verdict};
 use crate::view::{
-    BindingMode, ClaimKey, ClaimPhase, ClaimView, ClusterView, NodeFacts, NodeName, NodeView, PodView,
-    SELECTED_NODE,
+    BindingMode, ClaimPhase, ClaimView, ClusterView, NodeName, NodeView, PodView, Promise, SELECTED_NODE,
 };
 
+use self::plan::plan;
+
 const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
-const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
-const WRONG_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
-const VOLUME_GONE: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
 /// Filters by the volumes of a pod's claims, and has late-binding claims bound before the pod.
 #[derive(Clone, Copy, Debug)]
@@ -40,36 +41,9 @@ impl VolumeBinding {
     }
 }
 
-fn keys(pod: &PodView) -> impl Iterator<Item = ClaimKey> {
-    let namespace = &pod.key.namespace;
-    pod.rules
-        .claims
-        .iter()
-        .map(|claim| ClaimKey { namespace: namespace.clone(), name: (&*claim.name).into() })
-}
-
 fn binds_late(cluster: &ClusterView, claim: &ClaimView) -> bool {
     let class = claim.class.as_ref().and_then(|class| cluster.class(class));
     class.is_some_and(|class| class.mode == BindingMode::WaitForFirstConsumer)
-}
-
-/// Why a node will not do for a claim that exists.
-fn objection(cluster: &ClusterView, claim: &ClaimView, node: &NodeFacts) -> Option<&'static str> {
-    let reaches = |selector: &crate::view::NodeSelector| selector.matches(&node.labels, &node.name);
-    match &claim.phase {
-        ClaimPhase::Bound(volume) => match cluster.volume(volume) {
-            None => Some(VOLUME_GONE),
-            Some(volume) => (!volume.node_affinity.as_ref().is_none_or(reaches)).then_some(WRONG_NODE),
-        },
-        ClaimPhase::Unbound { selected: Some(selected) } if *selected != node.name => Some(NO_VOLUME),
-        ClaimPhase::Unbound { .. } => {
-            let class = claim.class.as_ref().and_then(|class| cluster.class(class));
-            let provisions =
-                class.is_some_and(|class| class.provisions && class.topologies.as_ref().is_none_or(reaches));
-            (!provisions).then_some(NO_VOLUME)
-        }
-        ClaimPhase::Binding | ClaimPhase::Lost(_) => Some(NO_VOLUME),
-    }
 }
 
 impl Plugin for VolumeBinding {
@@ -80,13 +54,13 @@ impl Plugin for VolumeBinding {
 
 impl PreFilter for VolumeBinding {
     fn pre_filter(&self, cycle: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
-        if pod.rules.claims.is_empty() {
+        if pod.mounts.claims.is_empty() {
             return PreFiltered::Skip;
         }
         let cluster = cycle.cluster();
         let refuse = |text: String| PreFiltered::Reject(Rejection::unresolvable(text));
         let mut unbound = false;
-        for (reference, key) in pod.rules.claims.iter().zip(keys(pod)) {
+        for (reference, key) in pod.claims() {
             let name = &reference.name;
             let Some(claim) = cluster.claim(&key) else {
                 return refuse(if reference.ephemeral {
@@ -97,17 +71,17 @@ impl PreFilter for VolumeBinding {
                     format!("persistentvolumeclaim {name:?} not found")
                 });
             };
+            if let ClaimPhase::Lost(volume) = &claim.phase {
+                return refuse(format!(
+                    "persistentvolumeclaim {name:?} bound to non-existent persistentvolume {:?}",
+                    &**volume
+                ));
+            }
             if claim.terminating {
                 return refuse(format!("persistentvolumeclaim {name:?} is being deleted"));
             }
             match &claim.phase {
-                ClaimPhase::Lost(volume) => {
-                    return refuse(format!(
-                        "persistentvolumeclaim {name:?} bound to non-existent persistentvolume {:?}",
-                        &**volume
-                    ));
-                }
-                ClaimPhase::Bound(_) => {}
+                ClaimPhase::Bound(_) | ClaimPhase::Lost(_) => {}
                 ClaimPhase::Binding => unbound = true,
                 ClaimPhase::Unbound { .. } => unbound |= !binds_late(cluster, claim),
             }
@@ -118,12 +92,39 @@ impl PreFilter for VolumeBinding {
 
 impl Filter for VolumeBinding {
     fn filter(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
-        let cluster = cycle.cluster();
-        let claims = || keys(pod).filter_map(|key| cluster.claim(&key));
-        match claims().find_map(|claim| objection(cluster, claim, node.facts())) {
-            Some(reason) => Verdict::unresolvable(reason),
-            None => Verdict::Pass,
+        match plan(cycle.cluster(), pod, node.facts()) {
+            Ok(_) => Verdict::Pass,
+            Err(reasons) => Verdict::Reject(Rejection {
+                kind: RejectionKind::Unresolvable,
+                reasons: reasons.into_iter().map(Into::into).collect(),
+            }),
         }
+    }
+}
+
+impl Reserve for VolumeBinding {
+    fn reserve(&self, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Reservation {
+        let Some(view) = cycle.cluster().node(node) else {
+            return Reservation::Fail(format!("node {:?} not found", &**node));
+        };
+        match plan(cycle.cluster(), pod, view.facts()) {
+            Ok(plan) => {
+                let bind = plan.bind.iter().map(|(claim, volume)| Promise::Volume {
+                    volume: volume.name.clone(),
+                    claim: claim.key.clone(),
+                });
+                let make = plan
+                    .provision
+                    .iter()
+                    .map(|claim| Promise::Node { claim: claim.key.clone(), node: node.clone() });
+                Reservation::Promise(bind.chain(make).collect())
+            }
+            Err(reasons) => Reservation::Fail(reasons.join(", ")),
+        }
+    }
+
+    fn unreserve(&self, _: &mut Cycle<'_>, _: &PodView, _: &NodeName) {
+        // The promises end with the attempt.
     }
 }
 
@@ -133,31 +134,44 @@ impl PreBind for VolumeBinding {
             return Preparation::Fail(format!("node {node:?} not found", node = &**node));
         };
         let (mut effects, mut waiting) = (Vec::new(), false);
-        for key in keys(pod) {
+        for (reference, key) in pod.claims() {
             let Some(claim) = cluster.claim(&key) else {
-                return Preparation::Fail(format!("persistentvolumeclaim {:?} not found", &*key.name));
+                return Preparation::Fail(format!("persistentvolumeclaim {:?} not found", &*reference.name));
             };
             // Claim and volume are watched apart: half-way through being bound, one may be known before the other.
-            let half_bound = match &claim.phase {
+            waiting |= match &claim.phase {
                 ClaimPhase::Binding => true,
                 ClaimPhase::Bound(volume) => cluster.volume(volume).is_none(),
                 ClaimPhase::Unbound { .. } | ClaimPhase::Lost(_) => false,
             };
-            if half_bound {
+        }
+        if waiting {
+            return Preparation::Wait;
+        }
+        let plan = match plan(cluster, pod, facts) {
+            Ok(plan) => plan,
+            Err(reasons) => return Preparation::Fail(reasons.join(", ")),
+        };
+        for (claim, volume) in plan.bind {
+            if volume.owner.as_ref().is_some_and(|owner| owner.uid == claim.uid) {
                 waiting = true;
                 continue;
             }
-            if let Some(reason) = objection(cluster, claim, facts) {
-                return Preparation::Fail(format!("persistentvolumeclaim {:?}: {reason}", &*key.name));
-            }
+            effects.push(Effect::BindVolume {
+                volume: volume.name.clone(),
+                version: volume.version.clone(),
+                claim: claim.key.clone(),
+                uid: claim.uid.clone(),
+            });
+        }
+        for claim in plan.provision {
             match &claim.phase {
-                ClaimPhase::Unbound { selected: None } => effects.push(Effect::AnnotateClaim {
-                    claim: key,
+                ClaimPhase::Unbound { selected: Some(_) } => waiting = true,
+                _ => effects.push(Effect::AnnotateClaim {
+                    claim: claim.key.clone(),
                     key: SELECTED_NODE,
                     value: node.to_string(),
                 }),
-                ClaimPhase::Unbound { selected: Some(_) } => waiting = true,
-                ClaimPhase::Bound(_) | ClaimPhase::Binding | ClaimPhase::Lost(_) => {}
             }
         }
         match (effects.is_empty(), waiting) {
@@ -175,7 +189,8 @@ impl PreBind for VolumeBinding {
 impl Requeue for VolumeBinding {
     fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
-            ClusterEvent::ClaimChanged(claim) => keys(pod).any(|key| key == claim.key),
+            ClusterEvent::ClaimChanged(claim) => pod.claims().any(|(_, key)| key == claim.key),
+            ClusterEvent::StorageChanged | ClusterEvent::CsiNodeChanged(_) => true,
             ClusterEvent::VolumeChanged(_) | ClusterEvent::ClassChanged(_) | ClusterEvent::NodeAdded(_) => {
                 true
             }

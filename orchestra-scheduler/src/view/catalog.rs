@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::kept::Shelf;
 use super::{
-    BudgetView, ClaimKey, ClaimView, ClassView, NamespaceView, NamespacedName, OwnerKey, OwnerView,
-    ServiceView, VolumeView,
+    AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
+    DeviceClaimView, NamespaceView, NamespacedName, NodeName, OwnerKey, OwnerView, PodGroupView, ServiceView,
+    VolumeView,
 };
 
 /// The shelves, one for each kind.
@@ -14,6 +15,12 @@ pub struct Catalog {
     pub(super) claims: Shelf<ClaimKey, ClaimView>,
     pub(super) volumes: Shelf<Arc<str>, VolumeView>,
     pub(super) classes: Shelf<Arc<str>, ClassView>,
+    pub(super) csi_nodes: Shelf<NodeName, CsiNodeView>,
+    pub(super) csi_drivers: Shelf<Arc<str>, CsiDriverView>,
+    pub(super) capacities: Shelf<NamespacedName, CapacityView>,
+    pub(super) attachments: Shelf<Arc<str>, AttachmentView>,
+    pub(super) device_claims: Shelf<NamespacedName, DeviceClaimView>,
+    pub(super) pod_groups: Shelf<NamespacedName, PodGroupView>,
     pub(super) namespaces: Shelf<Arc<str>, NamespaceView>,
     pub(super) services: Shelf<NamespacedName, ServiceView>,
     pub(super) owners: Shelf<OwnerKey, OwnerView>,

@@ -9,7 +9,8 @@ use super::catalog::Catalog;
 use super::change::{Bookmark, ChangeLog, Stamp};
 use super::kept::Kept;
 use super::{
-    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, VolumeView,
+    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, Promise,
+    VolumeView,
 };
 
 /// Everything a decision may look at.
@@ -29,6 +30,7 @@ pub struct ClusterView {
     catalog: Catalog,
     catalog_stamp: Stamp,
     images: Arc<HashMap<Box<str>, ImageSpread>>,
+    pub(super) promises: Vec<Promise>,
 }
 
 /// How far an image has spread.
@@ -62,6 +64,7 @@ impl Default for ClusterView {
             catalog: Catalog::default(),
             catalog_stamp: Stamp::fresh(),
             images: Arc::default(),
+            promises: Vec::new(),
         }
     }
 }

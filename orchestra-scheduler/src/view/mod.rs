@@ -8,14 +8,20 @@ mod amount;
 mod budget;
 mod catalog;
 mod change;
+mod claim;
 mod cluster;
+mod device_claim;
 mod group;
 mod kept;
+mod mount;
 mod node;
 mod peer;
 mod pod;
+mod pod_group;
+mod promise;
 mod request;
 mod spread;
+mod storage;
 mod taint;
 mod volume;
 
@@ -29,16 +35,22 @@ pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, S
 pub use budget::BudgetView;
 pub use catalog::Catalog;
 pub(crate) use change::{Bookmark, Stamp};
+pub(crate) use claim::SELECTED_NODE;
+pub use claim::{AccessModes, ClaimKey, ClaimPhase, ClaimView};
 pub use cluster::{ClusterView, ImageSpread};
+pub use device_claim::{ClaimUser, DeviceAllocation, DeviceClaimReference, DeviceClaimView};
 pub use group::{NamespaceView, NamespacedName, OwnerKey, OwnerKind, OwnerView, ServiceView};
 pub use kept::{Kept, Shelf};
+pub use mount::{ClaimReference, Disk, Mounts};
 pub use node::{NodeFacts, NodeView};
 pub use peer::{PodAffinity, PodTerm, WeightedPodTerm};
-pub use pod::{ClaimReference, HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
+pub use pod::{HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
+pub use pod_group::PodGroupView;
+pub use promise::Promise;
 pub use spread::{InclusionPolicy, SpreadConstraint, Unsatisfiable};
+pub use storage::{AttachmentView, BindingMode, CapacityView, ClassView, CsiDriverView, CsiNodeView};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
-pub(crate) use volume::SELECTED_NODE;
-pub use volume::{BindingMode, ClaimKey, ClaimPhase, ClaimView, ClassView, VolumeView};
+pub use volume::{VolumeHandle, VolumeOwner, VolumeView};
 
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;

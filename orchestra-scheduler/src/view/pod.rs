@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1 as api;
 use super::group::{NamespacedName, OwnerKey, OwnerKind};
 use super::request::demand;
 use super::{
-    Labels, NodeFacts, NodeName, NodeSelector, PodAffinity, PodUid, PreferredTerm, SpreadConstraint,
-    Toleration, ViewError,
+    ClaimKey, ClaimReference, DeviceClaimReference, Labels, Mounts, NodeFacts, NodeName, NodeSelector,
+    PodAffinity, PodUid, PreferredTerm, SpreadConstraint, Toleration, ViewError,
 };
 use crate::profile::DEFAULT_NAME;
 use crate::unit::{NonZero, Priority, Resources};
@@ -76,15 +76,6 @@ impl HostPort {
     }
 }
 
-/// A claim that a pod mounts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimReference {
-    /// The claim's name, in the pod's namespace.
-    pub name: Box<str>,
-    /// Whether the claim is made for this pod from a template in its specification.
-    pub ephemeral: bool,
-}
-
 /// What a pod demands and prefers of its node; not kept for pods that have one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlacementRules {
@@ -96,8 +87,6 @@ pub struct PlacementRules {
     pub preferred_affinity: Vec<PreferredTerm>,
     /// `spec.tolerations`.
     pub tolerations: Vec<Toleration>,
-    /// Claims among `spec.volumes`.
-    pub claims: Vec<ClaimReference>,
     /// `spec.schedulingGates`.
     pub gates: Vec<Box<str>>,
     /// `spec.topologySpreadConstraints`.
@@ -108,6 +97,10 @@ pub struct PlacementRules {
     pub images: Vec<Box<str>>,
     /// The images that are mounted as volumes.
     pub image_volumes: Vec<Box<str>>,
+    /// `spec.resourceClaims`.
+    pub device_claims: Vec<DeviceClaimReference>,
+    /// The features its node has to declare.
+    pub features: Vec<&'static str>,
     /// Whether it waits for room rather than take it from others (`preemptionPolicy: Never`).
     pub never_preempts: bool,
 }
@@ -167,6 +160,10 @@ pub struct PodView {
     pub host_ports: Box<[HostPort]>,
     /// What it wants of a node; empty once it has one.
     pub rules: Arc<PlacementRules>,
+    /// The pod group it belongs to, in its namespace.
+    pub group: Option<Box<str>>,
+    /// What it mounts.
+    pub mounts: Arc<Mounts>,
     /// Which pods it wants near and which not; other pods are bound by that too.
     pub affinity: Arc<PodAffinity>,
     /// When its node took it on (`status.startTime`).
@@ -201,6 +198,12 @@ impl PodView {
         let labels = meta.labels.clone().unwrap_or_default();
         let phase = status.and_then(|status| status.phase.as_deref());
         Ok(Self {
+            group: spec
+                .scheduling_group
+                .as_ref()
+                .and_then(|group| group.pod_group_name.as_deref())
+                .map(Into::into),
+            mounts: Mounts::from_api(&key.name, spec),
             affinity: PodAffinity::from_api(spec.affinity.as_ref(), &key.namespace, &labels),
             uid: PodUid::from(meta.uid.as_deref().unwrap_or_default()),
             scheduler: match spec.scheduler_name.as_deref() {
@@ -241,8 +244,19 @@ impl PodView {
             || self.host_ports != other.host_ports
             || self.rules != other.rules
             || self.affinity != other.affinity
+            || self.mounts != other.mounts
+            || self.group != other.group
             || self.priority != other.priority
             || self.terminating != other.terminating
+    }
+
+    /// The claims it mounts, each with the key it is found by.
+    pub fn claims(&self) -> impl Iterator<Item = (&ClaimReference, ClaimKey)> {
+        let namespace = &self.key.namespace;
+        self.mounts
+            .claims
+            .iter()
+            .map(move |claim| (claim, ClaimKey { namespace: namespace.clone(), name: (&*claim.name).into() }))
     }
 
     /// Whether some toleration of the pod lets it ignore `taint`.
@@ -263,7 +277,6 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
         required_affinity: required.map(NodeSelector::from_api),
         preferred_affinity: preferred.into_iter().flatten().filter_map(PreferredTerm::from_api).collect(),
         tolerations: spec.tolerations.iter().flatten().filter_map(Toleration::from_api).collect(),
-        claims: spec.volumes.iter().flatten().filter_map(|volume| claim(&key.name, volume)).collect(),
         gates: spec.scheduling_gates.iter().flatten().map(|gate| gate.name.as_str().into()).collect(),
         spread: spec
             .topology_spread_constraints
@@ -279,6 +292,8 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .chain(&spec.containers)
             .map(|container| container.image.as_deref().unwrap_or_default().into())
             .collect(),
+        device_claims: DeviceClaimReference::from_api(spec, pod.status.as_ref()),
+        features: needed_features(spec),
         never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
         image_volumes: spec
             .volumes
@@ -287,6 +302,20 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .filter_map(|volume| Some(volume.image.as_ref()?.reference.as_deref()?.into()))
             .collect(),
     }
+}
+
+/// The features that upstream reads from a specification and asks of the node.
+fn needed_features(spec: &api::PodSpec) -> Vec<&'static str> {
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let restarts_all = containers.any(|container| {
+        container.restart_policy_rules.iter().flatten().any(|rule| rule.action == "RestartAllContainers")
+    });
+    let on_host = spec.host_network == Some(true) && spec.host_users == Some(false);
+    let needed = [
+        (restarts_all, "RestartAllContainersOnContainerExits"),
+        (on_host, "UserNamespacesHostNetworkSupport"),
+    ];
+    needed.into_iter().filter(|(needs, _)| *needs).map(|(_, name)| name).collect()
 }
 
 fn owner(key: &PodKey, pod: &api::Pod) -> Option<OwnerKey> {
@@ -299,15 +328,6 @@ fn owner(key: &PodKey, pod: &api::Pod) -> Option<OwnerKey> {
         _ => return None,
     };
     Some(OwnerKey { kind, name: NamespacedName::new(&key.namespace, &controller.name) })
-}
-
-fn claim(pod: &str, volume: &api::Volume) -> Option<ClaimReference> {
-    if let Some(source) = &volume.persistent_volume_claim {
-        return Some(ClaimReference { name: source.claim_name.as_str().into(), ephemeral: false });
-    }
-    volume.ephemeral.as_ref()?;
-    let name = format!("{pod}-{}", volume.name).into();
-    Some(ClaimReference { name, ephemeral: true })
 }
 
 /// Host ports of app containers and sidecars; ordinary init containers are gone when those run.

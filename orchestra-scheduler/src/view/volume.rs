@@ -1,124 +1,56 @@
-//! Claims, volumes and storage classes as the scheduler sees them.
+//! Volumes as the scheduler sees them.
 
-use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as api;
-use k8s_openapi::api::storage::v1::StorageClass;
 
 use super::amount::amount;
 use super::catalog::{Catalog, shelf};
+use super::claim::{AccessModes, BETA_CLASS};
 use super::kept::{Kept, Shelf};
-use super::{NodeName, NodeSelector, SelectorTerm, ViewError};
-use super::{Requirement, SelectorOperator};
+use super::{ClaimKey, ClaimView, Labels, NodeFacts, NodeSelector, ViewError};
 use crate::event::ClusterEvent;
 use crate::unit::{Bytes, ResourceName};
 
-/// Set on a claim: the node its first consumer was placed on.
-pub(crate) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
-
-/// Namespace and name of a claim.
+/// The volume as its driver knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimKey {
-    /// `metadata.namespace`.
-    pub namespace: Arc<str>,
-    /// `metadata.name`.
-    pub name: Arc<str>,
+pub struct VolumeHandle {
+    /// The CSI driver; that which took over, for volumes of the old kinds.
+    pub driver: Box<str>,
+    /// The driver's name for it.
+    pub handle: Box<str>,
 }
 
-impl fmt::Display for ClaimKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.namespace, self.name)
+impl VolumeHandle {
+    /// A volume of a driver.
+    #[must_use]
+    pub fn new(driver: &str, handle: &str) -> Self {
+        Self { driver: driver.into(), handle: handle.into() }
+    }
+
+    fn from_api(spec: &api::PersistentVolumeSpec) -> Option<Self> {
+        if let Some(csi) = &spec.csi {
+            return Some(Self::new(&csi.driver, &csi.volume_handle));
+        }
+        let ebs =
+            spec.aws_elastic_block_store.as_ref().map(|disk| Self::new("ebs.csi.aws.com", &disk.volume_id));
+        let gce = || Some(Self::new("pd.csi.storage.gke.io", &spec.gce_persistent_disk.as_ref()?.pd_name));
+        let azure = || Some(Self::new("disk.csi.azure.com", &spec.azure_disk.as_ref()?.disk_uri));
+        let cinder = || Some(Self::new("cinder.csi.openstack.org", &spec.cinder.as_ref()?.volume_id));
+        let vsphere =
+            || Some(Self::new("csi.vsphere.vmware.com", &spec.vsphere_volume.as_ref()?.volume_path));
+        let portworx = || Some(Self::new("pxd.portworx.com", &spec.portworx_volume.as_ref()?.volume_id));
+        ebs.or_else(gce).or_else(azure).or_else(cinder).or_else(vsphere).or_else(portworx)
     }
 }
 
-/// How far a claim has come.
+/// The claim that a volume belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClaimPhase {
-    /// No volume yet; `selected` is the node chosen for its first consumer.
-    Unbound {
-        /// The node the volume has to suit.
-        selected: Option<NodeName>,
-    },
-    /// Names a volume that has not yet accepted it.
-    Binding,
-    /// Bound to the volume of this name.
-    Bound(Arc<str>),
-    /// Its volume is gone.
-    Lost(Arc<str>),
-}
-
-/// A PersistentVolumeClaim, reduced to what scheduling needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClaimView {
+pub struct VolumeOwner {
     /// Namespace and name.
-    pub key: ClaimKey,
-    /// How far it has come.
-    pub phase: ClaimPhase,
-    /// Its storage class.
-    pub class: Option<Arc<str>>,
-    /// How much it asks for.
-    pub request: Bytes,
-    /// Whether its deletion has begun.
-    pub terminating: bool,
-}
-
-impl ClaimView {
-    /// Reads a claim of the API.
-    ///
-    /// # Errors
-    /// When the request does not parse.
-    pub fn from_api(claim: &api::PersistentVolumeClaim) -> Result<Self, ViewError> {
-        let (meta, spec) = (&claim.metadata, claim.spec.as_ref());
-        let annotation =
-            |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
-        let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
-        let volume = spec.and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
-        let storage = spec
-            .and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"))
-            .map(|quantity| amount(&ResourceName::Memory, quantity, "spec.resources.requests[storage]"));
-        Ok(Self {
-            key: ClaimKey {
-                namespace: meta.namespace.as_deref().unwrap_or_default().into(),
-                name: meta.name.as_deref().unwrap_or_default().into(),
-            },
-            phase: match volume {
-                _ if phase == Some("Lost") => ClaimPhase::Lost(volume.unwrap_or_default().into()),
-                Some(volume) if phase == Some("Bound") || annotation(BIND_COMPLETED).is_some() => {
-                    ClaimPhase::Bound(volume.into())
-                }
-                Some(_) => ClaimPhase::Binding,
-                None => ClaimPhase::Unbound { selected: annotation(SELECTED_NODE).map(NodeName::from) },
-            },
-            class: annotation(BETA_CLASS)
-                .or_else(|| spec.and_then(|spec| spec.storage_class_name.as_deref()))
-                .filter(|name| !name.is_empty())
-                .map(Arc::from),
-            request: Bytes(storage.transpose()?.unwrap_or(0)),
-            terminating: meta.deletion_timestamp.is_some(),
-        })
-    }
-}
-
-impl Kept for ClaimView {
-    type Key = ClaimKey;
-    shelf!(claims);
-
-    fn key(&self) -> ClaimKey {
-        self.key.clone()
-    }
-
-    fn applied(_: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
-        Some(ClusterEvent::ClaimChanged(now))
-    }
-
-    fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
-        None
-    }
+    pub claim: ClaimKey,
+    /// The claim's identity; empty while an administrator only set the volume aside for it.
+    pub uid: Box<str>,
 }
 
 /// A PersistentVolume, reduced to what scheduling needs.
@@ -127,19 +59,82 @@ impl Kept for ClaimView {
 pub struct VolumeView {
     /// Its name.
     pub name: Arc<str>,
+    /// Its labels, by which claims select and which name its zone.
+    pub labels: Labels,
     /// The nodes that can reach it; `None` is all.
     pub node_affinity: Option<NodeSelector>,
+    /// The claim it belongs to.
+    pub owner: Option<VolumeOwner>,
+    /// Its storage class.
+    pub class: Option<Arc<str>>,
+    /// How much it holds.
+    pub capacity: Bytes,
+    /// How it may be mounted.
+    pub access: AccessModes,
+    /// Whether it is a device rather than a file system.
+    pub block: bool,
+    /// Whether it waits for a claim (`status.phase` is `Available`).
+    pub available: bool,
+    /// Whether its deletion has begun.
+    pub terminating: bool,
+    /// What its driver calls it, if it has a driver that limits how many a node takes.
+    pub handle: Option<VolumeHandle>,
+    /// `metadata.resourceVersion`, so that nothing is written over what has changed.
+    pub version: Box<str>,
 }
 
 impl VolumeView {
     /// Reads a volume of the API.
-    #[must_use]
-    pub fn from_api(volume: &api::PersistentVolume) -> Self {
-        let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()?.required.as_ref());
-        Self {
-            name: volume.metadata.name.as_deref().unwrap_or_default().into(),
+    ///
+    /// # Errors
+    /// When the capacity does not parse.
+    pub fn from_api(volume: &api::PersistentVolume) -> Result<Self, ViewError> {
+        let (meta, nothing) = (&volume.metadata, api::PersistentVolumeSpec::default());
+        let spec = volume.spec.as_ref().unwrap_or(&nothing);
+        let storage = spec
+            .capacity
+            .as_ref()
+            .and_then(|capacity| capacity.get("storage"))
+            .map(|quantity| amount(&ResourceName::Memory, quantity, "spec.capacity[storage]"));
+        let annotated = meta.annotations.as_ref().and_then(|all| all.get(BETA_CLASS));
+        let affinity = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+        Ok(Self {
+            name: meta.name.as_deref().unwrap_or_default().into(),
+            labels: meta.labels.clone().unwrap_or_default(),
             node_affinity: affinity.map(NodeSelector::from_api),
-        }
+            owner: spec.claim_ref.as_ref().map(|claim| VolumeOwner {
+                claim: ClaimKey {
+                    namespace: claim.namespace.as_deref().unwrap_or_default().into(),
+                    name: claim.name.as_deref().unwrap_or_default().into(),
+                },
+                uid: claim.uid.as_deref().unwrap_or_default().into(),
+            }),
+            class: annotated
+                .or(spec.storage_class_name.as_ref())
+                .filter(|name| !name.is_empty())
+                .map(|name| name.as_str().into()),
+            capacity: Bytes(storage.transpose()?.unwrap_or(0)),
+            access: AccessModes::from_api(spec.access_modes.as_deref()),
+            block: spec.volume_mode.as_deref() == Some("Block"),
+            available: volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Available"),
+            terminating: meta.deletion_timestamp.is_some(),
+            handle: VolumeHandle::from_api(spec),
+            version: meta.resource_version.as_deref().unwrap_or_default().into(),
+        })
+    }
+
+    /// Whether a node can reach the volume.
+    #[must_use]
+    pub fn reaches(&self, node: &NodeFacts) -> bool {
+        self.node_affinity.as_ref().is_none_or(|selector| selector.matches(&node.labels, &node.name))
+    }
+
+    /// Whether the volume belongs to this claim, or was set aside for it.
+    #[must_use]
+    pub fn belongs_to(&self, claim: &ClaimView) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.claim == claim.key && (owner.uid.is_empty() || owner.uid == claim.uid))
     }
 }
 
@@ -158,71 +153,4 @@ impl Kept for VolumeView {
     fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
         None
     }
-}
-
-/// When a class binds its claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BindingMode {
-    /// At once.
-    Immediate,
-    /// When a pod that uses the claim has been given a node.
-    WaitForFirstConsumer,
-}
-
-/// A StorageClass, reduced to what scheduling needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClassView {
-    /// Its name.
-    pub name: Arc<str>,
-    /// When its claims are bound.
-    pub mode: BindingMode,
-    /// Whether it can make volumes.
-    pub provisions: bool,
-    /// The nodes it can make volumes for; `None` is all.
-    pub topologies: Option<NodeSelector>,
-}
-
-impl ClassView {
-    /// Reads a storage class of the API.
-    #[must_use]
-    pub fn from_api(class: &StorageClass) -> Self {
-        let topologies = class.allowed_topologies.as_ref().filter(|terms| !terms.is_empty());
-        Self {
-            name: class.metadata.name.as_deref().unwrap_or_default().into(),
-            mode: match class.volume_binding_mode.as_deref() {
-                Some("WaitForFirstConsumer") => BindingMode::WaitForFirstConsumer,
-                _ => BindingMode::Immediate,
-            },
-            provisions: !class.provisioner.is_empty() && class.provisioner != NO_PROVISIONER,
-            topologies: topologies
-                .map(|terms| NodeSelector { terms: terms.iter().map(|term| Some(topology(term))).collect() }),
-        }
-    }
-}
-
-impl Kept for ClassView {
-    type Key = Arc<str>;
-    shelf!(classes);
-
-    fn key(&self) -> Arc<str> {
-        self.name.clone()
-    }
-
-    fn applied(_: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
-        Some(ClusterEvent::ClassChanged(now))
-    }
-
-    fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
-        None
-    }
-}
-
-fn topology(term: &api::TopologySelectorTerm) -> SelectorTerm {
-    let expressions = term.match_label_expressions.iter().flatten().map(|expression| Requirement {
-        key: expression.key.as_str().into(),
-        operator: SelectorOperator::In,
-        values: expression.values.iter().map(|value| value.as_str().into()).collect(),
-    });
-    SelectorTerm { expressions: expressions.collect(), fields: Vec::new() }
 }

@@ -7,7 +7,6 @@ use orchestra_store::{Outcome, Revision, Store, Txn};
 use tokio::task::JoinSet;
 
 use crate::report::quantile;
-use crate::usage::processor_time;
 use crate::{Figure, Result, Scale, Side, Unit, machine};
 
 /// What the log holds beside a value: key, numbers and its share of a frame.
@@ -15,7 +14,8 @@ const BESIDE: usize = 80;
 
 pub(crate) async fn figures(side: Side, writers: usize, value: usize, scale: &Scale) -> Result<Vec<Figure>> {
     let what = format!("{writers} writers, {value} B");
-    let Some(opened) = side.open().await? else {
+    let opened = side.open().await?;
+    if side == Side::Machine {
         // No more than one batch of everyone who writes goes into one sync.
         let bytes = writers * (value + BESIDE);
         let each = scale.writing / 2;
@@ -25,10 +25,11 @@ pub(crate) async fn figures(side: Side, writers: usize, value: usize, scale: &Sc
             Figure::new(format!("creates, {what}"), Unit::PerSecond, append),
             Figure::new(format!("bare fdatasync in place, {what}"), Unit::PerSecond, overwrite),
         ]);
-    };
-    let before = processor_time("self")?;
+    }
+    let Some(opened) = opened else { return Ok(Vec::new()) };
+    let before = opened.worked()?;
     let written = create(&opened.store, "creates", writers, value, 1, scale.writing).await?;
-    let worked = processor_time("self")? - before;
+    let worked = opened.worked()? - before;
     let status = opened.store.status().await?;
     if status.keys != written.puts() {
         return Err(format!("{} keys after {} creates", status.keys, written.puts()).into());

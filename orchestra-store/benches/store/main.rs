@@ -1,7 +1,7 @@
 //! What the stores reach, beside what the machine allows, in one interleaved run. Guards the figures in
 //! `docs/store-performance.md`.
 //!
-//! `cargo bench -p orchestra-store --bench store -- [--rounds N] [--only WORKLOAD] [--in FOLDER] [--markdown] [--quick]`
+//! `cargo bench -p orchestra-store --bench store --features etcd -- [--rounds N] [--only WORKLOAD] [--in FOLDER] [--markdown] [--quick]`
 //!
 //! Every round runs every workload on every side, one after the other, each on an empty store of its own on the
 //! disk that holds `FOLDER`, or the build folder. `--quick` shows only that everything runs and delivers what it should: its figures
@@ -9,6 +9,7 @@
 
 mod creates;
 mod disturbed;
+mod etcd;
 mod fanout;
 mod footprint;
 mod machine;

@@ -15,10 +15,11 @@ const PAGE: usize = 500;
 pub(crate) async fn figures(side: Side, scale: &Scale) -> Result<Vec<Figure>> {
     let keys = scale.range_keys;
     let whole = format!("range of {keys} keys of 1 KiB");
-    let Some(opened) = side.open().await? else {
+    if side == Side::Machine {
         let copies: Vec<f64> = (0..scale.range_reads).map(|_| machine::copy(keys * VALUE)).collect();
         return Ok(vec![Figure::new(whole, Unit::Milliseconds, quantile(&copies, 0.5))]);
-    };
+    }
+    let Some(opened) = side.open().await? else { return Ok(Vec::new()) };
     creates::fill(&opened.store, "ranges", keys, VALUE).await?;
     let (mut wholes, mut pages) = (Vec::new(), Vec::new());
     for _ in 0..scale.range_reads {

@@ -12,6 +12,7 @@ pub(crate) enum Unit {
     Milliseconds,
     Seconds,
     BytesPerKey,
+    Mebibytes,
     Percent,
     Count,
 }
@@ -26,6 +27,7 @@ impl Unit {
             Self::Milliseconds => format!("{value:.0} ms"),
             Self::Seconds => format!("{value:.2} s"),
             Self::BytesPerKey => format!("{value:.0} B"),
+            Self::Mebibytes => format!("{value:.0} MiB"),
             Self::Percent => format!("{value:.0} %"),
             Self::Count => format!("{value:.0}"),
         }
@@ -35,9 +37,12 @@ impl Unit {
     fn advantage(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Self::PerSecond | Self::Percent => ours / theirs,
-            Self::Microseconds | Self::Milliseconds | Self::Seconds | Self::BytesPerKey | Self::Count => {
-                theirs / ours
-            }
+            Self::Microseconds
+            | Self::Milliseconds
+            | Self::Seconds
+            | Self::BytesPerKey
+            | Self::Mebibytes
+            | Self::Count => theirs / ours,
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use orchestra_store::{DurableOptions, DurableStore, MemoryOptions, MemoryStore, Retention, Store};
 use tempfile::TempDir;
 
 use crate::Result;
+use crate::etcd::{self, Etcd};
+use crate::usage::processor_time;
 
 /// One of those that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,20 +19,23 @@ pub(crate) enum Side {
     Durable,
     /// [`MemoryStore`].
     Memory,
+    /// A real etcd, through [`EtcdStore`](orchestra_store::EtcdStore).
+    Etcd,
     /// The disk and the memory by themselves: what no store can beat.
     Machine,
 }
 
 impl Side {
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        [Self::Durable, Self::Memory, Self::Machine].into_iter()
+        [Self::Durable, Self::Etcd, Self::Memory, Self::Machine].into_iter()
     }
 
+    /// Whether the durable store is compared with it.
     pub(crate) fn is_rival(self) -> bool {
-        matches!(self, Self::Machine)
+        matches!(self, Self::Etcd | Self::Machine)
     }
 
-    /// An empty store; `None` for the machine.
+    /// An empty store; `None` for the machine, and where there is no etcd.
     pub(crate) async fn open(self) -> Result<Option<Opened>> {
         self.open_keeping(Retention::new()).await
     }
@@ -37,12 +43,15 @@ impl Side {
     /// An empty store that keeps so much of the past.
     pub(crate) async fn open_keeping(self, retention: Retention) -> Result<Option<Opened>> {
         let dir = folder()?;
+        let mut etcd = None;
         let store: Arc<dyn Store> = match self {
+            Self::Etcd if !etcd::is_installed() => return Ok(None),
+            Self::Etcd => Arc::new(etcd.insert(Etcd::start(dir.path())?).connect().await?),
             Self::Durable => durable(dir.path(), retention)?,
             Self::Memory => Arc::new(MemoryStore::with_options(MemoryOptions::new().retention(retention))),
             Self::Machine => return Ok(None),
         };
-        Ok(Some(Opened { store, _dir: dir }))
+        Ok(Some(Opened { store, etcd, _dir: dir }))
     }
 }
 
@@ -69,6 +78,7 @@ impl fmt::Display for Side {
         f.pad(match self {
             Self::Durable => "durable",
             Self::Memory => "memory",
+            Self::Etcd => "etcd",
             Self::Machine => "machine",
         })
     }
@@ -78,5 +88,15 @@ impl fmt::Display for Side {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
+    /// Before the folder, so that it ends before that goes.
+    pub(crate) etcd: Option<Etcd>,
     _dir: TempDir,
+}
+
+impl Opened {
+    /// How long processors have worked for it: for this process, and for etcd if that is another.
+    pub(crate) fn worked(&self) -> Result<Duration> {
+        let etcd = self.etcd.as_ref().map(|etcd| processor_time(&etcd.process())).transpose()?;
+        Ok(processor_time("self")? + etcd.unwrap_or_default())
+    }
 }

@@ -8,9 +8,18 @@ use crate::Result;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What a process occupies of the machine's memory, apart from files it has mapped.
+pub(crate) fn private_bytes(process: &str) -> Result<u64> {
+    status(process, "RssAnon:")
+}
+
+/// What a process occupies of the machine's memory in all.
 pub(crate) fn resident_bytes(process: &str) -> Result<u64> {
+    status(process, "VmRSS:")
+}
+
+fn status(process: &str, what: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).ok_or("a status without memory")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }

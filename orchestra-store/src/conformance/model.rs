@@ -1,5 +1,7 @@
 //! G6: a store does what a plain map would do, number by number.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use crate::revision::Revision;
 use crate::store::{Entry, Error, RangeOptions, ReadAt, Store};
 use crate::txn::{Committed, Op, Outcome, Txn};
 use crate::watch::Event;
+pub use look::Look;
 
 /// No lease of a model runs out.
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -33,6 +36,8 @@ pub enum Step {
     Revoke(u8),
     /// Compacts to so many revisions before the current one.
     Compact(u64),
+    /// Reads, and changes nothing.
+    Look(Look),
 }
 
 /// A change of a step.
@@ -143,6 +148,7 @@ impl Model {
                 txn
             }
             Step::Revoke(number) => return self.revoke(store, *number).await,
+            Step::Look(look) => return self.look(store, *look).await,
             Step::Swap(change) => swap(change, 0),
             Step::SwapInVain(change) => swap(change, 1),
             Step::Compact(back) => {
@@ -244,7 +250,7 @@ pub async fn g6_random_histories_agree_with_a_plain_map(store: Arc<dyn Store>) {
     let mut model = Model::new();
     let mut chance = Chance(6);
     for round in 0..8 {
-        for _ in 0..40 {
+        for _ in 0..60 {
             model.step(&*store, &random_step(&mut chance)).await;
         }
         if round % 2 == 1 {
@@ -260,7 +266,7 @@ pub(super) fn random_step(chance: &mut Chance) -> Step {
         value: (chance.below(3) > 0).then(|| chance.below(256) as u8),
     };
     let (first, more) = (change(), [change(), change(), change()]);
-    match chance.below(16) {
+    match chance.below(23) {
         0..4 => Step::Write(vec![first]),
         4..7 => Step::Write([&[first], &more[..]].concat()),
         7..10 => Step::Swap(first),
@@ -268,7 +274,19 @@ pub(super) fn random_step(chance: &mut Chance) -> Step {
         11 => Step::Grant,
         12 => Step::WriteLeased(vec![first], chance.below(8) as u8),
         13 => Step::WriteLeased([&[first], &more[..]].concat(), chance.below(8) as u8),
-        14 => Step::Revoke(chance.below(8) as u8),
-        _ => Step::Compact(10 + chance.below(40)),
+        14..17 => Step::Revoke(chance.below(8) as u8),
+        17 => Step::Compact(10 + chance.below(40)),
+        _ => Step::Look(random_look(chance)),
+    }
+}
+
+fn random_look(chance: &mut Chance) -> Look {
+    let (back, a, b) = (chance.below(40), chance.below(12) as u8, chance.below(12) as u8);
+    match chance.below(5) {
+        0 => Look::Pages { back, from: a, limit: b },
+        1 => Look::Past { back, key: a },
+        2 => Look::Events { back, from: a, to: b },
+        3 => Look::Snapshot,
+        _ => Look::TooLarge(a),
     }
 }

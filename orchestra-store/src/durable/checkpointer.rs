@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::checkpoint::{self, Source};
 use super::disk::at;
@@ -16,6 +17,7 @@ use super::recover::remove_before;
 use super::usage::DiskUsage;
 use crate::engine::Engine;
 use crate::key::Key;
+use crate::metrics::Timings;
 use crate::mvcc::{LeasesCopy, Write};
 use crate::revision::Revision;
 use crate::store::{Entry, Result};
@@ -29,6 +31,7 @@ pub(crate) struct Checkpointer {
     dir: PathBuf,
     engine: Arc<Engine>,
     usage: Arc<DiskUsage>,
+    timings: Arc<Timings>,
     /// Log bytes that make a checkpoint due, if the last checkpoint is not larger.
     bound: u64,
     /// After a failure: not before the logs have reached this size.
@@ -39,8 +42,14 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(dir: PathBuf, engine: Arc<Engine>, usage: Arc<DiskUsage>, bound: u64) -> Self {
-        Self { dir, engine, usage, bound, not_before: 0, stopping: Arc::default(), running: None }
+    pub(crate) fn new(
+        dir: PathBuf,
+        engine: Arc<Engine>,
+        usage: Arc<DiskUsage>,
+        timings: Arc<Timings>,
+        bound: u64,
+    ) -> Self {
+        Self { dir, engine, usage, timings, bound, not_before: 0, stopping: Arc::default(), running: None }
     }
 
     /// Whether the logs have outgrown their bound and nothing is being done about it yet. Waiting until they are as
@@ -75,6 +84,7 @@ impl Checkpointer {
             leases,
             pin: Pin(Arc::clone(&self.engine)),
             usage: Arc::clone(&self.usage),
+            timings: Arc::clone(&self.timings),
             stopping: Arc::clone(&self.stopping),
         };
         let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || job.run());
@@ -112,6 +122,7 @@ struct Job {
     leases: LeasesCopy,
     pin: Pin,
     usage: Arc<DiskUsage>,
+    timings: Arc<Timings>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -119,6 +130,7 @@ impl Job {
     fn run(self) -> bool {
         self.checkpoint()
             .inspect_err(|error| {
+                self.timings.checkpoint_failed();
                 let error = error as &dyn std::error::Error;
                 tracing::warn!(dir = %self.dir.display(), error, "a checkpoint failed; the log goes on growing");
             })
@@ -126,9 +138,11 @@ impl Job {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        let begun = Instant::now();
         let Some(bytes) = checkpoint::write(&self.dir, self.header, self)? else { return Ok(()) };
         remove_before(&self.dir, self.header.generation)?;
         self.usage.checkpointed(bytes);
+        self.timings.checkpointed(begun.elapsed());
         tracing::debug!(dir = %self.dir.display(), revision = %self.header.revision, bytes, "checkpoint written");
         Ok(())
     }

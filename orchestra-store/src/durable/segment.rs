@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::codec::{self, Item};
 use super::disk::{DiskFile, Draft, at, corrupt};
@@ -48,14 +49,18 @@ impl Segment {
     /// Room at the front of a buffer for the head of the frame that the rest will be.
     pub(crate) const ROOM: usize = FRAME_HEAD;
 
-    /// Appends `buffer`, which begins with [`Segment::ROOM`], as one frame and makes it durable.
-    pub(crate) fn append(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else { return Ok(()) };
+    /// Appends `buffer`, which begins with [`Segment::ROOM`], as one frame and makes it durable. Tells how long that took the disk.
+    pub(crate) fn append(&mut self, buffer: &mut [u8]) -> io::Result<Duration> {
+        let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else {
+            return Ok(Duration::ZERO);
+        };
         room.copy_from_slice(&frame::head(self.salt, payload));
         self.file.write_all(buffer)?;
+        let begun = Instant::now();
         self.file.sync_data()?;
+        let took = begun.elapsed();
         self.length += buffer.len() as u64;
-        Ok(())
+        Ok(took)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::ops::Bound;
 
+use super::record::Record;
 use super::{Change, Mvcc, Write};
 use crate::key::Key;
 use crate::limits::Retention;
@@ -56,43 +57,38 @@ impl Mvcc {
     /// The next keys behind `after` that hold a value at revision `at`, which may be compacted but is kept:
     /// at most `limit`, and fewer when they are large, but none only when there are no more.
     pub(crate) fn entries_behind(&self, after: Option<&Key>, at: Revision, limit: usize) -> Vec<Entry> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = self.keys.range::<Key, _>((start, Bound::Unbounded));
+        let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
         let mut bytes = 0;
-        let mut has_room = |entry: &Entry| {
+        let mut has_room = |record: &Record| {
             let before = bytes;
-            bytes += entry.value.len();
+            bytes += record.value_len();
             before < CHUNK_BYTES
         };
-        let entries = entries.filter_map(|(key, history)| history.at(at)?.entry(key));
-        entries.take(limit).take_while(|entry| has_room(entry)).collect()
+        let records = self.versions.range(start, Bound::Unbounded, at).take(limit);
+        records.take_while(|record| has_room(record)).filter_map(Record::entry).collect()
     }
 
     /// The next writes behind `after` up to `through`, of `limit` changes or a little more.
     pub(crate) fn writes_behind(&self, after: Revision, through: Revision, limit: usize) -> Vec<Write> {
-        let begin = self.log.partition_point(|logged| logged.revision <= after);
+        let begin = self.log.partition_point(|record| record.revision() <= after);
         let mut writes: Vec<Write> = Vec::new();
-        for (changes, logged) in self.log.range(begin..).enumerate() {
-            let is_new = writes.last().is_none_or(|write| write.revision != logged.revision);
-            if logged.revision > through || (is_new && changes >= limit) {
+        for (changes, record) in self.log.range(begin..).enumerate() {
+            let revision = record.revision();
+            let is_new = writes.last().is_none_or(|write| write.revision != revision);
+            if revision > through || (is_new && changes >= limit) {
                 break;
             }
-            let Some((_, version)) =
-                self.keys.get(&logged.key).and_then(|keys| keys.written_at(logged.revision))
-            else {
-                continue;
-            };
             let change = Change {
-                key: logged.key.clone(),
-                create_revision: version.create_revision,
-                version: version.version,
-                value: version.value.clone(),
+                key: record.copy_key(),
+                create_revision: record.create_revision(),
+                version: record.version(),
+                value: record.value(),
                 // Copies say what is attached apart from the writes.
                 lease: None,
             };
             match writes.last_mut() {
                 Some(write) if !is_new => write.changes.push(change),
-                _ => writes.push(Write { revision: logged.revision, changes: vec![change] }),
+                _ => writes.push(Write { revision, changes: vec![change] }),
             }
         }
         writes

@@ -151,7 +151,7 @@ impl Mvcc {
         }
         self.leases.grant(lease);
         for key in &keys {
-            if self.latest(key).is_none() || self.leases.of.contains_key(key) {
+            if self.stamp(key).is_none() || self.leases.of.contains_key(key) {
                 return Err("a lease holds a key that it cannot hold");
             }
             self.leases.written(key, Some(lease.id));
@@ -171,7 +171,7 @@ pub(crate) fn plan_grant(ttl: Duration, last: u64) -> Result<Lease> {
 /// Decides the end of a lease whose keys are `keys`: their removal, if there are any.
 pub(crate) fn plan_revoke(keys: Vec<Key>, state: &impl Latest) -> Option<Write> {
     let removal = |key: Key| {
-        let old = state.latest(&key)?;
+        let old = state.stamp(&key)?;
         let (create_revision, version) = (old.create_revision, old.version);
         Some(Change { key, create_revision, version, value: None, lease: None })
     };

@@ -22,8 +22,18 @@ pub(crate) trait Latest {
     fn revision(&self) -> Revision;
     /// What `key` holds.
     fn latest(&self, key: &Key) -> Option<Entry>;
+    /// The numbers of what `key` holds, which cost less to tell.
+    fn stamp(&self, key: &Key) -> Option<Stamp>;
     /// What is known of a lease that has not ended.
     fn lease(&self, id: LeaseId) -> Option<&Attached>;
+}
+
+/// The numbers of a key's latest value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) create_revision: Revision,
+    pub(crate) mod_revision: Revision,
+    pub(crate) version: u64,
 }
 
 /// What a transaction comes to.
@@ -71,7 +81,7 @@ impl Write {
 pub(crate) fn plan(txn: Txn, state: &impl Latest) -> Result<Plan> {
     let current = state.revision();
     let holds = |compare: &crate::txn::Compare| {
-        state.latest(&compare.key).map_or(Revision::NONE, |entry| entry.mod_revision) == compare.mod_revision
+        state.stamp(&compare.key).map_or(Revision::NONE, |stamp| stamp.mod_revision) == compare.mod_revision
     };
     if !txn.compares.iter().all(holds) {
         let found = txn.compares.iter().map(|compare| state.latest(&compare.key)).collect();
@@ -97,7 +107,7 @@ fn check_lease(op: &Op, state: &impl Latest) -> Result<()> {
 }
 
 fn change(op: Op, revision: Revision, state: &impl Latest) -> Option<Change> {
-    let old = state.latest(op.key());
+    let old = state.stamp(op.key());
     match op {
         Op::Put { key, value, lease } => {
             let (create_revision, version) =
@@ -195,6 +205,17 @@ impl Latest for Staged<'_> {
         match self.changed.get(key) {
             Some(entry) => entry.clone(),
             None => self.base.latest(key),
+        }
+    }
+
+    fn stamp(&self, key: &Key) -> Option<Stamp> {
+        match self.changed.get(key) {
+            Some(entry) => entry.as_ref().map(|entry| Stamp {
+                create_revision: entry.create_revision,
+                mod_revision: entry.mod_revision,
+                version: entry.version,
+            }),
+            None => self.base.stamp(key),
         }
     }
 

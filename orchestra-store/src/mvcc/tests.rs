@@ -15,7 +15,7 @@ fn put(state: &mut Mvcc, key: &str, value: usize) {
 }
 
 fn versions(state: &Mvcc) -> usize {
-    state.keys.values().map(History::len).sum()
+    state.versions.len()
 }
 
 fn trim_all(state: &mut Mvcc) {
@@ -31,8 +31,8 @@ fn compaction_to_the_present_leaves_one_version_of_each_live_key_and_no_log() {
     commit(&mut state, Txn::new().delete("3".into()));
     state.compact(state.revision()).unwrap();
     trim_all(&mut state);
-    assert_eq!((state.keys.len(), versions(&state), state.log.len(), state.live()), (6, 6, 0, 6));
-    assert_eq!(state.past_bytes, 0);
+    assert_eq!((state.versions.keys(), versions(&state), state.log.len(), state.live()), (6, 6, 0, 6));
+    assert_eq!(state.versions.past_bytes(), 0);
 }
 
 #[test]
@@ -50,13 +50,13 @@ fn what_is_kept_of_the_past_is_counted_to_the_byte_and_freed_to_zero() {
             state.compact(Revision(state.revision().0 - state.revision().0 / 3)).unwrap();
             trim_all(&mut state);
         }
-        model = state.keys.values().map(History::past_cost).sum();
-        assert_eq!(state.past_bytes, model, "after {n}");
+        model = state.versions.count_past_bytes();
+        assert_eq!(state.versions.past_bytes(), model, "after {n}");
     }
     assert!(model > 0);
     state.compact(state.revision()).unwrap();
     trim_all(&mut state);
-    assert_eq!(state.past_bytes, 0);
+    assert_eq!(state.versions.past_bytes(), 0);
 }
 
 #[test]
@@ -95,7 +95,11 @@ fn retention_bounds_the_past_by_count_and_by_bytes_under_endless_rewriting() {
             }
             state.trim(share);
             assert!(state.log.len() <= keep.changes + keep.changes / 4, "{} changes", state.log.len());
-            assert!(state.past_bytes <= keep.bytes + keep.bytes / 4, "{} bytes", state.past_bytes);
+            assert!(
+                state.versions.past_bytes() <= keep.bytes + keep.bytes / 4,
+                "{} bytes",
+                state.versions.past_bytes()
+            );
         }
         assert!(state.log.len() >= 20, "it keeps what it may");
     }
@@ -119,7 +123,7 @@ fn large_values_free_a_long_past_of_small_ones_in_time() {
         }
         state.trim(share);
     }
-    assert!(state.past_bytes < 80 * 1024 * 1024, "{} bytes", state.past_bytes);
+    assert!(state.versions.past_bytes() < 80 * 1024 * 1024, "{} bytes", state.versions.past_bytes());
     assert!(state.log.len() < 10_000);
 }
 

@@ -81,6 +81,7 @@ mod memory {
     }
 
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_expiry!(paused build);
 }
 
 mod durable {
@@ -101,7 +102,9 @@ mod durable {
     }
 
     orchestra_store::store_conformance!(build);
+    orchestra_store::store_expiry!(paused build);
     orchestra_store::store_durability!(place, open);
+    orchestra_store::store_expiry_durability!(paused place, open);
 }
 
 const SECRETS: &str = "/secrets/";

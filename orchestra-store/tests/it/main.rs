@@ -5,11 +5,14 @@
 mod conformance;
 mod encryption;
 mod encryption_keys;
+mod etcd;
 mod faulty;
 mod format;
 mod kill;
 mod kill_leases;
 mod kill_restore;
 mod linear;
+mod metrics;
 mod model;
 mod prefixed;
+mod promises;

@@ -58,7 +58,7 @@ async fn among_noise<T>(store: &MemoryStore, work: impl Future<Output = T>) -> T
             let mut round = 0_usize;
             while !stop.load(Ordering::Relaxed) {
                 let key = NEIGHBOURS[round % NEIGHBOURS.len()];
-                let txn = if round % 5 == 0 {
+                let txn = if round.is_multiple_of(5) {
                     Txn::new().delete(key.into())
                 } else {
                     Txn::new().put(key.into(), format!("theirs {round}"))

@@ -14,7 +14,7 @@ use crate::plugin::Plugin as _;
 use crate::profile::{Profile, Scorer};
 use crate::unit::{NonZero, Resources};
 use crate::verdict::PreScored;
-use crate::view::{ClusterView, HostPort, Labels, NodeName, PlacementRules, PodView};
+use crate::view::{ClusterView, HostPort, Labels, Mounts, NodeName, PlacementRules, PodView};
 
 /// Whether pods stand alone or are spread together with others of their group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,17 +33,37 @@ struct Traits<'a> {
     rules: &'a PlacementRules,
     /// Where and by what others find the pod, if it is in company.
     found_by: Option<(&'a Arc<str>, &'a Labels)>,
+    mounts: &'a Mounts,
 }
 
 impl<'a> Traits<'a> {
     fn of(pod: &'a PodView, company: Company) -> Self {
         // Field by field, so that whoever adds one has to say here whether a plugin of the index looks at it.
-        let PodView { node, requests, scored, host_ports, rules, .. } = pod;
-        let PodView { key, labels, uid: _, scheduler: _, generation: _, nominated: _, priority: _, .. } = pod;
-        let PodView { started: _, preempted: _, .. } = pod;
-        let PodView { affinity: _, occupied: _, terminating: _, finished: _, reported: _, .. } = pod;
+        let PodView {
+            node,
+            requests,
+            scored,
+            host_ports,
+            rules,
+            mounts,
+            key,
+            labels,
+            affinity: _,
+            group: _,
+            uid: _,
+            scheduler: _,
+            generation: _,
+            nominated: _,
+            priority: _,
+            started: _,
+            preempted: _,
+            occupied: _,
+            terminating: _,
+            finished: _,
+            reported: _,
+        } = pod;
         let found_by = (company == Company::Group).then_some((&key.namespace, labels));
-        Self { node, requests, scored: *scored, host_ports, rules, found_by }
+        Self { node, requests, scored: *scored, host_ports, rules, found_by, mounts }
     }
 }
 
@@ -122,7 +142,7 @@ impl Treatment {
         let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
             || pod.scored.cpu.0 < 0
             || pod.scored.memory.0 < 0;
-        if negative || !pod.rules.claims.is_empty() {
+        if negative || *pod.mounts != Mounts::default() || !pod.rules.device_claims.is_empty() {
             return Self::Reference;
         }
         let mut cycle = Cycle::new(cluster);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::plan::{NO_ROOM, NO_VOLUME, VOLUME_GONE, WRONG_NODE};
 use super::*;
 use crate::testing::{cluster, pod};
-use crate::view::{ClassView, VolumeView};
+use crate::view::{CapacityView, ClaimKey, ClassView, CsiDriverView, VolumeView};
 
 fn claim(spec: Value, annotations: Value, phase: &str) -> Arc<ClaimView> {
     let object = json!({"metadata": {"name": "data", "namespace": "default", "annotations": annotations},
@@ -22,7 +23,7 @@ fn class(name: &str, mode: &str, provisioner: &str) -> Arc<ClassView> {
 fn volume(name: &str, host: &str) -> Arc<VolumeView> {
     let object = json!({"metadata": {"name": name}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "host", "operator": "In", "values": [host]}]}]}}}});
-    Arc::new(VolumeView::from_api(&serde_json::from_value(object).unwrap()))
+    Arc::new(VolumeView::from_api(&serde_json::from_value(object).unwrap()).unwrap())
 }
 
 fn two_hosts() -> ClusterView {
@@ -146,4 +147,144 @@ fn a_claim_on_its_way_to_its_volume_is_waited_for_in_whatever_order_the_news_com
     cluster.keep(volume("pv", "a"));
     assert_eq!(preparation(&cluster, "a"), Preparation::Ready);
     assert!(matches!(preparation(&cluster, "b"), Preparation::Fail(_)));
+}
+
+/// A free volume of the class "by-hand" that only one host reaches.
+fn free(name: &str, host: &str, size: &str, more: Value) -> Arc<VolumeView> {
+    let mut spec = json!({"capacity": {"storage": size}, "storageClassName": "by-hand",
+        "accessModes": ["ReadWriteOnce"], "nodeAffinity": {"required": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "host", "operator": "In", "values": [host]}]}]}}});
+    more.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+    let object = json!({"metadata": {"name": name, "labels": {"disk": name}}, "spec": spec, "status": {"phase": "Available"}});
+    Arc::new(VolumeView::from_api(&serde_json::from_value(object).unwrap()).unwrap())
+}
+
+fn wanting(name: &str, size: &str, more: Value) -> Arc<ClaimView> {
+    let mut spec = json!({"storageClassName": "by-hand", "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}}});
+    more.as_object().unwrap().iter().for_each(|(field, value)| spec[field] = value.clone());
+    let object = json!({"metadata": {"name": name, "namespace": "default", "uid": name}, "spec": spec});
+    Arc::new(ClaimView::from_api(&serde_json::from_value(object).unwrap()).unwrap())
+}
+
+fn planned(
+    cluster: &ClusterView,
+    pod: &PodView,
+    node: &str,
+) -> Result<Vec<(String, String)>, Vec<&'static str>> {
+    let plan = plan(cluster, pod, cluster.node(node).unwrap().facts())?;
+    Ok(plan
+        .bind
+        .iter()
+        .map(|(claim, volume)| (claim.key.name.to_string(), volume.name.to_string()))
+        .collect())
+}
+
+fn pair(claim: &str, volume: &str) -> (String, String) {
+    (claim.to_owned(), volume.to_owned())
+}
+
+#[test]
+fn the_claim_that_asks_least_gets_the_smallest_volume_that_suits() {
+    let mut cluster = two_hosts();
+    for (name, size) in [("five", "5Gi"), ("three", "3Gi"), ("nine", "9Gi")] {
+        cluster.keep(free(name, "a", size, json!({})));
+    }
+    cluster.keep(wanting("big", "2Gi", json!({})));
+    cluster.keep(wanting("small", "1Gi", json!({})));
+    let pod = pod(json!({"spec": {"volumes": [
+        {"name": "x", "persistentVolumeClaim": {"claimName": "big"}},
+        {"name": "y", "persistentVolumeClaim": {"claimName": "small"}}]}}));
+    assert_eq!(planned(&cluster, &pod, "a"), Ok(vec![pair("small", "three"), pair("big", "five")]));
+    assert_eq!(planned(&cluster, &pod, "b"), Err(vec![NO_VOLUME]));
+}
+
+#[test]
+fn volumes_suit_by_mode_access_selector_phase_and_owner() {
+    let owner = json!({"namespace": "default", "name": "other", "uid": "u"});
+    for (more, claim, suits) in [
+        (json!({}), json!({}), true),
+        (json!({"volumeMode": "Block"}), json!({}), false),
+        (json!({"accessModes": ["ReadOnlyMany"]}), json!({}), false),
+        (json!({}), json!({"selector": {"matchLabels": {"disk": "pv"}}}), true),
+        (json!({}), json!({"selector": {"matchLabels": {"disk": "x"}}}), false),
+        (json!({"storageClassName": "other"}), json!({}), false),
+        (json!({"claimRef": owner}), json!({}), false),
+    ] {
+        let mut cluster = two_hosts();
+        cluster.keep(free("pv", "a", "5Gi", more.clone()));
+        cluster.keep(wanting("data", "1Gi", claim.clone()));
+        assert_eq!(planned(&cluster, &consumer(), "a").is_ok(), suits, "{more} {claim}");
+    }
+}
+
+#[test]
+fn a_volume_set_aside_for_a_claim_is_the_only_one_it_may_get() {
+    let mut cluster = two_hosts();
+    let aside = json!({"claimRef": {"namespace": "default", "name": "data"}});
+    cluster.keep(free("aside", "b", "5Gi", aside));
+    cluster.keep(free("any", "a", "5Gi", json!({})));
+    cluster.keep(wanting("data", "1Gi", json!({})));
+    assert_eq!(planned(&cluster, &consumer(), "b"), Ok(vec![pair("data", "aside")]));
+}
+
+#[test]
+fn what_is_promised_to_one_pod_is_not_had_by_another_until_it_is_given_back() {
+    let mut cluster = two_hosts();
+    cluster.keep(free("pv", "a", "5Gi", json!({})));
+    cluster.keep(wanting("data", "1Gi", json!({})));
+    cluster.keep(wanting("other", "1Gi", json!({})));
+    let mut cycle = Cycle::new(&cluster);
+    let promises = match VolumeBinding::default().reserve(&mut cycle, &consumer(), &NodeName::from("a")) {
+        Reservation::Promise(promises) => promises,
+        other => panic!("{other:?}"),
+    };
+    let mut promised = cluster.clone();
+    promises.iter().for_each(|promise| promised.promise(promise.clone()));
+    let other =
+        pod(json!({"spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "other"}}]}}));
+    assert_eq!(planned(&promised, &other, "a"), Err(vec![NO_VOLUME]));
+    assert_eq!(planned(&promised, &consumer(), "a"), Ok(vec![pair("data", "pv")]));
+    promises.iter().for_each(|promise| promised.release(promise));
+    assert!(planned(&promised, &other, "a").is_ok());
+}
+
+#[test]
+fn a_volume_is_bound_from_its_side_and_then_waited_for() {
+    let mut cluster = two_hosts();
+    cluster.keep(free("pv", "a", "5Gi", json!({})));
+    cluster.keep(wanting("data", "1Gi", json!({})));
+    let Preparation::Perform(effects) = preparation(&cluster, "a") else { panic!("nothing to do") };
+    assert!(
+        matches!(effects.as_slice(), [Effect::BindVolume { uid, .. }] if **uid == *"data"),
+        "{effects:?}"
+    );
+    let taken = json!({"claimRef": {"namespace": "default", "name": "data", "uid": "data"}});
+    cluster.keep(free("pv", "a", "5Gi", taken));
+    assert_eq!(preparation(&cluster, "a"), Preparation::Wait);
+}
+
+#[test]
+fn a_driver_that_publishes_its_room_needs_enough_of_it_for_class_and_node() {
+    let mut cluster = two_hosts();
+    let of_class = json!({"storageClassName": "late"});
+    cluster.keep(wanting("data", "5Gi", of_class));
+    assert_eq!(on(&cluster, "a"), Verdict::Pass);
+    let driver = json!({"metadata": {"name": "x.io/local"}, "spec": {"storageCapacity": true}});
+    cluster.keep(Arc::new(CsiDriverView::from_api(&serde_json::from_value(driver).unwrap())));
+    assert_eq!(on(&cluster, "a"), Verdict::unresolvable(NO_ROOM));
+    for (capacity, passes) in [
+        (json!({"capacity": "9Gi"}), true),
+        (json!({"capacity": "4Gi"}), false),
+        (json!({"capacity": "9Gi", "maximumVolumeSize": "4Gi"}), false),
+        (json!({"capacity": "9Gi", "storageClassName": "now"}), false),
+        (json!({}), false),
+    ] {
+        let mut object = json!({"metadata": {"name": "c", "namespace": "kube-system"}, "storageClassName": "late",
+            "nodeTopology": {"matchLabels": {"host": "a"}}});
+        capacity.as_object().unwrap().iter().for_each(|(field, value)| object[field] = value.clone());
+        cluster.keep(Arc::new(CapacityView::from_api(&serde_json::from_value(object).unwrap()).unwrap()));
+        assert_eq!(on(&cluster, "a") == Verdict::Pass, passes, "{capacity}");
+        assert_eq!(on(&cluster, "b"), Verdict::unresolvable(NO_ROOM));
+    }
 }

@@ -1,0 +1,140 @@
+//! What the stores of this crate know of themselves.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::histogram::Histogram;
+use crate::durable::DiskUsage;
+use crate::engine::Engine;
+
+/// From 50 microseconds, which good disks need for a sync, to seconds, which a disk in trouble takes.
+const SYNC_SECONDS: &[f64] =
+    &[0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+const CHECKPOINT_SECONDS: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// What is timed where the disk is written.
+#[derive(Debug)]
+pub(crate) struct Timings {
+    sync: Histogram,
+    batch: Histogram,
+    checkpoint: Histogram,
+    failed_checkpoints: AtomicU64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            sync: Histogram::new(SYNC_SECONDS),
+            batch: Histogram::new(BATCH_SIZES),
+            checkpoint: Histogram::new(CHECKPOINT_SECONDS),
+            failed_checkpoints: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Timings {
+    /// So many calls were answered after one sync, which took so long.
+    pub(crate) fn synced(&self, calls: usize, took: Duration) {
+        self.sync.observe_duration(took);
+        self.batch.observe(calls as u64);
+    }
+
+    pub(crate) fn checkpointed(&self, took: Duration) {
+        self.checkpoint.observe_duration(took);
+    }
+
+    pub(crate) fn checkpoint_failed(&self) {
+        self.failed_checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Handles on what a store in this process counts: watchers, and for one on disk syncs, batches, checkpoints and files.
+/// They outlive the store; then watchers and sizes are no longer shown.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    engine: Weak<Engine>,
+    disk: Option<(Arc<Timings>, Weak<DiskUsage>)>,
+}
+
+impl StoreMetrics {
+    pub(crate) fn in_memory(engine: &Arc<Engine>) -> Self {
+        Self { engine: Arc::downgrade(engine), disk: None }
+    }
+
+    pub(crate) fn on_disk(engine: &Arc<Engine>, timings: &Arc<Timings>, usage: &Arc<DiskUsage>) -> Self {
+        let disk = Some((Arc::clone(timings), Arc::downgrade(usage)));
+        Self { engine: Arc::downgrade(engine), disk }
+    }
+
+    /// Shows them in `registry`, under names that begin with `orchestra_store_`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.clone()));
+    }
+}
+
+impl Collector for StoreMetrics {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        if let Some(engine) = self.engine.upgrade() {
+            let watches = engine.watches();
+            gauge(&mut out, "orchestra_store_watchers", "Watches that are served live", watches.watchers)?;
+            let help = "Most events that wait for one watcher";
+            gauge(&mut out, "orchestra_store_watch_backlog_events", help, watches.backlog_events)?;
+            let help = "Most bytes of values that wait for one watcher";
+            gauge(&mut out, "orchestra_store_watch_backlog_bytes", help, watches.backlog_bytes)?;
+            let help = "Watches that were ended because their watcher fell too far behind";
+            counter(&mut out, "orchestra_store_slow_watchers", help, watches.slow)?;
+        }
+        let Some((timings, usage)) = &self.disk else { return Ok(()) };
+        let help = "Time that one sync of the log took";
+        histogram(&mut out, "orchestra_store_sync_duration_seconds", help, &timings.sync)?;
+        let help = "Calls that were answered after one sync of the log";
+        histogram(&mut out, "orchestra_store_batch_calls", help, &timings.batch)?;
+        let help = "Time that writing one checkpoint took";
+        histogram(&mut out, "orchestra_store_checkpoint_duration_seconds", help, &timings.checkpoint)?;
+        let failed = timings.failed_checkpoints.load(Ordering::Relaxed);
+        counter(
+            &mut out,
+            "orchestra_store_failed_checkpoints",
+            "Checkpoints that could not be written",
+            failed,
+        )?;
+        if let Some(usage) = usage.upgrade() {
+            gauge(&mut out, "orchestra_store_log_bytes", "Size of the logs on disk", usage.logs())?;
+            let help = "Size of the checkpoint on disk";
+            gauge(&mut out, "orchestra_store_checkpoint_bytes", help, usage.checkpoint())?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+    let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    value.encode(out.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn counter(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
+    ConstCounter::new(value).encode(out.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn histogram(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: &Histogram,
+) -> Result<(), std::fmt::Error> {
+    value.encode(out.encode_descriptor(name, help, None, MetricType::Histogram)?)
+}

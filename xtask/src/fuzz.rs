@@ -1,0 +1,83 @@
+//! `cargo xtask fuzz`: a short run of every fuzz target, with the toolchain that is there.
+//!
+//! `cargo fuzz` needs a nightly compiler only for the address sanitizer. Our code is free of `unsafe`, so what is wanted is the
+//! coverage that leads the fuzzer, and stable compilers have that.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Passes that tell libFuzzer which branches were taken and what was compared.
+const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+
+/// Seconds for each target where nobody says otherwise.
+const SECONDS: u32 = 15;
+
+/// Builds all targets and runs each for a while.
+pub(crate) fn run(root: &Path, mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let seconds = match (arguments.next().as_deref(), arguments.next()) {
+        (None, _) => SECONDS,
+        (Some("--seconds"), Some(seconds)) => {
+            seconds.parse().map_err(|_| format!("--seconds {seconds}: not a number of seconds"))?
+        }
+        (Some(other), _) => return Err(format!("usage: cargo xtask fuzz [--seconds N], not {other}")),
+    };
+    let (fuzz, build, host) = (root.join("fuzz"), root.join("target/fuzz"), host()?);
+    println!("-- building the fuzz targets");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--locked", "--bins", "--target", &host, "--target-dir"]).arg(&build);
+    // A target of its own keeps the flags away from build scripts, which could not be linked with them.
+    succeed(cargo.current_dir(&fuzz).env("RUSTFLAGS", COVERAGE).env_remove("CARGO_TARGET_DIR"))?;
+    for target in targets(&fuzz)? {
+        println!("\n-- {target} for {seconds} seconds");
+        let (corpus, artifacts) = (fuzz.join("corpus").join(&target), fuzz.join("artifacts").join(&target));
+        for folder in [&corpus, &artifacts] {
+            std::fs::create_dir_all(folder).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+        }
+        let mut fuzzer = Command::new(build.join(&host).join("debug").join(&target));
+        fuzzer.arg(&corpus).arg(format!("-max_total_time={seconds}"));
+        fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+        // No input of 64 KiB may cost more memory or time than this.
+        fuzzer.args(["-max_len=65536", "-rss_limit_mb=1024", "-malloc_limit_mb=64", "-timeout=10"]);
+        run_one(fuzzer.arg("-print_final_stats=1"))?;
+    }
+    Ok(())
+}
+
+/// Prints what it came to; everything it said only when it found something.
+fn run_one(fuzzer: &mut Command) -> Result<(), String> {
+    let output = fuzzer.output().map_err(|problem| format!("cannot run {fuzzer:?}: {problem}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("{said}\n{fuzzer:?} ended with {}", output.status));
+    }
+    said.lines().filter(|line| line.starts_with("stat::")).for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+/// Every target is a file.
+fn targets(fuzz: &Path) -> Result<Vec<String>, String> {
+    let folder = fuzz.join("fuzz_targets");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(|problem| format!("{}: {problem}", folder.display()))? {
+        let path = entry.map_err(|problem| problem.to_string())?.path();
+        names.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The machine we are on, as the compiler calls it.
+fn host() -> Result<String, String> {
+    let output =
+        Command::new("rustc").arg("-vV").output().map_err(|problem| format!("rustc -vV: {problem}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc -vV does not say its host".to_owned())
+}
+
+fn succeed(command: &mut Command) -> Result<(), String> {
+    let status = command.status().map_err(|problem| format!("cannot run {command:?}: {problem}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}")) }
+}
