@@ -17,7 +17,7 @@ mod resources_balanced;
 mod resources_fit;
 mod scheduling_gates;
 mod taint_toleration;
-mod topology_spread;
+pub(crate) mod topology_spread;
 mod volume_binding;
 mod volume_limits;
 mod volume_restrictions;

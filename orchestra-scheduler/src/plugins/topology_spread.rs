@@ -4,7 +4,7 @@
 //! without constraints gets those of the configuration, over the pods of its services and its owner.
 
 mod filter;
-mod score;
+pub(crate) mod score;
 
 use orchestra_core::selector::LabelSelector;
 
@@ -15,8 +15,17 @@ use crate::view::{
     SpreadConstraint, TaintEffect, Unsatisfiable,
 };
 
-const HOSTNAME: &str = "kubernetes.io/hostname";
+pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// The constraints that hold for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spreading {
+    pub(crate) hard: Vec<SpreadConstraint>,
+    pub(crate) soft: Vec<SpreadConstraint>,
+    /// Whether nodes without the labels of all soft constraints get nothing.
+    pub(crate) strict: bool,
+}
 
 /// Filters and scores by `spec.topologySpreadConstraints`.
 #[derive(Clone, Debug)]
@@ -40,6 +49,19 @@ impl PodTopologySpread {
     #[must_use]
     pub fn with_defaults(defaults: Vec<SpreadConstraint>) -> Self {
         Self { defaults, lenient: false }
+    }
+
+    /// All constraints that hold for a pod.
+    pub(crate) fn spreading(&self, cluster: &ClusterView, pod: &PodView) -> Spreading {
+        Spreading {
+            hard: self.constraints(cluster, pod, Unsatisfiable::DoNotSchedule),
+            soft: self.constraints(cluster, pod, Unsatisfiable::ScheduleAnyway),
+            strict: self.is_strict(pod),
+        }
+    }
+
+    fn is_strict(&self, pod: &PodView) -> bool {
+        !pod.rules.spread.is_empty() || !self.lenient
     }
 
     /// The constraints of one kind that hold for a pod.
@@ -87,12 +109,12 @@ fn group_of(cluster: &ClusterView, pod: &PodView) -> LabelSelector {
 }
 
 /// Whether a node has the labels of all constraints.
-fn has_all_keys(node: &NodeFacts, constraints: &[SpreadConstraint]) -> bool {
+pub(crate) fn has_all_keys(node: &NodeFacts, constraints: &[SpreadConstraint]) -> bool {
     constraints.iter().all(|one| node.labels.contains_key(&*one.topology_key))
 }
 
 /// Whether a constraint counts the pods of a node, going by what the pod could live with.
-fn includes(constraint: &SpreadConstraint, pod: &PodView, node: &NodeFacts) -> bool {
+pub(crate) fn includes(constraint: &SpreadConstraint, pod: &PodView, node: &NodeFacts) -> bool {
     let forbids =
         |taint: &&crate::view::Taint| taint.effect != TaintEffect::PreferNoSchedule && !pod.tolerates(taint);
     (constraint.node_affinity == InclusionPolicy::Ignore || pod.rules.admit(node))
@@ -100,7 +122,7 @@ fn includes(constraint: &SpreadConstraint, pod: &PodView, node: &NodeFacts) -> b
 }
 
 /// How many pods of the group are on a node. Terminating pods are on their way out; an empty selector counts nobody.
-fn count(constraint: &SpreadConstraint, pod: &PodView, node: &NodeView) -> i64 {
+pub(crate) fn count(constraint: &SpreadConstraint, pod: &PodView, node: &NodeView) -> i64 {
     if constraint.selector.is_everything() {
         return 0;
     }

@@ -63,7 +63,8 @@ impl Campaign {
         let mut campaign = Self::default();
         while campaign.decisions < decisions {
             let history = History::seeded(seed.wrapping_add(campaign.histories), 120);
-            let run = live(&history).map_err(|(at, what)| Box::new(shrunk(&history, at, what)))?;
+            let run =
+                live(&history, &fast).map_err(|(at, what)| Box::new(shrunk(&history, &fast, at, what)))?;
             campaign.histories += 1;
             campaign.decisions += run.tally.indexed + run.tally.scanned;
             campaign.indexed += run.tally.indexed;
@@ -74,12 +75,24 @@ impl Campaign {
     }
 }
 
-/// Compares the engines on one history.
+/// Compares an engine with the reference engine on one history.
 ///
 /// # Errors
 /// With the first difference, made as small as possible.
-pub fn compare(history: &History) -> Result<(), Box<Difference>> {
-    live(history).map(|_| ()).map_err(|(at, what)| Box::new(shrunk(history, at, what)))
+pub fn compare(history: &History, engine: &dyn Fn(u64) -> Box<dyn Engine>) -> Result<(), Box<Difference>> {
+    let subject = |seed| Subject::Other(engine(seed));
+    live(history, &subject).map(|_| ()).map_err(|(at, what)| Box::new(shrunk(history, &subject, at, what)))
+}
+
+/// The engine that is held against the reference engine.
+enum Subject {
+    /// It tells what it knows of every node, too.
+    Fast(Box<FastEngine>),
+    Other(Box<dyn Engine>),
+}
+
+fn fast(seed: u64) -> Subject {
+    Subject::Fast(Box::new(FastEngine::seeded(seed)))
 }
 
 /// What one history came to.
@@ -92,7 +105,7 @@ struct Lived {
 
 struct Pair {
     profile: Profile,
-    fast: FastEngine,
+    subject: Subject,
     reference: ReferenceEngine,
     placed: u64,
     preempted: u64,
@@ -101,16 +114,22 @@ struct Pair {
 impl Pair {
     /// Both decide; in words, how they differ.
     fn decide(&mut self, cluster: &ClusterView, pod: &PodView) -> Result<Outcome, String> {
-        if let Some(held) = self.fast.explain(&self.profile, &Cycle::new(cluster), pod) {
+        if let Subject::Fast(fast) = &mut self.subject
+            && let Some(held) = fast.explain(&self.profile, &Cycle::new(cluster), pod)
+        {
             let seen = ReferenceEngine::explain(&self.profile, &mut Cycle::new(cluster), pod);
             if seen.as_ref() != Ok(&held) {
                 return Err(format!("the index holds {held:?}\nthe reference sees {seen:?}"));
             }
         }
         let expected = self.reference.place(&self.profile, &mut Cycle::new(cluster), pod);
-        let outcome = self.fast.place(&self.profile, &mut Cycle::new(cluster), pod);
+        let subject: &mut dyn Engine = match &mut self.subject {
+            Subject::Fast(fast) => &mut **fast,
+            Subject::Other(other) => &mut **other,
+        };
+        let outcome = subject.place(&self.profile, &mut Cycle::new(cluster), pod);
         if outcome != expected {
-            return Err(format!("fast: {outcome:?}\nreference: {expected:?}"));
+            return Err(format!("this engine: {outcome:?}\nreference: {expected:?}"));
         }
         self.placed += u64::from(matches!(outcome, Outcome::Chosen(_)));
         Ok(outcome)
@@ -118,11 +137,11 @@ impl Pair {
 }
 
 /// Lives through a history; where and how the engines differ, if they do.
-fn live(history: &History) -> Result<Lived, (usize, String)> {
+fn live(history: &History, subject: &dyn Fn(u64) -> Subject) -> Result<Lived, (usize, String)> {
     let mut cluster = ClusterView::default();
     let mut pair = Pair {
         profile: history.profile.profile(),
-        fast: FastEngine::seeded(history.seed),
+        subject: subject(history.seed),
         reference: ReferenceEngine::seeded(history.seed),
         placed: 0,
         preempted: 0,
@@ -130,7 +149,11 @@ fn live(history: &History) -> Result<Lived, (usize, String)> {
     for (at, happening) in history.happenings.iter().enumerate() {
         step(&mut cluster, &mut pair, happening).map_err(|what| (at, what))?;
     }
-    Ok(Lived { tally: pair.fast.tally(), placed: pair.placed, preempted: pair.preempted })
+    let tally = match &pair.subject {
+        Subject::Fast(fast) => fast.tally(),
+        Subject::Other(_) => Tally::default(),
+    };
+    Ok(Lived { tally, placed: pair.placed, preempted: pair.preempted })
 }
 
 fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Result<(), String> {
@@ -230,11 +253,11 @@ fn pod(object: &Value) -> Option<Arc<PodView>> {
 }
 
 /// The smallest history found that still ends in a difference.
-fn shrunk(history: &History, at: usize, what: String) -> Difference {
+fn shrunk(history: &History, subject: &dyn Fn(u64) -> Subject, at: usize, what: String) -> Difference {
     let mut best = history.clone();
     best.happenings.truncate(at + 1);
     let mut what = what;
-    let mut attempt = |candidate: History, best: &mut History| match live(&candidate) {
+    let mut attempt = |candidate: History, best: &mut History| match live(&candidate, subject) {
         Err((at, found)) => {
             *best = candidate;
             best.happenings.truncate(at + 1);

@@ -4,11 +4,12 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use crate::plugins::{
-    DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit,
-    NodeUnschedulable, ScoredResource, ScoringStrategy, Shape, ShapePoint, TaintToleration,
+    self, DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation,
+    NodeResourcesFit, NodeUnschedulable, PodTopologySpread, ScoredResource, ScoringStrategy, Shape,
+    ShapePoint, TaintToleration,
 };
 use crate::unit::ResourceName;
-use crate::view::NodeSelector;
+use crate::view::{NodeSelector, SpreadConstraint, Unsatisfiable};
 use crate::{Profile, Registration, Sampling, TieBreak, Version};
 
 /// Which profile decides; a plain value, so that a history can be told again.
@@ -101,7 +102,18 @@ impl Custom {
             )
             .register(Registration::of(taints).filter().score_normalised(self.taints).into())
             .register(Registration::of(NodeName).filter().into())
+            .register(plugins::spread(self.spread()))
             .register(Registration::of(balanced).pre_score().score(1).into())
+    }
+
+    /// Spread by default as upstream does, or also held to constraints of the configuration.
+    fn spread(self) -> PodTopologySpread {
+        if self.strategy.is_multiple_of(2) {
+            return PodTopologySpread::default();
+        }
+        let mut hard = SpreadConstraint::preferring(2, "topology.kubernetes.io/zone");
+        hard.unsatisfiable = Unsatisfiable::DoNotSchedule;
+        PodTopologySpread::with_defaults(vec![SpreadConstraint::preferring(1, "disk"), hard])
     }
 
     fn fit(self) -> NodeResourcesFit {

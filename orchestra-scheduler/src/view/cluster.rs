@@ -28,6 +28,7 @@ pub struct ClusterView {
     nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
     nominations: HashMap<PodUid, NodeName>,
     catalog: Catalog,
+    catalog_stamp: Stamp,
     images: Arc<HashMap<Box<str>, ImageSpread>>,
     pub(super) promises: Vec<Promise>,
 }
@@ -61,6 +62,7 @@ impl Default for ClusterView {
             nominated: HashMap::new(),
             nominations: HashMap::new(),
             catalog: Catalog::default(),
+            catalog_stamp: Stamp::fresh(),
             images: Arc::default(),
             promises: Vec::new(),
         }
@@ -99,6 +101,11 @@ impl ClusterView {
     /// The slot of the node of this name.
     pub(crate) fn slot_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+
+    /// Names the state of everything that is kept besides nodes and pods.
+    pub(crate) fn catalog_stamp(&self) -> Stamp {
+        self.catalog_stamp
     }
 
     /// How far nodes have been changed.
@@ -289,11 +296,13 @@ impl ClusterView {
 
     /// Takes note of an object; returns what it was before.
     pub fn keep<T: Kept>(&mut self, object: Arc<T>) -> Option<Arc<T>> {
+        self.catalog_stamp = Stamp::fresh();
         T::shelf_mut(&mut self.catalog).insert(object.key(), object)
     }
 
     /// Forgets an object.
     pub fn forget<T: Kept>(&mut self, key: &T::Key) -> Option<Arc<T>> {
+        self.catalog_stamp = Stamp::fresh();
         T::shelf_mut(&mut self.catalog).remove(key)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::class::{Class, fingerprint};
+use super::class::{Class, Company, fingerprint};
 use super::plan::Plan;
 use crate::profile::Profile;
 use crate::view::{ClusterView, PodView};
@@ -29,18 +29,19 @@ impl Classes {
         profile: &Profile,
         cluster: &ClusterView,
         pod: &PodView,
+        company: Company,
     ) -> &mut Class {
         self.clock += 1;
-        let print = fingerprint(pod);
+        let print = fingerprint(pod, company);
         let known = self.by_fingerprint.get(&print);
-        let index = known.and_then(|alike| alike.iter().position(|class| class.contains(pod)));
+        let index = known.and_then(|alike| alike.iter().position(|class| class.contains(pod, company)));
         if index.is_none() {
             self.make_room(cluster.node_count());
         }
         let alike = self.by_fingerprint.entry(print).or_default();
         let index = index.unwrap_or_else(|| {
             self.count += 1;
-            alike.push(Class::of(plan, profile, cluster, pod));
+            alike.push(Class::of(plan, profile, cluster, pod, company));
             alike.len() - 1
         });
         let class = &mut alike[index];
@@ -78,16 +79,16 @@ mod tests {
         let plan = Plan::of(&profile).unwrap();
         let mut classes = Classes::default();
         for name in ["a", "b"] {
-            classes.of(&plan, &profile, &cluster, &asking(name, "1", "1"));
+            classes.of(&plan, &profile, &cluster, &asking(name, "1", "1"), Company::Alone);
         }
         assert_eq!(classes.count, 1);
         for memory in 0..KEPT_CLASSES {
-            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()));
+            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()), Company::Alone);
         }
         assert!(classes.count <= KEPT_CLASSES / 2 + 1, "{}", classes.count);
         let newest = asking("q", "2", &(KEPT_CLASSES - 1).to_string());
         let before = classes.count;
-        classes.of(&plan, &profile, &cluster, &newest);
+        classes.of(&plan, &profile, &cluster, &newest, Company::Alone);
         assert_eq!(classes.count, before);
     }
 }

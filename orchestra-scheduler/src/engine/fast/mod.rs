@@ -6,8 +6,11 @@
 //! profiles for which that is not sound are left to the [`ReferenceEngine`], on the same state of chance and
 //! rotation, so the answer is the same either way. `docs/scheduler.md` tells the whole story.
 
+mod around;
+mod choose;
 mod class;
 mod classes;
+mod index;
 mod places;
 mod plan;
 mod ranking;
@@ -16,15 +19,16 @@ mod table;
 use super::filter::Filters;
 use super::narrow::pre_filter;
 use super::reference::ReferenceEngine;
-use super::select::{nodes_to_find, winner};
 use super::{Engine, Explanation};
 use crate::outcome::{Choice, Diagnosis, Outcome};
 use crate::plugin::Cycle;
-use crate::profile::{Profile, TieBreak};
-use crate::view::{ClusterView, NodeName, NodeView, PodView};
+use crate::profile::Profile;
+use crate::view::{NodeName, NodeView, PodView};
 
-use self::class::{Index, Treatment};
+use self::choose::{choose, sample, totals};
+use self::class::Treatment;
 use self::classes::Classes;
+use self::index::Index;
 use self::plan::Plan;
 use self::table::Table;
 
@@ -94,58 +98,40 @@ impl FastEngine {
     /// What the index holds of every node for `pod`; `None` for a pod that is not placed from the index. Decides
     /// nothing.
     pub fn explain(&mut self, profile: &Profile, cycle: &Cycle<'_>, pod: &PodView) -> Option<Explanation> {
-        let (index, cluster) = (self.index(profile, cycle, pod)?, cycle.cluster());
-        let feasible = index.ranking.feasible().from(0);
-        let named = feasible.filter_map(|position| {
-            Some((cluster.node_at(position)?.name().clone(), index.ranking.total(position).into()))
-        });
-        Some(Explanation { feasible: named.collect() })
-    }
-
-    /// The index for `pod`, up to date and without nodes that are promised to others.
-    fn index(&mut self, profile: &Profile, cycle: &Cycle<'_>, pod: &PodView) -> Option<&mut Index> {
-        let cluster = cycle.cluster();
+        let (cluster, table) = (cycle.cluster(), &mut self.table);
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
-        self.table.sync(cluster);
-        if plan.looks_around(cluster, &self.table, pod) {
+        table.sync(cluster);
+        let company = plan.company(cluster, table, pod)?;
+        let index = classes.of(plan, profile, cluster, pod, company).index(plan, profile, cluster, table)?;
+        if !keep_promises(table, profile, cycle, pod, index) {
             return None;
         }
-        let class = classes.of(plan, profile, cluster, pod);
-        let index = class.index(plan, profile, cluster, &self.table)?;
-        let crowded = crowded(&self.table, profile, cycle, pod, index)?;
-        if !crowded.is_empty() {
-            index.hide(&crowded);
-        }
-        index.is_sure().then_some(index)
+        let (positions, _) = sample(index, 0, usize::MAX);
+        let names = positions.iter().filter_map(|position| Some(cluster.node_at(*position)?.name().clone()));
+        Some(Explanation { feasible: names.zip(totals(plan, index, &positions)).collect() })
     }
 
     /// The outcome, if the index can tell; nothing has been changed if it cannot.
     fn indexed(&mut self, profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView) -> Option<Outcome> {
-        let cluster = cycle.cluster();
+        let (cluster, table) = (cycle.cluster(), &mut self.table);
         if cluster.node_count() == 0 {
             return None;
         }
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
-        self.table.sync(cluster);
-        if plan.looks_around(cluster, &self.table, pod) {
-            return None;
-        }
-        let class = classes.of(plan, profile, cluster, pod);
+        table.sync(cluster);
+        let company = plan.company(cluster, table, pod)?;
+        let class = classes.of(plan, profile, cluster, pod, company);
         if matches!(class.treatment, Treatment::Narrowed) {
-            return narrowed(&mut self.reference, &self.table, profile, cycle, pod);
+            return narrowed(&mut self.reference, table, plan.profile(company), cycle, pod);
         }
-        let index = class.index(plan, profile, cluster, &self.table)?;
+        let index = class.index(plan, profile, cluster, table)?;
         if let Some(name) = cluster.nomination(pod).filter(|name| cluster.node(name).is_some()) {
             return taken_as_nominated(profile, cycle, pod, name, index);
         }
-        let crowded = crowded(&self.table, profile, cycle, pod, index)?;
-        if !crowded.is_empty() {
-            index.hide(&crowded);
-        }
-        if !index.is_sure() {
+        if !keep_promises(table, profile, cycle, pod, index) {
             return None;
         }
-        choose(&mut self.reference, profile, cluster, index)
+        choose(&mut self.reference, plan, profile, cluster, index).map(Outcome::Chosen)
     }
 }
 
@@ -195,6 +181,9 @@ fn taken_as_nominated(
     name: &NodeName,
     index: &Index,
 ) -> Option<Outcome> {
+    if index.around.is_some() {
+        return None;
+    }
     let node = cycle.cluster().node(name)?;
     match (Filters { profile, pod, skipped: &index.narrowed().skipped }).run(cycle, node) {
         Ok(None) => Some(Outcome::Chosen(Choice { node: node.name().clone(), evaluated: 1, feasible: 1 })),
@@ -202,7 +191,23 @@ fn taken_as_nominated(
     }
 }
 
-/// The feasible nodes that would not do beside the pods they are promised to; `None` when a plugin failed.
+/// Takes nodes out of the index that would not do beside the pods they are promised to; whether the index can be used.
+fn keep_promises(
+    table: &Table,
+    profile: &Profile,
+    cycle: &Cycle<'_>,
+    pod: &PodView,
+    index: &mut Index,
+) -> bool {
+    let Some(crowded) = crowded(table, profile, cycle, pod, index) else { return false };
+    if !crowded.is_empty() {
+        index.hide(&crowded);
+    }
+    index.is_sure()
+}
+
+/// The feasible nodes that would not do beside the pods they are promised to; `None` when a plugin failed, or when
+/// promised pods would change how the pod's group is spread.
 fn crowded(
     table: &Table,
     profile: &Profile,
@@ -214,6 +219,9 @@ fn crowded(
     for (name, promised) in cluster.promises() {
         if !promised.iter().any(|other| other.priority >= pod.priority && other.uid != pod.uid) {
             continue;
+        }
+        if index.around.is_some() {
+            return None;
         }
         let (Some(node), Some(position)) = (cluster.node(name), table.position(cluster, name)) else {
             continue;
@@ -227,49 +235,6 @@ fn crowded(
         }
     }
     Some(crowded)
-}
-
-/// Chooses from an index that is up to date; `None` when nothing is feasible.
-fn choose(
-    reference: &mut ReferenceEngine,
-    profile: &Profile,
-    cluster: &ClusterView,
-    index: &Index,
-) -> Option<Outcome> {
-    let (nodes, feasible) = (index.ranking.len(), index.ranking.feasible().count());
-    let wanted = if profile.score.is_empty() { 1 } else { nodes_to_find(profile.sampling, nodes) };
-    let start = reference.next_start % nodes;
-    if feasible == 0 {
-        return None;
-    }
-    let (position, found, evaluated) = if feasible <= wanted && profile.tie_break == TieBreak::Heap {
-        (index.ranking.winner(start)?, feasible, nodes)
-    } else {
-        let (sample, evaluated) = sample(index, start, wanted);
-        let position = match sample.as_slice() {
-            [one] => *one,
-            many => {
-                let highest = index.highest_among(many);
-                let totals: Vec<_> =
-                    many.iter().map(|position| index.total_among(*position, &highest)).collect();
-                *many.get(winner(&totals, profile.tie_break, &mut reference.random)?)?
-            }
-        };
-        (position, sample.len(), evaluated)
-    };
-    let node = cluster.node_at(position)?.name().clone();
-    reference.next_start = (reference.next_start + evaluated) % nodes;
-    Some(Outcome::Chosen(Choice { node, evaluated, feasible: found }))
-}
-
-/// The first `wanted` feasible positions from `start` on, around the end, and how many nodes are looked at until it
-/// is known that there are more.
-fn sample(index: &Index, start: usize, wanted: usize) -> (Vec<usize>, usize) {
-    let (nodes, feasible) = (index.ranking.len(), index.ranking.feasible());
-    let mut around = feasible.from(start).chain(feasible.from(0).take_while(|position| *position < start));
-    let sample: Vec<_> = around.by_ref().take(wanted).collect();
-    let evaluated = around.next().map_or(nodes, |next| (next + nodes - start) % nodes);
-    (sample, evaluated)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::class::Company;
 use super::table::Table;
 use crate::plugins::{
     DynamicResources, ImageLocality, InterPodAffinity, NodeAffinity, NodeDeclaredFeatures, NodeName,
@@ -24,6 +25,8 @@ const HIGHEST_TOTAL: i64 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct Plan {
     profile: Profile,
+    /// The same without the plugins that have nothing to say about a pod that is alone.
+    alone: Profile,
     pub(super) scorers: Vec<ScorerPlan>,
     /// Whether pods of one group are spread.
     spreads: bool,
@@ -64,13 +67,53 @@ impl Plan {
         };
         let (spreads, neighbours) =
             (any(|plugin| plugin.is::<PodTopologySpread>()), any(|plugin| plugin.is::<InterPodAffinity>()));
-        (highest <= HIGHEST_TOTAL).then(|| Self { profile: profile.clone(), scorers, spreads, neighbours })
+        (highest <= HIGHEST_TOTAL).then(|| Self {
+            alone: without_company(profile),
+            profile: profile.clone(),
+            scorers,
+            spreads,
+            neighbours,
+        })
     }
 
-    /// Whether what the plugins say of a node may depend on other nodes, for this pod.
-    pub(super) fn looks_around(&self, cluster: &ClusterView, table: &Table, pod: &PodView) -> bool {
-        (self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod)))
-            || (self.neighbours && (!pod.affinity.is_empty() || table.any_affinity()))
+    /// Whether a pod is spread with others; `None` if its neighbours matter in a way the index does not know.
+    pub(super) fn company(&self, cluster: &ClusterView, table: &Table, pod: &PodView) -> Option<Company> {
+        if self.neighbours && (!pod.affinity.is_empty() || table.any_affinity()) {
+            return None;
+        }
+        let grouped = self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod));
+        Some(if grouped { Company::Group } else { Company::Alone })
+    }
+
+    /// The plugins that may have something to say about a pod in this company.
+    pub(super) fn profile(&self, company: Company) -> &Profile {
+        match company {
+            Company::Alone => &self.alone,
+            Company::Group => &self.profile,
+        }
+    }
+
+    /// The one plugin that spreads pods, if it is asked at every extension point it has.
+    pub(super) fn spread(&self) -> Option<&PodTopologySpread> {
+        fn one<'a>(mut of: impl Iterator<Item = &'a dyn Any>) -> Option<&'a PodTopologySpread> {
+            let first = of.find_map(|plugin| plugin.downcast_ref())?;
+            of.all(|plugin| !plugin.is::<PodTopologySpread>()).then_some(first)
+        }
+        let profile = &self.profile;
+        let filter = one(profile.filter.iter().map(|plugin| &**plugin as &dyn Any))?;
+        let others = [
+            one(profile.pre_filter.iter().map(|plugin| &**plugin as &dyn Any))?,
+            one(profile.pre_score.iter().map(|plugin| &**plugin as &dyn Any))?,
+            one(profile.score.iter().map(|scorer| &*scorer.plugin as &dyn Any))?,
+        ];
+        others.iter().all(|other| std::ptr::eq(*other, filter)).then_some(filter)
+    }
+
+    /// What the scores of that plugin weigh.
+    pub(super) fn spread_weight(&self) -> i64 {
+        let scorer =
+            self.profile.score.iter().find(|scorer| (&*scorer.plugin as &dyn Any).is::<PodTopologySpread>());
+        scorer.map_or(0, |scorer| scorer.weight.into())
     }
 
     /// Whether this is the plan for `profile`.
@@ -98,6 +141,22 @@ fn is_local(plugin: &dyn Any) -> bool {
         || plugin.is::<DynamicResources>()
         || plugin.is::<PodTopologySpread>()
         || plugin.is::<InterPodAffinity>()
+}
+
+/// The profile without the plugins that look at other pods; they look at all nodes to find that there is nothing to
+/// say.
+fn without_company(profile: &Profile) -> Profile {
+    let speaks = |plugin: &dyn Any| !plugin.is::<PodTopologySpread>() && !plugin.is::<InterPodAffinity>();
+    let mut alone = profile.clone();
+    alone.pre_filter.retain(|plugin| speaks(&**plugin));
+    alone.filter.retain(|plugin| speaks(&**plugin));
+    alone.adjust.retain(|plugin| speaks(&**plugin));
+    alone.pre_score.retain(|plugin| speaks(&**plugin));
+    // A profile whose scorers are all silent still looks for as many nodes as one with scorers.
+    if alone.score.iter().any(|scorer| speaks(&*scorer.plugin)) {
+        alone.score.retain(|scorer| speaks(&*scorer.plugin));
+    }
+    alone
 }
 
 /// Whether services or an owner make a pod one of many.

@@ -80,24 +80,11 @@ impl Ranking {
         let count = self.feasible.count();
         let best = highest(&self.regions);
         let shift = self.feasible.rank(start);
-        let mut winner: Option<(u32, usize, usize)> = None;
-        for level in 0..usize::BITS {
-            let (first, width) = ((1_usize << level) - 1, 1_usize << level);
-            if first >= count {
-                break;
-            }
-            // What is not left of the winner so far cannot beat it.
-            let width = winner.map_or(width, |(at, offset, _)| offset << (level - at));
-            if width == 0 {
-                break;
-            }
-            let ranks = first..(first + width).min(count);
-            if let Some(position) = self.leftmost(ranks, shift, best) {
-                let rank = (self.feasible.rank(position) + count - shift) % count;
-                winner = Some((level, rank - first, position));
-            }
-        }
-        winner.map(|(_, _, position)| position)
+        let rank = heap_winner(count, |ranks| {
+            let position = self.leftmost(ranks, shift, best)?;
+            Some((self.feasible.rank(position) + count - shift) % count)
+        })?;
+        self.feasible.select((rank + shift) % count)
     }
 
     /// The first node with the total `best` among those of these ranks, which are counted from rank `shift` on.
@@ -138,6 +125,35 @@ impl Ranking {
         }
         None
     }
+}
+
+/// The index of the root of the heap over `totals`.
+pub(super) fn first_in_heap(totals: &[i64]) -> Option<usize> {
+    let best = *totals.iter().max()?;
+    heap_winner(totals.len(), |ranks| {
+        let first = ranks.start;
+        totals.get(ranks)?.iter().position(|total| *total == best).map(|found| first + found)
+    })
+}
+
+/// The rank that ends up as the root of a heap of `count`, where `leftmost` finds the first of the best in a range.
+fn heap_winner(count: usize, leftmost: impl Fn(std::ops::Range<usize>) -> Option<usize>) -> Option<usize> {
+    let mut winner: Option<(u32, usize, usize)> = None;
+    for level in 0..usize::BITS {
+        let (first, width) = ((1_usize << level) - 1, 1_usize << level);
+        if first >= count {
+            break;
+        }
+        // What is not left of the winner so far cannot beat it.
+        let width = winner.map_or(width, |(at, offset, _)| offset << (level - at));
+        if width == 0 {
+            break;
+        }
+        if let Some(rank) = leftmost(first..(first + width).min(count)) {
+            winner = Some((level, rank - first, rank));
+        }
+    }
+    winner.map(|(_, _, rank)| rank)
 }
 
 fn part(values: &[i32], index: usize) -> &[i32] {
@@ -218,6 +234,9 @@ mod tests {
                 (0..length).map(|position| (mix(position) % (spread + 1)) as i32 - 1).collect();
             let start = mix(length) as usize % length;
             prop_assert_eq!(Ranking::new(totals.clone()).winner(start), plain(&totals, start));
+            let scores: Vec<_> = totals.iter().map(|total| i64::from(*total)).collect();
+            let random = &mut SmallRng::seed_from_u64(0);
+            prop_assert_eq!(first_in_heap(&scores), winner(&scores, TieBreak::Heap, random));
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::synthetic::Campaign;
+use crate::synthetic::{Campaign, Happening, History, compare};
 use crate::testing::{asking, cluster};
 use serde_json::json;
 
@@ -9,6 +9,35 @@ fn both_engines_see_and_choose_the_same() {
     let campaign = Campaign::run(1, 6_000).unwrap_or_else(|difference| panic!("{difference}"));
     assert!(campaign.indexed * 3 > campaign.decisions, "the index hardly speaks: {campaign:?}");
     assert!(campaign.placed * 4 > campaign.decisions, "hardly any pod is placed: {campaign:?}");
+}
+
+/// Takes another node than it should whenever there are exactly three to choose from.
+#[derive(Debug)]
+struct Wayward(ReferenceEngine);
+
+impl Engine for Wayward {
+    fn place(&mut self, profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView) -> Outcome {
+        let outcome = self.0.place(profile, cycle, pod);
+        match outcome {
+            Outcome::Chosen(choice) if choice.feasible == 3 => {
+                let other = cycle.cluster().nodes().find(|node| *node.name() != choice.node);
+                let node = other.map_or(choice.node.clone(), |node| node.name().clone());
+                Outcome::Chosen(Choice { node, ..choice })
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_errs_is_found_out_with_a_short_history() {
+    let erring = |seed| -> Box<dyn Engine> { Box::new(Wayward(ReferenceEngine::seeded(seed))) };
+    let found =
+        (0..20).find_map(|seed| compare(&History::seeded(seed, 60), &erring).err()).expect("a difference");
+    let happenings = &found.history.happenings;
+    let nodes = happenings.iter().filter(|one| matches!(one, Happening::Node(_))).count();
+    assert_eq!(nodes, 3, "{found}");
+    assert_eq!(happenings.len(), 4, "{found}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl PreScore for PodTopologySpread {
         if constraints.is_empty() {
             return PreScored::Skip;
         }
-        let strict = !pod.rules.spread.is_empty() || !self.lenient;
+        let strict = self.is_strict(pod);
         let usable = |node: &NodeView| !strict || has_all_keys(node.facts(), &constraints);
         let ignored: BTreeSet<NodeName> =
             nodes.iter().filter(|node| !usable(node)).map(|node| node.name().clone()).collect();
@@ -96,6 +96,11 @@ impl Score for PodTopologySpread {
     }
 }
 
+/// What raw points become between the fewest and the most there are: few are good.
+pub(crate) fn share(raw: i64, fewest: i64, most: i64) -> i64 {
+    if most == 0 { Points::MAX.0 } else { Points::MAX.0 * (most + fewest - raw) / most }
+}
+
 impl Normalise for PodTopologySpread {
     fn normalise(&self, cycle: &Cycle<'_>, _: &PodView, nodes: &[&NodeView], scores: &mut [Points]) {
         let Some(prospects) = cycle.noted::<Prospects>() else { return };
@@ -103,11 +108,7 @@ impl Normalise for PodTopologySpread {
         let raw = || nodes.iter().zip(&*scores).filter(|(node, _)| counted(node)).map(|(_, points)| points.0);
         let (fewest, most) = (raw().min().unwrap_or(0), raw().max().unwrap_or(0));
         for (node, points) in nodes.iter().zip(scores) {
-            points.0 = match most {
-                _ if !counted(node) => 0,
-                0 => Points::MAX.0,
-                most => Points::MAX.0 * (most + fewest - points.0) / most,
-            };
+            points.0 = if counted(node) { share(points.0, fewest, most) } else { 0 };
         }
     }
 }

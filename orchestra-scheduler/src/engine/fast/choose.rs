@@ -1,0 +1,84 @@
+//! Chooses a node from an index that is up to date.
+
+use super::index::Index;
+use super::plan::Plan;
+use super::ranking::first_in_heap;
+use crate::engine::reference::ReferenceEngine;
+use crate::engine::select::{nodes_to_find, winner};
+use crate::outcome::Choice;
+use crate::profile::{Profile, TieBreak};
+use crate::view::ClusterView;
+
+/// The choice; `None` when nothing is feasible.
+pub(super) fn choose(
+    reference: &mut ReferenceEngine,
+    plan: &Plan,
+    profile: &Profile,
+    cluster: &ClusterView,
+    index: &Index,
+) -> Option<Choice> {
+    let (nodes, feasible) = (index.ranking.len(), index.ranking.feasible().count());
+    let wanted = if profile.score.is_empty() { 1 } else { nodes_to_find(profile.sampling, nodes) };
+    let start = reference.next_start % nodes;
+    if feasible == 0 {
+        return None;
+    }
+    let alone = index.around.is_none();
+    let (position, found, evaluated) = if alone && feasible <= wanted && profile.tie_break == TieBreak::Heap {
+        (index.ranking.winner(start)?, feasible, nodes)
+    } else {
+        let (sample, evaluated) = sample(index, start, wanted);
+        let position = match sample.as_slice() {
+            [one] => *one,
+            many => {
+                let totals = totals(plan, index, many);
+                let won = match profile.tie_break {
+                    TieBreak::Heap => first_in_heap(&totals),
+                    TieBreak::Random => winner(&totals, profile.tie_break, &mut reference.random),
+                };
+                *many.get(won?)?
+            }
+        };
+        (position, sample.len(), evaluated)
+    };
+    let node = cluster.node_at(position)?.name().clone();
+    reference.next_start = (reference.next_start + evaluated) % nodes;
+    Some(Choice { node, evaluated, feasible: found })
+}
+
+/// The first `wanted` feasible positions from `start` on, around the end, and how many nodes are looked at until it
+/// is known that there are more.
+pub(super) fn sample(index: &Index, start: usize, wanted: usize) -> (Vec<usize>, usize) {
+    let (nodes, feasible) = (index.ranking.len(), index.ranking.feasible());
+    let listed = feasible.from(start).chain(feasible.from(0).take_while(|position| *position < start));
+    match &index.around {
+        Some(around) if around.admits_some_only() => {
+            let admits = around.admits();
+            first_of(listed.filter(|position| admits(*position)), start, nodes, wanted)
+        }
+        _ => first_of(listed, start, nodes, wanted),
+    }
+}
+
+fn first_of(
+    mut listed: impl Iterator<Item = usize>,
+    start: usize,
+    nodes: usize,
+    wanted: usize,
+) -> (Vec<usize>, usize) {
+    let sample: Vec<_> = listed.by_ref().take(wanted).collect();
+    let evaluated = listed.next().map_or(nodes, |next| (next + nodes - start) % nodes);
+    (sample, evaluated)
+}
+
+/// The totals of these positions, if they are the only ones that are scored.
+pub(super) fn totals(plan: &Plan, index: &Index, positions: &[usize]) -> Vec<i64> {
+    let highest = index.highest_among(positions);
+    let mut totals: Vec<i64> =
+        positions.iter().map(|position| index.total_among(*position, &highest)).collect();
+    if let Some(scores) = index.around.as_ref().and_then(|around| around.scores(positions)) {
+        let weight = plan.spread_weight();
+        totals.iter_mut().zip(scores).for_each(|(total, score)| *total += score * weight);
+    }
+    totals
+}
