@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::Patch;
 use kube::{Api, Resource};
@@ -90,7 +91,8 @@ macro_rules! owner {
 }
 
 known!(Pod => pods, ReplicaSet => replica_sets, Deployment => deployments, StatefulSet => stateful_sets,
-    DaemonSet => daemon_sets, ControllerRevision => revisions, Job => jobs);
+    DaemonSet => daemon_sets, ControllerRevision => revisions, Job => jobs, CronJob => cron_jobs,
+    PodDisruptionBudget => budgets);
 owner!(ReplicaSet, Deployment, StatefulSet, DaemonSet);
 
 impl Owner for Job {
@@ -101,6 +103,14 @@ impl Owner for Job {
     }
 }
 
+/// Takes nothing that it has not made.
+impl Owner for CronJob {
+    fn selector(&self) -> Option<&LabelSelector> {
+        None
+    }
+}
+
+impl Member for Job {}
 impl Member for Pod {
     fn is_free(&self) -> bool {
         pod::is_active(self)

@@ -21,8 +21,10 @@ mod batch;
 pub mod census;
 mod clock;
 mod controller;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpointslice;
 mod error;
 mod events;
@@ -51,6 +53,7 @@ mod template_hash;
 #[cfg(test)]
 mod testing;
 mod toleration;
+pub mod ttl;
 pub mod volume;
 mod world;
 

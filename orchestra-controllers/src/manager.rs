@@ -19,10 +19,14 @@ use crate::world::World;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Controller {
+    /// Makes a Job each time the schedule of a CronJob comes round.
+    CronJob,
     /// Keeps one pod of a DaemonSet on every node that should have one.
     DaemonSet,
     /// Rolls Deployments out over ReplicaSets.
     Deployment,
+    /// Counts how many pods each disruption budget lets be evicted.
+    Disruption,
     /// Lists the pods that answer for a Service.
     EndpointSlice,
     /// Deletes what nobody owns any more.
@@ -43,6 +47,8 @@ pub enum Controller {
     StatefulSet,
     /// Evicts pods from nodes whose taints they do not tolerate.
     TaintEviction,
+    /// Removes finished Jobs when their time to live is over.
+    TtlAfterFinished,
     /// Binds claims to volumes, makes volumes for claims, and reclaims them.
     Volume,
 }
@@ -50,8 +56,10 @@ pub enum Controller {
 impl Controller {
     /// All of them.
     pub const ALL: &[Self] = &[
+        Self::CronJob,
         Self::DaemonSet,
         Self::Deployment,
+        Self::Disruption,
         Self::EndpointSlice,
         Self::GarbageCollector,
         Self::Job,
@@ -62,6 +70,7 @@ impl Controller {
         Self::ServiceAccount,
         Self::StatefulSet,
         Self::TaintEviction,
+        Self::TtlAfterFinished,
         Self::Volume,
     ];
 }
@@ -167,6 +176,13 @@ impl Controllers {
                 Controller::Volume => {
                     let parts = crate::volume::setup(&world, self.volumes.as_deref());
                     launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::Disruption => {
+                    launch(&mut tasks, &world, &shutdown, crate::disruption::setup(&world))
+                }
+                Controller::CronJob => launch(&mut tasks, &world, &shutdown, crate::cronjob::setup(&world)),
+                Controller::TtlAfterFinished => {
+                    launch(&mut tasks, &world, &shutdown, crate::ttl::setup(&world))
                 }
                 Controller::Job => {
                     launch(&mut tasks, &world, &shutdown, crate::job::setup(&world));

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
 use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
@@ -91,6 +92,7 @@ world! {
     daemon_sets: DaemonSet = Habits::default(),
     jobs: Job = Habits::default(),
     cron_jobs: CronJob = Habits::default(),
+    budgets: PodDisruptionBudget = Habits::default(),
     revisions: ControllerRevision = Habits::default(),
     claims: PersistentVolumeClaim = Habits::default(),
     volumes: PersistentVolume = Habits::default(),

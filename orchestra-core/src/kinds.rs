@@ -17,6 +17,7 @@ mod ingress;
 mod ingress_class;
 mod ip;
 mod job;
+mod job_policy;
 mod labels;
 mod lease;
 mod limit_range;

@@ -10,6 +10,7 @@
 //! # Features
 //! * `descriptions`: documents of [`openapi`] describe types and fields, for `kubectl explain`. About 2.4 MB of program.
 
+pub mod cron;
 pub mod duration;
 pub mod gvk;
 pub mod jsonpath;

@@ -72,6 +72,11 @@ impl Dispatcher {
         &self.cluster
     }
 
+    /// Whether some profile has a plugin of this name that waits for pods to be woken.
+    pub(crate) fn has_plugin(&self, name: &str) -> bool {
+        self.profiles.iter().any(|profile| profile.requeue.iter().any(|plugin| plugin.name() == name))
+    }
+
     /// How many pods wait where.
     #[must_use]
     pub fn counts(&self) -> QueueCounts {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::view::{ClaimKey, NodeName, PodKey, PodUid};
+use crate::view::{ClaimKey, ClaimUser, NamespacedName, NodeName, PodKey, PodUid};
 
 /// One write to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,15 @@ pub enum Effect {
         claim: ClaimKey,
         /// The claim's identity.
         uid: Box<str>,
+    },
+    /// Write down who uses a resource claim.
+    ReserveClaim {
+        /// The claim.
+        claim: NamespacedName,
+        /// The version of it that was decided on.
+        version: Box<str>,
+        /// All of its users.
+        users: Vec<ClaimUser>,
     },
     /// Set an annotation of a claim.
     AnnotateClaim {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::view::{AttachmentView, ClaimView, ClassView, CsiNodeView, NodeFacts, PodView, VolumeView};
+use crate::view::{
+    AttachmentView, ClaimView, ClassView, CsiNodeView, DeviceClaimView, NodeFacts, PodGroupView, PodView,
+    VolumeView,
+};
 
 /// A change, with what was there before where that matters.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub enum ClusterEvent {
     CsiNodeChanged(Arc<CsiNodeView>),
     /// A volume was detached.
     AttachmentDeleted(Arc<AttachmentView>),
+    /// A resource claim came or changed.
+    DeviceClaimChanged(Arc<DeviceClaimView>),
+    /// A pod group came or changed.
+    PodGroupChanged(Arc<PodGroupView>),
     /// What drivers say about their room came or changed.
     StorageChanged,
 }

@@ -119,6 +119,7 @@ macro_rules! store_conformance {
                 d6_nothing_comes_before_a_future_start
                 d7_progress_follows_the_replay_and_unrelated_writes
                 d7_nothing_at_or_below_a_progress_mark_follows_it
+                d8_a_mark_asked_for_after_a_write_is_not_before_it
                 d9_events_arrive_without_further_writes
                 d10_a_sleeping_watcher_disturbs_nobody_and_is_never_thinned
                 d11_events_carry_what_was_there_before
@@ -163,16 +164,18 @@ macro_rules! store_conformance {
     };
 }
 
-/// Expands to one `#[tokio::test]` for each case about leases that run out. `$build` is an async function that returns `(store, guard)`.
+/// Expands to one `#[tokio::test]` for each case about leases that run out. `$build` is an async function that returns `(store, guard)`;
+/// `, if there` is as in [`store_conformance!`](crate::store_conformance).
+///
 /// The cases take a few seconds each, in which they sleep. A store that lives in this process and by tokio's clock need not
 /// have them wait: with `paused` before it they run on the paused clock, and take as long as the store itself.
 #[macro_export]
 macro_rules! store_expiry {
     (paused $build:path) => {
-        $crate::store_expiry! { @all $build; flavor = "current_thread", start_paused = true }
+        $crate::store_expiry! { @all $build, $crate::conformance::always; flavor = "current_thread", start_paused = true }
     };
-    (@all $build:path; $($how:tt)*) => {
-        $crate::store_expiry! { @cases $build; ($($how)*);
+    (@all $build:path, $there:path; $($how:tt)*) => {
+        $crate::store_expiry! { @cases $build, $there; ($($how)*);
             f1_a_key_stays_for_the_whole_time_since_the_last_renewal
             f2_a_key_goes_when_its_lease_has_run_out
             f2_a_lease_without_keys_ends_too
@@ -180,46 +183,60 @@ macro_rules! store_expiry {
             d12_an_expiry_is_one_revision_in_the_order_of_all_writes
         }
     };
-    (@cases $build:path; $how:tt; $($case:ident)*) => {
-        $( $crate::store_expiry! { @case $build; $how; $case } )*
+    (@cases $build:path, $there:path; $how:tt; $($case:ident)*) => {
+        $( $crate::store_expiry! { @case $build, $there; $how; $case } )*
     };
-    (@case $build:path; ($($how:tt)*); $case:ident) => {
+    (@case $build:path, $there:path; ($($how:tt)*); $case:ident) => {
         #[::tokio::test($($how)*)]
         async fn $case() {
+            if !$there() {
+                return;
+            }
             let (store, _guard) = $build().await;
             $crate::conformance::expiry::$case(::std::sync::Arc::new(store)).await;
         }
     };
     ($build:path) => {
-        $crate::store_expiry! { @all $build; flavor = "multi_thread", worker_threads = 2 }
+        $crate::store_expiry! { $build, if $crate::conformance::always }
+    };
+    ($build:path, if $there:path) => {
+        $crate::store_expiry! { @all $build, $there; flavor = "multi_thread", worker_threads = 2 }
     };
 }
 
-/// Expands to one `#[tokio::test]` for each case about leases of a store that is closed and opened again, with `$place` and `$open` as for
-/// [`store_durability!`](crate::store_durability), and `paused` as for [`store_expiry!`](crate::store_expiry).
+/// Expands to one `#[tokio::test]` for each case about leases of a store that is closed and opened again, with `$place`, `$open` and `, if
+/// there` as for [`store_durability!`](crate::store_durability), and `paused` as for [`store_expiry!`](crate::store_expiry).
 #[macro_export]
 macro_rules! store_expiry_durability {
     (paused $place:path, $open:path) => {
-        $crate::store_expiry_durability! { @all $place, $open; flavor = "current_thread", start_paused = true }
+        $crate::store_expiry_durability! {
+            @all $place, $open, $crate::conformance::always; flavor = "current_thread", start_paused = true
+        }
     };
-    (@all $place:path, $open:path; $($how:tt)*) => {
-        $crate::store_expiry_durability! { @cases $place, $open; ($($how)*);
+    (@all $place:path, $open:path, $there:path; $($how:tt)*) => {
+        $crate::store_expiry_durability! { @cases $place, $open, $there; ($($how)*);
             f4_a_restart_shortens_no_lease_and_makes_none_immortal
             f4_leases_are_after_a_restart_what_they_were
         }
     };
-    (@cases $place:path, $open:path; $how:tt; $($case:ident)*) => {
-        $( $crate::store_expiry_durability! { @case $place, $open; $how; $case } )*
+    (@cases $place:path, $open:path, $there:path; $how:tt; $($case:ident)*) => {
+        $( $crate::store_expiry_durability! { @case $place, $open, $there; $how; $case } )*
     };
-    (@case $place:path, $open:path; ($($how:tt)*); $case:ident) => {
+    (@case $place:path, $open:path, $there:path; ($($how:tt)*); $case:ident) => {
         #[::tokio::test($($how)*)]
         async fn $case() {
+            if !$there() {
+                return;
+            }
             let place = $place();
             $crate::conformance::expiry::$case(async || $open(&place).await).await;
         }
     };
     ($place:path, $open:path) => {
-        $crate::store_expiry_durability! { @all $place, $open; flavor = "multi_thread", worker_threads = 2 }
+        $crate::store_expiry_durability! { $place, $open, if $crate::conformance::always }
+    };
+    ($place:path, $open:path, if $there:path) => {
+        $crate::store_expiry_durability! { @all $place, $open, $there; flavor = "multi_thread", worker_threads = 2 }
     };
 }
 

@@ -90,3 +90,8 @@ pub use snapshot::{Snapshot, SnapshotInfo};
 pub use store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
 pub use txn::{Committed, Compare, Op, Outcome, Txn};
 pub use watch::{Event, WatchMessage, WatchStream};
+
+// So that the guide's code compiles.
+#[cfg(all(doctest, feature = "conformance"))]
+#[doc = include_str!("../../docs/store-backends.md")]
+mod guide {}

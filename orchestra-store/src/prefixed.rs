@@ -126,6 +126,18 @@ impl<S: Store> Prefixed<S> {
         }
     }
 
+    /// A lease that a transaction names and that is not the handle's.
+    async fn foreign_lease(&self, txn: &Txn) -> Result<Option<LeaseId>> {
+        for op in &txn.ops {
+            let Op::Put { lease: Some(lease), .. } = op else { continue };
+            match self.shared.leases.check(*lease, self.scope(), &self.store).await {
+                Err(Error::UnknownLease(lease)) => return Ok(Some(lease)),
+                checked => checked?,
+            }
+        }
+        Ok(None)
+    }
+
     /// How many keys there are.
     async fn count(&self, at: ReadAt) -> Result<u64> {
         let page =
@@ -168,15 +180,16 @@ impl<S: Store> Store for Prefixed<S> {
 
     async fn commit(&self, txn: Txn) -> Result<Committed> {
         let txn = self.scope().outer_txn(txn)?;
-        for op in &txn.ops {
-            if let Op::Put { lease: Some(lease), .. } = op {
-                self.shared.leases.check(*lease, self.scope(), &self.store).await.map_err(told)?;
-            }
-        }
+        let (txn, foreign) = match self.foreign_lease(&txn).await.map_err(told)? {
+            None => (txn, None),
+            // Refused for its compares, if they refuse it, and only then for the lease: nothing of it is written.
+            Some(lease) => (Txn { ops: Vec::new(), ..txn }, Some(lease)),
+        };
         let Committed { revision, outcome } = self.store.commit(txn).await.map_err(told)?;
-        let outcome = match outcome {
-            Outcome::Applied => Outcome::Applied,
-            Outcome::Refused(found) => {
+        let outcome = match (outcome, foreign) {
+            (Outcome::Applied, Some(lease)) => return Err(Error::UnknownLease(lease)),
+            (Outcome::Applied, None) => Outcome::Applied,
+            (Outcome::Refused(found), _) => {
                 let inner =
                     |found: Option<Entry>| found.map(|entry| self.scope().inner_entry(entry)).transpose();
                 Outcome::Refused(found.into_iter().map(inner).collect::<Result<_>>()?)

@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use orchestra_apiserver::pki::Pki;
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
@@ -15,24 +14,19 @@ use orchestra_net::local::LocalNetwork;
 use orchestra_net::proxy::UserspaceProxy;
 use orchestra_runtime::agent::NodeAgent;
 use orchestra_scheduler::Scheduler;
-use orchestra_store::compactor::{KEEP_PAST, compact_behind};
 use orchestra_store::encryption::Encryption;
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
+use super::care::{self, Tenure};
 use super::data::DataDir;
 use super::error::Error;
 use super::node::Node;
 use super::transport::LocalAgents;
 use super::{Cluster, Stage};
-
-/// How often the store is asked whether it is well.
-const STORE_CHECK: Duration = Duration::from_secs(10);
 
 /// A part that is there as it comes, replaced, or left out.
 enum Part<T> {
@@ -54,6 +48,7 @@ impl<T> Part<T> {
 /// What a cluster is made of. Every part has a default and every default can be replaced.
 pub struct ClusterBuilder {
     store: Option<Arc<dyn Store>>,
+    tenure: Tenure,
     encryption: Option<Arc<Encryption>>,
     metrics: Registry,
     data_dir: Option<PathBuf>,
@@ -71,6 +66,7 @@ impl Default for ClusterBuilder {
     fn default() -> Self {
         Self {
             store: None,
+            tenure: Tenure::Own,
             encryption: None,
             metrics: Registry::default(),
             data_dir: None,
@@ -103,8 +99,30 @@ impl ClusterBuilder {
         self
     }
 
+    /// The store is elsewhere, as etcd is: other API servers may use it at the same time, and when it is away the cluster waits
+    /// for it instead of failing.
+    #[must_use]
+    pub fn store_is_shared(mut self) -> Self {
+        self.tenure = Tenure::Shared;
+        self
+    }
+
     /// Serves what `registry` holds at `/metrics` of the API server, beside what the cluster itself counts. A cluster has one
     /// registry, and nothing is global, so several in one process do not mix.
+    ///
+    /// ```no_run
+    /// use orchestra::Cluster;
+    /// use orchestra::store::DurableStore;
+    /// use prometheus_client::registry::Registry;
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut registry = Registry::default();
+    /// let store = DurableStore::open("state")?;
+    /// store.metrics().register(&mut registry);
+    /// let cluster = Cluster::builder().store(store).metrics(registry).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn metrics(mut self, registry: Registry) -> Self {
         self.metrics = registry;
@@ -266,16 +284,8 @@ impl ClusterBuilder {
                 }
             });
         }
-        control.spawn("store", watch_over(store.clone(), control.shutdown.clone()));
-        control.spawn("compaction", {
-            let shutdown = control.shutdown.clone();
-            async move {
-                tokio::select! {
-                    () = shutdown.cancelled() => Ok(()),
-                    Err(problem) = compact_behind(&*store, KEEP_PAST) => Err(problem.to_string()),
-                }
-            }
-        });
+        control.spawn("store", care::watch_over(store.clone(), self.tenure, control.shutdown.clone()));
+        control.spawn("compaction", care::forget_the_past(store, self.tenure, control.shutdown.clone()));
         if let Some(controllers) = self.controllers.or_else(Controllers::all) {
             let mut controllers = controllers.provision_volumes_in(data.volumes());
             if let Some(authority) = authority {
@@ -360,18 +370,8 @@ fn configure(server: ApiServerBuilder, network: &LocalNetwork, agents: Arc<Local
         .nodes(agents)
 }
 
-/// Looks now and then whether the store still takes writes; ends with what it says when it does not.
-async fn watch_over(store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), String> {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = sleep(STORE_CHECK) => store.status().await.map_err(|problem| chain(&problem))?,
-        };
-    }
-}
-
 /// An error with its causes, on one line.
-fn chain(problem: &dyn std::error::Error) -> String {
+pub(super) fn chain(problem: &dyn std::error::Error) -> String {
     std::iter::successors(problem.source(), |cause| cause.source())
         .fold(problem.to_string(), |text, cause| format!("{text}: {cause}"))
 }

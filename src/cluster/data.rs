@@ -14,6 +14,7 @@ use super::error::Error;
 /// network              the slot of the loopback network, so that addresses stay the same
 /// pki/                 certificates and keys
 /// store/               the durable store
+/// encryption.keys      what it is encrypted with
 /// snapshots/           copies of the store that were made on a schedule
 /// nodes/NAME/          what a node's agent and runtime keep
 /// volumes/             the data of provisioned volumes

@@ -1,6 +1,7 @@
 //! A whole cluster as a value.
 
 mod builder;
+mod care;
 mod data;
 mod error;
 mod node;

@@ -51,6 +51,12 @@ impl Cluster {
         Self { folder, process, ready }
     }
 
+    /// What this verb starts, in a folder of its own that may hold something already.
+    pub(crate) fn run(verb: &str, folder: TempDir, arguments: &[&str]) -> Self {
+        let (process, ready) = launch(verb, folder.path(), arguments);
+        Self { folder, process, ready }
+    }
+
     /// A cluster on data that is there.
     pub(crate) fn start_in(folder: TempDir) -> Self {
         let (process, ready) = up(folder.path(), &[]);
@@ -172,9 +178,13 @@ impl Drop for Cluster {
 }
 
 fn up(folder: &Path, arguments: &[&str]) -> (Child, String) {
+    launch("up", folder, arguments)
+}
+
+fn launch(verb: &str, folder: &Path, arguments: &[&str]) -> (Child, String) {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("test.log")).expect("a log");
     let mut process = orchestra()
-        .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args([verb, "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder)
         .args(arguments)
         .stdin(Stdio::null())

@@ -4,9 +4,11 @@
 
 mod bad_input;
 mod encryption;
+mod etcd;
 mod guestbook;
 mod harness;
 mod healing;
+mod jobs;
 mod kubectl_verbs;
 mod library;
 mod metrics;
@@ -15,3 +17,4 @@ mod own_verbs;
 mod rollout;
 mod snapshot;
 mod start;
+mod two_servers;

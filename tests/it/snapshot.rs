@@ -112,7 +112,7 @@ fn a_snapshot_tells_what_it_is() {
     save(&cluster, &file);
     let told = said(&["inspect", utf8(&file)]);
     let words: Vec<&str> = told.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(words, ["revision", "keys", "bytes", "taken", "identity", "sealed"]);
+    assert_eq!(words, ["revision", "keys", "leases", "bytes", "taken", "identity", "sealed"]);
     assert!(told.contains(&format!("bytes     {}\n", fs::metadata(&file).unwrap().len())), "{told}");
     assert!(told.contains("identity  sha256:"), "{told}");
     let again = refused(&["save", utf8(&file)]);

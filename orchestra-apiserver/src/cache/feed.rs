@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
-use orchestra_store::{Event, KeyRange, RangeOptions, Revision, Store, WatchMessage, WatchStream};
+use orchestra_store::{Event, KeyRange, RangeOptions, ReadAt, Revision, Store, WatchMessage, WatchStream};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Duration;
@@ -52,7 +52,7 @@ struct Slot {
 impl Feed {
     /// Starts to follow the store. The task ends when the feed is dropped.
     pub(crate) async fn start(store: Arc<dyn Store>) -> orchestra_store::Result<Arc<Self>> {
-        let revision = store.status().await?.revision;
+        let revision = newest(&*store).await?;
         let stream = store.watch(KeyRange::all(), revision.next()).await?;
         let feed = Arc::new(Self {
             store,
@@ -104,7 +104,7 @@ impl Feed {
         resource: &Arc<Resource>,
     ) -> Result<(Arc<Collection>, Revision), StatusError> {
         let collection = self.collection(resource).await?;
-        let current = self.store.status().await?.revision;
+        let current = newest(&*self.store).await?;
         let applied = self.wait_for(current).await?;
         Ok((collection, applied))
     }
@@ -186,6 +186,11 @@ impl Feed {
     }
 }
 
+/// The store's revision, by the cheapest read that sees every acknowledged write. (A status counts all keys.)
+async fn newest(store: &dyn Store) -> orchestra_store::Result<Revision> {
+    Ok(store.get(&"/".into(), ReadAt::Latest).await?.revision)
+}
+
 /// `/registry/{group}/{plural}/` of a key.
 fn prefix_of(key: &[u8]) -> Option<&str> {
     let mut slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
@@ -232,7 +237,7 @@ async fn reconnect(feed: &Weak<Feed>, store: &Arc<dyn Store>) -> Option<(WatchSt
             return None;
         }
         let opened = async {
-            let revision = store.status().await?.revision;
+            let revision = newest(&**store).await?;
             Ok::<_, orchestra_store::Error>((store.watch(KeyRange::all(), revision.next()).await?, revision))
         };
         match opened.await {

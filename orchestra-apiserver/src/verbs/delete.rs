@@ -87,8 +87,19 @@ impl DeleteOptions {
             .map_err(|error| StatusError::bad_request(format!("DeleteOptions: {error}")))
     }
 
-    fn is_dry_run(&self) -> bool {
+    pub(crate) fn is_dry_run(&self) -> bool {
         self.dry_run.iter().any(|stage| stage == "All")
+    }
+
+    /// Whether only one version of the object is meant.
+    pub(crate) fn names_version(&self) -> bool {
+        self.preconditions.as_ref().is_some_and(|wanted| wanted.resource_version.is_some())
+    }
+
+    /// Removes the object only as it is at this version.
+    pub(crate) fn at_version(mut self, version: String) -> Self {
+        self.preconditions.get_or_insert_default().resource_version = Some(version);
+        self
     }
 }
 

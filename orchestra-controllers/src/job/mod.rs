@@ -20,4 +20,4 @@ mod shell;
 pub(crate) use orphan::setup as setup_orphans;
 pub use plan::{Action, Fate, Observed, plan};
 pub(crate) use shell::setup;
-pub(crate) use spec::FINALIZER;
+pub(crate) use spec::{FINALIZER, ending, finished_condition};

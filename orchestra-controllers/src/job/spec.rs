@@ -1,5 +1,6 @@
 //! What a Job asks for and what is known of its pods, each read in one place.
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -42,10 +43,19 @@ pub(super) fn holds<'a>(status: &'a JobStatus, type_: &str) -> Option<&'a JobCon
     conditions.into_iter().find(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
-/// Whether the Job has completed or failed.
-pub(crate) fn is_finished(job: &Job) -> bool {
-    let status = job.status.as_ref();
-    status.is_some_and(|status| holds(status, "Complete").or_else(|| holds(status, "Failed")).is_some())
+/// The condition by which a Job has completed or failed.
+pub(crate) fn finished_condition(job: &Job) -> Option<&JobCondition> {
+    let status = job.status.as_ref()?;
+    holds(status, "Complete").or_else(|| holds(status, "Failed"))
+}
+
+/// When a Job completed.
+pub(crate) fn ending(job: &Job) -> Option<Timestamp> {
+    job.status.as_ref()?.completion_time.as_ref().map(|time| time.0)
+}
+
+pub(super) fn is_finished(job: &Job) -> bool {
+    finished_condition(job).is_some()
 }
 
 /// The pod's completion index, if it has one below `completions`.

@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
-use orchestra_apiserver::ApiServer;
+use orchestra_apiserver::{ApiServer, RuntimeClock};
 use orchestra_controllers::{Clock, Controller, Controllers};
 use orchestra_store::MemoryStore;
 use serde::Serialize;
@@ -25,8 +26,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{kubelet, until, until_within};
+use crate::cronjob::every_minute;
 use crate::daemonset::{agent, on_every_node};
 use crate::deployment::{image, rolled_out, web};
+use crate::disruption::{allowed, budget, evict_all};
 use crate::job::{ended, has, job};
 use crate::mortal::{Death, Deeds, Fate, live};
 use crate::nodes::{LONG, beat, say_ready};
@@ -82,13 +85,15 @@ fn tell(controllers: &[Controller], story: Story, fate: Fate) -> (usize, Outcome
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let directory = TempDir::new().unwrap();
-        let server = ApiServer::builder(Arc::new(MemoryStore::new())).build().await.unwrap();
+        let start = "2026-01-01T00:00:00Z".parse().unwrap();
+        let server = ApiServer::builder(Arc::new(MemoryStore::new())).clock(RuntimeClock::starting_at(start));
+        let server = server.build().await.unwrap();
         let client = server.client("default");
         if Api::<Namespace>::all(client.clone()).get_opt("default").await.unwrap().is_none() {
             create::<Namespace>(&Api::all(client.clone()), json!({"metadata": {"name": "default"}})).await;
         }
         let controllers = Controllers::only(controllers.iter().copied())
-            .clock(Clock::ticking_from("2026-01-01T00:00:00Z".parse().unwrap()))
+            .clock(Clock::ticking_from(start))
             .provision_volumes_in(directory.path());
         let deeds = Arc::new(Deeds::default());
         let stop = CancellationToken::new();
@@ -367,6 +372,42 @@ fn a_job_is_suspended_resumed_and_deleted() {
             until(&jobs, "a pod again", |all| !all.is_empty() && active(all) == Some(1)).await;
             jobs.delete("sum", &DeleteParams::background()).await.unwrap();
             until(&pods, "no pods", <[_]>::is_empty).await;
+        })
+    });
+}
+
+#[test]
+fn each_time_of_a_cron_job_gets_one_job() {
+    survives(&[Controller::CronJob, Controller::Job, Controller::GarbageCollector], |told| {
+        Box::pin(async move {
+            let (crons, jobs) = (told.api::<CronJob>(), told.api::<Job>());
+            create(&crons, every_minute("tick", json!({"successfulJobsHistoryLimit": 1}))).await;
+            until_within(LONG, &jobs, "the second job", |jobs| {
+                jobs.iter().any(|job| {
+                    has(job, "Complete")
+                        && job.metadata.name.as_deref().is_some_and(|name| name.ends_with("2"))
+                })
+            })
+            .await;
+            change(&crons, "tick", json!({"spec": {"suspend": true}})).await;
+        })
+    });
+}
+
+#[test]
+fn pods_are_drained_as_their_budget_allows() {
+    survives(&[Controller::ReplicaSet, Controller::Disruption], |told| {
+        Box::pin(async move {
+            let (sets, budgets) = (told.api::<ReplicaSet>(), told.api::<PodDisruptionBudget>());
+            let template = json!({"metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": "a"}]}});
+            let selector = json!({"matchLabels": {"app": "web"}});
+            let spec = json!({"replicas": 2, "selector": selector, "template": template});
+            create(&sets, json!({"metadata": {"name": "web"}, "spec": spec})).await;
+            create(&budgets, budget("web", json!({"maxUnavailable": 1}))).await;
+            allowed(&budgets, 1).await;
+            evict_all(&told.api(), &budgets).await;
+            allowed(&budgets, 1).await;
         })
     });
 }

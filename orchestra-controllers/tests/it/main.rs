@@ -4,8 +4,10 @@
 
 mod cascade;
 mod cluster;
+mod cronjob;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod garbage;
 mod idle;
 mod job;

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -27,6 +28,7 @@ const GIVEN: &[&str] = &[
     "startTime",
     "completionTime",
     "lastProbeTime",
+    "lastSuccessfulTime",
     "batch.kubernetes.io/controller-uid",
     "controller-uid",
     "timeAdded",
@@ -54,6 +56,7 @@ pub(crate) async fn picture(client: &Client) -> Vec<String> {
         ApiResource::erase::<DaemonSet>(&()),
         ApiResource::erase::<Job>(&()),
         ApiResource::erase::<CronJob>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
         ApiResource::erase::<ControllerRevision>(&()),
         ApiResource::erase::<Pod>(&()),
         ApiResource::erase::<PersistentVolumeClaim>(&()),

@@ -7,20 +7,13 @@ use super::frame::check::{refuse, required, required_one_of};
 use super::frame::{Builtin, Fill, Generation, Object, View};
 use super::workload::{self, counts};
 use super::{job, labels};
+use crate::cron::{Schedule, zone};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::violation::{Violation, Violations};
 
 /// A job's name has eleven characters more than its cron job's.
 const MAX_NAME: usize = 52;
-/// Each part of a schedule: its name in messages, least and most, and names for its numbers.
-const PARTS: [(i64, i64, &[&str]); 5] = [
-    (0, 59, &[]),
-    (0, 23, &[]),
-    (1, 31, &[]),
-    (1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
-    (0, 7, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
-];
 
 pub(super) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("batch", "v1"), "CronJob", "cronjobs", Scope::Namespaced)
@@ -57,20 +50,22 @@ fn validate(out: &mut Violations, spec: &View) {
         if schedule.text().contains("TZ") {
             let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
             refuse(out, &schedule, detail);
-        } else if let Err(detail) = readable(schedule.text()) {
+        } else if let Err(detail) = Schedule::parse(schedule.text()) {
             refuse(out, &schedule, detail);
         }
     }
-    let zone = spec.get("timeZone");
-    if zone.is_set() {
-        if zone.text().is_empty() {
-            refuse(out, &zone, "timeZone must be nil or non-empty string");
-        } else if zone.text().eq_ignore_ascii_case("local") {
+    let named = spec.get("timeZone");
+    if named.is_set() {
+        if named.text().is_empty() {
+            refuse(out, &named, "timeZone must be nil or non-empty string");
+        } else if named.text().eq_ignore_ascii_case("local") {
             refuse(
                 out,
-                &zone,
+                &named,
                 "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
             );
+        } else if zone(named.text()).is_none() {
+            refuse(out, &named, format!("unknown time zone {}", named.text()));
         }
     }
     counts(out, spec, &["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"]);
@@ -81,65 +76,6 @@ fn validate(out: &mut Violations, spec: &View) {
         out.push(Violation::not_supported(place.path(), true, &["nil", "false"]));
     }
     job::validate(out, &template);
-}
-
-/// Whether a schedule can be read: five parts, or one of the words that stand for them.
-fn readable(schedule: &str) -> Result<(), String> {
-    if let Some(word) = schedule.strip_prefix('@') {
-        let known =
-            ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"].contains(&word);
-        return match known || word.starts_with("every ") {
-            true => Ok(()),
-            false => Err(format!("unrecognized descriptor: {schedule}")),
-        };
-    }
-    let parts: Vec<&str> = schedule.split_whitespace().collect();
-    if parts.len() != PARTS.len() {
-        return Err(format!("expected exactly 5 fields, found {}: [{}]", parts.len(), parts.join(" ")));
-    }
-    for (part, (least, most, names)) in parts.iter().zip(PARTS) {
-        for range in part.split(',') {
-            in_range(range, least, most, names)?;
-        }
-    }
-    Ok(())
-}
-
-fn in_range(range: &str, least: i64, most: i64, names: &[&str]) -> Result<(), String> {
-    let (span, step) = match range.split_once('/') {
-        Some((span, step)) => (span, Some(step)),
-        None => (range, None),
-    };
-    if step.is_some_and(|step| !step.parse::<u32>().is_ok_and(|step| step > 0)) {
-        return Err(format!(
-            "failed to parse int from {}: step of range should be a positive number: {range}",
-            step.unwrap_or_default()
-        ));
-    }
-    if matches!(span, "*" | "?") {
-        return Ok(());
-    }
-    let value = |text: &str| -> Result<i64, String> {
-        let named =
-            names.iter().position(|name| text.eq_ignore_ascii_case(name)).map(|index| index as i64 + least);
-        named.or_else(|| text.parse().ok()).ok_or_else(|| {
-            format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
-        })
-    };
-    let (first, last) = match span.split_once('-') {
-        Some((first, last)) => (value(first)?, value(last)?),
-        None => (value(span)?, value(span)?),
-    };
-    if first < least {
-        return Err(format!("beginning of range ({first}) below minimum ({least}): {range}"));
-    }
-    if last > most {
-        return Err(format!("end of range ({last}) above maximum ({most}): {range}"));
-    }
-    if first > last {
-        return Err(format!("beginning of range ({first}) beyond end of range ({last}): {range}"));
-    }
-    Ok(())
 }
 
 fn columns() -> Vec<Show> {
@@ -182,19 +118,6 @@ fn columns() -> Vec<Show> {
 mod tests {
     use super::*;
     use crate::kinds::frame::testing::said;
-
-    #[test]
-    fn schedules_are_read_as_cron_reads_them() {
-        for schedule in ["* * * * *", "*/5 0-6 1,15 jan-jun mon", "@daily", "0 0 * * 7"] {
-            assert_eq!(readable(schedule), Ok(()), "{schedule}");
-        }
-        for schedule in
-            ["* * * *", "60 * * * *", "* * * * mondays", "*/0 * * * *", "@sometimes", "5-1 * * * *"]
-        {
-            assert!(readable(schedule).is_err(), "{schedule}");
-        }
-        assert_eq!(readable("60 * * * *"), Err("end of range (60) above maximum (59): 60".to_owned()));
-    }
 
     #[test]
     fn the_pods_of_its_jobs_are_checked_too() {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::frame::cells::{self, Show, column, human, list, number, seconds_since, text};
 use super::frame::check::{one_of, unchanged};
 use super::frame::{Builtin, Fill, Generation, Object, View};
-use super::labels;
 use super::workload::{self, counts};
+use super::{job_policy, labels};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::violation::{Violation, Violations};
@@ -14,7 +14,7 @@ use crate::violation::{Violation, Violations};
 /// How often a pod is tried again.
 const BACKOFF_LIMIT: i64 = 6;
 
-pub(super) fn kind() -> Builtin {
+pub(crate) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("batch", "v1"), "Job", "jobs", Scope::Namespaced)
         .in_category_all()
         .generation(Generation::Spec)
@@ -30,6 +30,7 @@ pub(super) fn kind() -> Builtin {
             } else if !labels::matches(&spec.get("selector"), &held) {
                 workload::refuse_labels(out, &held);
             }
+            job_policy::hostnames(out, job);
         })
         .validate_change(change)
         .validate_status(|new, _, out| {
@@ -108,7 +109,11 @@ pub(crate) fn validate(out: &mut Violations, spec: &View) {
     counts(out, spec, &numbers);
     counts(out, spec, &["backoffLimitPerIndex", "maxFailedIndexes"]);
     one_of(out, &spec.get("completionMode"), &["Indexed", "NonIndexed"]);
-    one_of(out, &spec.get("podReplacementPolicy"), &["Failed", "TerminatingOrFailed"]);
+    job_policy::indexes(out, spec);
+    job_policy::managed_by(out, &spec.get("managedBy"));
+    job_policy::failure(out, spec);
+    job_policy::success(out, spec);
+    job_policy::replacement(out, spec);
     labels::selector(out, &spec.get("selector"));
     let template = spec.get("template");
     workload::template(out, &template);
@@ -127,7 +132,14 @@ fn change(new: &View, old: &View, out: &mut Violations) {
     if !elastic {
         unchanged(out, &spec.get("completions"), &before.get("completions"));
     }
-    for field in ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"] {
+    for field in [
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "successPolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+    ] {
         unchanged(out, &spec.get(field), &before.get(field));
     }
     // A suspended job that never ran may still be told where its pods go.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::registry::ArgumentError;
 use crate::plugins::{
-    DefaultPreemption, InterPodAffinity, NodeAffinity, NodeResourcesBalancedAllocation, NodeResourcesFit,
-    PodTopologySpread, ScoredResource, ScoringStrategy, Shape, ShapePoint, VolumeBinding,
+    DefaultPreemption, DynamicResources, InterPodAffinity, NodeAffinity, NodeResourcesBalancedAllocation,
+    NodeResourcesFit, PodTopologySpread, ScoredResource, ScoringStrategy, Shape, ShapePoint, VolumeBinding,
 };
 use crate::profile::Version;
 use crate::unit::ResourceName;
@@ -169,6 +169,39 @@ pub(super) fn preemption(args: &Value) -> Result<DefaultPreemption, ArgumentErro
         return Err(ArgumentError::new("minCandidateNodesPercentage", problem));
     }
     Ok(DefaultPreemption::trying(percent, least))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Devices {
+    // Nothing is searched for that could take long.
+    #[serde(rename = "filterTimeout")]
+    _filter_timeout: Option<String>,
+    binding_timeout: Option<String>,
+}
+
+pub(super) fn devices(args: &Value) -> Result<DynamicResources, ArgumentError> {
+    let devices: Devices = read(args)?;
+    let Some(text) = devices.binding_timeout else { return Ok(DynamicResources::default()) };
+    let problem = || ArgumentError::new("bindingTimeout", format!("{text:?} is not a duration"));
+    Ok(DynamicResources::waiting(duration(&text).ok_or_else(problem)?))
+}
+
+/// Reads a duration of whole hours, minutes and seconds, such as `1h30m` or `600s`.
+fn duration(text: &str) -> Option<Duration> {
+    let (mut rest, mut sum) = (text, Duration::ZERO);
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|char: char| !char.is_ascii_digit())?);
+        let seconds = match after.chars().next()? {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        sum = sum.checked_add(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))?;
+        rest = after.get(1..)?;
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 pub(super) fn fit(args: &Value) -> Result<NodeResourcesFit, ArgumentError> {

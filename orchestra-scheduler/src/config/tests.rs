@@ -173,3 +173,47 @@ fn plugins_of_an_embedder_can_be_named() {
     let error = Scheduler::from_config(&config("{}"), "x", &registry).unwrap_err();
     assert_eq!(error.to_string(), "x:4: profiles[0].pluginConfig[0].args.strict: must be true or false");
 }
+
+#[test]
+fn arguments_of_the_other_plugins_are_read_and_checked() {
+    let with = |plugin: &str, args: &str| {
+        read(&format!("profiles:\n- pluginConfig:\n  - name: {plugin}\n    args: {args}\n"))
+    };
+    for (plugin, args) in [
+        ("InterPodAffinity", "{hardPodAffinityWeight: 50, ignorePreferredTermsOfExistingPods: true}"),
+        (
+            "PodTopologySpread",
+            "{defaultingType: List, defaultConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}]}",
+        ),
+        ("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 5}"),
+        ("DynamicResources", "{filterTimeout: 10s, bindingTimeout: 1h30m}"),
+    ] {
+        assert!(with(plugin, args).is_ok(), "{plugin}");
+    }
+    let at = "s.yaml:5: profiles[0].pluginConfig[0].args.";
+    for (plugin, args, expected) in [
+        (
+            "InterPodAffinity",
+            "{hardPodAffinityWeight: 101}",
+            "hardPodAffinityWeight: not in valid range [0-100]",
+        ),
+        (
+            "PodTopologySpread",
+            "{defaultingType: List, defaultConstraints: [{maxSkew: 0, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}]}",
+            "defaultConstraints[0].maxSkew: not in valid range (0, inf)",
+        ),
+        (
+            "PodTopologySpread",
+            "{defaultConstraints: [{maxSkew: 1, topologyKey: z, whenUnsatisfiable: ScheduleAnyway}]}",
+            "defaultingType: when .defaultConstraints are provided, .defaultingType must be \"List\"",
+        ),
+        (
+            "DefaultPreemption",
+            "{minCandidateNodesPercentage: 101}",
+            "minCandidateNodesPercentage: not in valid range [0, 100]",
+        ),
+        ("DynamicResources", "{bindingTimeout: soon}", "bindingTimeout: \"soon\" is not a duration"),
+    ] {
+        assert_eq!(with(plugin, args).unwrap_err(), format!("{at}{expected}"), "{plugin}");
+    }
+}

@@ -87,7 +87,8 @@ fn assumed_pods_count_before_their_binding_is_confirmed() {
     dispatcher.pod_applied(asking("p", "3"), START);
     dispatcher.pod_applied(asking("q", "3"), START);
     assert_eq!(binding(dispatcher.next(START)), pair("p", "n"));
-    let expected = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
+    let expected = "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
+         deallocate, preemption: 0/1 nodes are available: \
                     1 No preemption victims found for incoming pod."
         .to_owned();
     assert_eq!(report(dispatcher.next(START)), (ReportReason::Unschedulable, expected));
@@ -245,8 +246,7 @@ fn a_late_claim_is_selected_bound_and_only_then_the_pod() {
             {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}})),
         START,
     );
-    let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found. preemption: 0/1 nodes are \
-                    available: 1 Preemption is not helpful for scheduling.";
+    let expected = "0/1 nodes are available: persistentvolumeclaim \"data\" not found. not found";
     assert_eq!(report(dispatcher.next(START)).1, expected);
     dispatcher.applied(claim(json!({}), None, "Pending"), START);
     let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };
@@ -450,6 +450,77 @@ fn a_victim_that_is_not_bound_yet_is_taken_back_without_deleting_it() {
     dispatcher.pod_applied(important("vip", 9, "4"), START);
     assert_eq!(evictions(&mut dispatcher, START), [("low".to_owned(), true)]);
     assert!(dispatcher.cluster().node("n").unwrap().pods().iter().all(|pod| &*pod.key.name != "low"));
+}
+
+fn gang_member(name: &str) -> PodView {
+    PodView { group: Some("team".into()), ..asking(name, "1") }
+}
+
+fn ganging() -> Dispatcher {
+    let profile = Profile::default().register(crate::plugins::gangs());
+    let mut dispatcher = Scheduler::default().profile(profile).dispatcher().unwrap();
+    dispatcher.node_applied(node("n"), START);
+    dispatcher
+}
+
+fn gang(min_count: i32) -> crate::view::PodGroupView {
+    let group = json!({"metadata": {"name": "team", "namespace": "default"},
+        "spec": {"schedulingPolicy": {"gang": {"minCount": min_count}}}});
+    crate::view::PodGroupView::from_api(&serde_json::from_value(group).unwrap())
+}
+
+#[test]
+fn a_gang_is_bound_together_or_gives_its_room_back() {
+    let mut dispatcher = ganging();
+    dispatcher.pod_applied(gang_member("p"), START);
+    let waiting = report(dispatcher.next(START)).1;
+    assert!(
+        waiting.starts_with("0/1 nodes are available: waiting for pod group \"team\" to be created."),
+        "{waiting}"
+    );
+    dispatcher.applied(gang(2), START);
+    assert!(dispatcher.next(seconds(1)).is_none(), "one of two holds its node and waits");
+    assert_eq!(dispatcher.cluster().node("n").unwrap().pods().len(), 1);
+    dispatcher.pod_applied(gang_member("q"), seconds(2));
+    let mut bound = [binding(dispatcher.next(seconds(2))).0, binding(dispatcher.next(seconds(2))).0];
+    bound.sort();
+    assert_eq!(bound, ["p", "q"]);
+    let mut alone = ganging();
+    alone.applied(gang(2), START);
+    alone.pod_applied(gang_member("p"), START);
+    assert!(alone.next(START).is_none());
+    assert_eq!(report(alone.next(seconds(300))).0, ReportReason::Unschedulable);
+    assert!(alone.cluster().node("n").unwrap().pods().is_empty());
+}
+
+#[test]
+fn a_free_volume_is_bound_for_one_pod_only_and_had_by_the_next_if_that_fails() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    let class = json!({"metadata": {"name": "hand"}, "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    dispatcher.applied(ClassView::from_api(&serde_json::from_value(class).unwrap()), START);
+    let volume = json!({"metadata": {"name": "pv"}, "spec": {"capacity": {"storage": "1Gi"},
+        "storageClassName": "hand"}, "status": {"phase": "Available"}});
+    dispatcher
+        .applied(crate::view::VolumeView::from_api(&serde_json::from_value(volume).unwrap()).unwrap(), START);
+    for name in ["p", "q"] {
+        let claim = json!({"metadata": {"name": name, "namespace": "default", "uid": name},
+            "spec": {"storageClassName": "hand", "resources": {"requests": {"storage": "1Gi"}}}});
+        dispatcher.applied(ClaimView::from_api(&serde_json::from_value(claim).unwrap()).unwrap(), START);
+        let mounting = json!({"metadata": {"name": name}, "spec": {"volumes": [
+            {"name": "v", "persistentVolumeClaim": {"claimName": name}}]}});
+        dispatcher.pod_applied(pod(mounting), START);
+    }
+    let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };
+    assert!(matches!(job.effects.as_slice(), [Effect::BindVolume { uid, .. }] if **uid == *"p"), "{job:?}");
+    let refused = report(dispatcher.next(START)).1;
+    assert!(refused.contains("1 node(s) didn't find available persistent volumes to bind"), "{refused}");
+    dispatcher.performed(&uid("p"), Err("conflict".into()), START);
+    assert_eq!(report(dispatcher.next(START)).0, ReportReason::SchedulerError);
+    dispatcher.queue.activate(&uid("q"), START);
+    let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };
+    assert!(matches!(job.effects.as_slice(), [Effect::BindVolume { uid, .. }] if **uid == *"q"), "{job:?}");
 }
 
 /// Something that happens to a small cluster.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde_json::{Value, json};
@@ -99,6 +100,19 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             }));
             let volumes: Api<PersistentVolume> = Api::all(client.clone());
             volumes.patch(&volume, &PatchParams::default(), &patch).await?;
+        }
+        Effect::ReserveClaim { claim, version, users } => {
+            let users: Vec<Value> = users
+                .iter()
+                .map(|user| {
+                    json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid})
+                })
+                .collect();
+            let patch = Patch::Merge(
+                json!({"metadata": {"resourceVersion": version}, "status": {"reservedFor": users}}),
+            );
+            let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
+            claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
         }
         Effect::AnnotateClaim { claim, key, value } => {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {(key): value}}}));

@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::scheduling::v1alpha2::PodGroup;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -23,8 +25,8 @@ use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind, OwnerView, PodKey,
-    PodView, ServiceView, ViewError, VolumeView,
+    DeviceClaimView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind,
+    OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -60,9 +62,10 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    pub(super) fn open(client: &Client) -> Self {
+    /// Opens the watches; `gangs` says whether pod groups, which few servers serve, matter here.
+    pub(super) fn open(client: &Client, gangs: bool) -> Self {
         let pods = watcher::Config::default().fields(UNFINISHED);
-        let facts = [
+        let mut facts = vec![
             feed(
                 watch(
                     client,
@@ -95,6 +98,7 @@ impl Feeds {
             kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
+            kept(client, |claim: &ResourceClaim| Ok(DeviceClaimView::from_api(claim)), full_name),
             kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
             kept(
                 client,
@@ -112,6 +116,9 @@ impl Feeds {
                 |owner| owner_key(OwnerKind::StatefulSet, owner),
             ),
         ];
+        if gangs {
+            facts.push(kept(client, |group: &PodGroup| Ok(PodGroupView::from_api(group)), full_name));
+        }
         let numbered = facts.into_iter().enumerate();
         let facts: SelectAll<_> =
             numbered.map(|(feed, facts)| facts.map(move |fact| Fact { feed, ..fact }).boxed()).collect();

@@ -67,7 +67,7 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self) {
-        let mut feeds = Feeds::open(&self.client);
+        let mut feeds = Feeds::open(&self.client, self.dispatcher.has_plugin("GangScheduling"));
         // Nothing is decided before everything that exists is known.
         while !feeds.listed() {
             let Some(fact) = feeds.facts.next().await else { return };

@@ -1,7 +1,10 @@
 //! The default plugins, each with upstream's name, semantics and words.
 
+mod declared_features;
 mod default_binder;
 mod default_preemption;
+mod dynamic_resources;
+mod gang_scheduling;
 pub(crate) mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
@@ -22,8 +25,11 @@ mod volume_zone;
 
 use crate::profile::{PluginSet, Registration, Version};
 
+pub use declared_features::NodeDeclaredFeatures;
 pub use default_binder::DefaultBinder;
 pub use default_preemption::DefaultPreemption;
+pub use dynamic_resources::DynamicResources;
+pub use gang_scheduling::GangScheduling;
 pub use image_locality::ImageLocality;
 pub use inter_pod_affinity::InterPodAffinity;
 pub use node_affinity::NodeAffinity;
@@ -43,7 +49,7 @@ pub use volume_zone::VolumeZone;
 
 /// The default plugins in upstream's order, with upstream's weights.
 pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
-    vec![
+    let mut set = vec![
         gates(),
         sort(),
         unschedulable(),
@@ -58,11 +64,16 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         zones(),
         spread(PodTopologySpread::default()),
         peers(InterPodAffinity::for_version(version)),
+        devices(DynamicResources::default()),
         preemption(DefaultPreemption::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
         images(version),
         binder(),
-    ]
+    ];
+    if version >= Version::V1_36 {
+        set.push(features());
+    }
+    set
 }
 
 pub(crate) fn gates() -> PluginSet {
@@ -127,6 +138,18 @@ pub(crate) fn limits() -> PluginSet {
 
 pub(crate) fn zones() -> PluginSet {
     Registration::of(VolumeZone).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn devices(plugin: DynamicResources) -> PluginSet {
+    Registration::of(plugin).pre_filter().filter().post_filter().pre_bind().requeue().into()
+}
+
+pub(crate) fn features() -> PluginSet {
+    Registration::of(NodeDeclaredFeatures).pre_filter().filter().requeue().into()
+}
+
+pub(crate) fn gangs() -> PluginSet {
+    Registration::of(GangScheduling).pre_filter().permit().requeue().into()
 }
 
 pub(crate) fn balanced(plugin: NodeResourcesBalancedAllocation) -> PluginSet {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Adjust, Cycle, Filter, Plugin, PreFilter, Requeue};
 use crate::verdict::{PreFiltered, Rejection, Verdict};
-use crate::view::{ClaimKey, ClusterView, NodeView, PodView};
+use crate::view::{ClaimKey, ClaimReference, ClusterView, NodeView, PodView};
 
 /// Filters by disks and claims that are in use.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,10 +28,15 @@ impl Exclusive {
     }
 }
 
+/// The claims that a pod names; those made for it alone are no one else's.
+fn named(pod: &PodView) -> impl Iterator<Item = (&ClaimReference, ClaimKey)> {
+    pod.claims().filter(|(reference, _)| !reference.ephemeral)
+}
+
 /// The claims of a pod that one pod at a time may use.
 fn exclusive(cluster: &ClusterView, pod: &PodView) -> BTreeSet<ClaimKey> {
     let one_only = |key: &ClaimKey| cluster.claim(key).is_some_and(|claim| claim.access.one_pod_only());
-    pod.claims().map(|(_, key)| key).filter(one_only).collect()
+    named(pod).map(|(_, key)| key).filter(one_only).collect()
 }
 
 fn used_by_others(cluster: &ClusterView, claim: &ClaimKey) -> bool {
@@ -48,7 +53,7 @@ impl Plugin for VolumeRestrictions {
 impl PreFilter for VolumeRestrictions {
     fn pre_filter(&self, cycle: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
         let cluster = cycle.cluster();
-        if let Some((missing, _)) = pod.claims().find(|(_, key)| cluster.claim(key).is_none()) {
+        if let Some((missing, _)) = named(pod).find(|(_, key)| cluster.claim(key).is_none()) {
             let text = format!("persistentvolumeclaim {:?} not found", &*missing.name);
             return PreFiltered::Reject(Rejection::unresolvable(text));
         }

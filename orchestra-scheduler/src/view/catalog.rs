@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::kept::Shelf;
 use super::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    NamespaceView, NamespacedName, NodeName, OwnerKey, OwnerView, ServiceView, VolumeView,
+    DeviceClaimView, NamespaceView, NamespacedName, NodeName, OwnerKey, OwnerView, PodGroupView, ServiceView,
+    VolumeView,
 };
 
 /// The shelves, one for each kind.
@@ -18,6 +19,8 @@ pub struct Catalog {
     pub(super) csi_drivers: Shelf<Arc<str>, CsiDriverView>,
     pub(super) capacities: Shelf<NamespacedName, CapacityView>,
     pub(super) attachments: Shelf<Arc<str>, AttachmentView>,
+    pub(super) device_claims: Shelf<NamespacedName, DeviceClaimView>,
+    pub(super) pod_groups: Shelf<NamespacedName, PodGroupView>,
     pub(super) namespaces: Shelf<Arc<str>, NamespaceView>,
     pub(super) services: Shelf<NamespacedName, ServiceView>,
     pub(super) owners: Shelf<OwnerKey, OwnerView>,

@@ -1,6 +1,6 @@
 //! A node as the scheduler sees it: what it offers, and who is on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as api;
@@ -27,6 +27,8 @@ pub struct NodeFacts {
     pub allocatable: Resources,
     /// How many pods it takes.
     pub allocatable_pods: i64,
+    /// What it says it can do beyond what every node can.
+    pub declared_features: BTreeSet<Box<str>>,
     /// The images on it: the size of each by every name it goes by.
     pub images: BTreeMap<Box<str>, i64>,
 }
@@ -55,6 +57,12 @@ impl NodeFacts {
             unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             allocatable: resources(amounts),
             allocatable_pods: pods(allocatable)?,
+            declared_features: node
+                .status
+                .iter()
+                .flat_map(|status| status.declared_features.iter().flatten())
+                .map(|name| name.as_str().into())
+                .collect(),
             images: images(node),
         })
     }

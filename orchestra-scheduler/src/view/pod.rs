@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1 as api;
 use super::group::{NamespacedName, OwnerKey, OwnerKind};
 use super::request::demand;
 use super::{
-    ClaimKey, ClaimReference, Labels, Mounts, NodeFacts, NodeName, NodeSelector, PodAffinity, PodUid,
-    PreferredTerm, SpreadConstraint, Toleration, ViewError,
+    ClaimKey, ClaimReference, DeviceClaimReference, Labels, Mounts, NodeFacts, NodeName, NodeSelector,
+    PodAffinity, PodUid, PreferredTerm, SpreadConstraint, Toleration, ViewError,
 };
 use crate::profile::DEFAULT_NAME;
 use crate::unit::{NonZero, Priority, Resources};
@@ -97,6 +97,10 @@ pub struct PlacementRules {
     pub images: Vec<Box<str>>,
     /// The images that are mounted as volumes.
     pub image_volumes: Vec<Box<str>>,
+    /// `spec.resourceClaims`.
+    pub device_claims: Vec<DeviceClaimReference>,
+    /// The features its node has to declare.
+    pub features: Vec<&'static str>,
     /// Whether it waits for room rather than take it from others (`preemptionPolicy: Never`).
     pub never_preempts: bool,
 }
@@ -156,6 +160,8 @@ pub struct PodView {
     pub host_ports: Box<[HostPort]>,
     /// What it wants of a node; empty once it has one.
     pub rules: Arc<PlacementRules>,
+    /// The pod group it belongs to, in its namespace.
+    pub group: Option<Box<str>>,
     /// What it mounts.
     pub mounts: Arc<Mounts>,
     /// Which pods it wants near and which not; other pods are bound by that too.
@@ -192,6 +198,11 @@ impl PodView {
         let labels = meta.labels.clone().unwrap_or_default();
         let phase = status.and_then(|status| status.phase.as_deref());
         Ok(Self {
+            group: spec
+                .scheduling_group
+                .as_ref()
+                .and_then(|group| group.pod_group_name.as_deref())
+                .map(Into::into),
             mounts: Mounts::from_api(&key.name, spec),
             affinity: PodAffinity::from_api(spec.affinity.as_ref(), &key.namespace, &labels),
             uid: PodUid::from(meta.uid.as_deref().unwrap_or_default()),
@@ -234,6 +245,7 @@ impl PodView {
             || self.rules != other.rules
             || self.affinity != other.affinity
             || self.mounts != other.mounts
+            || self.group != other.group
             || self.priority != other.priority
             || self.terminating != other.terminating
     }
@@ -280,6 +292,8 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .chain(&spec.containers)
             .map(|container| container.image.as_deref().unwrap_or_default().into())
             .collect(),
+        device_claims: DeviceClaimReference::from_api(spec, pod.status.as_ref()),
+        features: needed_features(spec),
         never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
         image_volumes: spec
             .volumes
@@ -288,6 +302,20 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .filter_map(|volume| Some(volume.image.as_ref()?.reference.as_deref()?.into()))
             .collect(),
     }
+}
+
+/// The features that upstream reads from a specification and asks of the node.
+fn needed_features(spec: &api::PodSpec) -> Vec<&'static str> {
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let restarts_all = containers.any(|container| {
+        container.restart_policy_rules.iter().flatten().any(|rule| rule.action == "RestartAllContainers")
+    });
+    let on_host = spec.host_network == Some(true) && spec.host_users == Some(false);
+    let needed = [
+        (restarts_all, "RestartAllContainersOnContainerExits"),
+        (on_host, "UserNamespacesHostNetworkSupport"),
+    ];
+    needed.into_iter().filter(|(needs, _)| *needs).map(|(_, name)| name).collect()
 }
 
 fn owner(key: &PodKey, pod: &api::Pod) -> Option<OwnerKey> {

@@ -189,6 +189,23 @@ pub async fn d7_progress_follows_the_replay_and_unrelated_writes(store: Arc<dyn 
     }
 }
 
+/// D8: whoever begins a watch after an acknowledged write, however far back, is told that it has come at least as far as
+/// that, and without another write.
+pub async fn d8_a_mark_asked_for_after_a_write_is_not_before_it(store: Arc<dyn Store>) {
+    let first = write(&*store, put("k", "1")).await;
+    for n in 0..20 {
+        let revision = write(&*store, put("other", n.to_string())).await;
+        let mut stream = watch(&*store, KeyRange::prefix("k"), first).await;
+        assert_eq!(next_events(&mut stream).await.0, first);
+        match next(&mut stream).await {
+            WatchMessage::Progress(mark) => {
+                assert!(mark >= revision, "{mark} was told after a write at {revision}")
+            }
+            other => panic!("a mark expected: {other:?}"),
+        }
+    }
+}
+
 /// D7, among writers inside and outside the range.
 pub async fn d7_nothing_at_or_below_a_progress_mark_follows_it(store: Arc<dyn Store>) {
     let from = current(&*store).await.next();

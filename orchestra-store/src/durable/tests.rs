@@ -177,6 +177,38 @@ async fn garbage_or_zeros_where_the_last_write_was_are_cut() {
 }
 
 #[tokio::test]
+async fn damage_to_the_last_write_of_a_store_that_was_closed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let lengths = sample(dir.path(), 4).await;
+    let log = fs::read(last_log(dir.path())).unwrap();
+    assert!(log.len() as u64 > lengths[4], "the end is marked");
+    for at in lengths[3]..log.len() as u64 {
+        let damaged = TempDir::new().unwrap();
+        let mut bytes = log.clone();
+        bytes[at as usize] ^= 0x10;
+        fs::write(segment::path(damaged.path(), 1), &bytes).unwrap();
+        let opened = DurableStore::open(damaged.path());
+        if at < lengths[4] {
+            assert!(matches!(opened, Err(Error::Corrupt(_))), "byte {at} was not missed");
+        } else {
+            // The mark itself holds nothing.
+            assert_eq!(everything(&opened.unwrap()).await.revision, Revision(5));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_wrote_nothing_leaves_its_log_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    sample(dir.path(), 2).await;
+    let log = fs::read(last_log(dir.path())).unwrap();
+    for _ in 0..3 {
+        everything(&DurableStore::open(dir.path()).unwrap()).await;
+    }
+    assert_eq!(fs::read(last_log(dir.path())).unwrap(), log);
+}
+
+#[tokio::test]
 async fn damage_before_good_writes_is_refused_and_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let lengths = sample(dir.path(), 4).await;

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::batch::{self, Batch};
 use super::checkpointer::Checkpointer;
+use super::codec;
 use super::gather::Gather;
 use super::queue::{Command, Queue};
 use super::segment::{self, Segment};
@@ -57,18 +58,35 @@ impl Writer {
         let mut backlog = VecDeque::new();
         let mut frame = Vec::new();
         let mut gather = Gather::default();
+        let (mut is_failed, begun) = (false, self.segment.length);
         while queue.take(&mut backlog, &mut gather) {
             if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather) {
                 tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
                 queue.fail(&why);
                 backlog.drain(..).for_each(|command| command.refuse(&why));
+                is_failed = true;
                 break;
             }
             if frame.capacity() > KEEP_BUFFER {
                 frame = Vec::new();
             }
         }
+        if !is_failed && self.segment.length != begun {
+            self.mark_end(&mut frame);
+        }
         self.checkpointer.stop();
+    }
+
+    /// Puts a frame behind the last write that says nothing new. With it there, damage to the last write is found at the next start;
+    /// without it, it would pass for a write that a crash left unfinished.
+    fn mark_end(&mut self, frame: &mut Vec<u8>) {
+        let Ok(compacted) = self.engine.read().map(|state| state.compacted()) else { return };
+        frame.clear();
+        frame.resize(Segment::ROOM, 0);
+        codec::put_compact(frame, compacted);
+        if let Err(error) = self.segment.append(frame) {
+            tracing::warn!(path = %self.segment.path.display(), %error, "cannot mark the end of the log; nothing is lost");
+        }
     }
 
     fn step(

@@ -16,6 +16,9 @@ use super::space::Space;
 /// How long a watch may stand still behind what is known of etcd before a fence is written.
 const STILL: Duration = Duration::from_secs(1);
 
+/// For how many times [`STILL`] a change of our own is waited for.
+const LONG: u32 = 5;
+
 /// Writes fences when they are needed.
 #[derive(Debug)]
 pub(super) struct Fence<'a> {
@@ -28,16 +31,17 @@ pub(super) struct Fence<'a> {
 impl Fence<'_> {
     /// For as long as it is polled.
     pub(super) async fn keep(&self) {
-        let mut before = None;
+        let (mut before, mut still) = (None, 0);
         loop {
             sleep(STILL).await;
             let (position, awaited) = self.live.position();
-            // Whether a change of ours is on its way, which will do.
-            let coming = self.committed.load(Ordering::Relaxed) > position;
             let behind = awaited || self.connection.seen() > position;
-            let stands_still = before == Some(position);
+            still = if behind && before == Some(position) { still + 1 } else { 0 };
             before = Some(position);
-            if behind && stands_still && !coming {
+            // What we were told last may be a change of ours that is on its way, which will do. It may also be what others
+            // changed, such as when a commit of ours changed nothing, so it is not waited for any longer.
+            let coming = self.committed.load(Ordering::Relaxed) > position;
+            if still >= if coming { LONG } else { 1 } {
                 self.write().await;
             }
         }

@@ -30,6 +30,7 @@ enum Fault {
     IgnoresTheStart,
     NeverTellsProgress,
     TellsProgressTooSoon,
+    TellsOldProgress,
     ForgetsPrevious,
     ReadsTheLatestAlways,
     CountsTheWholeRange,
@@ -338,6 +339,9 @@ fn spoil(fault: Fault, nth: usize, message: WatchMessage) -> Vec<WatchMessage> {
         (Fault::TellsProgressTooSoon, WatchMessage::Events { revision, events }) => {
             vec![WatchMessage::Progress(revision), WatchMessage::Events { revision, events }]
         }
+        (Fault::TellsOldProgress, WatchMessage::Progress(revision)) => {
+            vec![WatchMessage::Progress(Revision(revision.0 - 1))]
+        }
         (Fault::LosesEvents, WatchMessage::Events { .. }) if nth % 7 == 6 => Vec::new(),
         (Fault::DoublesEvents, message @ WatchMessage::Events { .. }) => vec![message.clone(), message],
         (Fault::SplitsMessages, WatchMessage::Events { revision, events }) => events
@@ -408,6 +412,8 @@ bites! {
     a_start_before_the_future_is_found: IgnoresTheStart in watches::d6_nothing_comes_before_a_future_start;
     missing_progress_is_found: NeverTellsProgress in watches::d7_progress_follows_the_replay_and_unrelated_writes;
     hasty_progress_is_found: TellsProgressTooSoon in watches::d7_nothing_at_or_below_a_progress_mark_follows_it;
+    a_mark_that_never_comes_is_found: NeverTellsProgress in watches::d8_a_mark_asked_for_after_a_write_is_not_before_it;
+    a_mark_from_before_is_found: TellsOldProgress in watches::d8_a_mark_asked_for_after_a_write_is_not_before_it;
     a_forgotten_past_is_found: ForgetsPrevious in watches::d11_events_carry_what_was_there_before;
     a_greedy_compaction_is_found: CompactsTooFar in compaction::e1_the_latest_values_and_the_window_survive;
     a_sliding_snapshot_is_found: SnapshotsSlide in snapshots::g1_a_snapshot_is_one_revision_while_writes_go_on;

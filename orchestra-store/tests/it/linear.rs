@@ -9,6 +9,7 @@
 mod checker;
 mod clients;
 mod durable;
+mod etcd;
 mod history;
 mod register;
 mod remote;

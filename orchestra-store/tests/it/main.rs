@@ -15,3 +15,4 @@ mod linear;
 mod metrics;
 mod model;
 mod prefixed;
+mod promises;

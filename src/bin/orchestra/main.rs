@@ -10,6 +10,7 @@ mod manifests;
 mod server;
 mod signals;
 mod snapshot;
+mod store;
 mod up;
 mod wait;
 

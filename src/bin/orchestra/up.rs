@@ -1,7 +1,7 @@
 //! `orchestra up`: a whole cluster in the foreground.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +10,16 @@ use jiff::SignedDuration;
 use orchestra::cluster::Error;
 use orchestra::runtime::backend::process::{ProcessOptions, ProcessRuntime, Program, Supervision};
 use orchestra::runtime::backend::sim::SimRuntime;
-use orchestra::store::encryption::Sharing;
 use orchestra::store::snapshot::Schedule;
-use orchestra::store::{DurableStore, MemoryStore, Store};
 use orchestra::{Cluster, ClusterBuilder, Node};
-use prometheus_client::registry::Registry;
 
 use crate::at_rest::AtRest;
 use crate::client::{self, Connection};
 use crate::failure::Failure;
 use crate::manifests::{self, Document};
 use crate::signals::Signals;
-use crate::{data_dir, wait};
+use crate::store::{Access, StoreKind};
+use crate::{data_dir, store, wait};
 
 /// What `up` and `server` have in common.
 #[derive(Args, Debug)]
@@ -32,9 +30,12 @@ pub(crate) struct Place {
     /// Where the API server listens; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:6443", value_name = "ADDR:PORT")]
     pub(crate) listen: SocketAddr,
-    /// What keeps the objects.
-    #[arg(long, default_value = "durable")]
+    /// What keeps the objects: `durable`, on disk under the data directory; `memory`; or etcd, as
+    /// etcd://HOST:PORT,HOST:PORT/PREFIX, with etcds:// for TLS.
+    #[arg(long, default_value = "durable", value_name = "durable|memory|URL")]
     pub(crate) store: StoreKind,
+    #[command(flatten)]
+    pub(crate) access: Access,
     /// Save all objects again and again into `snapshots` in the data directory; for example 6h or 30m.
     #[arg(long, value_name = "DURATION", value_parser = period)]
     pub(crate) snapshot_every: Option<Duration>,
@@ -51,14 +52,6 @@ fn period(text: &str) -> Result<Duration, String> {
     let period: SignedDuration = text.parse().map_err(|problem: jiff::Error| problem.to_string())?;
     let period = Duration::try_from(period).map_err(|_| "is below zero".to_owned())?;
     if period < Duration::from_secs(1) { Err("is shorter than a second".to_owned()) } else { Ok(period) }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StoreKind {
-    /// On disk, under the data directory.
-    Durable,
-    /// In memory, gone with the process.
-    Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,32 +130,7 @@ pub(crate) async fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     if let Some(every) = place.snapshot_every {
         builder = builder.snapshots(Schedule { every, keep: place.snapshot_keep.into() });
     }
-    let mut metrics = Registry::default();
-    match place.store {
-        StoreKind::Memory => {
-            let store = MemoryStore::new();
-            store.metrics().register(&mut metrics);
-            Ok(builder.store(store).metrics(metrics))
-        }
-        StoreKind::Durable => {
-            let store = DurableStore::open(store_dir(&path)).map_err(|problem| {
-                Failure::of(format!("data directory {}: {}", path.display(), client::chain(&problem)))
-            })?;
-            store.metrics().register(&mut metrics);
-            let builder = builder.metrics(metrics);
-            let store: Arc<dyn Store> = Arc::new(store);
-            let encryption = place.at_rest.open(Arc::clone(&store), &path, Sharing::Alone).await?;
-            Ok(match encryption {
-                Some(encryption) => builder.encryption(encryption),
-                None => builder.store(store),
-            })
-        }
-    }
-}
-
-/// Where in a data directory the objects are.
-pub(crate) fn store_dir(path: &Path) -> PathBuf {
-    path.join("store")
+    store::give(builder, &place.store, &place.access, &place.at_rest, &path).await
 }
 
 /// Starts the cluster, with every failure on one line.

@@ -34,7 +34,7 @@ impl<'a> Traits<'a> {
         // Field by field, so that whoever adds one has to say here whether a plugin of the index looks at it.
         let PodView { node, requests, scored, host_ports, rules, mounts, .. } = pod;
         let PodView { key: _, uid: _, scheduler: _, generation: _, nominated: _, priority: _, .. } = pod;
-        let PodView { started: _, preempted: _, .. } = pod;
+        let PodView { started: _, preempted: _, group: _, .. } = pod;
         let PodView { labels: _, affinity: _, occupied: _, terminating: _, finished: _, reported: _, .. } =
             pod;
         Self { node, requests, scored: *scored, host_ports, rules, mounts }
@@ -109,7 +109,7 @@ impl Treatment {
         let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
             || pod.scored.cpu.0 < 0
             || pod.scored.memory.0 < 0;
-        if negative || *pod.mounts != Mounts::default() {
+        if negative || *pod.mounts != Mounts::default() || !pod.rules.device_claims.is_empty() {
             return Self::Reference;
         }
         let mut cycle = Cycle::new(cluster);

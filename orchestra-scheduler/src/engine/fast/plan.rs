@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::table::Table;
 use crate::plugins::{
-    ImageLocality, InterPodAffinity, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation,
-    NodeResourcesFit, NodeUnschedulable, PodTopologySpread, TaintToleration, VolumeBinding, normalise::Best,
+    DynamicResources, ImageLocality, InterPodAffinity, NodeAffinity, NodeDeclaredFeatures, NodeName,
+    NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable, NodeVolumeLimits,
+    PodTopologySpread, TaintToleration, VolumeBinding, VolumeRestrictions, VolumeZone, normalise::Best,
 };
 use crate::profile::Profile;
 use crate::unit::Points;
@@ -80,7 +81,7 @@ impl Plan {
 
 /// Whether the plugin looks at nothing but the pod and the node, for pods that the index takes at all.
 fn is_local(plugin: &dyn Any) -> bool {
-    // VolumeBinding has nothing to say about pods without claims, PodTopologySpread nothing about pods that belong
+    // The volume plugins and DynamicResources have nothing to say about pods without claims, PodTopologySpread nothing about pods that belong
     // to no group, InterPodAffinity nothing where no pod has terms; others are not taken.
     plugin.is::<NodeUnschedulable>()
         || plugin.is::<NodeName>()
@@ -89,7 +90,12 @@ fn is_local(plugin: &dyn Any) -> bool {
         || plugin.is::<NodePorts>()
         || plugin.is::<NodeResourcesFit>()
         || plugin.is::<NodeResourcesBalancedAllocation>()
+        || plugin.is::<NodeDeclaredFeatures>()
         || plugin.is::<VolumeBinding>()
+        || plugin.is::<VolumeRestrictions>()
+        || plugin.is::<VolumeZone>()
+        || plugin.is::<NodeVolumeLimits>()
+        || plugin.is::<DynamicResources>()
         || plugin.is::<PodTopologySpread>()
         || plugin.is::<InterPodAffinity>()
 }

@@ -143,7 +143,8 @@ fn the_first_failing_filter_ends_a_node_and_only_its_reasons_count() {
     let outcome = place(&Profile::default(), &cluster, &asking("p", "99", "0"));
     assert_eq!(
         message(&outcome),
-        "0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: \
+        "0/1 nodes are available: 1 node(s) were unschedulable. no new claims to \
+         deallocate, preemption: 0/1 nodes are available: \
          1 Preemption is not helpful for scheduling."
     );
 }
@@ -157,7 +158,8 @@ fn reasons_of_different_nodes_are_counted() {
         json!({"metadata": {"name": "c"}}),
     ]);
     let outcome = place(&Profile::default(), &cluster, &asking("p", "99", "0"));
-    let expected = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 \
+    let expected = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to \
+         deallocate, preemption: 0/3 \
          nodes are available: 3 Preemption is not helpful for scheduling.";
     assert_eq!(message(&outcome), expected);
 }
@@ -300,7 +302,8 @@ fn room_promised_to_pods_of_at_least_the_same_priority_is_kept_free() {
     };
     assert_eq!(
         message(&place(&Profile::default(), &cluster, &with(5))),
-        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption \
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
+         deallocate, preemption: 0/1 nodes are available: 1 No preemption \
          victims found for incoming pod."
     );
     assert_eq!(chosen(&place(&Profile::default(), &cluster, &with(6))), "a");
@@ -347,7 +350,8 @@ fn a_post_filter_can_try_nodes_as_they_might_be() {
     let outcome = place(&profile, &cluster, &asking("p", "20", "0"));
     assert_eq!(
         message(&outcome),
-        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not \
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
+         deallocate, preemption: 0/1 nodes are available: 1 Preemption is not \
          helpful for scheduling., not even empty"
     );
 }

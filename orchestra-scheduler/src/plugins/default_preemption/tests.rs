@@ -168,7 +168,8 @@ fn when_evicting_helps_nowhere_the_message_says_why_node_by_node() {
         "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}})));
     assert_eq!(
         attempt(&cluster, &preemptor()).message(),
-        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s). preemption: \
+        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s). no new claims to \
+         deallocate, preemption: \
          0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for \
          scheduling."
     );
@@ -179,7 +180,8 @@ fn a_node_that_would_not_do_even_without_its_lesser_pods_says_what_is_missing() 
     let cluster = full(&[("a", vec![made("vip", 900, 2, json!({})), made("low", 1, 2, json!({}))])]);
     assert_eq!(
         attempt(&cluster, &preemptor()).message(),
-        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Insufficient cpu."
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
+         deallocate, preemption: 0/1 nodes are available: 1 Insufficient cpu."
     );
 }
 
@@ -191,7 +193,8 @@ fn a_pod_that_never_preempts_waits() {
     assert_eq!(diagnosis.nominated, None);
     assert_eq!(
         diagnosis.message(),
-        "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never."
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
+         deallocate, preemption: not eligible due to preemptionPolicy=Never."
     );
 }
 

@@ -19,3 +19,5 @@ async fn open(etcd: &Single) -> EtcdStore {
 
 orchestra_store::store_conformance!(build, if available);
 orchestra_store::store_durability!(place, open, if available);
+orchestra_store::store_expiry!(build, if available);
+orchestra_store::store_expiry_durability!(place, open, if available);

@@ -21,6 +21,9 @@ const KEYS: u64 = 6;
 pub(crate) trait Target: Send + Sync {
     /// The answer; `None` when there is none, and nobody knows what became of the call.
     async fn call(&self, call: &Call) -> Option<Reply>;
+
+    /// Whether nobody will ever answer again.
+    fn is_gone(&self) -> bool;
 }
 
 #[async_trait]
@@ -45,6 +48,10 @@ impl Target for Arc<dyn Store> {
             Err(other) => panic!("{call:?}: {other}"),
         }
     }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 fn as_list(read: Versioned<Option<Entry>>) -> Versioned<Vec<Entry>> {
@@ -59,7 +66,7 @@ pub(crate) enum Mix {
     SingleKeys,
 }
 
-/// Has clients make so many calls each, one after the other, until one gets no answer.
+/// Has clients make so many calls each, one after the other, while there is somebody who answers.
 pub(crate) async fn work(
     target: &Arc<dyn Target>,
     history: &Arc<History>,
@@ -75,9 +82,14 @@ pub(crate) async fn work(
             for _ in 0..calls {
                 let call = client.next();
                 let process = history.called(&call);
-                let Some(reply) = target.call(&call).await else { return };
-                client.learn(&reply);
-                history.told(process, reply);
+                match target.call(&call).await {
+                    Some(reply) => {
+                        client.learn(&reply);
+                        history.told(process, reply);
+                    }
+                    None if target.is_gone() => return,
+                    None => {}
+                }
             }
         })
     });
@@ -207,5 +219,9 @@ impl Target for Broken {
     async fn call(&self, call: &Call) -> Option<Reply> {
         let nth = self.calls.fetch_add(1, Ordering::Relaxed);
         if nth > 200 && nth % 10 < 2 { self.spoil(call).await } else { self.inner.call(call).await }
+    }
+
+    fn is_gone(&self) -> bool {
+        false
     }
 }

@@ -108,9 +108,17 @@ impl Target for Remote {
             calls.0 += 1;
             let number = calls.0;
             self.waiting.lock().unwrap().as_mut()?.insert(number, reply);
-            calls.1.write_all(format!("{number} {}\n", write_call(call)).as_bytes()).ok()?;
+            let line = format!("{number} {}\n", write_call(call));
+            if calls.1.write_all(line.as_bytes()).is_err() {
+                *self.waiting.lock().unwrap() = None;
+                return None;
+            }
         }
         answer.await.ok()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.waiting.lock().unwrap().is_none()
     }
 }
 

@@ -1,0 +1,117 @@
+//! Which time of a schedule is due, and when to look again.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use orchestra_core::cron::Schedule;
+
+/// The look at a schedule comes a little after the time it is for.
+const AFTERWARDS: SignedDuration = SignedDuration::from_millis(100);
+/// More missed times than this are a reason to complain.
+const MANY: i64 = 100;
+
+/// How many times of a schedule went by unused, roughly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    None,
+    Few,
+    Many,
+}
+
+/// The times of a schedule by the clocks of a zone.
+#[derive(Debug)]
+pub(super) struct Times {
+    pub(super) schedule: Schedule,
+    pub(super) zone: TimeZone,
+}
+
+impl Times {
+    fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        self.schedule.next(after, &self.zone)
+    }
+
+    /// The latest time after `earliest` that is not after `now`, without going through all of them.
+    pub(super) fn latest(
+        &self,
+        earliest: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Missed), String> {
+        let never = || "time difference between two schedules is less than 1 second".to_owned();
+        let first = self.next(earliest).ok_or_else(never)?;
+        if now < first {
+            return Ok((None, Missed::None));
+        }
+        let second = self.next(first).ok_or_else(never)?;
+        if now < second {
+            return Ok((Some(first), Missed::None));
+        }
+        let apart = second.duration_since(first).as_secs();
+        if apart < 1 {
+            return Err(never());
+        }
+        // The first two times tell how many there were about; one too few is taken, because they may be uneven.
+        let missed = now.duration_since(first).as_secs() / apart + 1;
+        let skipped = SignedDuration::from_secs(missed.saturating_sub(2).saturating_mul(apart));
+        let mut latest = None;
+        let mut time = self.next(first.saturating_add(skipped).unwrap_or(now));
+        while let Some(due) = time.filter(|time| *time <= now) {
+            latest = Some(due);
+            time = self.next(due);
+        }
+        Ok((latest, if missed > MANY { Missed::Many } else { Missed::Few }))
+    }
+
+    /// How long until the next time worth a look.
+    pub(super) fn wait(&self, earliest: Timestamp, now: Timestamp) -> Option<Duration> {
+        let from = match self.latest(earliest, now) {
+            Ok((Some(latest), _)) => latest,
+            Ok((None, Missed::None)) => earliest,
+            Ok((None, _)) | Err(_) => now,
+        };
+        let wait = self.next(from)?.duration_since(now).saturating_add(AFTERWARDS);
+        Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-01-{text}Z").parse().unwrap()
+    }
+
+    fn times(schedule: &str) -> Times {
+        Times { schedule: Schedule::parse(schedule).unwrap(), zone: TimeZone::UTC }
+    }
+
+    #[test]
+    fn the_latest_time_counts_and_the_missed_ones_are_told_roughly() {
+        let hourly = times("0 * * * *");
+        let latest = |now: &str| hourly.latest(at("01T00:00:00"), at(now)).unwrap();
+        assert_eq!(latest("01T00:59:59"), (None, Missed::None));
+        assert_eq!(latest("01T01:00:00"), (Some(at("01T01:00:00")), Missed::None));
+        assert_eq!(latest("01T05:30:00"), (Some(at("01T05:00:00")), Missed::Few));
+        assert_eq!(latest("09T05:30:00"), (Some(at("09T05:00:00")), Missed::Many));
+    }
+
+    #[test]
+    fn uneven_schedules_are_found_too() {
+        let uneven = times("30 6-16/4 * * 1-5");
+        let (latest, _) = uneven.latest(at("05T06:00:00"), at("09T15:00:00")).unwrap();
+        assert_eq!(latest, Some(at("09T14:30:00")));
+    }
+
+    #[test]
+    fn what_never_comes_is_an_error() {
+        assert!(times("59 23 31 2 *").latest(at("01T00:00:00"), at("02T00:00:00")).is_err());
+        assert_eq!(times("59 23 31 2 *").wait(at("01T00:00:00"), at("02T00:00:00")), None);
+    }
+
+    #[test]
+    fn the_next_look_is_just_after_the_next_time() {
+        let wait = times("0 * * * *").wait(at("01T00:00:00"), at("01T02:59:59"));
+        assert_eq!(wait, Some(Duration::from_millis(1100)));
+    }
+}
