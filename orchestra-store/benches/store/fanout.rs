@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use orchestra_store::{Error, KeyRange, Revision, Store, WatchMessage};
+use orchestra_store::{Error, KeyRange, Retention, Revision, Store, WatchMessage};
 use tokio::task::JoinSet;
 
 use crate::creates::{self, Written};
@@ -15,7 +15,9 @@ const WRITERS: usize = 32;
 const VALUE: usize = 256;
 
 pub(crate) async fn figures(side: Side, watchers: usize, puts: usize, scale: &Scale) -> Result<Vec<Figure>> {
-    let Some(opened) = side.open().await? else { return Ok(Vec::new()) };
+    // Nothing of the past is given up, so that a watcher who fell behind can always resume.
+    let all = Retention::new().changes(usize::MAX).bytes(usize::MAX);
+    let Some(opened) = side.open_keeping(all).await? else { return Ok(Vec::new()) };
     let what = match puts {
         1 => format!("{watchers} watchers, {WRITERS} writers"),
         _ => format!("{watchers} watchers, {WRITERS} writers of {puts} keys at once"),
