@@ -28,6 +28,8 @@ use crate::watch::WatchMessage;
 const REPLAY_CHANGES: usize = 512;
 /// How many changes a compaction frees while it holds the lock.
 const TRIM_CHANGES: usize = 256;
+/// How long it leaves the lock to others then.
+const TRIM_PAUSE: Duration = Duration::from_millis(1);
 
 /// State and watchers.
 #[derive(Debug)]
@@ -120,10 +122,11 @@ impl Engine {
         Ok(watch)
     }
 
-    /// Frees what compaction left behind, in small steps between which others get the lock.
+    /// Frees what compaction left behind, in small steps. Between them it sleeps: a lock that is asked for again at once is not
+    /// given to whoever waits for it, and writers would stand still until everything is freed.
     pub(crate) async fn trim(&self) -> Result<()> {
         while self.write()?.trim(TRIM_CHANGES) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(TRIM_PAUSE).await;
         }
         Ok(())
     }

@@ -101,8 +101,12 @@ impl Feed {
 
     /// Takes what a batch of revisions changed; false when the feed is over.
     fn offer(&self, batch: &Arc<[Published]>, wakers: &mut Vec<Waker>) -> bool {
-        let seen_whole =
-            |new: &Published| new.revision >= self.from && new.events.iter().all(|e| self.sees(e));
+        // A revision without events is etcd's fence, which is progress and nothing else.
+        let seen_whole = |new: &Published| {
+            new.revision >= self.from
+                && !new.events.is_empty()
+                && new.events.iter().all(|event| self.sees(event))
+        };
         let (matching, is_last) = if batch.iter().all(seen_whole) {
             (Arc::clone(batch), true)
         } else {
@@ -356,6 +360,17 @@ mod tests {
         let mut queue = feed.queue();
         assert_eq!(queue.pop().map(Iterator::count), Some(1));
         assert_eq!(queue.progress, Some(Revision(3)));
+    }
+
+    #[test]
+    fn a_revision_without_events_is_progress() {
+        let mut hub = Hub::default();
+        let feed = Arc::new(Feed::new(KeyRange::all(), Revision(1), WatchBound::new()));
+        hub.register(Arc::clone(&feed));
+        hub.publish(vec![Published::new(Revision(7), Vec::new())]);
+        let mut queue = feed.queue();
+        assert!(queue.pop().is_none());
+        assert_eq!(queue.progress, Some(Revision(7)));
     }
 
     #[test]

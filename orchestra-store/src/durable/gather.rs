@@ -2,7 +2,8 @@
 //!
 //! Whoever has just been answered often writes again at once. Without waiting for them, a batch holds only those who came
 //! while the last one was synced, and everyone waits for two syncs. So the writer waits for a part of the time that a sync
-//! takes, unless that was in vain lately: writers who come and go must not pay for it.
+//! takes, unless that was in vain lately: writers who come and go must not pay for it. For one or two it stays awake, for
+//! waking a thread takes as long as a good disk's sync.
 
 use std::time::Duration;
 
@@ -10,6 +11,10 @@ use std::time::Duration;
 const MOST_DOUBLINGS: u32 = 6;
 /// Longer than this it never waits.
 const LONGEST: Duration = Duration::from_millis(2);
+/// For so many it stays awake.
+const FEW: usize = 2;
+/// Longer than this it never stays awake.
+const LONGEST_AWAKE: Duration = Duration::from_micros(200);
 
 /// What is known of the batches so far.
 #[derive(Debug, Default)]
@@ -31,6 +36,8 @@ pub(super) struct Wait {
     pub(super) enough: usize,
     /// How long at most.
     pub(super) time: Duration,
+    /// Whether to look again and again rather than sleep.
+    pub(super) awake: bool,
 }
 
 impl Gather {
@@ -48,7 +55,9 @@ impl Gather {
             self.skip -= 1;
             return None;
         }
-        Some(Wait { enough: waiting + self.answered, time: (self.sync / 4).min(LONGEST) })
+        let awake = self.answered <= FEW;
+        let time = if awake { self.sync.min(LONGEST_AWAKE) } else { (self.sync / 4).min(LONGEST) };
+        Some(Wait { enough: waiting + self.answered, time, awake })
     }
 
     /// The wait is over, with so many commands waiting.
@@ -74,9 +83,18 @@ mod tests {
         let mut gather = Gather::default();
         assert_eq!(gather.wait(3), None, "nobody was answered yet");
         gather.answered(5, SYNC);
-        assert_eq!(gather.wait(3), Some(Wait { enough: 8, time: SYNC / 4 }));
+        assert_eq!(gather.wait(3), Some(Wait { enough: 8, time: SYNC / 4, awake: false }));
         gather.answered(5, Duration::from_secs(1));
         assert_eq!(gather.wait(3).map(|wait| wait.time), Some(LONGEST));
+    }
+
+    #[test]
+    fn it_stays_awake_for_one_and_not_for_long() {
+        let mut gather = Gather::default();
+        gather.answered(1, SYNC / 4);
+        assert_eq!(gather.wait(0), Some(Wait { enough: 1, time: SYNC / 4, awake: true }));
+        gather.answered(1, Duration::from_secs(1));
+        assert_eq!(gather.wait(0).map(|wait| wait.time), Some(LONGEST_AWAKE));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -77,7 +77,12 @@ impl Queue {
     pub(super) fn take(&self, backlog: &mut VecDeque<Command>, gather: &mut Gather) -> bool {
         let mut inner = self.inner();
         if let Some(wait) = gather.wait(backlog.len() + inner.commands.len()) {
-            inner = self.sleep(inner, wait.enough.saturating_sub(backlog.len()), Some(wait.time));
+            let enough = wait.enough.saturating_sub(backlog.len());
+            inner = if wait.awake {
+                self.linger(inner, enough, wait.time)
+            } else {
+                self.sleep(inner, enough, Some(wait.time))
+            };
             gather.waited(wait, backlog.len() + inner.commands.len());
         }
         if backlog.is_empty() {
@@ -85,6 +90,22 @@ impl Queue {
         }
         backlog.append(&mut inner.commands);
         !backlog.is_empty()
+    }
+
+    /// Looks until `enough` commands wait, the time is over, or no more will come, and leaves the processor to whoever wants it.
+    fn linger<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        enough: usize,
+        time: Duration,
+    ) -> MutexGuard<'a, Inner> {
+        let begin = Instant::now();
+        while inner.end.is_none() && inner.commands.len() < enough && begin.elapsed() < time {
+            drop(inner);
+            std::thread::yield_now();
+            inner = self.inner();
+        }
+        inner
     }
 
     /// Sleeps until `enough` commands wait, the time is over, or no more will come.
