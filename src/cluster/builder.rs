@@ -1,6 +1,7 @@
 //! Putting a cluster together.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -350,12 +351,14 @@ impl ClusterBuilder {
     }
 }
 
-/// Takes the slot of the last start, or the first free one and remembers it.
+/// Takes the slot of the last start, or a free one, which depends on where the data is, and remembers it.
 fn open_network(data: &DataDir) -> Result<LocalNetwork, Error> {
     match data.network_slot()? {
         Some(slot) => Ok(LocalNetwork::with_slot(slot)?),
         None => {
-            let network = LocalNetwork::new()?;
+            let mut hint = DefaultHasher::new();
+            data.path().hash(&mut hint);
+            let network = LocalNetwork::near(hint.finish())?;
             data.keep_network_slot(network.slot())?;
             Ok(network)
         }

@@ -36,7 +36,16 @@ impl LocalNetwork {
     /// # Errors
     /// [`Error::Exhausted`] when all slots are held.
     pub fn new() -> Result<Self> {
-        Slot::first_free().map(Self::on)
+        Self::near(0)
+    }
+
+    /// The same, but looks from another slot on, which is any function of `hint`. Clusters with hints of their own seldom take
+    /// the slot that another one has left and will want back ([`with_slot`](Self::with_slot)).
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`] when all slots are held.
+    pub fn near(hint: u64) -> Result<Self> {
+        Slot::free_from(hint).map(Self::on)
     }
 
     /// Takes the slot `number` again, as a cluster does that is started on its old data.
@@ -130,6 +139,8 @@ mod tests {
         assert_ne!(one.slot(), two.slot());
         assert_ne!(one.services(), two.services());
         let number = one.slot();
+        assert_ne!(LocalNetwork::near(number.into()).unwrap().slot(), number);
+        assert!(LocalNetwork::near(u64::MAX).unwrap().slot() < 64);
         assert!(LocalNetwork::with_slot(number).is_err());
         drop(one);
         assert_eq!(LocalNetwork::with_slot(number).unwrap().slot(), number);

@@ -24,9 +24,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes the first slot that is free.
-    pub(super) fn first_free() -> Result<Self> {
-        for number in 0..SLOTS {
+    /// Takes the first slot that is free, from the one that `hint` leads to on and around.
+    pub(super) fn free_from(hint: u64) -> Result<Self> {
+        let first = (hint % u64::from(SLOTS)) as u8;
+        for number in (first..SLOTS).chain(0..first) {
             match hold(number) {
                 Ok(held) => return Ok(Self { number, _held: held }),
                 Err(problem) if problem.kind() == io::ErrorKind::AddrInUse => {}
