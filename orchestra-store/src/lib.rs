@@ -39,7 +39,7 @@
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
 //! - `etcd`: real etcd as a backend, `EtcdStore`.
-//! - `encryption`: [`encryption`](crate::encryption), values sealed at rest; needs a C compiler.
+//! - `encryption`: the module of that name, values sealed at rest; needs a C compiler.
 //! - `unstable-fuzzing`: what the fuzz targets call; may change at any time.
 //!
 //! # Invariants
