@@ -64,7 +64,8 @@ impl Review {
     /// Which review a request is for.
     pub(crate) fn find(request: &ResourceRequest) -> Option<Self> {
         let named = |review: &Self| request.gv.group == review.group() && request.resource == review.plural();
-        Self::ALL.into_iter().find(named).filter(|_| request.gv.version == "v1")
+        let here = |review: &Self| review.namespaced() == request.namespace.is_some();
+        Self::ALL.into_iter().find(named).filter(here).filter(|_| request.gv.version == "v1")
     }
 }
 
@@ -77,10 +78,14 @@ pub(crate) fn is_open(request: &ResourceRequest) -> bool {
 pub(crate) async fn answer(
     state: &State,
     review: Review,
+    namespace: Option<&str>,
     asker: &User,
     mut object: Value,
 ) -> Result<Response<Body>, StatusError> {
     let spec = object.get("spec").cloned().unwrap_or_else(|| json!({}));
+    if review == Review::LocalAccess {
+        check_local(&spec, namespace.unwrap_or_default())?;
+    }
     let status = match review {
         Review::SelfSubject => json!({"userInfo": asker.info()}),
         Review::SelfAccess => access(state, asker, &spec).await?,
@@ -115,6 +120,21 @@ async fn access(state: &State, subject: &User, spec: &Value) -> Result<Value, St
         Decision::Deny(why) if why.is_empty() => json!({"allowed": false}),
         Decision::Deny(why) => json!({"allowed": false, "reason": why}),
     })
+}
+
+/// Whoever may ask about one namespace asks about that one.
+fn check_local(spec: &Value, namespace: &str) -> Result<(), StatusError> {
+    if spec.get("nonResourceAttributes").is_some_and(Value::is_object) {
+        return Err(StatusError::bad_request(
+            "spec.nonResourceAttributes: disallowed on this kind of request",
+        ));
+    }
+    if text(spec.get("resourceAttributes").unwrap_or(&Value::Null), "namespace") != namespace {
+        return Err(StatusError::bad_request(
+            "spec.resourceAttributes.namespace: must match metadata.namespace",
+        ));
+    }
+    Ok(())
 }
 
 /// Everything that somebody may do in a namespace, as upstream's `SelfSubjectRulesReview` lists it.

@@ -90,7 +90,9 @@ impl ApiServer {
         {
             return Err(StatusError::method_not_supported());
         }
-        if !resource.namespaced() && request.namespace.is_some() && !resource.is("", "namespaces") {
+        // A namespace lies in itself and in no other: who may do something in one could do it to all of them.
+        let is_own = resource.is("", "namespaces") && request.namespace == request.name;
+        if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
         let output = if request.subresource.as_deref() == Some("log") {
@@ -119,7 +121,7 @@ impl ApiServer {
         let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
         let decoded =
             decode::by_kind(&parts.headers, &body, &request.gv, review.kind(), options.field_validation)?;
-        reviews::answer(&self.state, review, user, decoded.value).await
+        reviews::answer(&self.state, review, request.namespace.as_deref(), user, decoded.value).await
     }
 
     async fn plain(
@@ -200,7 +202,7 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
 }
 
 /// Refuses what the user may not.
-async fn ask(
+pub(crate) async fn ask(
     state: &State,
     user: &User,
     verb: &str,

@@ -91,6 +91,10 @@ impl Schedule {
 
     fn next_by_fields(&self, from: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let Form::Fields { minutes, hours, months, .. } = &self.0 else { return None };
+        // A list of nothing, such as `,`, is accepted as upstream does, and is never due.
+        if [minutes, hours, months].iter().any(|set| set.bits == 0) {
+            return None;
+        }
         let mut at = from.to_zoned(zone.clone());
         let last = at.year().saturating_add(HORIZON);
         // Each step leads to the beginning of the next month, day, hour or minute: some thousands at most.

@@ -27,9 +27,9 @@ use crate::watch::WatchMessage;
 /// How many past changes a watch looks at while it holds the lock.
 const REPLAY_CHANGES: usize = 512;
 /// How many changes a compaction frees while it holds the lock.
-const TRIM_CHANGES: usize = 256;
+pub(crate) const TRIM_CHANGES: usize = 256;
 /// How long it leaves the lock to others then.
-const TRIM_PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const TRIM_PAUSE: Duration = Duration::from_millis(1);
 
 /// State and watchers.
 #[derive(Debug)]

@@ -122,7 +122,10 @@ impl Feed {
         queue.push(matching, self.bound);
         let reached =
             batch.last().map(|new| new.revision).filter(|&reached| !is_last && reached >= self.from);
-        queue.progress = reached.or(queue.progress);
+        // What did not fit is lost to this watcher: no mark may say that it was delivered.
+        if queue.end.is_none() {
+            queue.progress = reached.or(queue.progress);
+        }
         if !queue.is_idle() {
             wakers.extend(queue.waker.take());
         }
@@ -360,6 +363,19 @@ mod tests {
         let mut queue = feed.queue();
         assert_eq!(queue.pop().map(Iterator::count), Some(1));
         assert_eq!(queue.progress, Some(Revision(3)));
+    }
+
+    #[test]
+    fn a_watcher_who_lost_a_change_is_told_of_no_progress_beyond_it() {
+        let mut hub = Hub::default();
+        let feed = Arc::new(Feed::new(KeyRange::prefix("in/"), Revision(1), WatchBound::new().events(1)));
+        hub.register(Arc::clone(&feed));
+        hub.publish(vec![published(1, "in/", 1)]);
+        hub.publish(vec![published(2, "in/", 1), published(3, "out/", 1)]);
+        let mut queue = feed.queue();
+        assert_eq!(queue.pop().map(Iterator::count), Some(1));
+        assert!(queue.pop().is_none() && matches!(queue.end, Some(End::Slow)));
+        assert_eq!(queue.progress, None);
     }
 
     #[test]

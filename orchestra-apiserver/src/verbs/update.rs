@@ -10,6 +10,8 @@ use super::manage::{self, Account};
 use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate::decode;
+use crate::request::{RequestInfo, Verb};
+use crate::server::ask;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::meta;
@@ -79,6 +81,9 @@ impl Edit for Replace<'_> {
         if !self.call.resource.description().create_on_update || self.part != Part::Main {
             return Ok(None);
         }
+        // So far only `update` was asked about.
+        let about = RequestInfo::Resource(self.call.request.clone());
+        ask(self.state, &self.call.user, Verb::Create.as_str(), &about, "").await?;
         let mut new = self.new.clone();
         meta::remove(&mut new, "resourceVersion");
         create::prepare(self.state, self.call, new, Account::Track).await.map(Some)

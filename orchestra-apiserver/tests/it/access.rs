@@ -209,3 +209,58 @@ async fn the_default_roles_are_kept_right_at_every_start() {
         matches!(pods.list(&Default::default()).await, Err(kube::Error::Api(status)) if status.code == 403)
     );
 }
+
+#[tokio::test]
+async fn rights_in_one_namespace_reach_no_other() {
+    let (server, admin, jane) = (server().await, User::admin(), User::new("jane", []));
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    ask(
+        &server,
+        &admin,
+        Method::POST,
+        &bindings,
+        Some(binding("all", "ClusterRole", "cluster-admin", "jane")),
+    )
+    .await;
+    until(200, &server, &jane, "/api/v1/namespaces/default/configmaps").await;
+    assert_eq!(ask(&server, &jane, Method::GET, "/api/v1/namespaces/default", None).await.0, 200);
+    for (method, path) in [
+        (Method::GET, "/api/v1/namespaces/default/namespaces"),
+        (Method::GET, "/api/v1/namespaces/default/namespaces/kube-system"),
+        (Method::DELETE, "/api/v1/namespaces/default/namespaces/kube-system"),
+    ] {
+        assert_eq!(ask(&server, &jane, method, path, None).await.0, 404, "{path}");
+    }
+    assert_eq!(ask(&server, &admin, Method::GET, "/api/v1/namespaces/kube-system", None).await.0, 200);
+    let review = |namespace: &str| {
+        Some(json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "LocalSubjectAccessReview",
+            "metadata": {"namespace": "default"},
+            "spec": {"user": "x", "resourceAttributes": {"namespace": namespace, "verb": "get", "resource": "pods"}},
+        }))
+    };
+    let reviews = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    assert_eq!(ask(&server, &jane, Method::POST, reviews, review("default")).await.0, 201);
+    assert_eq!(ask(&server, &jane, Method::POST, reviews, review("kube-system")).await.0, 400);
+    let wide = "/apis/authorization.k8s.io/v1/namespaces/default/subjectaccessreviews";
+    assert_eq!(ask(&server, &jane, Method::POST, wide, review("kube-system")).await.0, 404);
+}
+
+#[tokio::test]
+async fn who_may_only_update_creates_nothing_by_a_put() {
+    let (server, admin, jane) = (server().await, User::admin(), User::new("jane", []));
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "u"},
+        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"]}],
+    });
+    ask(&server, &admin, Method::POST, &format!("{RBAC}/namespaces/default/roles"), Some(role)).await;
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    ask(&server, &admin, Method::POST, &bindings, Some(binding("u", "Role", "u", "jane"))).await;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    until(404, &server, &jane, path).await;
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}});
+    let (code, refusal) = ask(&server, &jane, Method::PUT, path, Some(lease.clone())).await;
+    assert_eq!(code, 403);
+    assert!(refusal["message"].as_str().unwrap().contains("cannot create resource"), "{refusal}");
+    assert_eq!(ask(&server, &admin, Method::PUT, path, Some(lease)).await.0, 201);
+}

@@ -15,7 +15,7 @@ use super::disk::at;
 use super::frame::{Header, Kind};
 use super::recover::remove_before;
 use super::usage::DiskUsage;
-use crate::engine::Engine;
+use crate::engine::{Engine, TRIM_CHANGES, TRIM_PAUSE};
 use crate::key::Key;
 use crate::metrics::Timings;
 use crate::mvcc::{LeasesCopy, Write};
@@ -111,7 +111,10 @@ impl Drop for Pin {
         if let Ok(mut state) = self.0.write() {
             state.unpin();
         }
-        while self.0.write().is_ok_and(|mut state| state.trim(CHUNK)) {}
+        // The lock is left to others in between, as in `Engine::trim`.
+        while self.0.write().is_ok_and(|mut state| state.trim(TRIM_CHANGES)) {
+            std::thread::sleep(TRIM_PAUSE);
+        }
     }
 }
 

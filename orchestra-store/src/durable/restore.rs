@@ -50,7 +50,8 @@ fn holds_data(dir: &Path) -> Error {
 }
 
 fn draft_of(dir: &Path) -> PathBuf {
-    let mut name = dir.as_os_str().to_owned();
+    // Without a slash at its end, behind which the name would go on inside.
+    let mut name = dir.components().collect::<PathBuf>().into_os_string();
     name.push(".restoring");
     name.into()
 }

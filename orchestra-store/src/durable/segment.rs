@@ -1,6 +1,7 @@
 //! One file of the log.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,12 +86,13 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
         let (then, now) = (header.revision, state.revision());
         return Err(corrupt(path, format!("begins at revision {then}, but what is before it ends at {now}")));
     }
-    let mut good = HEADER as u64;
+    let (mut good, mut last) = (HEADER as u64, None);
     loop {
         match frame::read(&mut reader, header.salt).map_err(at("read", path))? {
             Next::End => break,
             Next::Payload(payload) => {
                 apply(&payload, state).map_err(|what| corrupt(path, format!("at byte {good}: {what}")))?;
+                last = Some(good);
                 good += (FRAME_HEAD + payload.len()) as u64;
             }
             Next::Bad if place == Place::Inner => {
@@ -103,11 +105,23 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
             }
         }
     }
-    // A killed process may have left whole frames that only the page cache holds. They are about to become visible, so they must stay.
+    // A killed process may have left a whole frame that only the page cache holds. It is about to become visible, so it must stay. It is
+    // written again first: after a sync that failed, the system takes it for written, and another sync would do nothing.
+    if let Some(last) = last.filter(|_| place == Place::Last) {
+        write_again(&mut file, last..good).map_err(at("write again in", path))?;
+    }
     file.sync_all().map_err(at("sync", path))?;
     file.seek(SeekFrom::Start(good)).map_err(at("seek in", path))?;
     let (path, format, salt) = (path.to_owned(), header.format, header.salt);
     Ok(Segment { generation, format, path, length: good, salt, file })
+}
+
+fn write_again(file: &mut DiskFile, range: Range<u64>) -> std::io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(std::io::Error::other)?];
+    file.seek(SeekFrom::Start(range.start))?;
+    file.read_exact(&mut bytes)?;
+    file.seek(SeekFrom::Start(range.start))?;
+    file.write_all(&bytes)
 }
 
 fn cut(file: &mut DiskFile, path: &Path, salt: u32, good: u64) -> Result<()> {

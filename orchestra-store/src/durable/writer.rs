@@ -58,7 +58,7 @@ impl Writer {
         let mut backlog = VecDeque::new();
         let mut frame = Vec::new();
         let mut gather = Gather::default();
-        let (mut is_failed, begun) = (false, self.segment.length);
+        let (mut is_failed, begun) = (false, (self.segment.generation, self.segment.length));
         while queue.take(&mut backlog, &mut gather) {
             if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather) {
                 tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
@@ -71,7 +71,7 @@ impl Writer {
                 frame = Vec::new();
             }
         }
-        if !is_failed && self.segment.length != begun {
+        if !is_failed && (self.segment.generation, self.segment.length) != begun {
             self.mark_end(&mut frame);
         }
         self.checkpointer.stop();

@@ -1,6 +1,6 @@
 //! The members of an etcd cluster, and calls to them: which member is asked, when another one is, and what is never asked twice.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ pub(super) struct Connection {
     token: RwLock<Option<MetadataValue<Ascii>>>,
     /// The highest revision that any answer had.
     seen: AtomicI64,
+    /// It was set back to an old copy, or replaced, and is not spoken to any more.
+    went_back: AtomicBool,
 }
 
 impl Connection {
@@ -107,6 +109,7 @@ impl Connection {
             login: options.login.clone(),
             token: RwLock::default(),
             seen: AtomicI64::new(0),
+            went_back: AtomicBool::new(false),
         })
     }
 
@@ -142,6 +145,7 @@ impl Connection {
         Q: Message + Clone + 'static,
         A: Answer,
     {
+        self.check_place()?;
         let deadline = Instant::now() + PATIENCE;
         let (mut pause, mut logged_in_anew) = (PAUSE, false);
         loop {
@@ -204,6 +208,7 @@ impl Connection {
         &self,
         first: WatchRequest,
     ) -> Result<(mpsc::UnboundedSender<WatchRequest>, Streaming<WatchResponse>), Status> {
+        self.check_place()?;
         let member = self.current.load(Ordering::Relaxed);
         let opened = async {
             let (orders, requests) = mpsc::unbounded();
@@ -253,9 +258,18 @@ impl Connection {
         let Some(revision) = answer.revision() else { return Ok(answer) };
         self.seen.fetch_max(revision, Ordering::Relaxed);
         if revision < before {
+            self.went_back.store(true, Ordering::Relaxed);
             return Err(Status::data_loss(format!("it went back from revision {before} to {revision}")));
         }
         Ok(answer)
+    }
+
+    /// Nothing is asked of an etcd that went back: its revisions would rise beyond those seen, and mean something else.
+    fn check_place(&self) -> Result<(), Status> {
+        match self.went_back.load(Ordering::Relaxed) {
+            true => Err(Status::data_loss("it went back to an earlier revision; start anew")),
+            false => Ok(()),
+        }
     }
 
     /// The highest revision that any answer had.

@@ -88,15 +88,17 @@ impl Escalation {
     }
 
     async fn check_role(&self, request: &AdmissionRequest<'_>, role: &Value) -> Result<(), StatusError> {
-        let same = |field: &str| request.old.is_some_and(|old| old.get(field) == role.get(field));
-        if same("rules") && same("aggregationRule") {
+        let same = |at: &str| request.old.is_some_and(|old| old.pointer(at) == role.pointer(at));
+        // Labels count too: by them other roles gather the rules of this one.
+        if same("/rules") && same("/aggregationRule") && same("/metadata/labels") {
             return Ok(());
         }
         let plural = request.request.resource.as_str();
         if self.may(request.user, "escalate", plural, request.namespace, request.name).await? {
             return Ok(());
         }
-        if role.get("aggregationRule").is_some_and(Value::is_object)
+        let gathers = |role: &Value| role.get("aggregationRule").is_some_and(Value::is_object);
+        if (gathers(role) || request.old.is_some_and(gathers))
             && let Some(why) = self.objection(request, &Rule::everything()).await?
         {
             let why = format!("must have cluster-admin privileges to use an aggregationRule: {why}");

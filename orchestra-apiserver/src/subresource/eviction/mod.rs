@@ -68,8 +68,8 @@ async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<
         let key = resource.key(call.namespace(), budget);
         state.writer.update(resource, key, budget, dry_run.into(), &edit).await?;
     }
-    // A pod that was not ready may have become so, and then its budget speaks for it.
-    let must_stay = guard == Guard::Unready;
+    // A pod that was not ready or had not begun may have become so, and then its budget speaks for it.
+    let must_stay = guard == Guard::Unready || (phase == "Pending" && !has_ended);
     let read = meta::text(&pod, "resourceVersion").to_owned();
     let mut last = read.clone();
     if !has_ended {
