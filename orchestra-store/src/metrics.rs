@@ -9,12 +9,17 @@
 //! use orchestra_store::{Key, MemoryStore, Store, Txn};
 //! use prometheus_client::registry::Registry;
 //!
+//! /// Which group and resource a key is of; here nobody asks.
+//! fn classify(_: &Key) -> Option<(&str, &str)> {
+//!     None
+//! }
+//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut registry = Registry::default();
 //! let store = MemoryStore::new();
 //! store.metrics().register(&mut registry);
-//! let store = Metered::new(store, |_: &Key| None);
+//! let store = Metered::new(store, classify);
 //! store.metrics().register(&mut registry);
 //!
 //! store.commit(Txn::new().put("a".into(), "1")).await?;
