@@ -61,16 +61,27 @@ struct Key {
     secret: String,
 }
 
+/// Providers that upstream has and this server does not.
+const UNSUPPORTED: &[&str] = &["kms", "aescbc", "secretbox"];
+
 impl EncryptionConfig {
     /// Reads a file's text.
     ///
     /// # Errors
     /// One line that says what is wrong, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // The message of the reader may quote the text around what is wrong, and that may be a key.
+        // Whatever the reader says may quote what is wrong, and that may be a key: only the place is told, and a provider's name.
         let read: Configuration = serde_yaml::from_str(text).map_err(|problem| {
-            let problem = problem.to_string();
-            problem.lines().next().unwrap_or_default().to_owned()
+            let said = problem.to_string();
+            let named = |provider: &&&str| said.contains(&format!("unknown field `{provider}`"));
+            let what = match UNSUPPORTED.iter().find(named) {
+                Some(provider) => format!("the provider {provider} is not supported"),
+                None => "not in the form of an EncryptionConfiguration".to_owned(),
+            };
+            match problem.location() {
+                Some(at) => format!("line {}, column {}: {what}", at.line(), at.column()),
+                None => what,
+            }
         })?;
         if read.kind != "EncryptionConfiguration" || !API_VERSIONS.contains(&read.api_version.as_str()) {
             let (version, kind) = (&read.api_version, &read.kind);
@@ -192,6 +203,17 @@ mod tests {
         let keyring = read.keyring.unwrap();
         assert_eq!(keyring.keys().count(), 2);
         assert_eq!(keyring.newest().id(), SealingKey::from_bytes(&[1; 32]).unwrap().id());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_repeated() {
+        for text in
+            ["keys: [{name: k, secret:AQEBsecret=}]", "kind: [AQEBsecret]", "apiVersion: {AQEBsecret: 1}"]
+        {
+            let problem = EncryptionConfig::parse(text).unwrap_err();
+            assert!(!problem.contains("AQEB"), "{problem}");
+            assert!(problem.contains("EncryptionConfiguration"), "{problem}");
+        }
     }
 
     #[test]

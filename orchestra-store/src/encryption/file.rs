@@ -79,7 +79,9 @@ impl KeyFile {
             .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
             .map_err(|error| bad(error.to_string()))?;
         let (keyring, extent) = parse(&text).map_err(bad)?;
-        Ok(Some(Self { path: path.to_owned(), keyring, extent }))
+        // Where a link leads: what is written later belongs there, and not in the link's place.
+        let path = fs::canonicalize(path).map_err(|error| bad(error.to_string()))?;
+        Ok(Some(Self { path, keyring, extent }))
     }
 
     /// Makes a file with one new key, on disk before this returns. Blocks.
