@@ -209,6 +209,22 @@ fn a_changed_template_rolls_over_and_undo_reuses_the_old_set() {
 }
 
 #[test]
+fn a_finished_rollout_names_its_own_set_even_if_nothing_was_written_on_the_way() {
+    let mut cluster = Cluster::new(deployment(1, "a"));
+    cluster.settle();
+    let before = cluster.deployment.status.clone();
+    cluster.set_image("b");
+    cluster.settle();
+    let new = cluster.active()[0].metadata.name.clone().unwrap();
+    cluster.deployment.status = before;
+    cluster.settle();
+    let status = cluster.deployment.status.as_ref().unwrap();
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "Progressing");
+    let message = condition.unwrap().message.as_deref();
+    assert_eq!(message, Some(format!("ReplicaSet \"{new}\" has successfully progressed.").as_str()));
+}
+
+#[test]
 fn a_paused_deployment_scales_but_does_not_roll() {
     let mut cluster = Cluster::new(deployment(2, "a"));
     cluster.settle();

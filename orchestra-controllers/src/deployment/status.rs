@@ -138,16 +138,21 @@ pub(super) fn of_rollout(
 
 fn progress(facts: &Facts<'_>, new: Option<&Set>, status: &DeploymentStatus, conditions: &mut Conditions) {
     let Some(deadline) = facts.progress_deadline() else { return conditions.remove(PROGRESSING) };
-    let held = conditions.reason(PROGRESSING);
-    if held == Some(COMPLETE) && status.replicas == status.updated_replicas {
-        return;
-    }
     let what = match new {
         Some(set) => format!("ReplicaSet \"{}\"", set.name()),
         None => format!("Deployment \"{}\"", facts.name()),
     };
+    let success = format!("{what} has successfully progressed.");
+    // Upstream compares the reason alone. Whoever sees a rollout and its undoing only when both are done would leave
+    // the name of the set in between; ours is the set that is there.
+    let is_said = |held: &DeploymentCondition| {
+        held.reason.as_deref() == Some(COMPLETE) && held.message.as_ref() == Some(&success)
+    };
+    if conditions.get(PROGRESSING).is_some_and(is_said) && status.replicas == status.updated_replicas {
+        return;
+    }
     if is_complete(facts, status) {
-        conditions.set(PROGRESSING, "True", COMPLETE, format!("{what} has successfully progressed."));
+        conditions.renew(PROGRESSING, "True", COMPLETE, success);
     } else if has_moved(facts, status) {
         conditions.renew(PROGRESSING, "True", "ReplicaSetUpdated", format!("{what} is progressing."));
     } else if has_timed_out(conditions, deadline) {
