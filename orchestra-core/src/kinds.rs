@@ -6,12 +6,13 @@
 mod config_map;
 mod controller_revision;
 mod cron_job;
+mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
 pub mod event;
-mod frame;
+pub(crate) mod frame;
 mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
@@ -86,6 +87,7 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         rbac::cluster_role(),
         rbac::cluster_role_binding(),
         horizontal_pod_autoscaler::kind(),
+        custom_resource_definition::kind(),
     ]
 }
 

@@ -125,6 +125,7 @@ fn a_status_is_served_where_upstream_serves_one() {
             "ingresses",
             "poddisruptionbudgets",
             "horizontalpodautoscalers",
+            "customresourcedefinitions",
         ]
     );
 }

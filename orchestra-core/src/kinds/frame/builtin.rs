@@ -55,7 +55,7 @@ pub(crate) struct Builtin {
     validate_create: Check,
     validate_change: CheckChange,
     validate_status: CheckChange,
-    fields: &'static [&'static str],
+    fields: Vec<Cow<'static, str>>,
     field_value: FieldValue,
     shows: Vec<Show>,
     columns: Vec<Column>,
@@ -69,6 +69,7 @@ impl Builtin {
             kind: kind.into(),
             plural: plural.into(),
             singular: kind.to_ascii_lowercase().into(),
+            list_kind: format!("{kind}List").into(),
             short_names: Vec::new(),
             categories: Vec::new(),
             scope,
@@ -91,7 +92,7 @@ impl Builtin {
             validate_create: |_, _| (),
             validate_change: |_, _, _| (),
             validate_status: |_, _, _| (),
-            fields: &[],
+            fields: Vec::new(),
             field_value: |_, _| None,
             shows: Vec::new(),
             columns: Vec::new(),
@@ -108,6 +109,12 @@ impl Builtin {
     /// Makes the kind part of `kubectl get all`.
     pub(crate) fn in_category_all(mut self) -> Self {
         self.description.categories.push("all".into());
+        self
+    }
+
+    /// Makes the kind part of a category, such as `api-extensions`.
+    pub(crate) fn category(mut self, category: &'static str) -> Self {
+        self.description.categories.push(category.into());
         self
     }
 
@@ -151,9 +158,10 @@ impl Builtin {
     /// Serves `/scale` over `spec.replicas` and `status.replicas`.
     pub(crate) fn scale(mut self, selector: &'static str) -> Self {
         self.description.subresources.push(Subresource::Scale(ScalePaths {
-            spec: "/spec/replicas",
-            status: "/status/replicas",
-            selector,
+            spec: "/spec/replicas".into(),
+            status: "/status/replicas".into(),
+            selector: selector.into(),
+            spec_is_required: false,
         }));
         self
     }
@@ -214,7 +222,7 @@ impl Builtin {
 
     /// Fields that selectors may name: dotted paths into the object.
     pub(crate) fn fields(mut self, fields: &'static [&'static str]) -> Self {
-        self.fields = fields;
+        self.fields = fields.iter().map(|&field| field.into()).collect();
         self
     }
 
@@ -366,8 +374,8 @@ impl Kind for Builtin {
         out
     }
 
-    fn selectable_fields(&self) -> &[&'static str] {
-        self.fields
+    fn selectable_fields(&self) -> &[Cow<'static, str>] {
+        &self.fields
     }
 
     fn field_value<'a>(&self, object: &'a Value, field: &str) -> Cow<'a, str> {
