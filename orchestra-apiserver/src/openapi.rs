@@ -71,7 +71,7 @@ impl OpenApi {
         let mut versions: Vec<Version> = Vec::new();
         for resource in catalog.iter() {
             let gv = &resource.description().gv;
-            let paths = paths(resource);
+            let paths = paths(&resource);
             match versions.iter_mut().find(|v| v.gv == *gv) {
                 Some(version) => version.resources.extend(paths),
                 None => versions.push(Version {

@@ -19,6 +19,7 @@ use crate::auth::impersonate::Wanted;
 use crate::auth::{AccessRequest, Decision, MASTERS, User};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
+use crate::custom;
 use crate::encryption;
 use crate::health;
 use crate::metrics;
@@ -81,8 +82,7 @@ impl ApiServer {
         if let Some(review) = Review::find(&request) {
             return self.review(review, &request, &parts, body, &user).await;
         }
-        let resource = state.catalog.find(&request.gv, &request.resource).cloned();
-        let resource = resource.ok_or_else(StatusError::no_such_resource)?;
+        let resource = custom::resource(state, &request).await?;
         if resource.namespaced()
             && request.namespace.is_none()
             && request.verb != Verb::List
@@ -103,7 +103,9 @@ impl ApiServer {
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        dispatch(state, &call).await
+        let mut response = dispatch(state, &call).await?;
+        custom::after(state, &call, &mut response).await;
+        Ok(response)
     }
 
     async fn review(
@@ -131,10 +133,13 @@ impl ApiServer {
         query: &Query,
     ) -> Result<Response<Body>, StatusError> {
         let joined = path.join("/");
+        if matches!(path.first().map(String::as_str), Some("apis" | "openapi")) {
+            custom::settle(&self.state).await?;
+        }
         if let Some(answer) = self.state.discovery().serve(&joined, &parts.headers) {
             return answer;
         }
-        if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
+        if let Some(answer) = self.state.openapi().serve(&joined, query, &parts.headers) {
             return answer;
         }
         if snapshot::is_at(&joined) {

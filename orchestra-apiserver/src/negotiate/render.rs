@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::accept::{Output, RowObject, Shape, Syntax, list_kind};
+use super::accept::{Output, RowObject, Shape, Syntax};
 use crate::body::{self, Body};
 use crate::clock::Clock;
 use crate::status::StatusError;
@@ -119,7 +119,7 @@ impl Renderer {
     where
         O: AsRef<crate::cache::object::Object> + Send + 'static,
     {
-        let head = list_head(&list_kind(self.resource.kind_name()), &self.resource.api_version, meta);
+        let head = list_head(&self.resource.description().list_kind, &self.resource.api_version, meta);
         let total: usize = objects.iter().map(|o| o.as_ref().encoded.json.len()).sum();
         let mut chunks = list_chunks(head, objects);
         if total < CHUNK_BYTES || self.output.syntax == Syntax::Yaml {

@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod consistency;
+mod custom;
 mod harness;
 mod kubectl;
 mod metrics;

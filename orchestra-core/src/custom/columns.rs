@@ -23,13 +23,8 @@ pub(super) fn columns(version: &Value) -> Vec<CustomColumn> {
                    value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null \
                    for lists. More info: \
                    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
-        let column = Column {
-            name: "Age".into(),
-            type_: "date",
-            format: "",
-            description: age.into(),
-            priority: 0,
-        };
+        let column =
+            Column { name: "Age".into(), type_: "date", format: "", description: age.into(), priority: 0 };
         let path = JsonPath::parse("{.metadata.creationTimestamp}").ok();
         return vec![CustomColumn { column, path }];
     }

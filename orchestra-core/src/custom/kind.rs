@@ -41,7 +41,8 @@ impl CustomKind {
     fn new(definition: &Value, version: &Value) -> Self {
         let spec = |pointer: &str| text(definition, pointer).to_owned();
         let names = |field: &str| spec(&format!("/spec/names/{field}"));
-        let gv = |version: String| GroupVersion { group: spec("/spec/group").into(), version: version.into() };
+        let gv =
+            |version: String| GroupVersion { group: spec("/spec/group").into(), version: version.into() };
         let storage = list(definition, "/spec/versions")
             .iter()
             .find(|version| version.get("storage") == Some(&Value::Bool(true)));
@@ -321,8 +322,7 @@ impl Kind for CustomKind {
 
     fn validate_create(&self, object: &Value) -> Violations {
         let scope = self.description.scope;
-        let mut out =
-            meta::validate_object_meta(object, scope, name::is_dns1123_subdomain, &meta_path());
+        let mut out = meta::validate_object_meta(object, scope, name::is_dns1123_subdomain, &meta_path());
         self.rules(object, None, &mut out);
         self.finish(&mut out);
         out

@@ -80,8 +80,10 @@ fn metadata_has_the_type_it_has_everywhere() {
 
 #[test]
 fn a_scale_has_whole_numbers() {
-    let kind = lamp(json!({"schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-        "subresources": {"scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".status.s"}}}));
+    let kind = lamp(
+        json!({"schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        "subresources": {"scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".status.s"}}}),
+    );
     let said = |spec: Value| -> Vec<String> {
         let object = json!({"metadata": {"name": "x"}, "spec": {"n": spec}, "status": {"s": 1}});
         kind.validate_create(&object).iter().map(ToString::to_string).collect()

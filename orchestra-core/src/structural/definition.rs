@@ -181,20 +181,18 @@ impl Structure<'_> {
         let Some(metadata) = of("metadata") else { return };
         let at = properties.key("metadata");
         if text(metadata, "type") != "object" {
-            self.out.push(Violation::invalid(
-                &at.child("type"),
-                text(metadata, "type"),
-                "must be object",
-            ));
+            self.out.push(Violation::invalid(&at.child("type"), text(metadata, "type"), "must be object"));
         }
-        let is_free =
-            |key: &str| matches!(key, "type" | "default" | "description" | "title" | "properties");
-        let says_more =
-            metadata.as_object().into_iter().flatten().any(|(key, value)| !is_free(key) && !is_nothing(value))
-                || is_some(metadata, "description")
-                || is_some(metadata, "title")
-                || entries(metadata, "properties")
-                    .any(|(key, _)| !matches!(key.as_str(), "name" | "generateName"));
+        let is_free = |key: &str| matches!(key, "type" | "default" | "description" | "title" | "properties");
+        let says_more = metadata
+            .as_object()
+            .into_iter()
+            .flatten()
+            .any(|(key, value)| !is_free(key) && !is_nothing(value))
+            || is_some(metadata, "description")
+            || is_some(metadata, "title")
+            || entries(metadata, "properties")
+                .any(|(key, _)| !matches!(key.as_str(), "name" | "generateName"));
         if level == Level::Root && says_more {
             let why = "must not specify anything other than name and generateName, but metadata is implicitly \
                        specified";
@@ -307,7 +305,8 @@ fn defaults(schema: &Structural, is_root: bool, in_meta: bool, path: &FieldPath,
         defaults(below, false, in_meta, &path.child("items"), out);
     }
     for (key, below) in &schema.properties {
-        let is_meta = (is_root || schema.embedded) && matches!(key.as_str(), "metadata" | "apiVersion" | "kind");
+        let is_meta =
+            (is_root || schema.embedded) && matches!(key.as_str(), "metadata" | "apiVersion" | "kind");
         defaults(below, false, in_meta || is_meta, &path.child("properties").key(key), out);
     }
 }
@@ -392,8 +391,7 @@ impl Plain<'_> {
         for field in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
             if is_some(schema, field) || matches!(field, "additionalItems" | "$ref") && is_set(schema, field)
             {
-                self.out
-                    .push(Violation::forbidden(&path.child(field), format!("{field} is not supported")));
+                self.out.push(Violation::forbidden(&path.child(field), format!("{field} is not supported")));
             }
         }
         if ty == "null" {
@@ -434,7 +432,8 @@ impl Plain<'_> {
                 self.out.push(Violation::not_supported(&path.child(field), word, words));
             }
         }
-        let Some(of_items) = object(schema, "items").filter(|_| text(schema, "x-kubernetes-list-type") == "set")
+        let Some(of_items) =
+            object(schema, "items").filter(|_| text(schema, "x-kubernetes-list-type") == "set")
         else {
             return;
         };

@@ -9,38 +9,110 @@ fn said(schema: Value, value: &Value) -> Vec<String> {
 }
 
 fn of_field(schema: Value, value: Value) -> Vec<String> {
-    let root = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": schema}}}});
+    let root =
+        json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": schema}}}});
     said(root, &json!({"spec": {"a": value}}))
 }
 
 #[test]
 fn values_are_refused_in_upstreams_words() {
     for (schema, value, expected) in [
-        (json!({"type": "integer"}), json!("x"), "spec.a: Invalid value: \"string\": spec.a in body must be of type integer: \"string\""),
-        (json!({"type": "string"}), Value::Null, "spec.a: Invalid value: \"null\": spec.a in body must be of type string: \"null\""),
-        (json!({"type": "integer", "minimum": 1}), json!(0), "spec.a: Invalid value: 0: spec.a in body should be greater than or equal to 1"),
-        (json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}), json!(9), "spec.a: Invalid value: 9: spec.a in body should be less than 9"),
-        (json!({"type": "number", "multipleOf": 0.5}), json!(0.7), "spec.a: Invalid value: 0.7: spec.a in body should be a multiple of 0.5"),
-        (json!({"type": "string", "enum": ["A", "B"]}), json!("C"), "spec.a: Unsupported value: \"C\": supported values: \"A\", \"B\""),
-        (json!({"type": "string", "pattern": "^a+$"}), json!("b"), "spec.a: Invalid value: \"b\": spec.a in body should match '^a+$'"),
-        (json!({"type": "string", "maxLength": 1}), json!("ab"), "spec.a: Too long: may not be more than 1 bytes"),
-        (json!({"type": "string", "minLength": 1}), json!(""), "spec.a: Invalid value: \"\": spec.a in body should be at least 1 chars long"),
-        (json!({"type": "string", "format": "date-time"}), json!("x"), "spec.a: Invalid value: \"x\": spec.a in body must be of type date-time: \"x\""),
-        (json!({"type": "array", "maxItems": 1, "items": {"type": "string"}}), json!(["a", "b"]), "spec.a: Too many: 2: must have at most 1 items"),
-        (json!({"type": "array", "minItems": 1, "items": {"type": "string"}}), json!([]), "spec.a: Invalid value: 0: spec.a in body should have at least 1 items"),
-        (json!({"type": "array", "items": {"type": "string"}}), json!([1]), "spec.a[0]: Invalid value: \"integer\": spec.a[0] in body must be of type string: \"integer\""),
-        (json!({"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}}), json!({"x": "", "y": ""}), "spec.a: Too many: 2: must have at most 1 items"),
+        (
+            json!({"type": "integer"}),
+            json!("x"),
+            "spec.a: Invalid value: \"string\": spec.a in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"type": "string"}),
+            Value::Null,
+            "spec.a: Invalid value: \"null\": spec.a in body must be of type string: \"null\"",
+        ),
+        (
+            json!({"type": "integer", "minimum": 1}),
+            json!(0),
+            "spec.a: Invalid value: 0: spec.a in body should be greater than or equal to 1",
+        ),
+        (
+            json!({"type": "integer", "maximum": 9, "exclusiveMaximum": true}),
+            json!(9),
+            "spec.a: Invalid value: 9: spec.a in body should be less than 9",
+        ),
+        (
+            json!({"type": "number", "multipleOf": 0.5}),
+            json!(0.7),
+            "spec.a: Invalid value: 0.7: spec.a in body should be a multiple of 0.5",
+        ),
+        (
+            json!({"type": "string", "enum": ["A", "B"]}),
+            json!("C"),
+            "spec.a: Unsupported value: \"C\": supported values: \"A\", \"B\"",
+        ),
+        (
+            json!({"type": "string", "pattern": "^a+$"}),
+            json!("b"),
+            "spec.a: Invalid value: \"b\": spec.a in body should match '^a+$'",
+        ),
+        (
+            json!({"type": "string", "maxLength": 1}),
+            json!("ab"),
+            "spec.a: Too long: may not be more than 1 bytes",
+        ),
+        (
+            json!({"type": "string", "minLength": 1}),
+            json!(""),
+            "spec.a: Invalid value: \"\": spec.a in body should be at least 1 chars long",
+        ),
+        (
+            json!({"type": "string", "format": "date-time"}),
+            json!("x"),
+            "spec.a: Invalid value: \"x\": spec.a in body must be of type date-time: \"x\"",
+        ),
+        (
+            json!({"type": "array", "maxItems": 1, "items": {"type": "string"}}),
+            json!(["a", "b"]),
+            "spec.a: Too many: 2: must have at most 1 items",
+        ),
+        (
+            json!({"type": "array", "minItems": 1, "items": {"type": "string"}}),
+            json!([]),
+            "spec.a: Invalid value: 0: spec.a in body should have at least 1 items",
+        ),
+        (
+            json!({"type": "array", "items": {"type": "string"}}),
+            json!([1]),
+            "spec.a[0]: Invalid value: \"integer\": spec.a[0] in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}}),
+            json!({"x": "", "y": ""}),
+            "spec.a: Too many: 2: must have at most 1 items",
+        ),
         (json!({"type": "object", "required": ["b"]}), json!({}), "spec.a.b: Required value"),
-        (json!({"x-kubernetes-int-or-string": true}), json!(true), "spec.a: Invalid value: \"boolean\": spec.a in body must be of type integer,string: \"boolean\""),
-        (json!({"type": "object", "not": {"required": ["b"]}}), json!({"b": 1}), "<nil>: Invalid value: \"\": \"spec.a\" must not validate the schema (not)"),
-        (json!({"type": "object", "oneOf": [{"required": ["b"]}, {"required": ["c"]}]}), json!({"b": 1, "c": 1}), "<nil>: Invalid value: \"\": \"spec.a\" must validate one and only one schema (oneOf). Found 2 valid alternatives"),
+        (
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(true),
+            "spec.a: Invalid value: \"boolean\": spec.a in body must be of type integer,string: \"boolean\"",
+        ),
+        (
+            json!({"type": "object", "not": {"required": ["b"]}}),
+            json!({"b": 1}),
+            "<nil>: Invalid value: \"\": \"spec.a\" must not validate the schema (not)",
+        ),
+        (
+            json!({"type": "object", "oneOf": [{"required": ["b"]}, {"required": ["c"]}]}),
+            json!({"b": 1, "c": 1}),
+            "<nil>: Invalid value: \"\": \"spec.a\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
+        ),
     ] {
         assert_eq!(of_field(schema.clone(), value.clone()), [expected], "{schema} {value}");
     }
     let any = json!({"type": "object", "anyOf": [{"required": ["b"]}, {"required": ["c"]}]});
     assert_eq!(
         of_field(any, json!({})),
-        ["<nil>: Invalid value: \"\": \"spec.a\" must validate at least one schema (anyOf)", "spec.a.b: Required value"]
+        [
+            "<nil>: Invalid value: \"\": \"spec.a\" must validate at least one schema (anyOf)",
+            "spec.a.b: Required value"
+        ]
     );
 }
 
@@ -78,22 +150,22 @@ fn what_was_wrong_before_and_has_not_changed_passes() {
 #[test]
 fn unknown_fields_go_and_are_named() {
     let schema = Structural::read(&json!({"type": "object", "properties": {
-        "spec": {"type": "object", "properties": {
-            "known": {"type": "string"},
-            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                "properties": {"shut": {"type": "object"}}},
-            "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {"type": "string"}}}},
-            "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
-            "pod": {"type": "object", "x-kubernetes-embedded-resource": true,
-                "properties": {"spec": {"type": "object"}}},
-        }}}}));
+    "spec": {"type": "object", "properties": {
+        "known": {"type": "string"},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"shut": {"type": "object"}}},
+        "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"a": {"type": "string"}}}},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+        "pod": {"type": "object", "x-kubernetes-embedded-resource": true,
+            "properties": {"spec": {"type": "object"}}},
+    }}}}));
     let mut object = json!({
-        "apiVersion": "v1", "kind": "K", "metadata": {"name": "x"}, "more": 1,
-        "spec": {
-            "known": "a", "unknown": 1, "free": {"x": {"y": 1}, "shut": {"z": 1}},
-            "map": {"k": {"a": "", "b": ""}}, "list": [{"a": ""}, {"b": ""}],
-            "pod": {"apiVersion": "v1", "kind": "Pod", "metadata": {"x": 1}, "spec": {"n": 1}},
-        }});
+    "apiVersion": "v1", "kind": "K", "metadata": {"name": "x"}, "more": 1,
+    "spec": {
+        "known": "a", "unknown": 1, "free": {"x": {"y": 1}, "shut": {"z": 1}},
+        "map": {"k": {"a": "", "b": ""}}, "list": [{"a": ""}, {"b": ""}],
+        "pod": {"apiVersion": "v1", "kind": "Pod", "metadata": {"x": 1}, "spec": {"n": 1}},
+    }});
     assert_eq!(
         prune::prune(&mut object, &schema),
         ["more", "spec.free.shut.z", "spec.list[1].b", "spec.map.k.b", "spec.pod.spec.n", "spec.unknown"]
@@ -135,7 +207,10 @@ fn sets_and_maps_hold_nothing_twice() {
         "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"],
             "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
     }}));
-    let found = validate_lists(&json!({"set": ["x", "y", "x", "x"], "map": [{"a": "1"}, {"a": "1", "b": 2}]}), &schema);
+    let found = validate_lists(
+        &json!({"set": ["x", "y", "x", "x"], "map": [{"a": "1"}, {"a": "1", "b": 2}]}),
+        &schema,
+    );
     let said: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(said, [r#"map[1]: Duplicate value: {"a":"1"}"#, r#"set[2]: Duplicate value: "x""#]);
 }

@@ -77,12 +77,7 @@ impl At<'_> {
     /// `value` is what messages show of it: the name of its type, or its text where a format is wrong.
     fn mistyped(self, value: &str, wanted: &str) -> Violation {
         let detail = format!("{} in body must be of type {wanted}: {}", self.name, Value::from(value));
-        Violation {
-            path: self.path(),
-            reason: Reason::TypeInvalid,
-            value: Some(value.into()),
-            detail,
-        }
+        Violation { path: self.path(), reason: Reason::TypeInvalid, value: Some(value.into()), detail }
     }
 
     /// Upstream does not say of what field these are.

@@ -90,8 +90,7 @@ pub(super) fn names(names: &Value, path: &FieldPath, out: &mut Violations) {
         let is_kind = matches!(field, "kind" | "listKind");
         let messages = is_dns1035_label(&if is_kind { name.to_lowercase() } else { name.to_owned() });
         if !name.is_empty() && !messages.is_empty() {
-            let prefix =
-                if is_kind { "may have mixed case, but should otherwise match: " } else { "" };
+            let prefix = if is_kind { "may have mixed case, but should otherwise match: " } else { "" };
             let why = format!("{prefix}{}", messages.join(","));
             out.push(Violation::invalid(&path.child(field), name, why));
         }

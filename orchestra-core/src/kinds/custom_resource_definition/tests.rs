@@ -166,7 +166,8 @@ fn columns_scale_and_selectable_fields_are_paths_that_lead_somewhere() {
         "spec": {"type": "object", "properties": {"n": {"type": "integer"}, "o": {"type": "object"}}}}}));
     let version = &mut crd["spec"]["versions"][0];
     version["additionalPrinterColumns"] = json!([{"name": "N", "type": "text", "jsonPath": "spec"}]);
-    version["subresources"] = json!({"scale": {"specReplicasPath": ".status.n", "statusReplicasPath": ".status.n"}});
+    version["subresources"] =
+        json!({"scale": {"specReplicasPath": ".status.n", "statusReplicasPath": ".status.n"}});
     version["selectableFields"] =
         json!([{"jsonPath": ".spec.n"}, {"jsonPath": ".spec.o"}, {"jsonPath": ".spec.missing"}]);
     assert_eq!(

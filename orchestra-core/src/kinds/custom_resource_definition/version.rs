@@ -18,9 +18,28 @@ const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum M
                        MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties \
                        ExternalDocs Example XPreserveUnknownFields XValidations]";
 const FIELDS_AT_ROOT: [&str; 22] = [
-    "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
-    "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "items",
-    "properties", "externalDocs", "example", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+    "description",
+    "type",
+    "format",
+    "title",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "multipleOf",
+    "required",
+    "items",
+    "properties",
+    "externalDocs",
+    "example",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
 ];
 
 /// What all versions have in common.
@@ -47,8 +66,9 @@ impl<'a> Hoisted<'a> {
 
     /// Checks what stands above the versions.
     pub(super) fn validate(&self, versions: &[Value], path: &FieldPath, out: &mut Violations) {
-        let has_status =
-            versions.iter().any(|version| version.pointer("/subresources/status").is_some_and(Value::is_object));
+        let has_status = versions
+            .iter()
+            .any(|version| version.pointer("/subresources/status").is_some_and(Value::is_object));
         if let Some(schema) = self.schema {
             validate_schema(schema, has_status, &path.child("validation"), out);
         }
@@ -115,7 +135,9 @@ fn validate_schema(schema: &Value, has_status: bool, path: &FieldPath, out: &mut
             out.push(Violation::invalid(&at.child("type"), text(schema, "/type"), why));
         }
         let mut fields = schema.as_object().into_iter().flatten();
-        if fields.any(|(field, value)| !FIELDS_AT_ROOT.contains(&field.as_str()) && *value != Value::Bool(false)) {
+        if fields
+            .any(|(field, value)| !FIELDS_AT_ROOT.contains(&field.as_str()) && *value != Value::Bool(false))
+        {
             let why = format!(
                 "only {AT_ROOT} fields are allowed at the root of the schema if the status subresource is enabled"
             );
