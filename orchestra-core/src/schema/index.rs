@@ -108,11 +108,20 @@ fn object_name(header: &'static str) -> &'static str {
 fn finish(types: &mut Vec<ObjectType>, header: Option<&'static str>, fields: &mut Vec<Field>) {
     let Some(header) = header else { return };
     let marks = header.split_once('\t').map_or("", |(_, marks)| marks);
+    let mut numbered: Vec<(Number, u16)> =
+        fields.iter().zip(0u16..).filter_map(|(field, at)| Some((field.number?, at))).collect();
+    numbered.sort_unstable_by(|(a, _), (b, _)| a.path().cmp(b.path()));
+    for ((_, at), rank) in numbered.iter().zip(0u16..) {
+        if let Some(field) = fields.get_mut(usize::from(*at)) {
+            field.rank = Some(rank);
+        }
+    }
     types.push(ObjectType {
         name: object_name(header),
         is_kind: marks.split(' ').any(|mark| mark == "kind"),
         is_atomic: marks.split(' ').any(|mark| mark == "atomic"),
         fields: fields.drain(..).collect(),
+        numbered: numbered.into_iter().map(|(_, at)| at).collect(),
     });
 }
 
@@ -138,6 +147,7 @@ fn field(line: &'static str, package: &str, names: &HashMap<&str, u16>) -> Optio
         patch_strategy: PatchStrategy::default(),
         merge_key: None,
         go: None,
+        rank: None,
     };
     for attribute in columns {
         let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));
