@@ -16,7 +16,7 @@ pub use decode::decode;
 pub use encode::{encode, encode_json};
 pub use envelope::{
     CLOSING, Envelope, decode_envelope, encode_envelope, encode_envelope_json, frame_opening, item_opening,
-    opening, seal,
+    list_opening, opening, seal,
 };
 
 /// Why bytes are not the message they should be.

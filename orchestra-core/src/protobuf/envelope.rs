@@ -99,6 +99,23 @@ pub fn seal(api_version: &str, kind: &str, message: &[u8]) -> Vec<u8> {
     out
 }
 
+/// What stands before the items of a list in its envelope. `items` are the lengths of their messages, each of which has
+/// [`item_opening`] before it; [`CLOSING`] ends the list.
+pub fn list_opening(
+    api_version: &str,
+    kind: &str,
+    metadata: &Value,
+    items: impl Iterator<Item = usize>,
+) -> Vec<u8> {
+    let ty = schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta");
+    let mut head = Vec::new();
+    put_bytes(&mut head, 1, &ty.map(|ty| encode(metadata, ty)).unwrap_or_default());
+    let items: usize = items.map(|length| item_opening(length).len() + length).sum();
+    let mut out = opening(api_version, kind, head.len() + items);
+    out.extend_from_slice(&head);
+    out
+}
+
 /// What stands before an item of `length` bytes in the message of a list.
 pub fn item_opening(length: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(8);

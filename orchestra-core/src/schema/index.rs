@@ -63,7 +63,8 @@ pub fn of_kind(gv: &GroupVersion, kind: &str) -> Option<&'static ObjectType> {
 /// The group and version of the kinds in a package.
 pub(super) fn group_version_of(package: &'static str) -> Option<GroupVersion> {
     let (stem, version) = package.rsplit_once('.')?;
-    if stem == META {
+    // The kinds that every group has; those of other versions are in a group of their own.
+    if stem == META && version == "v1" {
         return Some(GroupVersion::new("", version));
     }
     let (group, _) = GROUPS.iter().find(|(_, package)| *package == stem)?;
