@@ -80,10 +80,12 @@ pub(crate) async fn settle(state: &State) -> Result<(), StatusError> {
 /// What follows a request that was answered: a change of a definition comes into force, and a client that uses an old
 /// version of a custom resource is told.
 pub(crate) async fn after(state: &State, call: &Call, response: &mut Response<Body>) {
-    if call.resource.is(GROUP, PLURAL) && !matches!(call.request.verb, Verb::Get | Verb::List | Verb::Watch) {
-        if let Err(error) = settle(state).await {
-            tracing::warn!(%error, "it is not known whether definitions are in force");
-        }
+    let is_write = !matches!(call.request.verb, Verb::Get | Verb::List | Verb::Watch);
+    if is_write
+        && call.resource.is(GROUP, PLURAL)
+        && let Err(error) = settle(state).await
+    {
+        tracing::warn!(%error, "it is not known whether definitions are in force");
     }
     if let Some(deprecation) = call.resource.custom().and_then(|kind| kind.deprecation()) {
         warning::add(response, &[deprecation.to_owned()]);

@@ -5,10 +5,12 @@
 mod access;
 mod apply;
 mod consistency;
+mod content;
 mod custom;
 mod harness;
 mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod tokens;
 mod watches;

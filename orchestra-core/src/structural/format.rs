@@ -177,7 +177,7 @@ fn is_isbn10(text: &str) -> bool {
             value.map(|value| value * (10 - u32::try_from(at).unwrap_or(0)))
         })
         .sum();
-    sum.is_some_and(|sum| sum % 11 == 0)
+    sum.is_some_and(|sum| sum.is_multiple_of(11))
 }
 
 fn is_isbn13(text: &str) -> bool {
@@ -188,7 +188,7 @@ fn is_isbn13(text: &str) -> bool {
     let value = |(at, digit): (usize, char)| {
         digit.to_digit(10).map(|value| if at % 2 == 0 { value } else { value * 3 })
     };
-    digits.chars().enumerate().map(value).sum::<Option<u32>>().is_some_and(|sum| sum % 10 == 0)
+    digits.chars().enumerate().map(value).sum::<Option<u32>>().is_some_and(|sum| sum.is_multiple_of(10))
 }
 
 /// A plausible length, and the check digit of Luhn.
@@ -204,7 +204,7 @@ fn is_credit_card(text: &str) -> bool {
             _ => digit * 2,
         })
         .sum();
-    (13..=16).contains(&digits.len()) && sum % 10 == 0
+    (13..=16).contains(&digits.len()) && sum.is_multiple_of(10)
 }
 
 fn is_ssn(text: &str) -> bool {

@@ -22,16 +22,14 @@ pub enum Dialect {
 
 /// The schema of a custom kind as a component of a document. `reference` makes references to other components.
 pub fn component(source: &Value, dialect: Dialect, reference: impl Fn(&str) -> Value) -> Map<String, Value> {
-    let mut schema = match clean(source, dialect, true) {
-        Value::Object(map) => map,
+    let keeps_unknown = source.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
+    let mut schema = match clean(source, dialect) {
+        // Clients of 2.0 would refuse what a schema does not name, so it names nothing.
+        Value::Object(map) if dialect == Dialect::V3 || !keeps_unknown => map,
         _ => Map::new(),
     };
-    let is_blank = dialect == Dialect::V2
-        && schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
     schema.insert("type".to_owned(), "object".into());
-    if is_blank {
-        // Clients of 2.0 take what a schema does not name for an error.
-        schema.remove("properties");
+    if dialect == Dialect::V2 && keeps_unknown {
         return schema;
     }
     let properties = schema.entry("properties").or_insert_with(|| Map::new().into());
@@ -49,51 +47,82 @@ pub fn component(source: &Value, dialect: Dialect, reference: impl Fn(&str) -> V
     schema
 }
 
-fn clean(schema: &Value, dialect: Dialect, is_root: bool) -> Value {
+fn clean(schema: &Value, dialect: Dialect) -> Value {
     let Value::Object(map) = schema else { return schema.clone() };
     let mut out = Map::new();
     for (field, value) in map {
         let value = match field.as_str() {
             "properties" => {
                 let entries = value.as_object().into_iter().flatten();
-                Value::Object(
-                    entries.map(|(key, below)| (key.clone(), clean(below, dialect, false))).collect(),
-                )
+                Value::Object(entries.map(|(key, below)| (key.clone(), clean(below, dialect))).collect())
             }
-            "items" | "additionalProperties" | "not" => clean(value, dialect, false),
+            "items" | "additionalProperties" | "not" => clean(value, dialect),
             "allOf" | "anyOf" | "oneOf" => {
-                value.as_array().into_iter().flatten().map(|below| clean(below, dialect, false)).collect()
+                value.as_array().into_iter().flatten().map(|below| clean(below, dialect)).collect()
             }
             _ => value.clone(),
         };
         out.insert(field.clone(), value);
     }
     if dialect == Dialect::V2 {
-        simplify(&mut out, is_root);
+        simplify(schema, &mut out);
     }
     Value::Object(out)
 }
 
-/// Takes out what 2.0 does not know, and with it what would be wrong without it.
-fn simplify(schema: &mut Map<String, Value>, is_root: bool) {
-    for field in ["allOf", "anyOf", "oneOf", "not", "default"] {
+/// Takes out what 2.0 does not know, and what kubectl of old would then take wrongly; see `ToStructuralOpenAPIV2`.
+fn simplify(source: &Value, schema: &mut Map<String, Value>) {
+    let has = |schema: &Map<String, Value>, field: &str| schema.get(field) == Some(&Value::Bool(true));
+    for field in ["allOf", "anyOf", "oneOf", "not"] {
         schema.remove(field);
     }
-    if schema.remove("nullable") == Some(Value::Bool(true)) {
-        // Clients would refuse a null that the server takes, so nothing is said of the type.
-        for field in ["type", "items", "properties", "additionalProperties"] {
-            schema.remove(field);
-        }
+    let keeps_unknown = has(schema, "x-kubernetes-preserve-unknown-fields");
+    let is_nullable = schema.remove("nullable") == Some(Value::Bool(true));
+    if is_nullable || keeps_unknown {
+        schema.remove("items");
+        schema.remove("properties");
     }
-    if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+    let ty = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    let is_bare_list = ty == "array" && !schema.contains_key("items");
+    if is_nullable || is_bare_list || (keeps_unknown && ty == "object") {
         schema.remove("type");
     }
-    if !is_root && schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
-        for field in ["items", "properties", "type"] {
-            schema.remove(field);
+    let takes_null = |key: &Value| {
+        let below = source.get("properties").and_then(|all| all.get(key.as_str().unwrap_or_default()));
+        below.and_then(|below| below.get("nullable")) == Some(&Value::Bool(true))
+    };
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|key| !takes_null(key));
+        if required.is_empty() {
+            schema.remove("required");
         }
     }
-    if schema.get("items") == Some(&json!({})) {
-        schema.insert("items".to_owned(), json!({}));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_2_0_does_not_know_is_left_out_of_it() {
+        let source = json!({"type": "object", "required": ["a", "b"], "properties": {
+            "a": {"type": "string", "nullable": true},
+            "b": {"type": "object", "oneOf": [{"required": ["x"]}], "properties": {"x": {"type": "string"}}},
+            "c": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"x": {"type": "string"}}},
+        }});
+        let reference = |name: &str| json!({ "$ref": name });
+        let old = component(&source, Dialect::V2, reference);
+        assert_eq!(old["required"], json!(["b"]));
+        assert_eq!(old["properties"]["a"], json!({}));
+        assert_eq!(
+            old["properties"]["b"],
+            json!({"type": "object", "properties": {"x": {"type": "string"}}})
+        );
+        assert_eq!(old["properties"]["c"], json!({"x-kubernetes-preserve-unknown-fields": true}));
+        let new = component(&source, Dialect::V3, reference);
+        assert_eq!(new["properties"]["b"], source["properties"]["b"]);
+        assert!(new["properties"]["metadata"]["allOf"].is_array());
+        let free = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        assert_eq!(Value::Object(component(&free, Dialect::V2, reference)), json!({"type": "object"}));
     }
 }

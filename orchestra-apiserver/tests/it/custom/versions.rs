@@ -36,3 +36,50 @@ async fn objects_are_the_same_in_every_version_but_for_its_name() {
     assert_eq!(get(&server, LAMPS).await.0, 404);
     assert_eq!(get(&server, "/apis/example.com/v1beta1/namespaces/default/lamps/desk").await.0, 200);
 }
+
+/// Conformance: "Custom Resource OpenAPI Publish, with validation schema", "… varying groups", "… varying versions",
+/// "… varying kinds", "… version rename", "… stop serving version".
+#[tokio::test]
+async fn openapi_describes_what_is_served_now() {
+    let server = server().await;
+    let described = async |gv: &str, name: &str| {
+        let (code, document) = get(&server, &format!("/openapi/v3/apis/{gv}")).await;
+        let v3 = document["components"]["schemas"][name].clone();
+        let v2 = get(&server, "/openapi/v2").await.1["definitions"][name].clone();
+        (code, v3, v2)
+    };
+    define(&server, &lamps(json!({}))).await;
+    let mut other = lamps(json!({}));
+    other["metadata"]["name"] = "lamps.example.org".into();
+    other["spec"]["group"] = "example.org".into();
+    define(&server, &other).await;
+    for (gv, name) in [("example.com/v1", "com.example.v1.Lamp"), ("example.org/v1", "org.example.v1.Lamp")] {
+        let (code, v3, v2) = described(gv, name).await;
+        assert_eq!(code, 200);
+        for schema in [&v3, &v2] {
+            assert_eq!(schema["properties"]["spec"]["properties"]["watts"]["minimum"], 1, "{schema}");
+            assert_eq!(schema["x-kubernetes-group-version-kind"][0]["kind"], "Lamp");
+        }
+    }
+    let (_, index) = get(&server, "/openapi/v3").await;
+    let before = index["paths"]["apis/example.com/v1"]["serverRelativeURL"].clone();
+    let path = format!("{DEFINITIONS}/lamps.example.com");
+    let rename = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": false},
+        {"op": "replace", "path": "/spec/versions/0/storage", "value": false},
+        {"op": "add", "path": "/spec/versions/-", "value": {"name": "v4", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}]);
+    let (code, answer) = patch(&server, &path, "application/json-patch+json", &rename).await;
+    assert_eq!(code, 200, "{answer}");
+    assert_eq!(described("example.com/v1", "com.example.v1.Lamp").await.0, 404);
+    let (code, v3, v2) = described("example.com/v4", "com.example.v4.Lamp").await;
+    assert_eq!((code, &v3["x-kubernetes-preserve-unknown-fields"]), (200, &json!(true)));
+    assert_eq!(v2["type"], "object");
+    let (_, index) = get(&server, "/openapi/v3").await;
+    assert_ne!(index["paths"]["apis/example.com/v4"]["serverRelativeURL"], before);
+    crate::harness::delete(&server, &path).await;
+    while get(&server, &path).await.0 == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(described("example.com/v4", "com.example.v4.Lamp").await.0, 404);
+    assert_eq!(described("example.com/v4", "com.example.v4.Lamp").await.2, json!(null));
+}
