@@ -11,5 +11,6 @@ mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod surface;
 mod tokens;
 mod watches;
