@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Response, StatusCode};
+use orchestra_metrics::Tally;
 use orchestra_store::{Event, Revision, WatchMessage, WatchStream};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -27,6 +28,8 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
+/// What ends a frame.
+const CLOSING: &[u8] = b"}\n";
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Watches without a timeout of their own end after this long, plus up to as long again.
 const SHORTEST_WATCH_SECONDS: u64 = 1800;
@@ -57,6 +60,7 @@ struct Watcher {
     deadline: Instant,
     shutdown: CancellationToken,
     columns_sent: bool,
+    sent: Tally,
     done: bool,
 }
 
@@ -119,6 +123,7 @@ async fn start(
         deadline: Instant::now() + duration(state, options),
         shutdown: state.shutdown.clone(),
         columns_sent: false,
+        sent: state.metrics.watches.tally(call.resource.description()),
         done: false,
         collection,
     };
@@ -167,6 +172,7 @@ impl Watcher {
 
     /// Waits for changes, for the time of a bookmark, or for the end.
     async fn advance(&mut self) {
+        self.sent.add_up();
         // Read before the changes are: everything up to here is among them.
         let applied = self.feed.applied();
         let deadline = self.deadline;
@@ -288,9 +294,11 @@ impl Watcher {
             "BOOKMARK" => br#"{"type":"BOOKMARK","object":"#,
             _ => br#"{"type":"ERROR","object":"#,
         };
+        let length = opening.len() + object.len() + CLOSING.len();
+        self.sent.observe(u64::try_from(length).unwrap_or(u64::MAX));
         self.pending.push_back(Bytes::from_static(opening));
         self.pending.push_back(object);
-        self.pending.push_back(Bytes::from_static(b"}\n"));
+        self.pending.push_back(Bytes::from_static(CLOSING));
     }
 
     fn expire(&mut self) {
