@@ -11,4 +11,5 @@ mod metrics;
 mod objects;
 mod options;
 mod request_metrics;
+mod tokens;
 mod watches;

@@ -106,10 +106,10 @@ async fn who_asks_and_what_admission_says_is_counted() {
     let server = server().await;
     let somebody = User::new("ann@example.com", ["readers".to_owned()]);
     let ask = async |user: Option<User>| {
-        let mut request = Request::get(MAPS);
-        if let Some(user) = user {
-            request = request.extension(user);
-        }
+        let request = match user {
+            Some(user) => Request::get(MAPS).extension(user),
+            None => Request::get(MAPS).header("authorization", "Bearer nonsense"),
+        };
         server.clone().oneshot(request.body(String::new()).unwrap()).await.unwrap().status().as_u16()
     };
     assert_eq!((ask(None).await, ask(Some(somebody)).await), (401, 403));
