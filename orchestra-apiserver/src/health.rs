@@ -20,7 +20,7 @@ pub(crate) fn is_public(path: &[String]) -> bool {
 
 /// The answer to `/version`.
 pub(crate) fn version() -> Response<Body> {
-    body::tree(StatusCode::OK, &version_info())
+    body::json(StatusCode::OK, version_info().to_string())
 }
 
 /// What is said of the version.
