@@ -13,6 +13,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use orchestra_core::kind::Subresource;
 use orchestra_store::Store;
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
@@ -32,6 +33,7 @@ use crate::reviews::{self, Review};
 use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
+use crate::storage::resource::Resource;
 use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
@@ -57,11 +59,7 @@ impl ApiServer {
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let wish = Wish::read(&parts.headers, parts.uri.query());
-        let response = match self.route(parts, body).await {
-            Ok(response) => response,
-            Err(error) => body::refusal(&error),
-        };
-        let mut response = wish.fulfil(response);
+        let mut response = wish.fulfil(answered(self.route(parts, body).await));
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
@@ -72,6 +70,7 @@ impl ApiServer {
 
     async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
         let state = &*self.state;
+        let received = Instant::now();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
@@ -79,11 +78,15 @@ impl ApiServer {
         let user = impersonate(state, &parts, user).await?;
         authorize(state, &parts, &info, &user).await?;
         let request = match info {
-            RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
+            RequestInfo::NonResource(path) => {
+                let run = state.metrics.requests.begin_plain(&parts, received);
+                return Ok(run.end(answered(self.plain(&parts, &path, &query).await)));
+            }
             RequestInfo::Resource(request) => request,
         };
         if let Some(review) = Review::find(&request) {
-            return self.review(review, &request, &parts, body, &user).await;
+            let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
+            return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
         }
         let resource = custom::resource(state, &request).await?;
         if resource.namespaced()
@@ -98,6 +101,19 @@ impl ApiServer {
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
+        let run = state.metrics.requests.begin(&parts, &query, &request, resource.description(), received);
+        Ok(run.end(answered(self.about_objects(request, resource, parts, body, query, user).await)))
+    }
+
+    async fn about_objects(
+        &self,
+        request: ResourceRequest,
+        resource: Arc<Resource>,
+        parts: Parts,
+        body: Body,
+        query: Query,
+        user: User,
+    ) -> Result<Response<Body>, StatusError> {
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
         } else {
@@ -107,8 +123,8 @@ impl ApiServer {
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        let mut response = dispatch(state, &call).await?;
-        custom::after(state, &call, &mut response).await;
+        let mut response = dispatch(&self.state, &call).await?;
+        custom::after(&self.state, &call, &mut response).await;
         Ok(response)
     }
 
@@ -169,6 +185,11 @@ impl ApiServer {
     }
 }
 
+/// What went wrong is an answer, too.
+fn answered(outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
+    outcome.unwrap_or_else(|error| body::refusal(&error))
+}
+
 fn options_kind(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "CreateOptions",
@@ -179,6 +200,13 @@ fn options_kind(verb: Verb) -> &'static str {
 }
 
 async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
+    let begun = Instant::now();
+    let outcome = who(state, parts).await;
+    state.metrics.access.authenticated(begun, &outcome);
+    outcome
+}
+
+async fn who(state: &State, parts: &Parts) -> Result<User, StatusError> {
     if let Some(user) = parts.extensions.get::<User>() {
         return Ok(user.clone());
     }
@@ -214,7 +242,10 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
         RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
         RequestInfo::NonResource(_) => method.as_str(),
     };
-    ask(state, user, verb, info, parts.uri.path()).await
+    let begun = Instant::now();
+    let outcome = ask(state, user, verb, info, parts.uri.path()).await;
+    state.metrics.access.authorized(begun, &outcome);
+    outcome
 }
 
 /// Refuses what the user may not.
@@ -286,6 +317,7 @@ async fn dispatch_below(
 ) -> Result<Response<Body>, StatusError> {
     let subresources = &call.resource.description().subresources;
     let has_status = subresources.iter().any(|s| matches!(s, Subresource::Status));
+    let has_approval = subresources.contains(&Subresource::Approval);
     let is_pod = call.resource.is("", "pods");
     let is_account = call.resource.is("", "serviceaccounts");
     match (below, verb) {
@@ -293,6 +325,10 @@ async fn dispatch_below(
         ("status", Verb::Update) if has_status => update::update(state, call, Part::Status).await,
         ("status", Verb::Patch) if has_status => patch::patch(state, call, Part::Status).await,
         ("status", _) if has_status => Err(StatusError::method_not_supported()),
+        ("approval", Verb::Get) if has_approval => get::get(state, call).await,
+        ("approval", Verb::Update) if has_approval => update::update(state, call, Part::Approval).await,
+        ("approval", Verb::Patch) if has_approval => patch::patch(state, call, Part::Approval).await,
+        ("approval", _) if has_approval => Err(StatusError::method_not_supported()),
         ("scale", _) => scale::scale(state, call).await,
         ("binding", Verb::Create) if is_pod => binding::bind(state, call).await,
         ("eviction", Verb::Create) if is_pod => eviction::evict(state, call).await,

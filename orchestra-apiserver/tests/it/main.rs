@@ -12,5 +12,7 @@ mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod request_metrics;
+mod surface;
 mod tokens;
 mod watches;

@@ -143,7 +143,7 @@ impl CustomKind {
     fn scale(&self) -> Option<&ScalePaths> {
         self.description.subresources.iter().find_map(|subresource| match subresource {
             Subresource::Scale(paths) => Some(paths),
-            Subresource::Status => None,
+            Subresource::Status | Subresource::Approval => None,
         })
     }
 
