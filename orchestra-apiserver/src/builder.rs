@@ -193,6 +193,7 @@ impl ApiServerBuilder {
             openapi: OpenApi::new(&catalog),
             store: self.store,
             encryption: self.encryption,
+            store_health: StoreHealth::default(),
             metrics: Metrics::new(self.metrics, store),
             feed,
             catalog,

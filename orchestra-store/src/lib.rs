@@ -73,6 +73,7 @@ mod prefixed;
 pub mod revision;
 pub mod snapshot;
 pub mod store;
+mod timer;
 pub mod txn;
 pub mod watch;
 
