@@ -56,6 +56,13 @@ impl Names {
         u64::try_from(id).is_ok_and(|id| id >> MARK == self.mark)
     }
 
+    /// The name of a lease that a key is to be attached to. For one of another store it is a name that nothing has, so that
+    /// etcd says that there is no such lease, where it comes to that.
+    pub(super) fn theirs(&self, id: LeaseId) -> i64 {
+        let name = theirs(id);
+        if self.is_ours(name) { name } else { i64::MAX }
+    }
+
     /// Refuses a lease of another store in the same etcd: for this one there is no such lease.
     pub(super) fn check(&self, id: LeaseId) -> Result<()> {
         if self.is_ours(theirs(id)) { Ok(()) } else { Err(Error::UnknownLease(id)) }

@@ -223,16 +223,10 @@ impl Inner {
     }
 }
 
-fn lease_of(op: &Op) -> Option<LeaseId> {
-    match op {
-        Op::Put { lease, .. } => *lease,
-        Op::Delete { .. } => None,
-    }
-}
-
-/// The lease that is told when etcd says that there is none, without saying which.
-fn first_lease(txn: &Txn) -> Option<LeaseId> {
-    txn.ops.iter().find_map(lease_of)
+/// The lease that is told when etcd says that there is none, without saying which: one of another store, if any is.
+fn told_lease(txn: &Txn, names: &Names) -> Option<LeaseId> {
+    let leases = || txn.ops.iter().filter_map(Op::lease);
+    leases().find(|&lease| names.check(lease).is_err()).or_else(|| leases().next())
 }
 
 #[async_trait]
@@ -250,10 +244,8 @@ impl Store for EtcdStore {
         let inner = self.inner();
         let changes_nothing = txn.ops.is_empty();
         let compared: Vec<Revision> = txn.compares.iter().map(|compare| compare.mod_revision).collect();
-        let leased = first_lease(&txn);
-        let leases = txn.ops.iter().filter_map(lease_of);
-        leases.into_iter().try_for_each(|lease| inner.names.check(lease))?;
-        let request = commit::request(txn, &inner.space, inner.max_request_bytes)?;
+        let leased = told_lease(&txn, &inner.names);
+        let request = commit::request(txn, &inner.space, &inner.names, inner.max_request_bytes)?;
         let answered: Result<TxnResponse, _> = if changes_nothing {
             inner.connection.ask(TXN, request).await
         } else {
