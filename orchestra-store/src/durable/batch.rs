@@ -170,7 +170,7 @@ mod tests {
             value: Some("".into()),
             lease: Some(lease.id),
         });
-        state.apply(Write { revision: Revision(2), changes: changes.collect() });
+        state.apply(&Write { revision: Revision(2), changes: changes.collect() });
         (state, lease.id)
     }
 
