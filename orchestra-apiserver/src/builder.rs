@@ -22,6 +22,7 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, WallClock};
 use crate::custom::{self, Definitions};
 use crate::error::{Error, Result};
+use crate::health::StoreHealth;
 use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
 use crate::server::ApiServer;
@@ -240,6 +241,7 @@ impl ApiServerBuilder {
             openapi: Derived::default(),
             store: self.store,
             encryption: self.encryption,
+            store_health: StoreHealth::default(),
             metrics: Metrics::new(self.metrics, store, caches, &admission),
             feed,
             catalog,

@@ -19,6 +19,7 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, stamp};
 use crate::custom::Definitions;
 use crate::discovery::Discovery;
+use crate::health::StoreHealth;
 use crate::metrics::{Metrics, Phase};
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
     /// How `store` is encrypted, if it is.
     pub(crate) encryption: Option<Arc<Encryption>>,
+    pub(crate) store_health: StoreHealth,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Arc<Feed>,
     pub(crate) writer: Writer,
