@@ -237,8 +237,10 @@ impl Encryption {
     pub async fn prune(&self) -> Result<Pruned> {
         let mut keys = self.keys.lock().await;
         let file = keys.file()?;
-        self.forget_past().await?;
+        // Whatever the past still holds afterwards was there when it was looked at, or was written with the newest key.
+        self.mark().await?;
         let audit = self.store.audit().await?;
+        self.forget_past().await?;
         let keyring = file.keyring().retaining(|id| audit.sealed.contains_key(&id));
         let newest = keyring.newest().id();
         let kept = keyring.keys().map(SealingKey::id).filter(|id| *id != newest).collect();
@@ -299,9 +301,15 @@ impl Encryption {
         }
     }
 
+    /// Seals the marker with the newest key, as a change of its own.
+    async fn mark(&self) -> Result<Revision> {
+        Ok(self.store.commit(Txn::new().put(MARKER.into(), MARKED)).await?.revision)
+    }
+
+    /// Drops all values that were replaced. The last change of the past keeps what it replaced, so that one is the marker's.
     async fn forget_past(&self) -> Result<()> {
-        let now = self.store.status().await?.revision;
-        self.store.compact(Revision(now.0.saturating_sub(1))).await
+        let marked = self.mark().await?;
+        self.store.compact(Revision(marked.0.saturating_sub(1))).await
     }
 }
 
