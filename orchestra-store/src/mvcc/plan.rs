@@ -16,6 +16,9 @@ use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 use crate::txn::{Committed, Op, Outcome, Txn};
 
+/// A value that is large for [`Write::trim_share`].
+const LARGE: usize = 16 * 1024;
+
 /// The state a transaction is decided against.
 pub(crate) trait Latest {
     /// The newest revision.
@@ -66,11 +69,11 @@ pub(crate) struct Change {
 
 impl Write {
     /// What is freed below the window along with this write: twice what it adds, so that the past is freed faster than
-    /// it grows, by count and by size, and no write pays for all.
+    /// it grows, by count and by size, and no write pays for all. A large write, which takes its time anyway, frees more.
     pub(crate) fn trim_share(&self) -> Share {
-        let bytes =
-            self.changes.iter().map(|change| change.value.as_ref().map_or(0, Bytes::len)).sum::<usize>();
-        Share { changes: 2 * self.changes.len(), bytes: 2 * bytes }
+        let of = |value: &Bytes| if value.len() < LARGE { 2 * value.len() } else { 16 * value.len() };
+        let bytes = self.changes.iter().filter_map(|change| change.value.as_ref()).map(of).sum();
+        Share { changes: 2 * self.changes.len(), bytes }
     }
 
     pub(crate) fn committed(&self) -> Committed {
