@@ -17,6 +17,7 @@ use crate::mvcc::{Mvcc, Plan, Share, Staged, Write, plan};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+use crate::timer;
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
 
@@ -81,8 +82,10 @@ impl Owned {
 
     fn revoke(&self, id: LeaseId) -> Result<Revision> {
         let mut state = self.engine.write()?;
-        let revoked = Staged::on(&state).revoke(id)?;
-        let (wakers, share) = match revoked.write {
+        let mut staged = Staged::on(&state);
+        let removal = staged.revoke(id)?;
+        let revision = staged.end(id, removal.as_ref());
+        let (wakers, share) = match removal {
             Some(write) => self.publish(&mut state, write)?,
             None => Default::default(),
         };
@@ -90,7 +93,7 @@ impl Owned {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         self.trim(share)?;
-        Ok(revoked.revision)
+        Ok(revision)
     }
 
     fn revoke_all(&self, over: Vec<LeaseId>) -> Result<()> {
@@ -233,6 +236,7 @@ impl Store for MemoryStore {
 
     async fn grant(&self, ttl: Duration) -> Result<Lease> {
         tokio::task::coop::consume_budget().await;
+        timer::demand()?;
         let lease = self.owned.grant(ttl)?;
         // Its time begins.
         self.owned();
