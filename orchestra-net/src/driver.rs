@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ingress::server::Table;
 use crate::ingress::{IngressServer, Routes};
+use crate::metrics::NetworkMetrics;
 use crate::proxy::{ServiceProxy, plan};
 
 /// How soon a port that could not be opened is tried again when nothing else happens.
@@ -31,12 +32,13 @@ pub struct NetworkDriver {
     proxy: Arc<dyn ServiceProxy>,
     node_address: IpAddr,
     ingress: Option<IngressServer>,
+    metrics: NetworkMetrics,
 }
 
 impl NetworkDriver {
     /// Keeps `proxy` in step with the cluster behind `client`; node ports answer on `node_address`.
     pub fn new(client: Client, proxy: Arc<dyn ServiceProxy>, node_address: IpAddr) -> Self {
-        Self { client, proxy, node_address, ingress: None }
+        Self { client, proxy, node_address, ingress: None, metrics: NetworkMetrics::default() }
     }
 
     /// Serves ingresses as well.
@@ -46,12 +48,20 @@ impl NetworkDriver {
         self
     }
 
+    /// Counts into `metrics` what the proxy and the ingress do.
+    #[must_use]
+    pub fn metrics(mut self, metrics: NetworkMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Runs until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let ingress = self.ingress.and_then(|server| {
             let address =
                 server.address().inspect_err(|problem| tracing::warn!(%problem, "no ingress")).ok()?;
             let table = server.table();
+            let server = server.counted_by(self.metrics.clone());
             let task = tokio::spawn(server.run(shutdown.clone()));
             Some((address, table, task))
         });
@@ -75,7 +85,9 @@ impl NetworkDriver {
             if next.is_err() && !reporter.has_problems() {
                 continue;
             }
+            let begun = tokio::time::Instant::now();
             let problems = self.proxy.sync(world.ports(self.node_address)).await;
+            self.metrics.synced(begun.elapsed());
             reporter.report(problems).await;
             if let Some((address, table, _)) = &ingress {
                 world.route(table);

@@ -12,7 +12,9 @@ pub mod driver;
 pub mod ingress;
 pub mod ipam;
 pub mod local;
+mod metrics;
 pub mod network;
 pub mod proxy;
 
+pub use metrics::NetworkMetrics;
 pub use network::{Attachment, PodNetwork, PodRef};

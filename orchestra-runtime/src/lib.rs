@@ -49,6 +49,7 @@ pub mod backend;
 pub mod clock;
 mod event;
 pub mod logs;
+mod metrics;
 mod pod;
 pub mod runtime;
 mod source;
@@ -56,3 +57,5 @@ mod source;
 #[allow(unsafe_code, reason = "the one place of the workspace for it; each block says why it is sound")]
 mod sys;
 mod volume;
+
+pub use metrics::NodeMetrics;

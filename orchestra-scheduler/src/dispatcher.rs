@@ -83,6 +83,11 @@ impl Dispatcher {
         self.queue.counts()
     }
 
+    /// Whether the pod is in the queue or in flight.
+    pub(crate) fn is_waiting(&self, uid: &PodUid) -> bool {
+        self.queue.pod(uid).is_some()
+    }
+
     /// The next thing to do, deciding on one more pod if nothing else is pending. `None`: nothing until a fact or
     /// [`Dispatcher::next_due`] comes.
     pub fn next(&mut self, now: Moment) -> Option<Step> {
@@ -130,11 +135,15 @@ impl Dispatcher {
                         promises.iter().cloned().for_each(|promise| self.cluster.promise(promise));
                         self.assume(Flight::new(pod, node, index, notes, promises, now), now);
                     }
-                    Err(NotReserved::Rejected(diagnosis)) => self.rejected(pod, *diagnosis, now),
+                    Err(NotReserved::Rejected(diagnosis)) => self.rejected(pod, *diagnosis, None, now),
                     Err(NotReserved::Failed(failure)) => self.failed(pod, failure, now),
                 }
             }
-            Outcome::Rejected(diagnosis) => self.rejected(pod, diagnosis, now),
+            Outcome::Rejected(diagnosis) => {
+                let looked = !profile.post_filter.is_empty();
+                let victims = looked.then_some(diagnosis.victims.len());
+                self.rejected(pod, diagnosis, victims, now);
+            }
             Outcome::NoNodes => self.without_nodes(pod, now),
             Outcome::Failed(failure) => self.failed(pod, failure, now),
         }
@@ -150,7 +159,7 @@ impl Dispatcher {
         self.advance(&uid, now);
     }
 
-    fn rejected(&mut self, pod: Arc<PodView>, diagnosis: Diagnosis, now: Moment) {
+    fn rejected(&mut self, pod: Arc<PodView>, diagnosis: Diagnosis, victims: Option<usize>, now: Moment) {
         let message = diagnosis.message();
         if diagnosis.withdrawn {
             self.cluster.withdraw(&pod);
@@ -159,7 +168,7 @@ impl Dispatcher {
             self.make_room(&pod, node, diagnosis.victims, now);
         }
         self.queue.reject(&pod.uid, diagnosis.plugins, now, &helps(&self.profiles, &self.preempting));
-        self.report(pod, ReportReason::Unschedulable, message);
+        self.report_with(pod, ReportReason::Unschedulable, message, victims);
     }
 
     fn without_nodes(&mut self, pod: Arc<PodView>, now: Moment) {
@@ -177,8 +186,18 @@ impl Dispatcher {
     }
 
     fn report(&mut self, pod: Arc<PodView>, reason: ReportReason, message: String) {
+        self.report_with(pod, reason, message, None);
+    }
+
+    fn report_with(
+        &mut self,
+        pod: Arc<PodView>,
+        reason: ReportReason,
+        message: String,
+        victims: Option<usize>,
+    ) {
         let nominated = self.cluster.promised(&pod.uid).cloned();
-        self.steps.push_back(Step::Report(Report { pod, reason, message, nominated }));
+        self.steps.push_back(Step::Report(Report { pod, reason, message, nominated, victims }));
     }
 
     fn happened(&mut self, event: &ClusterEvent, now: Moment) {

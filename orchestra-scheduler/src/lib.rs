@@ -51,6 +51,7 @@ pub mod effect;
 pub mod engine;
 pub mod event;
 mod guard;
+mod metrics;
 pub mod outcome;
 pub mod plugin;
 pub mod plugins;
@@ -68,6 +69,7 @@ pub mod view;
 
 pub use config::{ArgumentError, ConfigError, PluginRegistry};
 pub use dispatcher::{Dispatcher, Eviction, Job, Report, ReportReason, Step};
+pub use metrics::SchedulerMetrics;
 pub use profile::{DEFAULT_NAME, PluginSet, Profile, Registration, Sampling, TieBreak, Version};
 pub use scheduler::{Error, Scheduler};
 pub use strategy::{Placement, Strategy};

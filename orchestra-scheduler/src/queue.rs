@@ -59,6 +59,23 @@ pub struct QueueCounts {
     pub in_flight: usize,
 }
 
+impl QueueCounts {
+    fn of(&mut self, place: Place) -> &mut usize {
+        match place {
+            Place::Active => &mut self.active,
+            Place::Backoff | Place::ErrorBackoff => &mut self.backoff,
+            Place::Unschedulable => &mut self.unschedulable,
+            Place::Gated => &mut self.gated,
+            Place::InFlight => &mut self.in_flight,
+        }
+    }
+
+    fn moved(&mut self, from: Place, to: Place) {
+        *self.of(from) -= 1;
+        *self.of(to) += 1;
+    }
+}
+
 /// Leftovers are tried again after this long, in case an event was missed.
 const LEFTOVER: Duration = Duration::from_secs(5 * 60);
 
@@ -99,6 +116,7 @@ pub struct Queue {
     unschedulable: BTreeMap<u64, PodUid>,
     in_flight: InFlight,
     stamps: u64,
+    counts: QueueCounts,
 }
 
 impl Queue {
@@ -115,6 +133,7 @@ impl Queue {
             unschedulable: BTreeMap::new(),
             in_flight: InFlight::default(),
             stamps: 0,
+            counts: QueueCounts::default(),
         }
     }
 
@@ -130,7 +149,10 @@ impl Queue {
             rejected_by: gated_by.into_iter().collect(),
         };
         let gated = !entry.rejected_by.is_empty();
-        self.entries.insert(uid.clone(), entry);
+        *self.counts.of(entry.place) += 1;
+        if let Some(before) = self.entries.insert(uid.clone(), entry) {
+            *self.counts.of(before.place) -= 1;
+        }
         self.put(&uid, if gated { Place::Gated } else { Place::Active });
     }
 
@@ -172,6 +194,7 @@ impl Queue {
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         self.in_flight.leave(uid);
         let entry = self.entries.remove(uid)?;
+        *self.counts.of(entry.place) -= 1;
         if entry.place == Place::Unschedulable {
             self.unschedulable.remove(&entry.stamp);
         }
@@ -188,6 +211,7 @@ impl Queue {
         self.in_flight.enter(uid.clone());
         let stamp = self.next_stamp();
         let entry = self.entries.get_mut(&uid)?;
+        self.counts.moved(entry.place, Place::InFlight);
         (entry.place, entry.stamp) = (Place::InFlight, stamp);
         entry.queued.attempts = entry.queued.attempts.saturating_add(1);
         Some(entry.queued.clone())
@@ -271,18 +295,7 @@ impl Queue {
     /// How many pods wait where.
     #[must_use]
     pub fn counts(&self) -> QueueCounts {
-        let mut counts = QueueCounts::default();
-        for entry in self.entries.values() {
-            let count = match entry.place {
-                Place::Active => &mut counts.active,
-                Place::Backoff | Place::ErrorBackoff => &mut counts.backoff,
-                Place::Unschedulable => &mut counts.unschedulable,
-                Place::Gated => &mut counts.gated,
-                Place::InFlight => &mut counts.in_flight,
-            };
-            *count += 1;
-        }
-        counts
+        self.counts
     }
 
     fn wake(&mut self, uid: &PodUid, now: Moment) {
@@ -341,6 +354,7 @@ impl Queue {
         if entry.place == Place::Unschedulable {
             self.unschedulable.remove(&entry.stamp);
         }
+        self.counts.moved(entry.place, place);
         (entry.place, entry.stamp) = (place, stamp);
         let over = self.options.over(entry.queued.added, entry.unschedulable, entry.errors);
         let priority = entry.queued.pod.priority;

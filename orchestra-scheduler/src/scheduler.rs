@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::Dispatcher;
 use crate::driver;
 use crate::engine::EngineKind;
+use crate::metrics::SchedulerMetrics;
 use crate::plugin::{Filter, Normalise, Score};
 use crate::profile::Profile;
 use crate::queue::BackoffOptions;
@@ -32,6 +33,7 @@ pub struct Scheduler {
     seed: u64,
     parallel_bindings: usize,
     clock: Clock,
+    metrics: SchedulerMetrics,
 }
 
 /// What cannot be lived with while scheduling.
@@ -77,6 +79,7 @@ impl Default for Scheduler {
             seed: 0,
             parallel_bindings: 128,
             clock: Clock(Arc::new(Timestamp::now)),
+            metrics: SchedulerMetrics::default(),
         }
     }
 }
@@ -145,6 +148,21 @@ impl Scheduler {
         self
     }
 
+    /// Counts into `metrics` what the scheduler does while it [runs](Self::run).
+    ///
+    /// ```
+    /// use orchestra_scheduler::{Scheduler, SchedulerMetrics};
+    /// use prometheus_client::registry::Registry;
+    ///
+    /// let (mut registry, metrics) = (Registry::default(), SchedulerMetrics::default());
+    /// metrics.register(&mut registry);
+    /// let scheduler = Scheduler::default().metrics(metrics);
+    /// ```
+    pub fn metrics(mut self, metrics: SchedulerMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// The scheduler without an API, for simulation and for tests.
     ///
     /// # Errors
@@ -168,7 +186,8 @@ impl Scheduler {
     /// When the profiles contradict each other. Trouble with the API is waited out.
     pub async fn run(self, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
         let dispatcher = self.dispatcher()?;
-        driver::run(dispatcher, client, self.parallel_bindings, self.clock, shutdown).await;
+        let run = driver::run(dispatcher, client, self.parallel_bindings, self.clock, self.metrics, shutdown);
+        run.await;
         Ok(())
     }
 

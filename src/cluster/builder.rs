@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
-use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_controllers::election::Timing;
+use orchestra_controllers::{ControllerMetrics, Controllers};
+use orchestra_net::NetworkMetrics;
 use orchestra_net::driver::{NetworkDriver, ingress_addresses};
 use orchestra_net::ingress::IngressServer;
 use orchestra_net::local::LocalNetwork;
 use orchestra_net::proxy::UserspaceProxy;
+use orchestra_runtime::NodeMetrics;
 use orchestra_runtime::agent::NodeAgent;
-use orchestra_scheduler::Scheduler;
+use orchestra_scheduler::{Scheduler, SchedulerMetrics};
 use orchestra_store::encryption::Encryption;
 use orchestra_store::snapshot::{Schedule, save_on_schedule};
 use orchestra_store::{MemoryStore, Store};
@@ -256,6 +258,12 @@ impl ClusterBuilder {
             .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
         let controller_metrics = ControllerMetrics::default();
         controller_metrics.register(&mut metrics);
+        let scheduler_metrics = SchedulerMetrics::default();
+        scheduler_metrics.register(&mut metrics);
+        let network_metrics = NetworkMetrics::default();
+        network_metrics.register(&mut metrics);
+        let node_metrics = NodeMetrics::default();
+        node_metrics.register(&mut metrics);
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
         server = server.token_key(token_key);
         server = server.metrics(metrics);
@@ -328,6 +336,7 @@ impl ClusterBuilder {
             });
         }
         if let Some(scheduler) = self.scheduler.or_else(Scheduler::default) {
+            let scheduler = scheduler.metrics(scheduler_metrics);
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
             control.spawn("scheduler", async move {
                 let work = |shutdown| scheduler.clone().run(client.clone(), shutdown);
@@ -347,7 +356,8 @@ impl ClusterBuilder {
                 server.client("default"),
                 Arc::new(UserspaceProxy::new(self.seed.unwrap_or_else(chance))),
                 network.node_address().into(),
-            );
+            )
+            .metrics(network_metrics);
             match IngressServer::bind(&ingress_addresses(network.ingress_address().into())).await {
                 Ok(server) => {
                     ingress = server.address().ok();
@@ -371,6 +381,7 @@ impl ClusterBuilder {
                 .address(IpAddr::V4(network.node_address()))
                 .data_dir(dir)
                 .stop_pods_on_shutdown(true)
+                .metrics(node_metrics.clone())
                 .build()
                 .map_err(|problem| Error::Part(format!("node {}: {problem}", node.name)))?;
             agents.add(&node.name, agent.service());

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::plan::Routes;
+use crate::metrics::NetworkMetrics;
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -42,6 +43,7 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 pub struct IngressServer {
     listener: TcpListener,
     table: Arc<Table>,
+    metrics: NetworkMetrics,
 }
 
 /// The routes in force, replaced as a whole.
@@ -69,7 +71,7 @@ impl IngressServer {
     /// What the system said of the last one.
     pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
         let listener = TcpListener::bind(addresses).await?;
-        Ok(Self { listener, table: Arc::default() })
+        Ok(Self { listener, table: Arc::default(), metrics: NetworkMetrics::default() })
     }
 
     /// Where it listens.
@@ -85,6 +87,11 @@ impl IngressServer {
         self.table.clone()
     }
 
+    pub(crate) fn counted_by(mut self, metrics: NetworkMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Serves until `shutdown`, then lets requests that are under way end.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
@@ -95,7 +102,8 @@ impl IngressServer {
             };
             match accepted {
                 Ok((stream, from)) => {
-                    connections.spawn(serve(stream, from, self.table.clone(), shutdown.clone()));
+                    let (table, metrics) = (self.table.clone(), self.metrics.clone());
+                    connections.spawn(serve(stream, from, table, metrics, shutdown.clone()));
                 }
                 Err(problem) => {
                     tracing::debug!(%problem, "could not accept a connection");
@@ -108,10 +116,20 @@ impl IngressServer {
     }
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, table: Arc<Table>, shutdown: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    from: SocketAddr,
+    table: Arc<Table>,
+    metrics: NetworkMetrics,
+    shutdown: CancellationToken,
+) {
     let service = service_fn(move |request| {
-        let table = table.clone();
-        async move { Ok::<_, Infallible>(answer(request, from, &table).await) }
+        let (table, metrics) = (table.clone(), metrics.clone());
+        async move {
+            let response = answer(request, from, &table).await;
+            metrics.answered(response.status().as_u16());
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

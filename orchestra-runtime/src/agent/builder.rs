@@ -16,6 +16,7 @@ use super::pods::Table;
 use super::{Error, NodeAgent, Result};
 use crate::clock::{Clock, SystemClock};
 use crate::event::Recorder;
+use crate::metrics::{Counted, NodeMetrics};
 use crate::pod::prober::RealProber;
 use crate::pod::status::NodeFacts;
 use crate::runtime::ContainerRuntime;
@@ -34,6 +35,7 @@ pub struct NodeAgentBuilder {
     data_dir: Option<PathBuf>,
     clock: Arc<dyn Clock>,
     stop_pods: bool,
+    metrics: NodeMetrics,
 }
 
 struct DebugClient(Client);
@@ -62,6 +64,7 @@ impl NodeAgent {
             data_dir: None,
             clock: Arc::new(SystemClock),
             stop_pods: false,
+            metrics: NodeMetrics::default(),
         }
     }
 }
@@ -116,6 +119,13 @@ impl NodeAgentBuilder {
         self
     }
 
+    /// Counts into `metrics` what the agent does. Agents of one process may share them.
+    #[must_use]
+    pub fn metrics(mut self, metrics: NodeMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Checks the options and makes the data directory.
     pub fn build(self) -> Result<NodeAgent> {
         let name = self.name.unwrap_or_else(machine::host_name).to_lowercase();
@@ -123,7 +133,8 @@ impl NodeAgentBuilder {
         if name.is_empty() || name.len() > 253 || !name.chars().all(plain) {
             return Err(Error::Invalid(format!("node name {name:?} must be a lowercase RFC 1123 subdomain")));
         }
-        let simulation = self.runtime.simulation();
+        let runtime: Arc<dyn ContainerRuntime> = Arc::new(Counted::new(self.runtime, self.metrics.clone()));
+        let simulation = runtime.simulation();
         let data = match (self.data_dir, &simulation) {
             (Some(dir), _) => {
                 let failed = |source: std::io::Error| Error::System {
@@ -140,16 +151,17 @@ impl NodeAgentBuilder {
         let machine = Machine::read(root)?;
         let mut capacity = machine.capacity.resources();
         capacity.extend(self.capacity);
-        let version = self.runtime.version();
+        let version = runtime.version();
         let (recorder, recording) = Recorder::new(self.client.0.clone(), name.clone(), self.clock.clone());
         let context = Context {
             client: self.client.0.clone(),
             prober: match &simulation {
                 Some(prober) => prober.clone(),
-                None => Arc::new(RealProber { runtime: self.runtime.clone() }),
+                None => Arc::new(RealProber { runtime: runtime.clone() }),
             },
             simulation: simulation.is_some(),
-            runtime: self.runtime,
+            runtime,
+            metrics: self.metrics,
             network: self.network,
             clock: self.clock,
             recorder,

@@ -9,6 +9,7 @@ use orchestra_net::PodNetwork;
 
 use crate::clock::Clock;
 use crate::event::Recorder;
+use crate::metrics::NodeMetrics;
 use crate::pod::probe::Prober;
 use crate::pod::status::NodeFacts;
 use crate::runtime::{ContainerRuntime, PodMeta};
@@ -18,6 +19,7 @@ use crate::source::Sources;
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) runtime: Arc<dyn ContainerRuntime>,
+    pub(crate) metrics: NodeMetrics,
     pub(crate) network: Arc<dyn PodNetwork>,
     pub(crate) prober: Arc<dyn Prober>,
     /// Whether containers are not real: no files, no environment, no ports.

@@ -75,7 +75,7 @@ impl NodeAgent {
     /// The kubelet's HTTP paths for this node, answered in process. Cheap to clone; works while the agent runs.
     pub fn service(&self) -> AgentService {
         let logs = PodLogs::new(self.context.clone(), self.table.clone());
-        AgentService::new(Arc::new(logs), self.context.clock.clone())
+        AgentService::new(Arc::new(logs), self.context.clock.clone()).metrics(self.context.metrics.clone())
     }
 
     /// Works until `shutdown`. Then it stops its pods, or leaves them to the next agent, as it was built to.

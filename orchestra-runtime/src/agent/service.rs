@@ -22,6 +22,7 @@ use tower::{BoxError, Service};
 use super::log_query::{self, LogQuery};
 use crate::clock::Clock;
 use crate::logs::{self, Follow};
+use crate::metrics::NodeMetrics;
 
 /// Which run of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,7 @@ pub trait LogSource: Debug + Send + Sync + 'static {
 pub struct AgentService {
     logs: Arc<dyn LogSource>,
     clock: Arc<dyn Clock>,
+    metrics: NodeMetrics,
 }
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -135,17 +137,25 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 impl AgentService {
     /// A service that finds logs through `logs`; `sinceSeconds` is counted from `clock`.
     pub fn new(logs: Arc<dyn LogSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { logs, clock }
+        Self { logs, clock, metrics: NodeMetrics::default() }
+    }
+
+    /// Shows `metrics` at `/metrics`.
+    #[must_use]
+    pub fn metrics(mut self, metrics: NodeMetrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     async fn answer(self, method: Method, uri: Uri) -> Response<Body> {
         let parts: Vec<&str> = uri.path().split('/').skip(1).collect();
-        let known = matches!(parts.as_slice(), ["healthz"] | ["containerLogs", _, _, _]);
+        let known = matches!(parts.as_slice(), ["healthz"] | ["metrics"] | ["containerLogs", _, _, _]);
         if known && method != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
         }
         match parts.as_slice() {
             ["healthz"] => text(StatusCode::OK, "ok"),
+            ["metrics"] => self.shown(),
             ["containerLogs", namespace, pod, container] => {
                 let query = match log_query::parse(uri.query().unwrap_or_default(), self.clock.now()) {
                     Ok(query) => query,
@@ -169,6 +179,16 @@ impl AgentService {
             }
             _ => text(StatusCode::NOT_FOUND, "404: Page Not Found"),
         }
+    }
+
+    fn shown(&self) -> Response<Body> {
+        let Ok(shown) = self.metrics.text() else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be shown");
+        };
+        let mut response = text(StatusCode::OK, shown);
+        let media = HeaderValue::from_static(orchestra_metrics::text::CLASSIC);
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
+        response
     }
 
     async fn log(&self, target: &LogTarget, query: LogQuery) -> Response<Body> {

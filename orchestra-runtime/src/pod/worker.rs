@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::probe::{ProbeKind, Verdict};
 use super::spec::{grace_seconds, member, members, meta};
@@ -25,6 +26,7 @@ use super::state::{Action, Container, Life, PodState, Sandbox, Stop, StopReason,
 use super::{env, lifecycle};
 use crate::agent::context::Context;
 use crate::event::Severity;
+use crate::metrics::{Round, Sort};
 use crate::runtime::{ContainerId, Exit, SandboxId};
 use crate::source::Held;
 use crate::volume;
@@ -108,6 +110,9 @@ pub(crate) struct Worker {
     sandbox_attempts: u32,
     sandbox_failures: u32,
     shown: watch::Sender<Shown>,
+    seen: Instant,
+    round: Round,
+    has_run: bool,
 }
 
 impl Worker {
@@ -143,6 +148,9 @@ impl Worker {
             sandbox_attempts: 0,
             sandbox_failures: 0,
             shown,
+            seen: Instant::now(),
+            round: Round::Create,
+            has_run: false,
         }
     }
 
@@ -150,7 +158,11 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         self.adopt().await;
         loop {
+            let begun = Instant::now();
             let (finish, wake) = self.step();
+            let round = std::mem::replace(&mut self.round, Round::Sync);
+            self.context.metrics.looked(round, begun.elapsed());
+            self.note_start();
             if finish {
                 return self.finish().await;
             }
@@ -194,6 +206,23 @@ impl Worker {
             .collect();
         for (name, id) in running {
             self.probe(&name, &id);
+            self.has_run = true;
+        }
+    }
+
+    /// Counts how long it took until the whole pod ran; not for one that was found running.
+    fn note_start(&mut self) {
+        if self.has_run {
+            return;
+        }
+        let main = self.pod.spec.iter().flat_map(|spec| &spec.containers);
+        let runs = |name: &str| {
+            let container = self.state.containers.get(name);
+            container.is_some_and(|container| matches!(container.life, Life::Running { .. }))
+        };
+        self.has_run = main.clone().next().is_some() && main.into_iter().all(|spec| runs(&spec.name));
+        if self.has_run {
+            self.context.metrics.pod_runs(self.seen.elapsed());
         }
     }
 
@@ -293,6 +322,9 @@ impl Worker {
         container.ready = spec.readiness_probe.is_none();
         container.condemned = None;
         let attempt = u32::try_from(container.restarts).unwrap_or(0);
+        let is_init = self.pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
+        let is_init = is_init.is_some_and(|init| init.iter().any(|container| container.name == name));
+        self.context.metrics.container_starts(if is_init { Sort::Init } else { Sort::Container });
         let (context, pod, held, home) =
             (self.context.clone(), self.pod.clone(), self.held.clone(), self.home.clone());
         let sender = self.sender.clone();

@@ -241,7 +241,7 @@ impl Dispatcher {
     fn refuse(&mut self, uid: &PodUid, plugin: &str, rejection: Rejection, now: Moment) {
         let Some(flight) = self.land(uid, now) else { return };
         let diagnosis = Diagnosis::after_choice(flight.node.clone(), plugin, rejection);
-        self.rejected(flight.pod, diagnosis, now);
+        self.rejected(flight.pod, diagnosis, None, now);
     }
 
     /// Ends a flight because of an error.

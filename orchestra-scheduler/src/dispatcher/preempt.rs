@@ -94,6 +94,7 @@ impl Dispatcher {
                 reason: ReportReason::Displaced,
                 message: String::new(),
                 nominated: None,
+                victims: None,
             }));
         }
     }

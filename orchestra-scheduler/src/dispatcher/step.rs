@@ -59,6 +59,8 @@ pub struct Report {
     pub message: String,
     /// The node on which it is promised room.
     pub nominated: Option<NodeName>,
+    /// How many pods are to go for it; `None` where room was not looked for.
+    pub victims: Option<usize>,
 }
 
 /// Why a pod has no node, in one word.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::{Dispatcher, Eviction, Step};
 use crate::effect::Effect;
+use crate::metrics::SchedulerMetrics;
 use crate::queue::Moment;
 use crate::scheduler::Clock;
 use crate::view::PodUid;
@@ -43,12 +44,13 @@ pub(crate) async fn run(
     client: Client,
     parallel: usize,
     clock: Clock,
+    metrics: SchedulerMetrics,
     shutdown: CancellationToken,
 ) {
     let (news, incoming) = mpsc::unbounded_channel();
     let reporter = Reporter::new(client.clone(), clock.clone());
-    let driver =
-        Driver { dispatcher, client, clock, parallel, jobs: Jobs::new(), news, start: Instant::now() };
+    let (jobs, start) = (Jobs::new(), Instant::now());
+    let driver = Driver { dispatcher, client, clock, metrics, parallel, jobs, news, start };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = futures::future::join(driver.run(), reporter.run(incoming)).map(drop) => {}
@@ -59,6 +61,7 @@ struct Driver {
     dispatcher: Dispatcher,
     client: Client,
     clock: Clock,
+    metrics: SchedulerMetrics,
     parallel: usize,
     jobs: Jobs,
     news: mpsc::UnboundedSender<News>,
@@ -80,6 +83,7 @@ impl Driver {
                 self.take_in(fact, &mut feeds);
             }
             let busy = self.take_steps();
+            self.metrics.look(&self.dispatcher);
             let due = self.dispatcher.next_due().map(|due| self.start + due.0);
             tokio::select! {
                 fact = feeds.facts.next() => match fact {
@@ -108,22 +112,31 @@ impl Driver {
             if self.jobs.len() >= self.parallel {
                 return false;
             }
-            match self.dispatcher.next(self.now()) {
+            let begun = self.now();
+            match self.dispatcher.next(begun) {
                 None => return false,
                 Some(Step::Perform(job)) => {
+                    self.metrics.decided(&job.pod.uid, begun, self.now());
                     let (client, clock) = (self.client.clone(), self.clock.clone());
+                    let metrics = self.metrics.clone();
                     self.jobs.spawn(async move {
+                        let binds = job.effects.iter().any(|effect| matches!(effect, Effect::Bind { .. }));
+                        let point = if binds { "Bind" } else { "PreBind" };
+                        let begun = Instant::now();
                         let result = act::guarded(&client, &clock, job.effects).await;
+                        metrics.performed(point, &job.pod.scheduler, result.is_ok(), begun.elapsed());
                         Done::Performed(job.pod.uid.clone(), result)
                     });
                 }
                 Some(Step::Evict(eviction)) => self.evict(eviction),
                 Some(Step::Bound { pod, node }) => {
                     tracing::debug!(pod = %pod.key, %node, "bound");
+                    self.metrics.bound(&pod.uid, &pod.scheduler, self.now());
                     self.tell(News::Bound { pod, node });
                 }
                 Some(Step::Report(report)) => {
                     tracing::debug!(pod = %report.pod.key, reason = ?report.reason, report.message, "not bound");
+                    self.metrics.reported(&report, begun, self.now());
                     self.tell(News::Failed(report));
                 }
             }

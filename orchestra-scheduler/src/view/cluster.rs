@@ -76,6 +76,12 @@ impl ClusterView {
         self.by_name.len()
     }
 
+    /// How many pods have a node, assumed ones too.
+    #[must_use]
+    pub fn pod_count(&self) -> usize {
+        self.placed.len()
+    }
+
     /// The nodes in the order upstream's snapshot lists them: the first of each zone, the second of each, and
     /// so on, zones and nodes in the order they appeared.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeView>> {

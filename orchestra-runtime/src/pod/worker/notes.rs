@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Note, Worker};
 use crate::event::Severity;
 use crate::logs;
+use crate::metrics::Round;
 use crate::pod::lifecycle;
 use crate::pod::spec::{NODE_SHUTDOWN, full_name, grace_seconds, member, meta};
 use crate::pod::start::{Failure, Home, StartedContainer, own_message_path};
@@ -23,7 +24,12 @@ const MAX_LINES_FROM_LOG: u64 = 80;
 impl Worker {
     pub(super) fn take(&mut self, note: Note) {
         match note {
-            Note::Pod(pod) => self.changed(&pod),
+            Note::Pod(pod) => {
+                if self.round == Round::Sync {
+                    self.round = Round::Update;
+                }
+                self.changed(&pod);
+            }
             Note::Vanished => self.must_stop(StopReason::Vanished),
             Note::Shutdown => self.must_stop(StopReason::Shutdown),
             Note::Ended { id, exit } => self.ended(&id, exit),
