@@ -16,7 +16,7 @@ use orchestra_store::Store;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
-use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, token};
+use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, selected, token};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::encryption;
@@ -73,7 +73,7 @@ impl ApiServer {
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
         let user = authenticate(state, &parts).await?;
         let user = impersonate(state, &parts, user).await?;
-        authorize(state, &parts, &info, &user).await?;
+        authorize(state, &parts, &info, &query, &user).await?;
         let request = match info {
             RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
             RequestInfo::Resource(request) => request,
@@ -192,7 +192,13 @@ async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User,
     Ok(wanted.user())
 }
 
-async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
+async fn authorize(
+    state: &State,
+    parts: &Parts,
+    info: &RequestInfo,
+    query: &Query,
+    user: &User,
+) -> Result<(), StatusError> {
     let is_known = !user.is_in(UNAUTHENTICATED);
     if matches!(info, RequestInfo::Resource(request) if is_known && reviews::is_open(request)) {
         return Ok(());
@@ -203,7 +209,20 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
         RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
         RequestInfo::NonResource(_) => method.as_str(),
     };
-    ask(state, user, verb, info, parts.uri.path()).await
+    let fields = query.get("fieldSelector").unwrap_or_default();
+    let named = named(info, fields);
+    let info = named.as_ref().unwrap_or(info);
+    ask_about(state, AccessRequest { user, verb, info, path: parts.uri.path(), fields }).await
+}
+
+/// A list or watch of one object by its name, as authorizers see it: the field selector says which.
+fn named(info: &RequestInfo, fields: &str) -> Option<RequestInfo> {
+    let RequestInfo::Resource(request) = info else { return None };
+    if request.name.is_some() || !matches!(request.verb, Verb::List | Verb::Watch) {
+        return None;
+    }
+    let name = selected(fields, "metadata.name").filter(|name| !name.is_empty() && !name.contains('/'))?;
+    Some(RequestInfo::Resource(ResourceRequest { name: Some(name.to_owned()), ..request.clone() }))
 }
 
 /// Refuses what the user may not.
@@ -214,10 +233,15 @@ pub(crate) async fn ask(
     info: &RequestInfo,
     path: &str,
 ) -> Result<(), StatusError> {
+    ask_about(state, AccessRequest { user, verb, info, path, fields: "" }).await
+}
+
+async fn ask_about(state: &State, request: AccessRequest<'_>) -> Result<(), StatusError> {
+    let AccessRequest { user, verb, info, path, .. } = request;
     if user.is_in(MASTERS) {
         return Ok(());
     }
-    match state.authorizer.authorize(AccessRequest { user, verb, info, path }).await? {
+    match state.authorizer.authorize(request).await? {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(why) => Err(denied(user, verb, info, path, &why)),
     }

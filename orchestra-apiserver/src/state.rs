@@ -51,7 +51,7 @@ pub(crate) struct State {
     /// Whether endpoints may have loopback addresses.
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Chance,
+    pub(crate) chance: Arc<Chance>,
     pub(crate) discovery: OnceLock<Discovery>,
     pub(crate) openapi: OpenApi,
     /// Ends watches and background tasks when the server goes.

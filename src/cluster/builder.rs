@@ -255,7 +255,9 @@ impl ClusterBuilder {
         let token_key = token_key(&data.pki())
             .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
-        server = server.token_key(token_key);
+        // What is mounted beside a token is made by the controllers, and of use where there is a socket.
+        let has_accounts = matches!(self.controllers, Part::Default) && listener.is_some();
+        server = server.token_key(token_key).mount_account_tokens(has_accounts);
         server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);

@@ -4,8 +4,10 @@
 //! upstream's plugins of the same names; [`TypedAdmission`] makes one of a closure.
 
 mod lifecycle;
+mod node_restriction;
 mod pods;
 mod reader;
+mod service_account;
 mod storage;
 mod token_secret;
 mod typed;
@@ -18,10 +20,12 @@ use serde_json::Value;
 
 pub(crate) use reader::Identity;
 pub use reader::Reader;
+pub(crate) use service_account::Tokens;
 pub(crate) use token_secret::TokenSecrets;
 pub use typed::TypedAdmission;
 
 use crate::auth::User;
+use crate::clock::Chance;
 use crate::request::ResourceRequest;
 use crate::status::{GroupResource, StatusError};
 
@@ -121,13 +125,14 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
 }
 
 /// The built-in rules, in upstream's order.
-pub(crate) fn builtin() -> Vec<Arc<dyn Admission>> {
+pub(crate) fn builtin(tokens: Tokens, chance: &Arc<Chance>) -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(lifecycle::NamespaceLifecycle),
-        Arc::new(pods::ServiceAccount),
+        Arc::new(service_account::ServiceAccount::new(tokens, chance.clone())),
+        Arc::new(node_restriction::NodeRestriction),
         Arc::new(pods::Priority),
         Arc::new(pods::DefaultTolerationSeconds),
-        Arc::new(storage::StorageObjectInUseProtection),
         Arc::new(storage::DefaultStorageClass),
+        Arc::new(storage::StorageObjectInUseProtection),
     ]
 }

@@ -20,6 +20,7 @@ use crate::pod::prober::RealProber;
 use crate::pod::status::NodeFacts;
 use crate::runtime::ContainerRuntime;
 use crate::source::Sources;
+use crate::volume::Tokens;
 
 /// Options of a [`NodeAgent`].
 #[derive(Debug)]
@@ -151,6 +152,7 @@ impl NodeAgentBuilder {
             simulation: simulation.is_some(),
             runtime: self.runtime,
             network: self.network,
+            tokens: Tokens::new(self.client.0.clone(), self.clock.clone()),
             clock: self.clock,
             recorder,
             sources: Sources::new(self.client.0),
