@@ -20,9 +20,9 @@ pub(crate) fn is_public(path: &[String]) -> bool {
 
 /// The answer to `/version`.
 pub(crate) fn version() -> Response<Body> {
-    body::tree(
+    body::json(
         StatusCode::OK,
-        &json!({
+        json!({
             "major": "1", "minor": "36",
             "emulationMajor": "1", "emulationMinor": "36",
             "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
@@ -30,7 +30,8 @@ pub(crate) fn version() -> Response<Body> {
             "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
             "goVersion": "", "compiler": "rustc",
             "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-        }),
+        })
+        .to_string(),
     )
 }
 

@@ -22,8 +22,9 @@ use crate::builder::ApiServerBuilder;
 use crate::encryption;
 use crate::health;
 use crate::metrics;
-use crate::negotiate::accept::Output;
+use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
+use crate::negotiate::write::Wish;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
@@ -54,10 +55,12 @@ impl ApiServer {
     /// Answers a request. Whatever goes wrong is a response, too.
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let mut response = match self.route(parts, body).await {
+        let wish = Wish::read(&parts.headers, parts.uri.query());
+        let response = match self.route(parts, body).await {
             Ok(response) => response,
             Err(error) => body::refusal(&error),
         };
+        let mut response = wish.fulfil(response);
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
@@ -98,7 +101,8 @@ impl ApiServer {
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
         } else {
-            Output::negotiate(&parts.headers, &query)?
+            let endpoint = Endpoint::of(&resource);
+            Output::negotiate(&parts.headers, &query, endpoint, request.verb)?
         };
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
@@ -117,6 +121,8 @@ impl ApiServer {
         if request.verb != Verb::Create || request.subresource.is_some() {
             return Err(StatusError::method_not_supported());
         }
+        // What a review cannot be written as is refused before it is made.
+        Output::negotiate(&parts.headers, &Query::default(), Endpoint::Whole, request.verb)?;
         let body = body::read(body).await?;
         let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
         let decoded =

@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod consistency;
+mod content;
 mod harness;
 mod kubectl;
 mod metrics;
