@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{self, Admission, Reader, TokenSecrets, Tokens};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
-use crate::auth::token::TokenIssuer;
+use crate::auth::token::{BootstrapTokens, TokenIssuer};
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll, TokenKey};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
@@ -232,6 +232,7 @@ impl ApiServerBuilder {
         ));
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         self.authenticators.push(tokens.clone());
+        self.authenticators.push(Arc::new(BootstrapTokens::new(reader.clone(), self.clock.clone())));
         let chance = Arc::new(Chance::new(self.seed));
         let mut admission = admission::builtin(self.tokens, &chance);
         admission.push(Arc::new(TokenSecrets::new(tokens.clone())));

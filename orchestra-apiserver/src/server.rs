@@ -86,6 +86,9 @@ impl ApiServer {
         }
         let resource = state.catalog.find(&request.gv, &request.resource).cloned();
         let resource = resource.ok_or_else(StatusError::no_such_resource)?;
+        if let Some(problem) = request.bad_name() {
+            return Err(StatusError::bad_request(problem));
+        }
         if resource.namespaced()
             && request.namespace.is_none()
             && request.verb != Verb::List

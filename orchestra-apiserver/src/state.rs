@@ -42,7 +42,7 @@ pub(crate) struct State {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) reader: Reader,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
-    /// The last of them, which also makes tokens.
+    /// One of them, which also makes tokens.
     pub(crate) tokens: Arc<TokenIssuer>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,

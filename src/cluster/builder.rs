@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
-use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
+use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder, User};
 use orchestra_controllers::Controllers;
 use orchestra_controllers::election::Timing;
 use orchestra_net::driver::{NetworkDriver, ingress_addresses};
@@ -365,7 +365,8 @@ impl ClusterBuilder {
             let dir = data.node(&node.name);
             let runtime = (node.open)(&dir.join("runtime"))
                 .map_err(|problem| Error::Part(format!("node {}: {problem}", node.name)))?;
-            let agent = NodeAgent::builder(server.client("default"), runtime, network.clone())
+            let client = server.client_as(User::node(&node.name), "default");
+            let agent = NodeAgent::builder(client, runtime, network.clone())
                 .name(&node.name)
                 .address(IpAddr::V4(network.node_address()))
                 .data_dir(dir)

@@ -3,10 +3,12 @@
 //! An [`Admission`] may change an object, then all of them see the result and may refuse it. The built-in ones are
 //! upstream's plugins of the same names; [`TypedAdmission`] makes one of a closure.
 
+mod ingress;
 mod lifecycle;
 mod node_restriction;
 mod pods;
 mod reader;
+mod resize;
 mod service_account;
 mod storage;
 mod token_secret;
@@ -99,6 +101,58 @@ impl AdmissionRequest<'_> {
 ///
 /// # Cancellation
 /// A client that goes away drops the future at any await.
+///
+/// # Implementing
+/// ```
+/// use async_trait::async_trait;
+/// use orchestra_apiserver::{Admission, AdmissionRequest, ApiServer, Operation, StatusError, User};
+/// use orchestra_store::MemoryStore;
+/// use serde_json::Value;
+/// use std::sync::Arc;
+///
+/// /// Objects say who made them, and only their makers remove them.
+/// #[derive(Debug)]
+/// struct Makers;
+///
+/// const MAKER: &str = "/metadata/annotations/maker";
+///
+/// #[async_trait]
+/// impl Admission for Makers {
+///     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+///         if request.operation == Operation::Create && request.is("", "configmaps") {
+///             object["metadata"]["annotations"]["maker"] = request.user.name.as_str().into();
+///         }
+///         Ok(())
+///     }
+///
+///     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+///         let maker = object.pointer(MAKER).and_then(Value::as_str);
+///         let others = maker.is_some_and(|maker| maker != request.user.name);
+///         if request.operation == Operation::Delete && others {
+///             return Err(request.refuse("it is somebody else's"));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use k8s_openapi::api::core::v1::ConfigMap;
+/// use kube::Api;
+///
+/// let server = ApiServer::builder(Arc::new(MemoryStore::new())).admission(Makers).build().await?;
+/// let as_user = |name: &str| {
+///     let user = User::new(name, ["system:masters".to_owned()]);
+///     Api::<ConfigMap>::default_namespaced(server.client_as(user, "default"))
+/// };
+/// let mut map = ConfigMap::default();
+/// map.metadata.name = Some("hers".into());
+/// as_user("ann").create(&Default::default(), &map).await?;
+/// assert!(as_user("bob").delete("hers", &Default::default()).await.is_err());
+/// as_user("ann").delete("hers", &Default::default()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     note = "a closure over a typed object becomes a rule through `TypedAdmission::new`"
 )]
@@ -134,5 +188,7 @@ pub(crate) fn builtin(tokens: Tokens, chance: &Arc<Chance>) -> Vec<Arc<dyn Admis
         Arc::new(pods::DefaultTolerationSeconds),
         Arc::new(storage::DefaultStorageClass),
         Arc::new(storage::StorageObjectInUseProtection),
+        Arc::new(resize::PersistentVolumeClaimResize),
+        Arc::new(ingress::DefaultIngressClass),
     ]
 }

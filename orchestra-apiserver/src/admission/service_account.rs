@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::{Admission, AdmissionRequest, Operation};
 use crate::clock::Chance;
-use crate::status::{GroupResource, StatusError};
+use crate::status::StatusError;
 
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 const DEFAULT: &str = "default";
 /// The controllers make the account `default` of a new namespace; so often a pod that comes sooner waits for it.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(150);
+const TRIES: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(250);
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 const VOLUME: &str = "kube-api-access-";
@@ -51,9 +51,8 @@ impl ServiceAccount {
             match found {
                 Some(account) => return Ok(account),
                 None if tries == 0 => {
-                    let missing = StatusError::not_found(&GroupResource::new("", "serviceaccounts"), name);
                     return Err(request.refuse(format!(
-                        "error looking up service account {}/{name}: {missing}",
+                        "error looking up service account {}/{name}: serviceaccount {name:?} not found",
                         request.namespace
                     )));
                 }

@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod admission;
 mod apply;
 mod consistency;
 mod content;
+mod flaws;
 mod harness;
 mod kubectl;
 mod metrics;
+mod nodes;
 mod objects;
 mod options;
+mod rights;
 mod tokens;
 mod watches;
