@@ -13,6 +13,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use orchestra_core::kind::Subresource;
 use orchestra_store::Store;
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
@@ -31,6 +32,7 @@ use crate::reviews::{self, Review};
 use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
+use crate::storage::resource::Resource;
 use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
@@ -56,11 +58,7 @@ impl ApiServer {
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let wish = Wish::read(&parts.headers, parts.uri.query());
-        let response = match self.route(parts, body).await {
-            Ok(response) => response,
-            Err(error) => body::refusal(&error),
-        };
-        let mut response = wish.fulfil(response);
+        let mut response = wish.fulfil(answered(self.route(parts, body).await));
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
@@ -71,6 +69,7 @@ impl ApiServer {
 
     async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
         let state = &*self.state;
+        let received = Instant::now();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
@@ -78,11 +77,15 @@ impl ApiServer {
         let user = impersonate(state, &parts, user).await?;
         authorize(state, &parts, &info, &query, &user).await?;
         let request = match info {
-            RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
+            RequestInfo::NonResource(path) => {
+                let run = state.metrics.requests.begin_plain(&parts, received);
+                return Ok(run.end(answered(self.plain(&parts, &path, &query).await)));
+            }
             RequestInfo::Resource(request) => request,
         };
         if let Some(review) = Review::find(&request) {
-            return self.review(review, &request, &parts, body, &user).await;
+            let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
+            return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
         }
         let resource = state.catalog.find(&request.gv, &request.resource).cloned();
         let resource = resource.ok_or_else(StatusError::no_such_resource)?;
@@ -101,6 +104,19 @@ impl ApiServer {
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
+        let run = state.metrics.requests.begin(&parts, &query, &request, resource.description(), received);
+        Ok(run.end(answered(self.about_objects(request, resource, parts, body, query, user).await)))
+    }
+
+    async fn about_objects(
+        &self,
+        request: ResourceRequest,
+        resource: Arc<Resource>,
+        parts: Parts,
+        body: Body,
+        query: Query,
+        user: User,
+    ) -> Result<Response<Body>, StatusError> {
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
         } else {
@@ -110,7 +126,7 @@ impl ApiServer {
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        dispatch(state, &call).await
+        dispatch(&self.state, &call).await
     }
 
     async fn review(
@@ -167,6 +183,11 @@ impl ApiServer {
     }
 }
 
+/// What went wrong is an answer, too.
+fn answered(outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
+    outcome.unwrap_or_else(|error| body::refusal(&error))
+}
+
 fn options_kind(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "CreateOptions",
@@ -177,6 +198,13 @@ fn options_kind(verb: Verb) -> &'static str {
 }
 
 async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
+    let begun = Instant::now();
+    let outcome = who(state, parts).await;
+    state.metrics.access.authenticated(begun, &outcome);
+    outcome
+}
+
+async fn who(state: &State, parts: &Parts) -> Result<User, StatusError> {
     if let Some(user) = parts.extensions.get::<User>() {
         return Ok(user.clone());
     }
@@ -221,7 +249,11 @@ async fn authorize(
     let fields = query.get("fieldSelector").unwrap_or_default();
     let named = named(info, fields);
     let info = named.as_ref().unwrap_or(info);
-    ask_about(state, AccessRequest { user, verb, info, path: parts.uri.path(), fields }).await
+    let begun = Instant::now();
+    let asked = AccessRequest { user, verb, info, path: parts.uri.path(), fields };
+    let outcome = ask_about(state, asked).await;
+    state.metrics.access.authorized(begun, &outcome);
+    outcome
 }
 
 /// A list or watch of one object by its name, as authorizers see it: the field selector says which.

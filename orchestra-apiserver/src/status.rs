@@ -11,7 +11,7 @@ use orchestra_core::violation::Violation;
 use serde_json::{Map, Value, json};
 
 /// Group and plural of a resource, shown as `deployments.apps`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupResource {
     /// The API group, empty for the core group.
     pub group: String,

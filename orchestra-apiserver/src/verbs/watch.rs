@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Response, StatusCode};
+use orchestra_metrics::Tally;
 use orchestra_store::{Event, Revision, WatchMessage, WatchStream};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -58,6 +59,7 @@ struct Watcher {
     deadline: Instant,
     shutdown: CancellationToken,
     columns_sent: bool,
+    sent: Tally,
     done: bool,
 }
 
@@ -122,6 +124,7 @@ async fn start(
         deadline: Instant::now() + duration(state, options),
         shutdown: state.shutdown.clone(),
         columns_sent: false,
+        sent: state.metrics.watches.tally(call.resource.description()),
         done: false,
         collection,
     };
@@ -170,6 +173,7 @@ impl Watcher {
 
     /// Waits for changes, for the time of a bookmark, or for the end.
     async fn advance(&mut self) {
+        self.sent.add_up();
         // Read before the changes are: everything up to here is among them.
         let applied = self.feed.applied();
         let deadline = self.deadline;
@@ -294,6 +298,8 @@ impl Watcher {
     }
 
     fn push(&mut self, frame: Frame) {
+        let length: usize = frame.iter().map(Bytes::len).sum();
+        self.sent.observe(u64::try_from(length).unwrap_or(u64::MAX));
         self.pending.extend(frame.into_iter().filter(|piece| !piece.is_empty()));
     }
 

@@ -14,6 +14,7 @@ mod metrics;
 mod nodes;
 mod objects;
 mod options;
+mod request_metrics;
 mod rights;
 mod tokens;
 mod watches;
