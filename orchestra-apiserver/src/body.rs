@@ -1,5 +1,7 @@
 //! Bodies of responses, and the limit on bodies of requests.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -31,8 +33,18 @@ pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Bo
     StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).boxed_unsync()
 }
 
-/// Reads a request's body up to the limit.
-pub(crate) async fn read(mut body: Body) -> Result<Bytes, StatusError> {
+/// How long a client may take to send a body, as upstream lets a request take.
+const MAX_READING: Duration = Duration::from_secs(60);
+
+/// Reads a request's body up to the limits of size and time.
+pub(crate) async fn read(body: Body) -> Result<Bytes, StatusError> {
+    match tokio::time::timeout(MAX_READING, read_all(body)).await {
+        Ok(read) => read,
+        Err(_) => Err(StatusError::timeout("request did not complete within requested timeout")),
+    }
+}
+
+async fn read_all(mut body: Body) -> Result<Bytes, StatusError> {
     let mut whole: Option<BytesMut> = None;
     let mut first = Bytes::new();
     let mut length = 0;

@@ -12,9 +12,10 @@ use orchestra_store::metrics::Metered;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{self, Admission, Reader, TokenSecrets};
+use crate::admission::{self, Admission, Reader, TokenSecrets, Tokens};
+use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
-use crate::auth::token::TokenIssuer;
+use crate::auth::token::{BootstrapTokens, TokenIssuer};
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll, TokenKey};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
@@ -45,6 +46,7 @@ pub struct ApiServerBuilder {
     token_key: Option<TokenKey>,
     token_issuer: String,
     token_audiences: Vec<String>,
+    tokens: Tokens,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -69,6 +71,7 @@ impl ApiServerBuilder {
             token_key: None,
             token_issuer: ISSUER.to_owned(),
             token_audiences: Vec::new(),
+            tokens: Tokens::NotMounted,
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -122,6 +125,15 @@ impl ApiServerBuilder {
         self
     }
 
+    /// Lets every pod see the token of its service account, which then has to exist, as upstream's server does. Off unless
+    /// told otherwise, because accounts and the ConfigMap `kube-root-ca.crt`, which is shown beside the token, are made by
+    /// the controllers.
+    #[must_use]
+    pub fn mount_account_tokens(mut self, mount: bool) -> Self {
+        self.tokens = if mount { Tokens::Mounted } else { Tokens::NotMounted };
+        self
+    }
+
     /// One more way to find out who asks, tried before client certificates.
     #[must_use]
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
@@ -129,7 +141,8 @@ impl ApiServerBuilder {
         self
     }
 
-    /// Who may do what, besides `system:masters`, who may do everything; default: what roles and bindings say (RBAC).
+    /// Who may do what, besides `system:masters`, who may do everything; default: nodes may do what their
+    /// pods need, and everybody what roles and bindings say (RBAC).
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Some(Arc::new(authorizer));
@@ -221,12 +234,19 @@ impl ApiServerBuilder {
         ));
         self.authenticators.push(Arc::new(CertificateAuthenticator));
         self.authenticators.push(tokens.clone());
-        let mut admission = admission::builtin();
+        self.authenticators.push(Arc::new(BootstrapTokens::new(reader.clone(), self.clock.clone())));
+        let chance = Arc::new(Chance::new(self.seed));
+        let mut admission = admission::builtin(self.tokens, &chance);
         admission.push(Arc::new(TokenSecrets::new(tokens.clone())));
         let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
         let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
             (Some(own), _) => own,
-            (None, Some(rbac)) => rbac.clone(),
+            (None, Some(rbac)) => {
+                match NodeAuthorizer::new(feed.clone(), &catalog, reader.clone(), rbac.clone()) {
+                    Some(nodes) => Arc::new(nodes),
+                    None => rbac.clone(),
+                }
+            }
             (None, None) => Arc::new(DenyAll),
         };
         if let Some(rbac) = rbac {
@@ -253,7 +273,7 @@ impl ApiServerBuilder {
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },
             loopback_endpoints: self.loopback_endpoints,
             clock: self.clock,
-            chance: Chance::new(self.seed),
+            chance,
             shutdown: CancellationToken::new(),
         };
         let server = ApiServer { state: Arc::new(state) };

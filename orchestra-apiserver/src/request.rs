@@ -146,6 +146,23 @@ impl RequestInfo {
     }
 }
 
+impl ResourceRequest {
+    /// What is wrong with the names in the path, if anything is: none of them may be read as a path of its own.
+    pub(crate) fn bad_name(&self) -> Option<String> {
+        let said = |what: &str, text: &str| {
+            let why = match text {
+                "." | ".." => format!("may not be '{text}'"),
+                text if text.contains('/') => "may not contain '/'".to_owned(),
+                text if text.contains('%') => "may not contain '%'".to_owned(),
+                _ => return None,
+            };
+            Some(format!("{what} parameter invalid: {text:?}: {why}"))
+        };
+        let namespace = self.namespace.as_deref().and_then(|text| said("Namespace", text));
+        namespace.or_else(|| self.name.as_deref().and_then(|text| said("Name", text)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -155,7 +155,7 @@ async fn access(state: &State, subject: &User, spec: &Value) -> Result<Value, St
     if subject.is_in(MASTERS) {
         return Ok(json!({"allowed": true}));
     }
-    let request = AccessRequest { user: subject, verb: &verb, info: &info, path: &path };
+    let request = AccessRequest { user: subject, verb: &verb, info: &info, path: &path, fields: "" };
     Ok(match state.authorizer.authorize(request).await? {
         Decision::Allow(why) if why.is_empty() => json!({"allowed": true}),
         Decision::Allow(why) => json!({"allowed": true, "reason": why}),

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
-use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, token};
+use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, selected, token};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::custom;
@@ -76,7 +76,7 @@ impl ApiServer {
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
         let user = authenticate(state, &parts).await?;
         let user = impersonate(state, &parts, user).await?;
-        authorize(state, &parts, &info, &user).await?;
+        authorize(state, &parts, &info, &query, &user).await?;
         let request = match info {
             RequestInfo::NonResource(path) => {
                 let run = state.metrics.requests.begin_plain(&parts, received);
@@ -89,6 +89,9 @@ impl ApiServer {
             return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
         }
         let resource = custom::resource(state, &request).await?;
+        if let Some(problem) = request.bad_name() {
+            return Err(StatusError::bad_request(problem));
+        }
         if resource.namespaced()
             && request.namespace.is_none()
             && request.verb != Verb::List
@@ -231,7 +234,13 @@ async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User,
     Ok(wanted.user())
 }
 
-async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
+async fn authorize(
+    state: &State,
+    parts: &Parts,
+    info: &RequestInfo,
+    query: &Query,
+    user: &User,
+) -> Result<(), StatusError> {
     let is_known = !user.is_in(UNAUTHENTICATED);
     if matches!(info, RequestInfo::Resource(request) if is_known && reviews::is_open(request)) {
         return Ok(());
@@ -242,10 +251,24 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
         RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
         RequestInfo::NonResource(_) => method.as_str(),
     };
+    let fields = query.get("fieldSelector").unwrap_or_default();
+    let named = named(info, fields);
+    let info = named.as_ref().unwrap_or(info);
     let begun = Instant::now();
-    let outcome = ask(state, user, verb, info, parts.uri.path()).await;
+    let asked = AccessRequest { user, verb, info, path: parts.uri.path(), fields };
+    let outcome = ask_about(state, asked).await;
     state.metrics.access.authorized(begun, &outcome);
     outcome
+}
+
+/// A list or watch of one object by its name, as authorizers see it: the field selector says which.
+fn named(info: &RequestInfo, fields: &str) -> Option<RequestInfo> {
+    let RequestInfo::Resource(request) = info else { return None };
+    if request.name.is_some() || !matches!(request.verb, Verb::List | Verb::Watch) {
+        return None;
+    }
+    let name = selected(fields, "metadata.name").filter(|name| !name.is_empty() && !name.contains('/'))?;
+    Some(RequestInfo::Resource(ResourceRequest { name: Some(name.to_owned()), ..request.clone() }))
 }
 
 /// Refuses what the user may not.
@@ -256,10 +279,15 @@ pub(crate) async fn ask(
     info: &RequestInfo,
     path: &str,
 ) -> Result<(), StatusError> {
+    ask_about(state, AccessRequest { user, verb, info, path, fields: "" }).await
+}
+
+async fn ask_about(state: &State, request: AccessRequest<'_>) -> Result<(), StatusError> {
+    let AccessRequest { user, verb, info, path, .. } = request;
     if user.is_in(MASTERS) {
         return Ok(());
     }
-    match state.authorizer.authorize(AccessRequest { user, verb, info, path }).await? {
+    match state.authorizer.authorize(request).await? {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(why) => Err(denied(user, verb, info, path, &why)),
     }

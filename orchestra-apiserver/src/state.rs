@@ -45,7 +45,7 @@ pub(crate) struct State {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) reader: Reader,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
-    /// The last of them, which also makes tokens.
+    /// One of them, which also makes tokens.
     pub(crate) tokens: Arc<TokenIssuer>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
@@ -54,7 +54,7 @@ pub(crate) struct State {
     /// Whether endpoints may have loopback addresses.
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Chance,
+    pub(crate) chance: Arc<Chance>,
     /// What definitions of custom resources have come to.
     pub(crate) definitions: Definitions,
     pub(crate) discovery: Derived<Discovery>,

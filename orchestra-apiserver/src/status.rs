@@ -329,6 +329,11 @@ impl StatusError {
         }
     }
 
+    /// 504: it took too long.
+    pub(crate) fn timeout(why: &str) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", format!("Timeout: {why}")).with_empty_details()
+    }
+
     /// 504 for a resourceVersion the server has not reached yet.
     pub fn too_large_resource_version(asked: u64, current: u64) -> Self {
         let mut status = Self::new(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
-use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
+use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder, User};
 use orchestra_controllers::election::Timing;
 use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_net::NetworkMetrics;
@@ -265,7 +265,9 @@ impl ClusterBuilder {
         let node_metrics = NodeMetrics::default();
         node_metrics.register(&mut metrics);
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
-        server = server.token_key(token_key);
+        // What is mounted beside a token is made by the controllers, and of use where there is a socket.
+        let has_accounts = matches!(self.controllers, Part::Default) && listener.is_some();
+        server = server.token_key(token_key).mount_account_tokens(has_accounts);
         server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);
@@ -376,7 +378,8 @@ impl ClusterBuilder {
             let dir = data.node(&node.name);
             let runtime = (node.open)(&dir.join("runtime"))
                 .map_err(|problem| Error::Part(format!("node {}: {problem}", node.name)))?;
-            let agent = NodeAgent::builder(server.client("default"), runtime, network.clone())
+            let client = server.client_as(User::node(&node.name), "default");
+            let agent = NodeAgent::builder(client, runtime, network.clone())
                 .name(&node.name)
                 .address(IpAddr::V4(network.node_address()))
                 .data_dir(dir)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, in its helpers too")]
 
+mod account;
 mod bad_input;
 mod encryption;
 mod etcd;

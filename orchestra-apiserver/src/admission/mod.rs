@@ -4,9 +4,13 @@
 //! upstream's plugins of the same names; [`TypedAdmission`] makes one of a closure.
 
 mod certificates;
+mod ingress;
 mod lifecycle;
+mod node_restriction;
 mod pods;
 mod reader;
+mod resize;
+mod service_account;
 mod storage;
 mod token_secret;
 mod typed;
@@ -19,10 +23,12 @@ use serde_json::Value;
 
 pub(crate) use reader::Identity;
 pub use reader::Reader;
+pub(crate) use service_account::Tokens;
 pub(crate) use token_secret::TokenSecrets;
 pub use typed::TypedAdmission;
 
 use crate::auth::User;
+use crate::clock::Chance;
 use crate::request::ResourceRequest;
 use crate::status::{GroupResource, StatusError};
 
@@ -96,6 +102,58 @@ impl AdmissionRequest<'_> {
 ///
 /// # Cancellation
 /// A client that goes away drops the future at any await.
+///
+/// # Implementing
+/// ```
+/// use async_trait::async_trait;
+/// use orchestra_apiserver::{Admission, AdmissionRequest, ApiServer, Operation, StatusError, User};
+/// use orchestra_store::MemoryStore;
+/// use serde_json::Value;
+/// use std::sync::Arc;
+///
+/// /// Objects say who made them, and only their makers remove them.
+/// #[derive(Debug)]
+/// struct Makers;
+///
+/// const MAKER: &str = "/metadata/annotations/maker";
+///
+/// #[async_trait]
+/// impl Admission for Makers {
+///     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+///         if request.operation == Operation::Create && request.is("", "configmaps") {
+///             object["metadata"]["annotations"]["maker"] = request.user.name.as_str().into();
+///         }
+///         Ok(())
+///     }
+///
+///     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+///         let maker = object.pointer(MAKER).and_then(Value::as_str);
+///         let others = maker.is_some_and(|maker| maker != request.user.name);
+///         if request.operation == Operation::Delete && others {
+///             return Err(request.refuse("it is somebody else's"));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use k8s_openapi::api::core::v1::ConfigMap;
+/// use kube::Api;
+///
+/// let server = ApiServer::builder(Arc::new(MemoryStore::new())).admission(Makers).build().await?;
+/// let as_user = |name: &str| {
+///     let user = User::new(name, ["system:masters".to_owned()]);
+///     Api::<ConfigMap>::default_namespaced(server.client_as(user, "default"))
+/// };
+/// let mut map = ConfigMap::default();
+/// map.metadata.name = Some("hers".into());
+/// as_user("ann").create(&Default::default(), &map).await?;
+/// assert!(as_user("bob").delete("hers", &Default::default()).await.is_err());
+/// as_user("ann").delete("hers", &Default::default()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     note = "a closure over a typed object becomes a rule through `TypedAdmission::new`"
 )]
@@ -122,14 +180,17 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
 }
 
 /// The built-in rules, in upstream's order.
-pub(crate) fn builtin() -> Vec<Arc<dyn Admission>> {
+pub(crate) fn builtin(tokens: Tokens, chance: &Arc<Chance>) -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(lifecycle::NamespaceLifecycle),
         Arc::new(certificates::CertificateRequester),
-        Arc::new(pods::ServiceAccount),
+        Arc::new(service_account::ServiceAccount::new(tokens, chance.clone())),
+        Arc::new(node_restriction::NodeRestriction),
         Arc::new(pods::Priority),
         Arc::new(pods::DefaultTolerationSeconds),
-        Arc::new(storage::StorageObjectInUseProtection),
         Arc::new(storage::DefaultStorageClass),
+        Arc::new(storage::StorageObjectInUseProtection),
+        Arc::new(resize::PersistentVolumeClaimResize),
+        Arc::new(ingress::DefaultIngressClass),
     ]
 }

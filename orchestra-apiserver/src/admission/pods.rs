@@ -1,4 +1,4 @@
-//! What every pod gets before it is stored: a service account, a priority, tolerations of node trouble.
+//! What every pod gets before it is stored: a priority, tolerations of node trouble.
 
 use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
@@ -16,34 +16,6 @@ fn pod_spec<'a>(request: &AdmissionRequest<'_>, object: &'a mut Value) -> Option
         return None;
     }
     object.get_mut("spec")?.as_object_mut()
-}
-
-fn is_empty(spec: &Map<String, Value>, field: &str) -> bool {
-    spec.get(field).and_then(Value::as_str).unwrap_or_default().is_empty()
-}
-
-/// `ServiceAccount`, as far as naming the account goes; tokens are not mounted yet.
-#[derive(Debug)]
-pub(super) struct ServiceAccount;
-
-#[async_trait]
-impl Admission for ServiceAccount {
-    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        if let Some(spec) = pod_spec(request, object) {
-            if is_empty(spec, "serviceAccountName") {
-                spec.insert("serviceAccountName".into(), "default".into());
-            }
-            // The old name of the field always shows the same.
-            if let Some(name) = spec.get("serviceAccountName").cloned() {
-                spec.insert("serviceAccount".into(), name);
-            }
-        }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
-        Ok(())
-    }
 }
 
 /// `Priority`: the number and preemption policy of the pod's priority class.

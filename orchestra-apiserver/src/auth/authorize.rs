@@ -22,6 +22,23 @@ pub struct AccessRequest<'a> {
     pub info: &'a RequestInfo,
     /// The path as it came.
     pub path: &'a str,
+    /// The field selector of a list or watch, as it came; empty when there is none.
+    pub fields: &'a str,
+}
+
+impl AccessRequest<'_> {
+    /// Whether only objects are asked for whose `field` is `value`.
+    pub fn selects(&self, field: &str, value: &str) -> bool {
+        selected(self.fields, field) == Some(value)
+    }
+}
+
+/// The one value of a field that a field selector lets through.
+pub(crate) fn selected<'a>(fields: &'a str, field: &str) -> Option<&'a str> {
+    fields.split(',').find_map(|term| {
+        let (key, value) = term.split_once('=')?;
+        (key.trim() == field).then(|| value.strip_prefix('=').unwrap_or(value).trim())
+    })
 }
 
 /// An authorizer's answer, with a reason for people, which may be empty.

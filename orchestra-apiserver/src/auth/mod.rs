@@ -3,11 +3,13 @@
 mod authenticate;
 mod authorize;
 pub(crate) mod impersonate;
+pub(crate) mod node;
 pub(crate) mod rbac;
 pub(crate) mod service_account;
 pub(crate) mod token;
 
 pub use authenticate::{Authenticator, CertificateAuthenticator, PeerCertificate, User};
 pub(crate) use authenticate::{MASTERS, UNAUTHENTICATED};
+pub(crate) use authorize::selected;
 pub use authorize::{AccessRequest, Authorizer, Decision, DenyAll, RuleSet};
 pub use token::TokenKey;

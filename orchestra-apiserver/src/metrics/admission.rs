@@ -157,11 +157,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::admission::builtin;
+    use crate::admission::{Tokens, builtin};
+    use crate::clock::Chance;
 
     #[test]
     fn rules_are_called_as_upstream_calls_them() {
-        let names: BTreeSet<String> = builtin().iter().map(name).collect();
+        let rules = builtin(Tokens::Mounted, &Arc::new(Chance::new(Some(1))));
+        let names: BTreeSet<String> = rules.iter().map(name).collect();
         for known in ["NamespaceLifecycle", "ServiceAccount", "Priority", "StorageObjectInUseProtection"] {
             assert!(names.contains(known), "{known} in {names:?}");
         }

@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod admission;
 mod apply;
 mod consistency;
 mod content;
 mod custom;
+mod flaws;
 mod harness;
 mod kubectl;
 mod metrics;
+mod nodes;
 mod objects;
 mod options;
 mod request_metrics;
 mod surface;
+mod rights;
 mod tokens;
 mod watches;

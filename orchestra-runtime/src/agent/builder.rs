@@ -21,6 +21,7 @@ use crate::pod::prober::RealProber;
 use crate::pod::status::NodeFacts;
 use crate::runtime::ContainerRuntime;
 use crate::source::Sources;
+use crate::volume::Tokens;
 
 /// Options of a [`NodeAgent`].
 #[derive(Debug)]
@@ -163,6 +164,7 @@ impl NodeAgentBuilder {
             runtime,
             metrics: self.metrics,
             network: self.network,
+            tokens: Tokens::new(self.client.0.clone(), self.clock.clone()),
             clock: self.clock,
             recorder,
             sources: Sources::new(self.client.0),

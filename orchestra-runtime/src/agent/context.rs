@@ -14,6 +14,7 @@ use crate::pod::probe::Prober;
 use crate::pod::status::NodeFacts;
 use crate::runtime::{ContainerRuntime, PodMeta};
 use crate::source::Sources;
+use crate::volume::Tokens;
 
 /// The node, as its pods see it.
 pub(crate) struct Context {
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) recorder: Recorder,
     pub(crate) sources: Sources,
+    pub(crate) tokens: Tokens,
     pub(crate) data: PathBuf,
     pub(crate) facts: NodeFacts,
     pub(crate) allocatable: BTreeMap<String, String>,

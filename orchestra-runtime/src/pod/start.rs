@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, Service, VolumeMount};
 use kube::Api;
 use kube::api::ListParams;
 use orchestra_net::PodRef;
@@ -21,6 +21,10 @@ use crate::runtime::{
 };
 use crate::source::Held;
 use crate::volume::{self, Material, Ready};
+
+/// The volume that admission gives to every pod, and where its containers see it.
+const TOKEN_VOLUME: &str = "kube-api-access-";
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where a pod's containers live.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +74,7 @@ pub(crate) async fn settle(
     let volumes = if context.simulation {
         BTreeMap::new()
     } else {
-        let material = material(context, held, &addresses).await;
+        let material = material(context, pod, held, &addresses).await;
         let made = volume::set_up(&context.client, &context.data, pod, &material).await;
         made.map_err(|why| ("FailedMount", why))?
     };
@@ -78,9 +82,10 @@ pub(crate) async fn settle(
 }
 
 /// What volumes are made of, as of now.
-pub(crate) async fn material(context: &Context, held: &Held, addresses: &[IpAddr]) -> Material {
+pub(crate) async fn material(context: &Context, pod: &Pod, held: &Held, addresses: &[IpAddr]) -> Material {
     Material {
         objects: held.objects().await,
+        tokens: context.tokens.of(pod).await,
         allocatable: context.allocatable.clone(),
         addresses: spoken(context, addresses),
     }
@@ -158,6 +163,13 @@ pub(crate) async fn container(
     note(Severity::Normal, "Created", format!("Created container: {}", container.name));
     if let Err(error) = context.runtime.start_container(&id).await {
         let message = error.describe();
+        if message.starts_with("cannot mount") && shows_token(container) {
+            // The pod did not ask for it, so where the host lets nothing be mounted it does without, as it would without an API.
+            note(Severity::Warning, "FailedMount", format!("the account's token is not shown: {message}"));
+            let _ = context.runtime.remove_container(&id).await;
+            let container = without_token(container);
+            return Box::pin(self::container(context, pod, &container, attempt, sandbox, home, held)).await;
+        }
         note(Severity::Warning, "Failed", format!("Error: {message}"));
         if message.starts_with("cannot mount") {
             // Not the program's doing: the container could not be made as asked for.
@@ -174,6 +186,21 @@ pub(crate) async fn container(
     };
     clear_old(context, pod, &container.name, attempt).await;
     Ok(StartedContainer { id, started_at, image_ref })
+}
+
+/// Whether a container has the mount that admission gives to every container.
+fn shows_token(container: &Container) -> bool {
+    container.volume_mounts.iter().flatten().any(is_token)
+}
+
+fn is_token(mount: &VolumeMount) -> bool {
+    mount.mount_path == TOKEN_PATH && mount.name.starts_with(TOKEN_VOLUME)
+}
+
+fn without_token(container: &Container) -> Container {
+    let mut container = container.clone();
+    container.volume_mounts.get_or_insert_default().retain(|mount| !is_token(mount));
+    container
 }
 
 async fn pull(

@@ -177,7 +177,11 @@ impl Worker {
                         self.take(note);
                     }
                 }
-                () = sleep(pause) => {}
+                () = sleep(pause) => {
+                    if self.renewal().is_some_and(|at| at <= self.context.clock.now()) {
+                        self.refresh().await;
+                    }
+                }
                 Some(()) = self.changes.next() => self.refresh().await,
                 Some(_) = self.jobs.join_next() => {}
             }
@@ -240,7 +244,7 @@ impl Worker {
             }
             let decision = decide(&self.pod, &self.state, now);
             if decision.actions.is_empty() {
-                let times = [decision.wake, self.deadline(), self.report_again];
+                let times = [decision.wake, self.deadline(), self.report_again, self.renewal()];
                 return (false, times.into_iter().flatten().min());
             }
             for action in decision.actions {
@@ -277,6 +281,14 @@ impl Worker {
         }
         let seconds = self.pod.spec.as_ref()?.active_deadline_seconds?;
         self.state.start_time?.checked_add(SignedDuration::from_secs(seconds)).ok()
+    }
+
+    /// When one of the pod's tokens has to be renewed.
+    fn renewal(&self) -> Option<Timestamp> {
+        if self.home.is_none() || self.state.released {
+            return None;
+        }
+        self.context.tokens.renewal(self.pod.metadata.uid.as_deref().unwrap_or_default())
     }
 
     fn perform(&mut self, action: Action, now: Timestamp) {
@@ -400,6 +412,7 @@ impl Worker {
                 tracing::warn!(error = error.describe(), "a sandbox could not be stopped");
             }
             start::leave_network(&context, &pod).await;
+            context.tokens.forget(&meta(&pod).uid);
             if let Err(error) = volume::tear_down(&context.data, &meta(&pod).uid) {
                 tracing::warn!(%error, "volumes could not be removed");
             }
@@ -430,7 +443,7 @@ impl Worker {
             *retry_at = now;
         }
         if let Some(home) = &self.home {
-            let material = start::material(&self.context, &self.held, &home.addresses).await;
+            let material = start::material(&self.context, &self.pod, &self.held, &home.addresses).await;
             // Something that was there is gone: the files stay as they are, as upstream leaves them.
             if let Err(error) = volume::refresh(&self.context.data, &self.pod, &material) {
                 tracing::debug!(error, "a volume could not be refreshed");

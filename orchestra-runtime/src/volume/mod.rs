@@ -9,6 +9,7 @@ mod claim;
 mod host_path;
 mod payload;
 mod sub_path;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,6 +23,7 @@ use crate::pod::field::Addresses;
 use crate::source::{Kind, Objects, Reference};
 
 pub(crate) use sub_path::resolve as resolve_sub_path;
+pub(crate) use token::{PodTokens, Tokens};
 
 /// A volume that is ready to be mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub(crate) struct Ready {
 #[derive(Debug, Default)]
 pub(crate) struct Material {
     pub(crate) objects: Objects,
+    pub(crate) tokens: PodTokens,
     pub(crate) allocatable: BTreeMap<String, String>,
     pub(crate) addresses: Addresses,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeProjection};
 
 use super::Material;
+use super::token::Wanted;
 use crate::pod::field;
 use crate::source::{Content, Kind, Reference};
 
@@ -74,8 +75,10 @@ fn project(
     if let Some(s) = &source.downward_api {
         downward(pod, s.items.as_deref().unwrap_or_default(), mode, material, files)?;
     }
-    if source.service_account_token.is_some() {
-        return Err("service account tokens are not issued by this cluster yet".to_owned());
+    if let Some(s) = &source.service_account_token {
+        let token = material.tokens.get(&Wanted::of(s)).ok_or("the token was not asked for")?;
+        let bytes = token.clone()?.into_bytes();
+        files.insert(safe(&s.path)?, File { bytes, mode: bits(mode) });
     }
     if source.cluster_trust_bundle.is_some() || source.pod_certificate.is_some() {
         return Err("this kind of projection is not supported by this node".to_owned());

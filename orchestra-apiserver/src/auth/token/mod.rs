@@ -5,6 +5,7 @@
 //! gone, or another has its name, it is void at once. Claims, words and times are those of upstream's `pkg/serviceaccount`;
 //! signatures are ES256.
 
+mod bootstrap;
 pub(crate) mod claims;
 pub(crate) mod discovery;
 mod issuer;
@@ -13,6 +14,7 @@ mod key;
 pub(crate) mod legacy;
 mod problem;
 
+pub(crate) use bootstrap::BootstrapTokens;
 pub(crate) use issuer::TokenIssuer;
 pub use key::TokenKey;
 pub(crate) use problem::Problem;

@@ -147,6 +147,7 @@ impl Worker {
         remove_sandboxes(&self.context, &self.pod).await;
         leave_network(&self.context, &self.pod).await;
         let meta = meta(&self.pod);
+        self.context.tokens.forget(&meta.uid);
         for (what, done) in [
             ("volumes", volume::tear_down(&self.context.data, &meta.uid)),
             ("logs", remove_dir(&self.context.log_dir(&meta))),

@@ -70,6 +70,14 @@ pub(crate) fn objects() -> Vec<Value> {
     objects
 }
 
+/// What one of the roles allows.
+pub(crate) fn rules_of(role: &str) -> Vec<Rule> {
+    let roles = roles(ROLES);
+    let found = roles.iter().find(|object| object["metadata"]["name"] == role);
+    let rules = found.and_then(|role| role["rules"].as_array()).into_iter().flatten();
+    rules.filter_map(|rule| serde_json::from_value(rule.clone()).ok()).collect()
+}
+
 /// What `stored` lacks of `wanted` put into it; `None` when nothing is to be done.
 pub(crate) fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
     let annotations = stored.pointer("/metadata/annotations");
