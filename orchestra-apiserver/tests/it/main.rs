@@ -11,6 +11,7 @@ mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod reads;
 mod request_metrics;
 mod surface;
 mod tokens;
