@@ -1,6 +1,6 @@
 //! Query parameters, and the options that lists, watches and writes take from them.
 
-use orchestra_core::violation::{FieldPath, Violation};
+use orchestra_core::violation::{FieldPath, Violation, Violations};
 
 use crate::status::StatusError;
 
@@ -94,20 +94,13 @@ pub(crate) struct ListOptions {
 
 impl ListOptions {
     pub(crate) fn parse(query: &Query, watch: bool) -> Result<Self, StatusError> {
-        let resource_version = match query.get("resourceVersion") {
-            None => None,
-            Some(text) => match text.parse::<u64>() {
-                Ok(n) => Some(n),
-                Err(_) if watch => {
-                    return Err(StatusError::internal(format!("resourceVersion: Invalid value: {text:?}")));
-                }
-                Err(_) => {
-                    return Err(StatusError::bad_request(format!(
-                        "resourceVersion: Invalid value: {text:?}"
-                    )));
-                }
-            },
+        let resource_version = match query.get("resourceVersion").map(resource_version).transpose() {
+            Ok(version) => version,
+            // Watches meet the mistake where nobody expects one.
+            Err(why) if watch => return Err(StatusError::unforeseen(why)),
+            Err(why) => return Err(StatusError::bad_request(format!("invalid resource version: {why}"))),
         };
+        let matching = query.get("resourceVersionMatch");
         let limit = query.number("limit")?.filter(|n| *n > 0);
         let options = Self {
             label_selector: query.get("labelSelector").unwrap_or_default().to_owned(),
@@ -115,71 +108,83 @@ impl ListOptions {
             limit: limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
             continue_token: query.get("continue").map(str::to_owned),
             resource_version,
-            version_match: version_match(query.get("resourceVersionMatch"))?,
+            version_match: match matching {
+                Some("Exact") => Some(VersionMatch::Exact),
+                Some(_) => Some(VersionMatch::NotOlderThan),
+                None => None,
+            },
             timeout_seconds: query.number("timeoutSeconds")?.filter(|n| *n > 0),
             allow_bookmarks: query.flag("allowWatchBookmarks"),
             send_initial_events: query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")),
         };
-        options.check(watch)?;
+        options.check(matching, watch)?;
         Ok(options)
     }
 
-    /// The combinations upstream forbids (`ValidateListOptions`).
-    fn check(&self, watch: bool) -> Result<(), StatusError> {
-        let refuse = |field: &str, why: &str| {
-            Err(StatusError::unprocessable(format!(
-                "ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}"
-            )))
-        };
+    /// The combinations upstream forbids (`ValidateListOptions`), all of them told at once.
+    fn check(&self, matching: Option<&str>, watch: bool) -> Result<(), StatusError> {
+        let mut out = Violations::new();
+        let path = FieldPath::new("resourceVersionMatch");
+        let mut forbid = |detail: &str| out.push(Violation::forbidden(&path, detail));
+        let not_older_than = matching == Some("NotOlderThan");
         if watch {
-            if self.send_initial_events.is_some() && self.version_match.is_none() {
-                return refuse(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
+            if self.send_initial_events.is_some() && !not_older_than {
+                forbid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
             }
-            if self.version_match.is_some() && self.send_initial_events.is_none() {
-                return refuse(
-                    "resourceVersionMatch",
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                );
+            if let Some(text) = matching {
+                if self.send_initial_events.is_none() {
+                    forbid(
+                        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                    );
+                }
+                if !not_older_than {
+                    out.push(Violation::not_supported(&path, text, &["NotOlderThan"]));
+                }
+                if self.continue_token.is_some() {
+                    let detail = "resourceVersionMatch is forbidden when continue is provided";
+                    out.push(Violation::forbidden(&path, detail));
+                }
             }
-            if self.version_match == Some(VersionMatch::Exact) {
-                return refuse(
-                    "resourceVersionMatch",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
+        } else {
+            if let Some(text) = matching {
+                if self.resource_version.is_none() {
+                    forbid("resourceVersionMatch is forbidden unless resourceVersion is provided");
+                }
+                if self.continue_token.is_some() {
+                    forbid("resourceVersionMatch is forbidden when continue is provided");
+                }
+                if !matches!(text, "Exact" | "NotOlderThan") {
+                    out.push(Violation::not_supported(&path, text, &["Exact", "NotOlderThan", ""]));
+                }
+                if text == "Exact" && self.resource_version == Some(0) {
+                    let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                    out.push(Violation::forbidden(&path, detail));
+                }
             }
-            return Ok(());
+            if self.send_initial_events.is_some() {
+                let path = FieldPath::new("sendInitialEvents");
+                out.push(Violation::forbidden(&path, "sendInitialEvents is forbidden for list"));
+            }
         }
-        if self.send_initial_events.is_some() {
-            return refuse("sendInitialEvents", "sendInitialEvents is forbidden for list");
-        }
-        match self.version_match {
-            Some(_) if self.resource_version.is_none() => refuse(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ),
-            Some(_) if self.continue_token.is_some() => {
-                refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
-            }
-            Some(VersionMatch::Exact) if self.resource_version == Some(0) => refuse(
-                "resourceVersionMatch",
-                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-            ),
-            _ => Ok(()),
+        if out.is_empty() {
+            Ok(())
+        } else {
+            Err(StatusError::invalid("meta.k8s.io", "ListOptions", "", &out))
         }
     }
 }
 
-fn version_match(text: Option<&str>) -> Result<Option<VersionMatch>, StatusError> {
-    match text {
-        None => Ok(None),
-        Some("Exact") => Ok(Some(VersionMatch::Exact)),
-        Some("NotOlderThan") => Ok(Some(VersionMatch::NotOlderThan)),
-        Some(other) => Err(StatusError::unprocessable(format!(
-            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-        ))),
+/// A resourceVersion, or what upstream says of one that is no number.
+pub(crate) fn resource_version(text: &str) -> Result<u64, String> {
+    let wrong = |why: &str| {
+        Err(format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"))
+    };
+    match text.parse::<u64>() {
+        // Rust takes a sign, Go does not.
+        Ok(_) if text.starts_with('+') => wrong("invalid syntax"),
+        Ok(number) => Ok(number),
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => wrong("value out of range"),
+        Err(_) => wrong("invalid syntax"),
     }
 }
 

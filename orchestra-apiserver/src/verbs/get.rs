@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 use orchestra_store::{Entry, ReadAt, Revision};
 
 use crate::body::Body;
+use crate::query::resource_version;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 
@@ -16,9 +17,7 @@ pub(crate) async fn entry(state: &State, call: &Call) -> Result<Entry, StatusErr
 /// GET of an object. Always the latest state, which satisfies any resourceVersion that has happened.
 pub(crate) async fn get(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
     if let Some(text) = call.query.get("resourceVersion") {
-        let asked = text
-            .parse::<u64>()
-            .map_err(|_| StatusError::internal(format!("resourceVersion: Invalid value: {text:?}")))?;
+        let asked = resource_version(text).map_err(StatusError::unforeseen)?;
         state.feed.wait_for(Revision(asked)).await?;
     }
     let entry = entry(state, call).await?;

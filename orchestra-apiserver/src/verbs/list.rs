@@ -54,7 +54,7 @@ pub(crate) async fn page(state: &State, call: &Call, options: &ListOptions) -> R
 }
 
 fn read_token(text: &str, options: &ListOptions) -> Result<Token, StatusError> {
-    let refuse = |why: &str| StatusError::bad_request(format!("continue key is not valid: {why}"));
+    let refuse = |why: &str| StatusError::bad_request(format!("invalid continue token: {why}"));
     let token = Token::read(text).map_err(|why| refuse(&why))?;
     if options.resource_version.is_some_and(|rv| rv != 0) {
         return Err(StatusError::bad_request(

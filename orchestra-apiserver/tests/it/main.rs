@@ -15,6 +15,7 @@ mod metrics;
 mod nodes;
 mod objects;
 mod options;
+mod reads;
 mod request_metrics;
 mod surface;
 mod rights;

@@ -216,3 +216,76 @@ async fn watches_end_when_the_server_stops() {
     server.stop_watches();
     assert_eq!(events.next().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_without_a_timeout_lasts_half_an_hour_to_an_hour() {
+    let server = server().await;
+    let began = tokio::time::Instant::now();
+    // `timeout` is for other requests.
+    let mut events = Events::open(&server, "resourceVersion=1&timeout=5s").await;
+    while events.next().await.is_some() {}
+    let lasted = began.elapsed().as_secs();
+    assert!((1800..3600).contains(&lasted), "{lasted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_from_the_future_is_silent_until_it_comes() {
+    let server = server().await;
+    let made = make(&server, "a", json!({})).await;
+    let at: u64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let mut events = Events::open(&server, &format!("resourceVersion={}&timeoutSeconds=60", at + 2)).await;
+    for name in ["b", "c", "d"] {
+        make(&server, name, json!({})).await;
+    }
+    assert_eq!(events.brief().await, pair("ADDED", "d"));
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_watch_of_nothing_in_particular_begins_with_what_is_there() {
+    let server = server().await;
+    make(&server, "a", json!({})).await;
+    for query in ["", "resourceVersion=0", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"] {
+        let mut events = Events::open(&server, query).await;
+        assert_eq!(events.brief().await, pair("ADDED", "a"), "{query}");
+    }
+    let query = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
+    let mut events = Events::open(&server, query).await;
+    make(&server, "b", json!({})).await;
+    assert_eq!(events.brief().await, pair("ADDED", "b"));
+}
+
+#[tokio::test]
+async fn the_end_of_the_initial_events_names_the_version_they_are_of() {
+    let server = server().await;
+    let made = make(&server, "a", json!({})).await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&labelSelector=none";
+    let mut events = Events::open(&server, query).await;
+    let bookmark = events.next().await.unwrap();
+    assert_eq!((&bookmark["type"], &bookmark["object"]["kind"]), (&json!("BOOKMARK"), &json!("ConfigMap")));
+    let at = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(at(&bookmark["object"]) >= at(&made));
+    // What comes behind it is whatever happens later, in the form of a change.
+    make(&server, "b", json!({"none": "x"})).await;
+    assert_eq!(events.brief().await, pair("ADDED", "b"));
+}
+
+#[tokio::test]
+async fn all_watchers_see_the_same_order() {
+    let server = server().await;
+    let mut first = Events::open(&server, "resourceVersion=0").await;
+    for n in 0..20 {
+        make(&server, &format!("m{n}"), json!({})).await;
+    }
+    let mut second = Events::open(&server, "resourceVersion=1").await;
+    let mut orders = [Vec::new(), Vec::new()];
+    for (events, order) in [&mut first, &mut second].into_iter().zip(&mut orders) {
+        while order.len() < 20 {
+            let (_, name) = events.brief().await;
+            if name.starts_with('m') {
+                order.push(name);
+            }
+        }
+    }
+    assert_eq!(orders[0], orders[1]);
+}
