@@ -89,6 +89,15 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
         });
         out.push(own("log", &["get"]));
     }
+    if resource.is("", "serviceaccounts") {
+        out.push(Below {
+            name: "token",
+            group: "authentication.k8s.io",
+            version: "v1",
+            kind: "TokenRequest".into(),
+            verbs: &["create"],
+        });
+    }
     if resource.is("", "namespaces") {
         out.push(own("finalize", &["update"]));
     }

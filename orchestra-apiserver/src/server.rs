@@ -16,7 +16,7 @@ use orchestra_store::Store;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
-use crate::auth::{AccessRequest, Decision, MASTERS, User};
+use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, token};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::encryption;
@@ -30,7 +30,7 @@ use crate::reviews::{self, Review};
 use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
-use crate::subresource::{binding, eviction, finalize, log, scale};
+use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
 
@@ -71,7 +71,7 @@ impl ApiServer {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
-        let user = authenticate(state, &parts, &info).await?;
+        let user = authenticate(state, &parts).await?;
         let user = impersonate(state, &parts, user).await?;
         authorize(state, &parts, &info, &user).await?;
         let request = match info {
@@ -137,6 +137,9 @@ impl ApiServer {
         if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
             return answer;
         }
+        if let Some(answer) = self.state.tokens.documents.serve(&joined) {
+            return Ok(answer);
+        }
         if snapshot::is_at(&joined) {
             return snapshot::snapshot(&self.state, &parts.method).await;
         }
@@ -164,7 +167,7 @@ fn options_kind(verb: Verb) -> &'static str {
     }
 }
 
-async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Result<User, StatusError> {
+async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
     if let Some(user) = parts.extensions.get::<User>() {
         return Ok(user.clone());
     }
@@ -173,10 +176,11 @@ async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Resul
             return Ok(user);
         }
     }
-    match info {
-        RequestInfo::NonResource(path) if health::is_public(path) => Ok(User::anonymous()),
-        _ => Err(StatusError::unauthorized()),
+    // Whoever shows a token means to be somebody.
+    if token::bearer(&parts.headers).is_some() {
+        return Err(StatusError::unauthorized());
     }
+    Ok(User::anonymous())
 }
 
 /// The user that a request is to be taken for, when the one who sent it may act as that user.
@@ -189,7 +193,8 @@ async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User,
 }
 
 async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
-    if matches!(info, RequestInfo::Resource(request) if reviews::is_open(request)) {
+    let is_known = !user.is_in(UNAUTHENTICATED);
+    if matches!(info, RequestInfo::Resource(request) if is_known && reviews::is_open(request)) {
         return Ok(());
     }
     let method = parts.method.as_str().to_ascii_lowercase();
@@ -271,6 +276,7 @@ async fn dispatch_below(
     let subresources = &call.resource.description().subresources;
     let has_status = subresources.iter().any(|s| matches!(s, Subresource::Status));
     let is_pod = call.resource.is("", "pods");
+    let is_account = call.resource.is("", "serviceaccounts");
     match (below, verb) {
         ("status", Verb::Get) if has_status => get::get(state, call).await,
         ("status", Verb::Update) if has_status => update::update(state, call, Part::Status).await,
@@ -284,6 +290,8 @@ async fn dispatch_below(
         ("finalize", Verb::Update) if call.resource.is("", "namespaces") => {
             finalize::finalize(state, call).await
         }
+        ("token", Verb::Create) if is_account => account_token::issue(state, call).await,
+        ("token", _) if is_account => Err(StatusError::method_not_supported()),
         _ => Err(StatusError::no_such_resource()),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, AdmissionRequest, Operation, Reader};
+use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) reader: Reader,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
+    /// The last of them, which also makes tokens.
+    pub(crate) tokens: Arc<TokenIssuer>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
     pub(crate) nodes: Option<Arc<dyn NodeTransport>>,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use orchestra_apiserver::pki::Pki;
+use orchestra_apiserver::pki::{Pki, token_key};
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
 use orchestra_controllers::Controllers;
 use orchestra_controllers::election::Timing;
@@ -252,7 +252,10 @@ impl ClusterBuilder {
             store.metrics().register(&mut metrics);
             Arc::new(store)
         });
+        let token_key = token_key(&data.pki())
+            .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        server = server.token_key(token_key);
         server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);

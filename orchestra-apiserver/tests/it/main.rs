@@ -10,4 +10,5 @@ mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod tokens;
 mod watches;

@@ -120,7 +120,7 @@ async fn a_registry_of_ones_own_is_served_with_it() {
 #[tokio::test]
 async fn metrics_are_not_for_everybody() {
     let server = server().await;
-    assert_eq!(read(&server, None, "/metrics", "*/*").await.0, 401);
+    assert_eq!(read(&server, None, "/metrics", "*/*").await.0, 403);
     let somebody = User::new("ann", ["readers".to_owned()]);
     assert_eq!(read(&server, Some(somebody), "/metrics", "*/*").await.0, 403);
     assert_eq!(read(&server, Some(User::admin()), "/metrics/cadvisor", "*/*").await.0, 404);
