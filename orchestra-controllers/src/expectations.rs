@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::controller::Next;
 use crate::key::Key;
 
 const LAPSE: Duration = Duration::from_secs(300);
@@ -80,6 +81,14 @@ impl Expectations {
         self.lock().get(owner).is_none_or(|orders| orders.since.elapsed() >= LAPSE)
     }
 
+    /// `next`, or a look when the open orders lapse: if what was ordered never shows, nothing else would come.
+    pub(crate) fn or_lapse(&self, owner: &Key, next: Next) -> Next {
+        match self.lock().get(owner) {
+            Some(orders) if next == Next::Wait => Next::After(LAPSE.saturating_sub(orders.since.elapsed())),
+            _ => next,
+        }
+    }
+
     /// The owner is gone.
     pub(crate) fn forget(&self, owner: &Key) {
         self.lock().remove(owner);
@@ -111,7 +120,10 @@ mod tests {
         expectations.expect_creations(&owner, 1);
         tokio::time::advance(LAPSE - Duration::from_secs(1)).await;
         assert!(!expectations.are_met(&owner));
+        assert_eq!(expectations.or_lapse(&owner, Next::Wait), Next::After(Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(expectations.are_met(&owner));
+        expectations.creation_seen(&owner);
+        assert_eq!(expectations.or_lapse(&owner, Next::Wait), Next::Wait);
     }
 }

@@ -50,6 +50,7 @@ pub mod podgc;
 mod queue;
 pub mod replicaset;
 mod replicationcontroller;
+pub mod resourcequota;
 pub mod serviceaccount;
 mod share;
 pub mod statefulset;

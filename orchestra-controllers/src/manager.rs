@@ -51,6 +51,8 @@ pub enum Controller {
     ReplicaSet,
     /// Keeps as many pods as a ReplicationController says.
     ReplicationController,
+    /// Counts what is used of resource quotas.
+    ResourceQuota,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
     ServiceAccount,
     /// Keeps the numbered pods of StatefulSets.
@@ -81,6 +83,7 @@ impl Controller {
         Self::PodGarbageCollector,
         Self::ReplicaSet,
         Self::ReplicationController,
+        Self::ResourceQuota,
         Self::ServiceAccount,
         Self::StatefulSet,
         Self::TaintEviction,
@@ -208,6 +211,9 @@ impl Controllers {
                 Controller::ReplicationController => {
                     let parts = crate::replicaset::setup::<ReplicationController>(&world);
                     launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::ResourceQuota => {
+                    launch(&mut tasks, &world, &shutdown, crate::resourcequota::setup(&world))
                 }
                 Controller::ClusterRoleAggregation => {
                     launch(&mut tasks, &world, &shutdown, crate::clusterrole::setup(&world))

@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -91,6 +91,7 @@ world! {
     endpoints: Endpoints = Habits::default(),
     replication_controllers: ReplicationController = Habits::default(),
     cluster_roles: ClusterRole = Habits::default(),
+    quotas: ResourceQuota = Habits::default(),
     replica_sets: ReplicaSet = Habits::default(),
     deployments: Deployment = Habits::default(),
     stateful_sets: StatefulSet = Habits::default(),

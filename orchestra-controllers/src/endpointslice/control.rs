@@ -6,6 +6,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 
 use super::plan::{Action, MANAGED_BY, SERVICE_NAME};
+use crate::controller::Next;
 use crate::error::{Error, Result, unless_gone};
 use crate::expectations::Expectations;
 use crate::key::Key;
@@ -60,6 +61,11 @@ impl SliceControl {
     /// Whether everything ordered has arrived.
     pub(crate) fn is_settled(&self, service: &Key) -> bool {
         self.expectations.are_met(service)
+    }
+
+    /// When to look again if what was ordered never shows.
+    pub(crate) fn lapse(&self, service: &Key) -> Next {
+        self.expectations.or_lapse(service, Next::Wait)
     }
 
     /// The Service is gone.

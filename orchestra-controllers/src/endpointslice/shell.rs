@@ -106,6 +106,6 @@ impl Reconcile for EndpointSlices {
         for action in plan(&observed) {
             self.control.perform(key, action).await?;
         }
-        Ok(Next::Wait)
+        Ok(self.control.lapse(key))
     }
 }

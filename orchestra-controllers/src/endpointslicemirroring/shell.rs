@@ -60,6 +60,6 @@ impl Reconcile for Mirrors {
         for action in plan(&observed) {
             self.control.perform(key, action).await?;
         }
-        Ok(Next::Wait)
+        Ok(self.control.lapse(key))
     }
 }

@@ -99,7 +99,7 @@ impl<O: Replicated> Reconcile for Replicas<O> {
                 Action::LookAgain(delay) => next = Next::After(delay),
             }
         }
-        Ok(next)
+        Ok(self.expectations.or_lapse(key, next))
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -521,6 +521,54 @@ fn a_cluster_role_gathers_the_rules_of_others() {
             until(&roles, "one rule", has("mine", 1)).await;
             let view = |all: &[ClusterRole]| !has("view", 0)(all) && !has("admin", 0)(all);
             until(&roles, "the rules of the roles that every cluster has", view).await;
+        })
+    });
+}
+
+#[test]
+fn a_quota_is_given_back_what_is_gone() {
+    survives(&[Controller::ResourceQuota], |told| {
+        Box::pin(async move {
+            let (quotas, pods) = (told.api::<ResourceQuota>(), told.api::<Pod>());
+            let (maps, services) = (told.api::<ConfigMap>(), told.api::<Service>());
+            let hard =
+                json!({"pods": "9", "requests.cpu": "4", "count/configmaps": "9", "services.nodeports": "5"});
+            create(&quotas, json!({"metadata": {"name": "all"}, "spec": {"hard": hard}})).await;
+            let scoped = json!({"hard": {"pods": "9"}, "scopes": ["BestEffort"]});
+            create(&quotas, json!({"metadata": {"name": "modest"}, "spec": scoped})).await;
+            let used = |name: &'static str, wanted: Value| {
+                move |all: &[ResourceQuota]| {
+                    let quota = all.iter().find(|quota| quota.metadata.name.as_deref() == Some(name));
+                    quota.is_some_and(|quota| {
+                        quota.status.as_ref().is_some_and(|status| json!(status.used) == wanted)
+                    })
+                }
+            };
+            for (name, requests) in
+                [("a", json!({"cpu": "250m"})), ("b", json!({"cpu": "500m"})), ("c", json!({}))]
+            {
+                let spec =
+                    json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]});
+                create(&pods, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            for name in ["x", "y"] {
+                create(&maps, json!({"metadata": {"name": name}})).await;
+            }
+            create(
+                &services,
+                json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}),
+            )
+            .await;
+            let full = json!({"pods": "3", "requests.cpu": "750m", "count/configmaps": "2", "services.nodeports": "1"});
+            until(&quotas, "everything counted", used("all", full)).await;
+            until(&quotas, "one pod counted", used("modest", json!({"pods": "1"}))).await;
+            pods.delete("b", &DeleteParams::default()).await.unwrap();
+            pods.delete("c", &DeleteParams::default()).await.unwrap();
+            maps.delete("x", &DeleteParams::default()).await.unwrap();
+            change(&services, "s", json!({"spec": {"type": "ClusterIP"}})).await;
+            let less = json!({"pods": "1", "requests.cpu": "250m", "count/configmaps": "1", "services.nodeports": "0"});
+            until(&quotas, "what is gone given back", used("all", less)).await;
+            until(&quotas, "no pod counted", used("modest", json!({"pods": "0"}))).await;
         })
     });
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, Repl
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -67,6 +67,7 @@ pub(crate) async fn picture(client: &Client) -> Vec<String> {
         ApiResource::erase::<Endpoints>(&()),
         ApiResource::erase::<ReplicationController>(&()),
         ApiResource::erase::<ClusterRole>(&()),
+        ApiResource::erase::<ResourceQuota>(&()),
     ];
     let mut all = Vec::new();
     for resource in resources {
