@@ -17,7 +17,9 @@
 //! Invariant: a plan on a converged world is empty, so an idle cluster writes nothing.
 //! Invariant: a controller killed between any two writes carries on after a restart; it keeps no state of its own.
 
+pub mod accounttoken;
 mod batch;
+pub mod bootstraptoken;
 pub mod census;
 mod clock;
 pub mod clusterrole;

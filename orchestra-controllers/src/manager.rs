@@ -23,6 +23,8 @@ use crate::world::World;
 pub enum Controller {
     /// Gathers the rules of cluster roles that are made of others.
     ClusterRoleAggregation,
+    /// Removes bootstrap tokens whose time is over.
+    BootstrapToken,
     /// Makes a Job each time the schedule of a CronJob comes round.
     CronJob,
     /// Keeps one pod of a DaemonSet on every node that should have one.
@@ -55,6 +57,8 @@ pub enum Controller {
     ResourceQuota,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
     ServiceAccount,
+    /// Removes the tokens of ServiceAccounts that are gone.
+    ServiceAccountToken,
     /// Keeps the numbered pods of StatefulSets.
     StatefulSet,
     /// Evicts pods from nodes whose taints they do not tolerate.
@@ -68,6 +72,7 @@ pub enum Controller {
 impl Controller {
     /// All of them.
     pub const ALL: &[Self] = &[
+        Self::BootstrapToken,
         Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
@@ -85,6 +90,7 @@ impl Controller {
         Self::ReplicationController,
         Self::ResourceQuota,
         Self::ServiceAccount,
+        Self::ServiceAccountToken,
         Self::StatefulSet,
         Self::TaintEviction,
         Self::TtlAfterFinished,
@@ -211,6 +217,12 @@ impl Controllers {
                 Controller::ReplicationController => {
                     let parts = crate::replicaset::setup::<ReplicationController>(&world);
                     launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::BootstrapToken => {
+                    launch(&mut tasks, &world, &shutdown, crate::bootstraptoken::setup(&world))
+                }
+                Controller::ServiceAccountToken => {
+                    launch(&mut tasks, &world, &shutdown, crate::accounttoken::setup(&world))
                 }
                 Controller::ResourceQuota => {
                     launch(&mut tasks, &world, &shutdown, crate::resourcequota::setup(&world))

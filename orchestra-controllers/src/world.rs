@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -92,6 +92,10 @@ world! {
     replication_controllers: ReplicationController = Habits::default(),
     cluster_roles: ClusterRole = Habits::default(),
     quotas: ResourceQuota = Habits::default(),
+    account_tokens: Secret = Habits { trim: |secret| secret.data = None, ..Habits::default() },
+    bootstrap_tokens: Secret = Habits { trim: |secret| if let Some(data) = &mut secret.data {
+        data.retain(|key, _| key == "expiration");
+    }, ..Habits::default() },
     replica_sets: ReplicaSet = Habits::default(),
     deployments: Deployment = Habits::default(),
     stateful_sets: StatefulSet = Habits::default(),

@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, ResourceQuota, Service, ServiceAccount,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -569,6 +569,46 @@ fn a_quota_is_given_back_what_is_gone() {
             let less = json!({"pods": "1", "requests.cpu": "250m", "count/configmaps": "1", "services.nodeports": "0"});
             until(&quotas, "what is gone given back", used("all", less)).await;
             until(&quotas, "no pod counted", used("modest", json!({"pods": "0"}))).await;
+        })
+    });
+}
+
+#[test]
+fn the_tokens_of_an_account_go_with_it() {
+    survives(&[Controller::ServiceAccountToken], |told| {
+        Box::pin(async move {
+            let (accounts, secrets) = (told.api::<ServiceAccount>(), told.api::<Secret>());
+            for name in ["kept", "gone"] {
+                create(&accounts, json!({"metadata": {"name": name}})).await;
+                for secret in [format!("{name}-a"), format!("{name}-b")] {
+                    let annotations = json!({"kubernetes.io/service-account.name": name});
+                    let metadata = json!({"name": secret, "annotations": annotations});
+                    let token = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
+                    create(&secrets, token).await;
+                }
+            }
+            create(&secrets, json!({"metadata": {"name": "other"}})).await;
+            accounts.delete("gone", &DeleteParams::default()).await.unwrap();
+            until(&secrets, "the tokens of one account", |all| all.len() == 3).await;
+        })
+    });
+}
+
+#[test]
+fn bootstrap_tokens_go_when_their_time_is_over() {
+    survives(&[Controller::BootstrapToken], |told| {
+        Box::pin(async move {
+            let secrets: Api<Secret> = Api::namespaced(told.0.clone(), "kube-system");
+            for (id, expiration) in
+                [("aaaaaa", "2026-01-01T00:00:40Z"), ("bbbbbb", "2026-01-01T00:00:50Z"), ("cccccc", "")]
+            {
+                let data =
+                    json!({"token-id": id, "token-secret": "0123456789abcdef", "expiration": expiration});
+                let metadata = json!({"name": format!("bootstrap-token-{id}")});
+                let token = json!({"metadata": metadata, "type": "bootstrap.kubernetes.io/token", "stringData": data});
+                create(&secrets, token).await;
+            }
+            until_within(LONG, &secrets, "the token without an end", |all| all.len() == 1).await;
         })
     });
 }
