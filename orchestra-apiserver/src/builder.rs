@@ -21,7 +21,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, WallClock};
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, classify};
+use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
 use crate::openapi::OpenApi;
 use crate::server::ApiServer;
@@ -203,7 +203,8 @@ impl ApiServerBuilder {
         let metered = Metered::new(store.clone(), classify);
         metered.metrics().register(&mut self.metrics);
         self.store = Arc::new(metered);
-        let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
+        let caches = CacheMetrics::default();
+        let feed = Feed::start(self.store.clone(), caches.clone()).await.map_err(Error::Store)?;
         let reader = Reader::new(self.store.clone(), catalog.clone());
         let token_key = match self.token_key {
             Some(key) => key,
@@ -238,7 +239,7 @@ impl ApiServerBuilder {
             openapi: OpenApi::new(&catalog),
             store: self.store,
             encryption: self.encryption,
-            metrics: Metrics::new(self.metrics, store),
+            metrics: Metrics::new(self.metrics, store, caches, &admission),
             feed,
             catalog,
             authenticators: self.authenticators,

@@ -13,6 +13,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use orchestra_core::kind::Subresource;
 use orchestra_store::Store;
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
@@ -22,14 +23,16 @@ use crate::builder::ApiServerBuilder;
 use crate::encryption;
 use crate::health;
 use crate::metrics;
-use crate::negotiate::accept::Output;
+use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
+use crate::negotiate::write::Wish;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
 use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
+use crate::storage::resource::Resource;
 use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
@@ -54,10 +57,8 @@ impl ApiServer {
     /// Answers a request. Whatever goes wrong is a response, too.
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let mut response = match self.route(parts, body).await {
-            Ok(response) => response,
-            Err(error) => body::refusal(&error),
-        };
+        let wish = Wish::read(&parts.headers, parts.uri.query());
+        let mut response = wish.fulfil(answered(self.route(parts, body).await));
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
@@ -68,6 +69,7 @@ impl ApiServer {
 
     async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
         let state = &*self.state;
+        let received = Instant::now();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
@@ -75,11 +77,15 @@ impl ApiServer {
         let user = impersonate(state, &parts, user).await?;
         authorize(state, &parts, &info, &user).await?;
         let request = match info {
-            RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
+            RequestInfo::NonResource(path) => {
+                let run = state.metrics.requests.begin_plain(&parts, received);
+                return Ok(run.end(answered(self.plain(&parts, &path, &query).await)));
+            }
             RequestInfo::Resource(request) => request,
         };
         if let Some(review) = Review::find(&request) {
-            return self.review(review, &request, &parts, body, &user).await;
+            let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
+            return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
         }
         let resource = state.catalog.find(&request.gv, &request.resource).cloned();
         let resource = resource.ok_or_else(StatusError::no_such_resource)?;
@@ -95,15 +101,29 @@ impl ApiServer {
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
+        let run = state.metrics.requests.begin(&parts, &query, &request, resource.description(), received);
+        Ok(run.end(answered(self.about_objects(request, resource, parts, body, query, user).await)))
+    }
+
+    async fn about_objects(
+        &self,
+        request: ResourceRequest,
+        resource: Arc<Resource>,
+        parts: Parts,
+        body: Body,
+        query: Query,
+        user: User,
+    ) -> Result<Response<Body>, StatusError> {
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
         } else {
-            Output::negotiate(&parts.headers, &query)?
+            let endpoint = Endpoint::of(&resource);
+            Output::negotiate(&parts.headers, &query, endpoint, request.verb)?
         };
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        dispatch(state, &call).await
+        dispatch(&self.state, &call).await
     }
 
     async fn review(
@@ -117,6 +137,8 @@ impl ApiServer {
         if request.verb != Verb::Create || request.subresource.is_some() {
             return Err(StatusError::method_not_supported());
         }
+        // What a review cannot be written as is refused before it is made.
+        Output::negotiate(&parts.headers, &Query::default(), Endpoint::Whole, request.verb)?;
         let body = body::read(body).await?;
         let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
         let decoded =
@@ -158,6 +180,11 @@ impl ApiServer {
     }
 }
 
+/// What went wrong is an answer, too.
+fn answered(outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
+    outcome.unwrap_or_else(|error| body::refusal(&error))
+}
+
 fn options_kind(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "CreateOptions",
@@ -168,6 +195,13 @@ fn options_kind(verb: Verb) -> &'static str {
 }
 
 async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
+    let begun = Instant::now();
+    let outcome = who(state, parts).await;
+    state.metrics.access.authenticated(begun, &outcome);
+    outcome
+}
+
+async fn who(state: &State, parts: &Parts) -> Result<User, StatusError> {
     if let Some(user) = parts.extensions.get::<User>() {
         return Ok(user.clone());
     }
@@ -203,7 +237,10 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
         RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
         RequestInfo::NonResource(_) => method.as_str(),
     };
-    ask(state, user, verb, info, parts.uri.path()).await
+    let begun = Instant::now();
+    let outcome = ask(state, user, verb, info, parts.uri.path()).await;
+    state.metrics.access.authorized(begun, &outcome);
+    outcome
 }
 
 /// Refuses what the user may not.

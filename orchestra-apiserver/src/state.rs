@@ -18,7 +18,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
 use crate::discovery::Discovery;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Phase};
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
@@ -140,8 +140,9 @@ impl Call {
         if request.name.is_empty() {
             request.name = &name;
         }
+        let mut laps = state.metrics.admission.laps(Phase::Admit, operation);
         for admission in &state.admission {
-            admission.mutate(&request, object).await?;
+            laps.said(admission.mutate(&request, object).await)?;
         }
         Ok(())
     }
@@ -158,8 +159,9 @@ impl Call {
         if request.name.is_empty() {
             request.name = crate::storage::meta::name(object);
         }
+        let mut laps = state.metrics.admission.laps(Phase::Validate, operation);
         for admission in &state.admission {
-            admission.validate(&request, object).await?;
+            laps.said(admission.validate(&request, object).await)?;
         }
         Ok(())
     }

@@ -5,10 +5,12 @@
 mod access;
 mod apply;
 mod consistency;
+mod content;
 mod harness;
 mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod request_metrics;
 mod tokens;
 mod watches;
