@@ -83,8 +83,9 @@ impl Expectations {
 
     /// `next`, or a look when the open orders lapse: if what was ordered never shows, nothing else would come.
     pub(crate) fn or_lapse(&self, owner: &Key, next: Next) -> Next {
-        match self.lock().get(owner) {
-            Some(orders) if next == Next::Wait => Next::After(LAPSE.saturating_sub(orders.since.elapsed())),
+        let open = self.lock().get(owner).map(|orders| LAPSE.saturating_sub(orders.since.elapsed()));
+        match open {
+            Some(left) if next == Next::Wait && !left.is_zero() => Next::After(left),
             _ => next,
         }
     }
@@ -123,7 +124,10 @@ mod tests {
         assert_eq!(expectations.or_lapse(&owner, Next::Wait), Next::After(Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(expectations.are_met(&owner));
-        expectations.creation_seen(&owner);
-        assert_eq!(expectations.or_lapse(&owner, Next::Wait), Next::Wait);
+        assert_eq!(
+            expectations.or_lapse(&owner, Next::Wait),
+            Next::Wait,
+            "lapsed, they are waited for no more"
+        );
     }
 }
