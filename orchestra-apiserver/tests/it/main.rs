@@ -12,5 +12,6 @@ mod metrics;
 mod objects;
 mod options;
 mod request_metrics;
+mod surface;
 mod tokens;
 mod watches;
