@@ -50,6 +50,10 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
                 stored["addressType"] = object["addressType"].take();
                 resource.complete(&mut stored);
                 txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
+            } else if resource.is("", "endpoints") && !same_place(&stored, &object) {
+                stored["subsets"] = object["subsets"].take();
+                resource.complete(&mut stored);
+                txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
             }
             continue;
         }
@@ -77,9 +81,11 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
     Ok(state.store.commit(txn).await?.outcome == Outcome::Applied)
 }
 
-/// Whether two slices lead to the same address and port.
+/// Whether two slices, or two Endpoints, lead to the same address and port.
 fn same_place(a: &Value, b: &Value) -> bool {
-    ["/endpoints/0/addresses", "/ports/0/port"].iter().all(|at| a.pointer(at) == b.pointer(at))
+    ["/endpoints/0/addresses", "/ports/0/port", "/subsets/0/addresses/0/ip", "/subsets/0/ports/0/port"]
+        .iter()
+        .all(|at| a.pointer(at) == b.pointer(at))
 }
 
 fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
@@ -140,6 +146,20 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
             "addressType": if address.is_ipv4() { "IPv4" } else { "IPv6" },
             "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }));
+    }
+    if let Some(address) = advertised {
+        out.push(json!({
+            "apiVersion": "v1", "kind": "Endpoints",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                // The slice above says the same.
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            },
+            "subsets": [{
+                "addresses": [{"ip": address.ip().to_string()}],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }],
         }));
     }
     out.extend(flow_control::objects());

@@ -1,14 +1,13 @@
 //! Events, as `kubectl describe` shows them: recorded in the background, repeated ones counted instead of multiplied,
-//! floods held back.
+//! similar ones combined, floods held back.
 //!
-//! Recording never waits and never fails for the caller: events are hints for people, not state. Like upstream, one
-//! component may report 25 events about one object at once and one more every five minutes.
+//! Recording never waits and never fails for the caller: events are hints for people, not state.
+
+mod correlator;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,16 +19,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use self::correlator::{Correlator, Fate, Told};
 use crate::clock::Clock;
 use crate::world::{patch_params, post_params};
 
 const WAITING: usize = 4096;
-const REMEMBERED: usize = 4096;
-const BURST: u32 = 25;
-const REFILL: Duration = Duration::from_secs(300);
 
 /// Whether an event tells of the normal course of things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Mood {
     Normal,
     Warning,
@@ -56,20 +53,7 @@ pub(crate) struct Writer {
     notes: mpsc::Receiver<Note>,
     clock: Clock,
     numbers: Arc<AtomicU64>,
-    written: HashMap<String, Written>,
-    allowances: HashMap<String, Allowance>,
-}
-
-struct Written {
-    name: String,
-    count: i32,
-    at: Instant,
-}
-
-#[derive(Clone, Copy)]
-struct Allowance {
-    tokens: u32,
-    filled: Instant,
+    correlator: Correlator,
 }
 
 impl Recorder {
@@ -80,8 +64,7 @@ impl Recorder {
             notes,
             clock: clock.clone(),
             numbers: numbers.clone(),
-            written: HashMap::new(),
-            allowances: HashMap::new(),
+            correlator: Correlator::default(),
         };
         (Self { sender, clock, numbers }, writer)
     }
@@ -137,32 +120,38 @@ impl Writer {
     }
 
     async fn write(&mut self, client: &Client, note: Note) {
-        if !self.allows(&note) {
-            return;
-        }
+        let told = Told {
+            component: &note.component,
+            about: &note.about,
+            mood: note.mood,
+            reason: &note.reason,
+            message: &note.message,
+        };
+        let verdict = self.correlator.judge(&told, Instant::now());
         let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".into());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let same = note.identity();
-        if let Some(written) = self.written.get_mut(&same) {
-            written.count += 1;
-            let patch = json!({"count": written.count, "lastTimestamp": self.clock.time()});
-            match api.patch(&written.name, &patch_params(), &Patch::Merge(patch)).await {
-                Ok(_) => return,
-                Err(error) => debug!(%error, "cannot count an event; writing it anew"),
+        match verdict.fate {
+            Fate::Held => return,
+            Fate::Counted { name, count } => {
+                let patch = json!({
+                    "count": count, "message": verdict.message, "lastTimestamp": self.clock.time(),
+                });
+                match api.patch(&name, &patch_params(), &Patch::Merge(patch)).await {
+                    Ok(_) => return,
+                    Err(error) => debug!(%error, "cannot count an event; writing it anew"),
+                }
             }
+            Fate::New => {}
         }
-        let event = self.event(note, &namespace);
+        let event = self.event(note, verdict.message, &namespace);
         let name = event.metadata.name.clone().unwrap_or_default();
         match api.create(&post_params(), &event).await {
-            Ok(_) => {
-                self.make_room();
-                self.written.insert(same, Written { name, count: 1, at: Instant::now() });
-            }
+            Ok(_) => self.correlator.written(verdict.same, name),
             Err(error) => debug!(%error, "cannot write an event"),
         }
     }
 
-    fn event(&self, note: Note, namespace: &str) -> Event {
+    fn event(&self, note: Note, message: String, namespace: &str) -> Event {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.now();
         let stamp = now.as_nanosecond().saturating_add(i128::from(number));
@@ -176,7 +165,7 @@ impl Writer {
             },
             involved_object: note.about,
             reason: Some(note.reason.into_owned()),
-            message: Some(note.message),
+            message: Some(message),
             type_: Some(note.mood.name().into()),
             count: Some(1),
             first_timestamp: Some(time.clone()),
@@ -187,34 +176,6 @@ impl Writer {
             ..Event::default()
         }
     }
-
-    fn allows(&mut self, note: &Note) -> bool {
-        let now = Instant::now();
-        if self.allowances.len() >= REMEMBERED {
-            self.allowances.retain(|_, allowance| now - allowance.filled < REFILL * BURST);
-        }
-        let key = format!("{}/{}", note.component, note.about.uid.as_deref().unwrap_or_default());
-        let allowance = self.allowances.entry(key).or_insert(Allowance { tokens: BURST, filled: now });
-        let earned = (now - allowance.filled).as_secs() / REFILL.as_secs();
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(BURST);
-            allowance.tokens = allowance.tokens.saturating_add(earned).min(BURST);
-            allowance.filled = now;
-        }
-        let allowed = allowance.tokens > 0;
-        allowance.tokens = allowance.tokens.saturating_sub(1);
-        allowed
-    }
-
-    fn make_room(&mut self) {
-        if self.written.len() >= REMEMBERED {
-            let now = Instant::now();
-            self.written.retain(|_, written| now - written.at < Duration::from_secs(600));
-        }
-        if self.written.len() >= REMEMBERED {
-            self.written.clear();
-        }
-    }
 }
 
 impl Mood {
@@ -223,13 +184,5 @@ impl Mood {
             Self::Normal => "Normal",
             Self::Warning => "Warning",
         }
-    }
-}
-
-impl Note {
-    /// Events that agree in this are one event, counted.
-    fn identity(&self) -> String {
-        let uid = self.about.uid.as_deref().unwrap_or_default();
-        format!("{}\0{uid}\0{}\0{}\0{}", self.component, self.mood.name(), self.reason, self.message)
     }
 }

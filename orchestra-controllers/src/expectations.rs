@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::controller::Next;
 use crate::key::Key;
 
 const LAPSE: Duration = Duration::from_secs(300);
@@ -80,6 +81,15 @@ impl Expectations {
         self.lock().get(owner).is_none_or(|orders| orders.since.elapsed() >= LAPSE)
     }
 
+    /// `next`, or a look when the open orders lapse: if what was ordered never shows, nothing else would come.
+    pub(crate) fn or_lapse(&self, owner: &Key, next: Next) -> Next {
+        let open = self.lock().get(owner).map(|orders| LAPSE.saturating_sub(orders.since.elapsed()));
+        match open {
+            Some(left) if next == Next::Wait && !left.is_zero() => Next::After(left),
+            _ => next,
+        }
+    }
+
     /// The owner is gone.
     pub(crate) fn forget(&self, owner: &Key) {
         self.lock().remove(owner);
@@ -111,7 +121,13 @@ mod tests {
         expectations.expect_creations(&owner, 1);
         tokio::time::advance(LAPSE - Duration::from_secs(1)).await;
         assert!(!expectations.are_met(&owner));
+        assert_eq!(expectations.or_lapse(&owner, Next::Wait), Next::After(Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(expectations.are_met(&owner));
+        assert_eq!(
+            expectations.or_lapse(&owner, Next::Wait),
+            Next::Wait,
+            "lapsed, they are waited for no more"
+        );
     }
 }

@@ -1,13 +1,14 @@
 //! What all controllers of owners and members (ReplicaSets and pods, Deployments and ReplicaSets …) share: which
 //! change concerns which owner, and the taking and letting go of members.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::Patch;
@@ -59,7 +60,7 @@ pub(crate) trait Owner: Known {
     /// Put on members that are taken, and off those that are let go.
     const FINALIZER: Option<&'static str> = None;
 
-    fn selector(&self) -> Option<&LabelSelector>;
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
 }
 
 /// A kind that can be controlled.
@@ -83,8 +84,8 @@ macro_rules! known {
 macro_rules! owner {
     ($($kind:ty),*) => {$(
         impl Owner for $kind {
-            fn selector(&self) -> Option<&LabelSelector> {
-                self.spec.as_ref().map(|spec| &spec.selector)
+            fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+                self.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
             }
         }
     )*};
@@ -92,20 +93,28 @@ macro_rules! owner {
 
 known!(Pod => pods, ReplicaSet => replica_sets, Deployment => deployments, StatefulSet => stateful_sets,
     DaemonSet => daemon_sets, ControllerRevision => revisions, Job => jobs, CronJob => cron_jobs,
-    PodDisruptionBudget => budgets);
+    PodDisruptionBudget => budgets, ReplicationController => replication_controllers);
 owner!(ReplicaSet, Deployment, StatefulSet, DaemonSet);
 
 impl Owner for Job {
     const FINALIZER: Option<&'static str> = Some(crate::job::FINALIZER);
 
-    fn selector(&self) -> Option<&LabelSelector> {
-        self.spec.as_ref()?.selector.as_ref()
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+        self.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
+    }
+}
+
+/// Chooses by a plain map of labels.
+impl Owner for ReplicationController {
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+        let match_labels = self.spec.as_ref()?.selector.clone();
+        Some(Cow::Owned(LabelSelector { match_labels, ..LabelSelector::default() }))
     }
 }
 
 /// Takes nothing that it has not made.
 impl Owner for CronJob {
-    fn selector(&self) -> Option<&LabelSelector> {
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
         None
     }
 }
@@ -173,7 +182,7 @@ fn member_changed<O: Owner, M: Member>(
     {
         let namespace = orphan.meta().namespace.as_deref().unwrap_or_default();
         for owner in O::informer(world).in_namespace(namespace) {
-            let wants = owner.selector().and_then(|wanted| selector(wanted).ok());
+            let wants = owner.selector().and_then(|wanted| selector(&wanted).ok());
             if wants.is_some_and(|wants| selects(&wants, orphan.meta())) {
                 queue.add(owner.key());
             }
@@ -194,7 +203,7 @@ pub(crate) async fn members<O: Owner, M: Member>(world: &World, owner: &O) -> Re
     };
     let key = owner.key();
     let candidates = M::informer(world).owned_or_orphaned(owner.uid(), &key.namespace);
-    let mut claims = claim(owner.meta(), &selector(wanted)?, candidates);
+    let mut claims = claim(owner.meta(), &selector(&wanted)?, candidates);
     claims.adopt.retain(|member| member.is_free());
     if !claims.adopt.is_empty() {
         // The copy may be behind: only an owner that still lives may adopt.

@@ -74,6 +74,13 @@ pub(crate) struct Informer<K> {
     synced: watch::Sender<bool>,
 }
 
+/// Whether an object may come into the copy that was not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Always,
+    IfHeld,
+}
+
 struct Objects<K> {
     by_name: BTreeMap<Key, Arc<K>>,
     by_index: HashMap<Index, BTreeSet<Key>>,
@@ -164,15 +171,14 @@ where
 
     /// Takes the server's answer to an own update into the copy, if it holds an older state of the same object.
     pub(crate) fn observe(&self, object: K) {
-        let key = Key::of(object.meta());
-        let older =
-            |held: &K| held.meta().uid == object.meta().uid && version(held.meta()) < version(object.meta());
-        if self.read(|objects| objects.by_name.get(&key).is_some_and(|held| older(held))) {
-            self.apply(object);
-        }
+        self.put(object, Entry::IfHeld);
     }
 
-    fn apply(&self, mut object: K) {
+    fn apply(&self, object: K) {
+        self.put(object, Entry::Always);
+    }
+
+    fn put(&self, mut object: K, entry: Entry) {
         object.meta_mut().managed_fields = None;
         (self.habits.trim)(&mut object);
         let key = Key::of(object.meta());
@@ -181,6 +187,11 @@ where
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
             let old = objects.by_name.get(&key).cloned();
             if old.as_ref().is_some_and(|old| is_stale(object.meta(), old.meta())) {
+                return;
+            }
+            // Looked at under the same lock that a removal takes, so that nothing comes back that is gone.
+            let is_held = old.as_ref().is_some_and(|old| old.meta().uid == object.meta().uid);
+            if entry == Entry::IfHeld && !is_held {
                 return;
             }
             if let Some(old) = &old {
@@ -309,4 +320,33 @@ fn is_stale(new: &Meta, held: &Meta) -> bool {
 pub(crate) fn pause(failures: u32) -> Duration {
     Duration::from_millis(5_u64.saturating_mul(1 << failures.saturating_sub(1).min(11)))
         .min(Duration::from_secs(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(uid: &str, version: &str) -> ConfigMap {
+        let metadata = json!({"name": "m", "namespace": "n", "uid": uid, "resourceVersion": version});
+        serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+    }
+
+    #[test]
+    fn an_answer_to_an_own_write_brings_nothing_back_that_is_gone() {
+        let informer = Informer::<ConfigMap>::new(Habits::default());
+        let held = || informer.get(&Key::new("n", "m")).and_then(|map| map.metadata.resource_version.clone());
+        informer.apply(map("a", "1"));
+        informer.observe(map("a", "3"));
+        informer.observe(map("a", "2"));
+        assert_eq!(held().as_deref(), Some("3"));
+        informer.remove(&Key::new("n", "m"));
+        informer.observe(map("a", "4"));
+        assert_eq!(held(), None);
+        informer.apply(map("b", "5"));
+        informer.observe(map("a", "6"));
+        assert_eq!(held().as_deref(), Some("5"));
+    }
 }

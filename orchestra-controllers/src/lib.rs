@@ -17,16 +17,21 @@
 //! Invariant: a plan on a converged world is empty, so an idle cluster writes nothing.
 //! Invariant: a controller killed between any two writes carries on after a restart; it keeps no state of its own.
 
+pub mod accounttoken;
 mod batch;
+pub mod bootstraptoken;
 pub mod census;
 mod clock;
+pub mod clusterrole;
 mod controller;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
 pub mod election;
+pub mod endpoints;
 pub mod endpointslice;
+pub mod endpointslicemirroring;
 mod error;
 mod events;
 mod expectations;
@@ -47,6 +52,8 @@ mod pod_control;
 pub mod podgc;
 mod queue;
 pub mod replicaset;
+mod replicationcontroller;
+pub mod resourcequota;
 pub mod serviceaccount;
 mod share;
 pub mod statefulset;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,10 @@ use crate::world::World;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Controller {
+    /// Gathers the rules of cluster roles that are made of others.
+    ClusterRoleAggregation,
+    /// Removes bootstrap tokens whose time is over.
+    BootstrapToken,
     /// Makes a Job each time the schedule of a CronJob comes round.
     CronJob,
     /// Keeps one pod of a DaemonSet on every node that should have one.
@@ -28,8 +34,12 @@ pub enum Controller {
     Deployment,
     /// Counts how many pods each disruption budget lets be evicted.
     Disruption,
-    /// Lists the pods that answer for a Service.
+    /// Lists the pods that answer for a Service, in one object.
+    Endpoints,
+    /// Lists the pods that answer for a Service, in slices.
     EndpointSlice,
+    /// Makes slices of Endpoints that are kept by hand.
+    EndpointSliceMirroring,
     /// Deletes what nobody owns any more.
     GarbageCollector,
     /// Runs the pods of Jobs to their end, and counts them.
@@ -42,8 +52,14 @@ pub enum Controller {
     PodGarbageCollector,
     /// Keeps as many pods as a ReplicaSet says.
     ReplicaSet,
+    /// Keeps as many pods as a ReplicationController says.
+    ReplicationController,
+    /// Counts what is used of resource quotas.
+    ResourceQuota,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
     ServiceAccount,
+    /// Removes the tokens of ServiceAccounts that are gone.
+    ServiceAccountToken,
     /// Keeps the numbered pods of StatefulSets.
     StatefulSet,
     /// Evicts pods from nodes whose taints they do not tolerate.
@@ -57,18 +73,25 @@ pub enum Controller {
 impl Controller {
     /// All of them.
     pub const ALL: &[Self] = &[
+        Self::BootstrapToken,
+        Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
         Self::Deployment,
         Self::Disruption,
+        Self::Endpoints,
         Self::EndpointSlice,
+        Self::EndpointSliceMirroring,
         Self::GarbageCollector,
         Self::Job,
         Self::Namespace,
         Self::NodeLifecycle,
         Self::PodGarbageCollector,
         Self::ReplicaSet,
+        Self::ReplicationController,
+        Self::ResourceQuota,
         Self::ServiceAccount,
+        Self::ServiceAccountToken,
         Self::StatefulSet,
         Self::TaintEviction,
         Self::TtlAfterFinished,
@@ -208,7 +231,29 @@ impl Controllers {
                     launch(&mut tasks, &world, &shutdown, crate::job::setup_orphans(&world));
                 }
                 Controller::ReplicaSet => {
-                    launch(&mut tasks, &world, &shutdown, crate::replicaset::setup(&world))
+                    launch(&mut tasks, &world, &shutdown, crate::replicaset::setup::<ReplicaSet>(&world))
+                }
+                Controller::ReplicationController => {
+                    let parts = crate::replicaset::setup::<ReplicationController>(&world);
+                    launch(&mut tasks, &world, &shutdown, parts);
+                }
+                Controller::BootstrapToken => {
+                    launch(&mut tasks, &world, &shutdown, crate::bootstraptoken::setup(&world))
+                }
+                Controller::ServiceAccountToken => {
+                    launch(&mut tasks, &world, &shutdown, crate::accounttoken::setup(&world))
+                }
+                Controller::ResourceQuota => {
+                    launch(&mut tasks, &world, &shutdown, crate::resourcequota::setup(&world))
+                }
+                Controller::ClusterRoleAggregation => {
+                    launch(&mut tasks, &world, &shutdown, crate::clusterrole::setup(&world))
+                }
+                Controller::Endpoints => {
+                    launch(&mut tasks, &world, &shutdown, crate::endpoints::setup(&world))
+                }
+                Controller::EndpointSliceMirroring => {
+                    launch(&mut tasks, &world, &shutdown, crate::endpointslicemirroring::setup(&world))
                 }
             }
         }

@@ -90,11 +90,12 @@ pub(crate) fn setup(world: &Arc<World>, certificate: Option<String>) -> (Arc<Gif
         let queue = queue.clone();
         move |change| add(&queue, change.new.and_then(|namespace| namespace.metadata.name.as_ref()))
     });
-    world.service_accounts.narrow(watcher::Config::default().fields("metadata.name=default"));
     world.service_accounts.on_change({
         let queue = queue.clone();
         move |change| {
-            if let (Some(gone), None) = (change.old, change.new) {
+            if let (Some(gone), None) = (change.old, change.new)
+                && gone.metadata.name.as_deref() == Some(ACCOUNT)
+            {
                 add(&queue, gone.metadata.namespace.as_ref());
             }
         }

@@ -6,10 +6,12 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, Repl
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
 use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
@@ -93,6 +95,14 @@ world! {
     config_maps: ConfigMap = Habits::default(),
     services: Service = Habits::default(),
     slices: EndpointSlice = Habits::default(),
+    endpoints: Endpoints = Habits::default(),
+    replication_controllers: ReplicationController = Habits::default(),
+    cluster_roles: ClusterRole = Habits::default(),
+    quotas: ResourceQuota = Habits::default(),
+    account_tokens: Secret = Habits { trim: |secret| secret.data = None, ..Habits::default() },
+    bootstrap_tokens: Secret = Habits { trim: |secret| if let Some(data) = &mut secret.data {
+        data.retain(|key, _| key == "expiration");
+    }, ..Habits::default() },
     replica_sets: ReplicaSet = Habits::default(),
     deployments: Deployment = Habits::default(),
     stateful_sets: StatefulSet = Habits::default(),

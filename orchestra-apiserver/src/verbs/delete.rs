@@ -12,7 +12,7 @@ use crate::clock::stamp;
 use crate::custom;
 use crate::negotiate::decode;
 use crate::state::{Call, State};
-use crate::status::StatusError;
+use crate::status::{GroupResource, StatusError};
 use crate::storage::meta;
 use crate::storage::writer::{Edit, Step, Written};
 
@@ -92,6 +92,23 @@ impl DeleteOptions {
         self.dry_run.iter().any(|stage| stage == "All")
     }
 
+    /// Refuses an object that is not the one that is meant.
+    pub(crate) fn check(&self, gr: &GroupResource, name: &str, current: &Value) -> Result<(), StatusError> {
+        let Some(wanted) = &self.preconditions else { return Ok(()) };
+        let checks =
+            [("UID", "uid", &wanted.uid), ("ResourceVersion", "resourceVersion", &wanted.resource_version)];
+        for (title, field, wish) in checks {
+            let is = meta::text(current, field);
+            if let Some(wish) = wish.as_deref().filter(|wish| *wish != is) {
+                let why = format!(
+                    "Precondition failed: {title} in precondition: {wish}, {title} in object meta: {is}"
+                );
+                return Err(StatusError::conflict(gr, name, why));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether only one version of the object is meant.
     pub(crate) fn names_version(&self) -> bool {
         self.preconditions.as_ref().is_some_and(|wanted| wanted.resource_version.is_some())
@@ -154,7 +171,7 @@ struct DeleteEdit<'a> {
 #[async_trait]
 impl Edit for DeleteEdit<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
-        self.check_preconditions(current)?;
+        self.options.check(&self.call.resource.gr, self.call.name(), current)?;
         self.call.check(self.state, Operation::Delete, current, Some(current)).await?;
         let now = self.state.clock.now();
         let gr = &self.call.resource.gr;
@@ -182,24 +199,6 @@ impl Edit for DeleteEdit<'_> {
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {
         Ok(None)
-    }
-}
-
-impl DeleteEdit<'_> {
-    fn check_preconditions(&self, current: &Value) -> Result<(), StatusError> {
-        let Some(wanted) = &self.options.preconditions else { return Ok(()) };
-        let checks =
-            [("UID", "uid", &wanted.uid), ("ResourceVersion", "resourceVersion", &wanted.resource_version)];
-        for (title, field, wish) in checks {
-            let is = meta::text(current, field);
-            if let Some(wish) = wish.as_deref().filter(|wish| *wish != is) {
-                let why = format!(
-                    "Precondition failed: {title} in precondition: {wish}, {title} in object meta: {is}"
-                );
-                return Err(StatusError::conflict(&self.call.resource.gr, self.call.name(), why));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -169,6 +169,11 @@ impl Graph {
         self.nodes.iter().filter(move |(_, node)| *node.kind == *kind).map(|(uid, _)| uid)
     }
 
+    /// How many objects of a resource a namespace holds.
+    pub fn count(&self, resource: &str, namespace: &str) -> usize {
+        self.counts.get(&(resource.to_owned(), namespace.into())).copied().unwrap_or(0)
+    }
+
     /// All objects that have owners or wait for dependents.
     pub fn involved(&self) -> impl Iterator<Item = &Uid> {
         self.nodes.iter().filter(|(_, node)| is_involved(node)).map(|(uid, _)| uid)

@@ -16,6 +16,7 @@ use crate::informer::pause;
 
 type Touch = Box<dyn Fn(Uid) + Send + Sync>;
 type Emptied = Box<dyn Fn(&str) + Send + Sync>;
+type Counted = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// The census and its keepers.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(crate) struct Census {
     kinds: RwLock<Vec<Arc<Kind>>>,
     on_touch: RwLock<Vec<Touch>>,
     on_emptied: RwLock<Vec<Emptied>>,
+    on_count: RwLock<Vec<Counted>>,
     wanted: AtomicBool,
     complete: AtomicBool,
     again: Notify,
@@ -40,6 +42,26 @@ impl Census {
     pub(crate) fn on_emptied(&self, handler: impl Fn(&str) + Send + Sync + 'static) {
         self.wanted.store(true, Ordering::Relaxed);
         self.on_emptied.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
+    }
+
+    /// Calls `handler` with a resource and the namespace that has one object of it more or less. Before the world starts.
+    pub(crate) fn on_count(&self, handler: impl Fn(&str, &str) + Send + Sync + 'static) {
+        self.wanted.store(true, Ordering::Relaxed);
+        self.on_count.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
+    }
+
+    /// How many objects of a resource (`plural.group`) a namespace holds, if the resource is followed.
+    pub(crate) fn count(&self, resource: &str, namespace: &str) -> Option<usize> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds
+            .iter()
+            .any(|kind| kind.resource() == resource)
+            .then(|| self.read(|graph| graph.count(resource, namespace)))
+    }
+
+    /// Whether everything has been seen that was there at the start.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
@@ -65,20 +87,41 @@ impl Census {
     pub(super) fn observe(&self, kind: &Arc<Kind>, meta: &ObjectMeta) {
         let Some(uid) = meta.uid.as_deref() else { return };
         let node = Node::of(kind, meta);
-        let touched = self.graph.write().unwrap_or_else(PoisonError::into_inner).observe(uid.into(), node);
+        let namespace = node.namespace.clone();
+        let (is_new, touched) = {
+            let mut graph = self.graph.write().unwrap_or_else(PoisonError::into_inner);
+            (graph.node(uid).is_none(), graph.observe(uid.into(), node))
+        };
         self.tell(touched);
+        if is_new {
+            self.tell_count(kind, &namespace);
+        }
         if kind.api.kind == "CustomResourceDefinition" {
             self.discover_again();
         }
     }
 
     pub(super) fn remove(&self, uid: &str) {
-        let removal = self.graph.write().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let (place, removal) = {
+            let mut graph = self.graph.write().unwrap_or_else(PoisonError::into_inner);
+            (graph.node(uid).map(|node| (node.kind.clone(), node.namespace.clone())), graph.remove(uid))
+        };
         self.tell(removal.touched);
+        if let Some((kind, namespace)) = place {
+            self.tell_count(&kind, &namespace);
+        }
         if let Some((_, namespace)) = removal.emptied {
             for handler in self.on_emptied.read().unwrap_or_else(PoisonError::into_inner).iter() {
                 handler(&namespace);
             }
+        }
+    }
+
+    fn tell_count(&self, kind: &Kind, namespace: &str) {
+        let handlers = self.on_count.read().unwrap_or_else(PoisonError::into_inner);
+        if !handlers.is_empty() {
+            let resource = kind.resource();
+            handlers.iter().for_each(|handler| handler(&resource, namespace));
         }
     }
 

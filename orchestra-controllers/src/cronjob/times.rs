@@ -50,16 +50,27 @@ impl Times {
         if apart < 1 {
             return Err(never());
         }
-        // The first two times tell how many there were about; one too few is taken, because they may be uneven.
+        // The first two times tell how many there were about.
         let missed = now.duration_since(first).as_secs() / apart + 1;
-        let skipped = SignedDuration::from_secs(missed.saturating_sub(2).saturating_mul(apart));
-        let mut latest = None;
-        let mut time = self.next(first.saturating_add(skipped).unwrap_or(now));
-        while let Some(due) = time.filter(|time| *time <= now) {
-            latest = Some(due);
-            time = self.next(due);
+        let latest = self.last_before(second, now);
+        Ok((Some(latest), if missed > MANY { Missed::Many } else { Missed::Few }))
+    }
+
+    /// The last time that is not after `now`, of which `known` is one. Halves what is left to look through, because the
+    /// times of a schedule may be dense for a while and then far apart.
+    fn last_before(&self, known: Timestamp, now: Timestamp) -> Timestamp {
+        let (mut latest, mut none_after) = (known, now);
+        while latest < none_after {
+            let half = none_after.duration_since(latest) / 2;
+            let middle = latest.saturating_add(half).unwrap_or(latest);
+            match self.next(middle).filter(|next| *next <= now) {
+                Some(next) => latest = next,
+                // None after the middle; schedules have whole seconds.
+                None if half < SignedDuration::from_secs(1) => break,
+                None => none_after = middle,
+            }
         }
-        Ok((latest, if missed > MANY { Missed::Many } else { Missed::Few }))
+        latest
     }
 
     /// How long until the next time worth a look.
@@ -101,6 +112,21 @@ mod tests {
         let uneven = times("30 6-16/4 * * 1-5");
         let (latest, _) = uneven.latest(at("05T06:00:00"), at("09T15:00:00")).unwrap();
         assert_eq!(latest, Some(at("09T14:30:00")));
+    }
+
+    #[test]
+    fn the_end_of_a_dense_time_is_found_long_after_it() {
+        let mornings = times("* 9 * * *");
+        for now in ["05T20:00:00", "06T08:59:59"] {
+            let (latest, _) = mornings.latest(at("05T08:00:00"), at(now)).unwrap();
+            assert_eq!(latest, Some(at("05T09:59:00")), "{now}");
+        }
+        let january = times("* * * 1 *");
+        let december = "2026-12-24T00:00:00Z".parse().unwrap();
+        let (latest, missed) = january.latest(at("01T00:00:00"), december).unwrap();
+        assert_eq!((latest, missed), (Some(at("31T23:59:00")), Missed::Many));
+        let (latest, _) = january.latest(at("01T00:00:00"), at("09T12:00:30")).unwrap();
+        assert_eq!(latest, Some(at("09T12:00:00")));
     }
 
     #[test]

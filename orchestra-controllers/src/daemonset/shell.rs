@@ -77,7 +77,7 @@ impl Reconcile for DaemonSets {
                 action => self.perform(key, &set, action).await?,
             }
         }
-        Ok(next)
+        Ok(self.expectations.or_lapse(key, next))
     }
 }
 

@@ -90,7 +90,7 @@ impl Reconcile for Deployments {
                 Action::LookAgain(delay) => next = Next::After(delay),
             }
         }
-        Ok(next)
+        Ok(self.expectations.or_lapse(key, next))
     }
 }
 

@@ -1,18 +1,22 @@
 //! Disruption budgets: reads, asks the plan, writes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Selector;
 
 use super::plan::{Action, Observed, Scale, plan};
 use crate::controller::{Next, Reconcile};
 use crate::error::{Result, unless_gone};
 use crate::family::{Known, owner_of};
+use crate::informer::Change;
 use crate::key::Key;
 use crate::ownership::{controller_of, selector, selects};
+use crate::pod;
 use crate::queue::Queue;
 use crate::world::{World, post_params};
 
@@ -20,41 +24,80 @@ const COMPONENT: &str = "controllermanager";
 
 pub(crate) struct Budgets {
     world: Arc<World>,
+    selectors: Arc<Selectors>,
+}
+
+/// What each budget chooses, read once for each change of the budget and not for each of a pod.
+#[derive(Default)]
+struct Selectors(RwLock<BTreeMap<Key, (LabelSelector, Arc<Selector>)>>);
+
+impl Selectors {
+    /// Keeps up with a change of a budget. One without a selector, or with one that cannot be read, chooses no pod.
+    fn follow(&self, change: &Change<'_, PodDisruptionBudget>) {
+        let Some(key) = change.object().map(|budget| budget.key()) else { return };
+        let wanted = change.new.and_then(|budget| budget.spec.as_ref()?.selector.as_ref());
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if wanted.is_some() && all.get(&key).map(|(held, _)| held) == wanted {
+            return;
+        }
+        match wanted.and_then(|wanted| Some((wanted.clone(), Arc::new(selector(wanted).ok()?)))) {
+            Some(read) => all.insert(key, read),
+            None => all.remove(&key),
+        };
+    }
+
+    fn of(&self, budget: &Key) -> Option<Arc<Selector>> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(budget).map(|(_, selector)| selector.clone())
+    }
+
+    /// The budgets of a namespace that choose one of these pods.
+    fn covering(&self, namespace: &str, pods: &[&Arc<Pod>]) -> Vec<Key> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let of_namespace =
+            all.range(Key::new(namespace, "")..).take_while(|(key, _)| key.namespace == namespace);
+        let chooses = |selector: &Selector| pods.iter().any(|pod| selects(selector, &pod.metadata));
+        of_namespace.filter(|(_, (_, selector))| chooses(selector)).map(|(key, _)| key.clone()).collect()
+    }
 }
 
 /// Connects the controller to the world: which change concerns which budget.
 pub(crate) fn setup(world: &Arc<World>) -> (Arc<Budgets>, Arc<Queue<Key>>) {
     let queue = Arc::new(Queue::new());
+    let selectors = Arc::new(Selectors::default());
     world.replica_sets.want();
     world.deployments.want();
     world.stateful_sets.want();
     world.budgets.on_change({
-        let queue = queue.clone();
+        let (queue, selectors) = (queue.clone(), selectors.clone());
         move |change| {
+            selectors.follow(change);
             if let Some(budget) = change.new {
                 queue.add(budget.key());
             }
         }
     });
     world.pods.on_change({
-        let (weak, queue) = (Arc::downgrade(world), queue.clone());
+        let (queue, selectors) = (queue.clone(), selectors.clone());
         move |change| {
-            let (Some(world), Some(pod)) = (weak.upgrade(), change.object()) else { return };
-            for budget in world.budgets.in_namespace(&pod.key().namespace) {
-                let concerns = |pod: Option<&Arc<Pod>>| pod.is_some_and(|pod| covers(&budget, pod));
-                if concerns(change.old) || concerns(change.new) {
-                    queue.add(budget.key());
-                }
+            let Some(pod) = change.object() else { return };
+            if change.old.map(|pod| matters(pod)) == change.new.map(|pod| matters(pod)) {
+                return;
+            }
+            let pods: Vec<_> = [change.old, change.new].into_iter().flatten().collect();
+            for budget in selectors.covering(&pod.key().namespace, &pods) {
+                queue.add(budget);
             }
         }
     });
-    (Arc::new(Budgets { world: world.clone() }), queue)
+    (Arc::new(Budgets { world: world.clone(), selectors }), queue)
 }
 
-/// Whether a budget speaks of a pod. Without a selector it speaks of none.
-fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
-    let wanted = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    wanted.and_then(|wanted| selector(wanted).ok()).is_some_and(|wanted| selects(&wanted, &pod.metadata))
+/// What of a pod a budget counts by, and can change.
+fn matters(pod: &Pod) -> impl PartialEq {
+    let owner = controller_of(&pod.metadata).map(|owner| owner.uid.clone());
+    let (uid, labels) = (pod.metadata.uid.clone(), pod.metadata.labels.clone());
+    (uid, labels, owner, pod.metadata.deletion_timestamp.clone(), pod::is_finished(pod), pod::is_ready(pod))
 }
 
 impl Reconcile for Budgets {
@@ -66,8 +109,9 @@ impl Reconcile for Budgets {
 
     async fn reconcile(&self, key: &Key) -> Result<Next> {
         let Some(budget) = self.world.budgets.get(key) else { return Ok(Next::Wait) };
+        let wanted = self.selectors.of(key);
         let mut pods = self.world.pods.in_namespace(&key.namespace);
-        pods.retain(|pod| covers(&budget, pod));
+        pods.retain(|pod| wanted.as_ref().is_some_and(|wanted| selects(wanted, &pod.metadata)));
         let scales = self.scales(&pods);
         let now = self.world.clock.now();
         let observed = Observed { budget: &budget, pods: &pods, scales: &scales, now };

@@ -12,7 +12,7 @@ use crate::pod;
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// The families in which a Service has endpoints.
-pub(super) fn families(service: &Service) -> Vec<&'static str> {
+pub(crate) fn families(service: &Service) -> Vec<&'static str> {
     let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
     let known = |family: &String| match family.as_str() {
         "IPv4" => Some("IPv4"),
@@ -23,7 +23,7 @@ pub(super) fn families(service: &Service) -> Vec<&'static str> {
     if families.is_empty() { vec!["IPv4"] } else { families }
 }
 
-pub(super) fn is_headless(service: &Service) -> bool {
+pub(crate) fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
 }
 
@@ -51,7 +51,7 @@ pub(super) fn groups(
     groups
 }
 
-fn addresses(pod: &Pod, family: &str) -> Vec<String> {
+pub(crate) fn addresses(pod: &Pod, family: &str) -> Vec<String> {
     let Some(status) = &pod.status else { return Vec::new() };
     let mut all: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
     if all.is_empty() {
@@ -72,9 +72,6 @@ fn endpoint(
     let (serving, terminating) = (pod::is_ready(pod), pod::is_terminating(pod));
     let node_name = pod::node_name(pod).map(str::to_owned);
     let node = node_name.as_ref().and_then(|name| nodes.get(name));
-    let pod_spec = pod.spec.as_ref();
-    let subdomain = pod_spec.and_then(|spec| spec.subdomain.as_deref());
-    let hostname = pod_spec.and_then(|spec| spec.hostname.clone()).filter(|name| !name.is_empty());
     Endpoint {
         addresses,
         conditions: Some(EndpointConditions {
@@ -82,21 +79,32 @@ fn endpoint(
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hostname: hostname.filter(|_| subdomain == service.metadata.name.as_deref()),
+        hostname: hostname(service, pod),
         zone: node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned()),
         node_name,
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        target_ref: Some(reference(pod)),
         ..Endpoint::default()
     }
 }
 
-fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+pub(crate) fn reference(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".into()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// The pod's host name, where the Service is the one that names its pods.
+pub(crate) fn hostname(service: &Service, pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let is_named_here = spec.subdomain.is_some() && spec.subdomain == service.metadata.name;
+    spec.hostname.clone().filter(|name| is_named_here && !name.is_empty())
+}
+
+pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
     let resolved = ports.into_iter().flatten().filter_map(|port| {
         Some(EndpointPort {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::JobSpec;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::spec::{FAILURES, IGNORED_FAILURES, has_failed, has_succeeded, number};
+use super::spec::{FAILURES, IGNORED_FAILURES, has_failed, has_succeeded, is_tracked, number};
 use crate::pod;
 
 const FIRST: Duration = Duration::from_secs(10);
@@ -20,7 +20,10 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub(super) fn remaining(pods: &[Arc<Pod>], spec: &JobSpec, now: Timestamp) -> Duration {
     let succeeded = pods.iter().filter(|pod| has_succeeded(pod)).map(|pod| finished_at(pod)).max();
     let since = |at: &Timestamp| succeeded.is_none_or(|succeeded| *at > succeeded);
-    let failed = pods.iter().filter(|pod| has_failed(pod, spec)).map(|pod| finished_at(pod)).filter(since);
+    // A pod that the Job itself gave up, as when it is suspended or shrinks, ends as a failure and is none.
+    let is_given_up = |pod: &Pod| pod::is_terminating(pod) && !is_tracked(pod);
+    let failed = pods.iter().filter(|pod| has_failed(pod, spec) && !is_given_up(pod));
+    let failed = failed.map(|pod| finished_at(pod)).filter(since);
     let (count, last) = failed.fold((0, Timestamp::MIN), |(count, last), at| (count + 1, last.max(at)));
     left(count, last, now)
 }
@@ -99,6 +102,15 @@ mod tests {
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 320, 600, 600]);
         assert_eq!(wait(&pods[..2], "00:00:05"), 15);
         assert_eq!(wait(&pods[..2], "01:00:00"), 0);
+    }
+
+    #[test]
+    fn a_pod_that_was_given_up_is_no_failure() {
+        let mut pod = Pod::clone(&ended("Failed", "00:00:00"));
+        pod.metadata.deletion_timestamp = pod_named("x").terminating().build().metadata.deletion_timestamp;
+        assert_eq!(wait(&[Arc::new(pod.clone())], "00:00:00"), 0);
+        pod.metadata.finalizers = Some(vec![crate::job::FINALIZER.into()]);
+        assert_eq!(wait(&[Arc::new(pod)], "00:00:00"), 10);
     }
 
     #[test]

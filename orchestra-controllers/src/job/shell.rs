@@ -71,7 +71,7 @@ impl Reconcile for Jobs {
                 self.perform(&job, plan(&Observed { refused: true, ..observed })).await?;
                 Err(refusal)
             }
-            outcome => outcome,
+            outcome => outcome.map(|next| self.expectations.or_lapse(key, next)),
         }
     }
 }

@@ -5,4 +5,4 @@ mod rank;
 mod shell;
 
 pub use plan::{Action, Observed, plan};
-pub(crate) use shell::setup;
+pub(crate) use shell::{Replicated, setup};

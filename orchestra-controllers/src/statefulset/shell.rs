@@ -65,7 +65,7 @@ impl Reconcile for StatefulSets {
                 action => self.perform(key, &set, action).await?,
             }
         }
-        Ok(next)
+        Ok(self.expectations.or_lapse(key, next))
     }
 }
 

@@ -10,10 +10,12 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use orchestra_apiserver::{ApiServer, RuntimeClock};
@@ -408,6 +410,205 @@ fn pods_are_drained_as_their_budget_allows() {
             allowed(&budgets, 1).await;
             evict_all(&told.api(), &budgets).await;
             allowed(&budgets, 1).await;
+        })
+    });
+}
+
+#[test]
+fn a_replication_controller_is_scaled() {
+    survives(&[Controller::ReplicationController], |told| {
+        Box::pin(async move {
+            let controllers = told.api::<ReplicationController>();
+            let template = json!({"metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": "a"}]}});
+            create(
+                &controllers,
+                json!({"metadata": {"name": "web"}, "spec": {"replicas": 3, "template": template}}),
+            )
+            .await;
+            let has = |count: i32| {
+                move |all: &[ReplicationController]| {
+                    let status = all.first().and_then(|controller| controller.status.as_ref());
+                    status.is_some_and(|status| {
+                        status.replicas == count && status.available_replicas == Some(count)
+                    })
+                }
+            };
+            until(&controllers, "three replicas", has(3)).await;
+            change(&controllers, "web", json!({"spec": {"replicas": 1}})).await;
+            until(&controllers, "one replica", has(1)).await;
+        })
+    });
+}
+
+#[test]
+fn the_endpoints_of_a_service_follow_its_pods() {
+    survives(&[Controller::Endpoints], |told| {
+        Box::pin(async move {
+            let (services, pods) = (told.api::<Service>(), told.api::<Pod>());
+            let endpoints = told.api::<Endpoints>();
+            for name in ["web", "gone"] {
+                let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+                create(&services, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            // Nobody's Service: it stays.
+            let by_hand =
+                json!({"metadata": {"name": "alone"}, "subsets": [{"addresses": [{"ip": "192.0.2.1"}]}]});
+            create(&endpoints, by_hand).await;
+            for name in ["a", "b"] {
+                let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+                create(&pods, json!({"metadata": {"name": name, "labels": {"app": "web"}}, "spec": spec}))
+                    .await;
+            }
+            let addresses = |all: &[Endpoints]| {
+                let subsets = all.iter().flat_map(|endpoints| endpoints.subsets.iter().flatten());
+                subsets.map(|subset| subset.addresses.as_ref().map_or(0, Vec::len)).sum::<usize>()
+            };
+            until(&endpoints, "two addresses each", |all| addresses(all) == 5).await;
+            pods.delete("a", &DeleteParams::default()).await.unwrap();
+            services.delete("gone", &DeleteParams::default()).await.unwrap();
+            until(&endpoints, "one address", |all| all.len() == 2 && addresses(all) == 2).await;
+        })
+    });
+}
+
+#[test]
+fn endpoints_kept_by_hand_are_mirrored_in_slices() {
+    survives(&[Controller::EndpointSliceMirroring, Controller::GarbageCollector], |told| {
+        Box::pin(async move {
+            let (services, endpoints) = (told.api::<Service>(), told.api::<Endpoints>());
+            let slices = told.api::<EndpointSlice>();
+            for name in ["db", "gone", "chosen"] {
+                create(&services, json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}))
+                    .await;
+                let subset = json!({"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]});
+                create(&endpoints, json!({"metadata": {"name": name}, "subsets": [subset]})).await;
+            }
+            until(&slices, "a slice each", |slices| ready(slices) == 3).await;
+            let two =
+                json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], "ports": [{"port": 80}]}]);
+            change(&endpoints, "db", json!({"subsets": two})).await;
+            endpoints.delete("gone", &DeleteParams::default()).await.unwrap();
+            change(&services, "chosen", json!({"spec": {"selector": {"app": "web"}}})).await;
+            until(&slices, "one slice", |slices| slices.len() == 1 && ready(slices) == 2).await;
+        })
+    });
+}
+
+#[test]
+fn a_cluster_role_gathers_the_rules_of_others() {
+    survives(&[Controller::ClusterRoleAggregation], |told| {
+        Box::pin(async move {
+            let roles = told.all::<ClusterRole>();
+            let selectors = json!({"clusterRoleSelectors": [{"matchLabels": {"to-mine": "true"}}]});
+            create(&roles, json!({"metadata": {"name": "mine"}, "aggregationRule": selectors})).await;
+            for resource in ["pods", "nodes"] {
+                let rules = json!([{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}]);
+                create(
+                    &roles,
+                    json!({"metadata": {"name": resource, "labels": {"to-mine": "true"}}, "rules": rules}),
+                )
+                .await;
+            }
+            let has = |name: &'static str, count: usize| {
+                move |all: &[ClusterRole]| {
+                    let role = all.iter().find(|role| role.metadata.name.as_deref() == Some(name));
+                    role.is_some_and(|role| role.rules.as_ref().map_or(0, Vec::len) == count)
+                }
+            };
+            until(&roles, "both rules", has("mine", 2)).await;
+            roles.delete("nodes", &DeleteParams::default()).await.unwrap();
+            until(&roles, "one rule", has("mine", 1)).await;
+            let view = |all: &[ClusterRole]| !has("view", 0)(all) && !has("admin", 0)(all);
+            until(&roles, "the rules of the roles that every cluster has", view).await;
+        })
+    });
+}
+
+#[test]
+fn a_quota_is_given_back_what_is_gone() {
+    survives(&[Controller::ResourceQuota], |told| {
+        Box::pin(async move {
+            let (quotas, pods) = (told.api::<ResourceQuota>(), told.api::<Pod>());
+            let (maps, services) = (told.api::<ConfigMap>(), told.api::<Service>());
+            let hard =
+                json!({"pods": "9", "requests.cpu": "4", "count/configmaps": "9", "services.nodeports": "5"});
+            create(&quotas, json!({"metadata": {"name": "all"}, "spec": {"hard": hard}})).await;
+            let scoped = json!({"hard": {"pods": "9"}, "scopes": ["BestEffort"]});
+            create(&quotas, json!({"metadata": {"name": "modest"}, "spec": scoped})).await;
+            let used = |name: &'static str, wanted: Value| {
+                move |all: &[ResourceQuota]| {
+                    let quota = all.iter().find(|quota| quota.metadata.name.as_deref() == Some(name));
+                    quota.is_some_and(|quota| {
+                        quota.status.as_ref().is_some_and(|status| json!(status.used) == wanted)
+                    })
+                }
+            };
+            for (name, requests) in
+                [("a", json!({"cpu": "250m"})), ("b", json!({"cpu": "500m"})), ("c", json!({}))]
+            {
+                let spec =
+                    json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]});
+                create(&pods, json!({"metadata": {"name": name}, "spec": spec})).await;
+            }
+            for name in ["x", "y"] {
+                create(&maps, json!({"metadata": {"name": name}})).await;
+            }
+            create(
+                &services,
+                json!({"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}),
+            )
+            .await;
+            let full = json!({"pods": "3", "requests.cpu": "750m", "count/configmaps": "2", "services.nodeports": "1"});
+            until(&quotas, "everything counted", used("all", full)).await;
+            until(&quotas, "one pod counted", used("modest", json!({"pods": "1"}))).await;
+            pods.delete("b", &DeleteParams::default()).await.unwrap();
+            pods.delete("c", &DeleteParams::default()).await.unwrap();
+            maps.delete("x", &DeleteParams::default()).await.unwrap();
+            change(&services, "s", json!({"spec": {"type": "ClusterIP"}})).await;
+            let less = json!({"pods": "1", "requests.cpu": "250m", "count/configmaps": "1", "services.nodeports": "0"});
+            until(&quotas, "what is gone given back", used("all", less)).await;
+            until(&quotas, "no pod counted", used("modest", json!({"pods": "0"}))).await;
+        })
+    });
+}
+
+#[test]
+fn the_tokens_of_an_account_go_with_it() {
+    survives(&[Controller::ServiceAccountToken], |told| {
+        Box::pin(async move {
+            let (accounts, secrets) = (told.api::<ServiceAccount>(), told.api::<Secret>());
+            for name in ["kept", "gone"] {
+                create(&accounts, json!({"metadata": {"name": name}})).await;
+                for secret in [format!("{name}-a"), format!("{name}-b")] {
+                    let annotations = json!({"kubernetes.io/service-account.name": name});
+                    let metadata = json!({"name": secret, "annotations": annotations});
+                    let token = json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"});
+                    create(&secrets, token).await;
+                }
+            }
+            create(&secrets, json!({"metadata": {"name": "other"}})).await;
+            accounts.delete("gone", &DeleteParams::default()).await.unwrap();
+            until(&secrets, "the tokens of one account", |all| all.len() == 3).await;
+        })
+    });
+}
+
+#[test]
+fn bootstrap_tokens_go_when_their_time_is_over() {
+    survives(&[Controller::BootstrapToken], |told| {
+        Box::pin(async move {
+            let secrets: Api<Secret> = Api::namespaced(told.0.clone(), "kube-system");
+            for (id, expiration) in
+                [("aaaaaa", "2026-01-01T00:00:40Z"), ("bbbbbb", "2026-01-01T00:00:50Z"), ("cccccc", "")]
+            {
+                let data =
+                    json!({"token-id": id, "token-secret": "0123456789abcdef", "expiration": expiration});
+                let metadata = json!({"name": format!("bootstrap-token-{id}")});
+                let token = json!({"metadata": metadata, "type": "bootstrap.kubernetes.io/token", "stringData": data});
+                create(&secrets, token).await;
+            }
+            until_within(LONG, &secrets, "the token without an end", |all| all.len() == 1).await;
         })
     });
 }

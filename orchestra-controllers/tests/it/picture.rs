@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -62,6 +64,10 @@ pub(crate) async fn picture(client: &Client) -> Vec<String> {
         ApiResource::erase::<PersistentVolumeClaim>(&()),
         ApiResource::erase::<PersistentVolume>(&()),
         ApiResource::erase::<EndpointSlice>(&()),
+        ApiResource::erase::<Endpoints>(&()),
+        ApiResource::erase::<ReplicationController>(&()),
+        ApiResource::erase::<ClusterRole>(&()),
+        ApiResource::erase::<ResourceQuota>(&()),
     ];
     let mut all = Vec::new();
     for resource in resources {

@@ -55,6 +55,8 @@ enum Attempt {
 
 async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<Attempt, StatusError> {
     let pod = call.resource.tree(&get::entry(state, call).await?)?;
+    // Before a budget is charged for a pod that is not meant.
+    options.check(&call.resource.gr, call.name(), &pod)?;
     let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
     let has_ended = matches!(phase, "Succeeded" | "Failed") || meta::is_terminating(&pod);
     let budgets =
@@ -73,7 +75,9 @@ async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<
     let read = meta::text(&pod, "resourceVersion").to_owned();
     let mut last = read.clone();
     if !has_ended {
-        let edit = Mark { call, unchanged_since: must_stay.then_some(read), now: stamp(state.clock.now()) };
+        let unchanged_since = (must_stay || options.names_version()).then_some(read);
+        let uid = meta::text(&pod, "uid").to_owned();
+        let edit = Mark { call, uid, unchanged_since, now: stamp(state.clock.now()) };
         let key = call.resource.key(call.namespace(), call.name());
         match state.writer.update(&call.resource, key, call.name(), dry_run.into(), &edit).await {
             Ok(written) => {
@@ -86,6 +90,8 @@ async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<
         }
     }
     if !must_stay {
+        // The mark made a new version of the one that was meant.
+        let options = if options.names_version() { &options.clone().at_version(last) } else { options };
         delete::remove(state, call, options).await?;
         return Ok(Attempt::Evicted);
     }
@@ -132,6 +138,7 @@ impl Edit for Charge<'_> {
 /// Says in a pod's conditions that it was evicted.
 struct Mark<'a> {
     call: &'a Call,
+    uid: String,
     unchanged_since: Option<String>,
     now: String,
 }
@@ -139,7 +146,9 @@ struct Mark<'a> {
 #[async_trait]
 impl Edit for Mark<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
-        if self.unchanged_since.as_deref().is_some_and(|read| read != meta::text(current, "resourceVersion"))
+        let version = meta::text(current, "resourceVersion");
+        if self.uid != meta::text(current, "uid")
+            || self.unchanged_since.as_deref().is_some_and(|read| read != version)
         {
             return Err(StatusError::modified(&self.call.resource.gr, self.call.name()));
         }
