@@ -32,7 +32,12 @@ pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Bo
 }
 
 /// Reads a request's body up to the limit.
-pub(crate) async fn read(mut body: Body) -> Result<Bytes, StatusError> {
+pub(crate) async fn read(body: Body) -> Result<Bytes, StatusError> {
+    read_at_most(body, MAX_REQUEST_BYTES).await
+}
+
+/// Reads a body up to another limit.
+pub(crate) async fn read_at_most(mut body: Body, limit: usize) -> Result<Bytes, StatusError> {
     let mut whole: Option<BytesMut> = None;
     let mut first = Bytes::new();
     let mut length = 0;
@@ -41,9 +46,9 @@ pub(crate) async fn read(mut body: Body) -> Result<Bytes, StatusError> {
             .map_err(|error| StatusError::bad_request(format!("the body could not be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
-        if length > MAX_REQUEST_BYTES {
+        if length > limit {
             drain(body, MAX_DRAINED_BYTES).await;
-            return Err(StatusError::too_large(MAX_REQUEST_BYTES));
+            return Err(StatusError::too_large(limit));
         }
         // Most bodies come in one piece, which needs no copy.
         match &mut whole {

@@ -30,6 +30,7 @@ use crate::reviews::{self, Review};
 use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
+use crate::stream::{pod, proxy};
 use crate::subresource::{binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
@@ -66,7 +67,7 @@ impl ApiServer {
         response
     }
 
-    async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
+    async fn route(&self, mut parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
         let state = &*self.state;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
@@ -94,6 +95,21 @@ impl ApiServer {
         let is_own = resource.is("", "namespaces") && request.namespace == request.name;
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
+        }
+        if resource.is("", "pods")
+            && let Some(stream) = request.subresource.as_deref().and_then(pod::Stream::named)
+        {
+            let (output, options) = (Output::plain(), WriteOptions::default());
+            let headers = std::mem::take(&mut parts.headers);
+            let call = Call { request, resource, query, headers, user, output, options, body: Bytes::new() };
+            return pod::open(state, stream, &call, &mut parts).await;
+        }
+        let proxied = ["pods", "services", "nodes"].iter().any(|plural| resource.is("", plural));
+        if proxied && request.subresource.as_deref() == Some("proxy") {
+            let (output, options) = (Output::plain(), WriteOptions::default());
+            let headers = std::mem::take(&mut parts.headers);
+            let call = Call { request, resource, query, headers, user, output, options, body: Bytes::new() };
+            return proxy::proxy(state, &call, &mut parts, body).await;
         }
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()

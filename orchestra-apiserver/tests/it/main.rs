@@ -10,4 +10,5 @@ mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod streams;
 mod watches;
