@@ -92,9 +92,20 @@ pub(crate) fn respond(code: StatusCode, media: &'static str, body: Body) -> Resp
     response
 }
 
-/// A tree as a JSON response.
+/// Marks a response whose body is a whole API object in JSON: it can still be written in the form the client accepts.
+#[derive(Clone, Debug)]
+pub(crate) struct WholeObject(pub(crate) Bytes);
+
+/// An API object as a response; the client gets it in the form it accepts.
 pub(crate) fn tree(code: StatusCode, value: &Value) -> Response<Body> {
-    json(code, value.to_string())
+    object(code, value.to_string().into())
+}
+
+/// The text of an API object as a response; the client gets it in the form it accepts.
+pub(crate) fn object(code: StatusCode, text: Bytes) -> Response<Body> {
+    let mut response = json(code, text.clone());
+    response.extensions_mut().insert(WholeObject(text));
+    response
 }
 
 /// A refusal as a response.

@@ -12,21 +12,25 @@ use orchestra_store::metrics::Metered;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{self, Admission, Reader};
+use crate::admission::{self, Admission, Reader, TokenSecrets};
 use crate::auth::rbac::{Escalation, Rbac};
-use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll};
+use crate::auth::token::TokenIssuer;
+use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll, TokenKey};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, WallClock};
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, classify};
+use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
 use crate::openapi::OpenApi;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
 use crate::storage::writer::Writer;
+
+/// Who issues the tokens of service accounts, as kubeadm has it.
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The parts of a server, each with a default.
 #[derive(Debug)]
@@ -37,6 +41,9 @@ pub struct ApiServerBuilder {
     registry: Option<Registry>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     authorizer: Option<Arc<dyn Authorizer>>,
+    token_key: Option<TokenKey>,
+    token_issuer: String,
+    token_audiences: Vec<String>,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -58,6 +65,9 @@ impl ApiServerBuilder {
             registry: None,
             authenticators: Vec::new(),
             authorizer: None,
+            token_key: None,
+            token_issuer: ISSUER.to_owned(),
+            token_audiences: Vec::new(),
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -88,6 +98,26 @@ impl ApiServerBuilder {
     #[must_use]
     pub fn metrics(mut self, registry: MetricsRegistry) -> Self {
         self.metrics = registry;
+        self
+    }
+
+    /// The key that signs the tokens of service accounts; default: a new one, so that they end with the program.
+    #[must_use]
+    pub fn token_key(mut self, key: TokenKey) -> Self {
+        self.token_key = Some(key);
+        self
+    }
+
+    /// The issuer that tokens of service accounts name, and for whom they are when nobody says; without audiences, the
+    /// issuer itself. Default: `https://kubernetes.default.svc.cluster.local`.
+    #[must_use]
+    pub fn token_issuer(
+        mut self,
+        issuer: impl Into<String>,
+        audiences: impl IntoIterator<Item = String>,
+    ) -> Self {
+        self.token_issuer = issuer.into();
+        self.token_audiences = audiences.into_iter().collect();
         self
     }
 
@@ -165,7 +195,7 @@ impl ApiServerBuilder {
     /// Starts the server: follows the store and makes the objects every cluster has.
     ///
     /// # Errors
-    /// The store cannot be read or written.
+    /// The store cannot be read or written, or there is no randomness for a key.
     pub async fn build(mut self) -> Result<ApiServer> {
         let registry = self.registry.unwrap_or_else(Registry::builtin);
         let catalog = Arc::new(Catalog::new(&registry));
@@ -173,9 +203,25 @@ impl ApiServerBuilder {
         let metered = Metered::new(store.clone(), classify);
         metered.metrics().register(&mut self.metrics);
         self.store = Arc::new(metered);
-        let feed = Feed::start(self.store.clone()).await.map_err(Error::Store)?;
+        let caches = CacheMetrics::default();
+        let feed = Feed::start(self.store.clone(), caches.clone()).await.map_err(Error::Store)?;
+        let reader = Reader::new(self.store.clone(), catalog.clone());
+        let token_key = match self.token_key {
+            Some(key) => key,
+            None => TokenKey::generate()?,
+        };
+        let tokens = Arc::new(TokenIssuer::new(
+            token_key,
+            self.token_issuer,
+            self.token_audiences,
+            self.advertised.map(|address| format!("https://{address}")).as_deref(),
+            self.clock.clone(),
+            reader.clone(),
+        ));
         self.authenticators.push(Arc::new(CertificateAuthenticator));
+        self.authenticators.push(tokens.clone());
         let mut admission = admission::builtin();
+        admission.push(Arc::new(TokenSecrets::new(tokens.clone())));
         let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
         let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
             (Some(own), _) => own,
@@ -188,15 +234,16 @@ impl ApiServerBuilder {
         admission.append(&mut self.admission);
         let state = State {
             writer: Writer::new(self.store.clone()),
-            reader: Reader::new(self.store.clone(), catalog.clone()),
+            reader,
             discovery: OnceLock::new(),
             openapi: OpenApi::new(&catalog),
             store: self.store,
             encryption: self.encryption,
-            metrics: Metrics::new(self.metrics, store),
+            metrics: Metrics::new(self.metrics, store, caches, &admission),
             feed,
             catalog,
             authenticators: self.authenticators,
+            tokens,
             authorizer,
             admission,
             nodes: self.nodes,

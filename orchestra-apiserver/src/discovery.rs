@@ -12,7 +12,7 @@ use sha2::{Digest, Sha512};
 
 use crate::body::{self, Body};
 use crate::catalog::Catalog;
-use crate::negotiate::accept;
+use crate::negotiate::accept::{self, MEDIA_TYPES};
 use crate::reviews::Review;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
@@ -99,6 +99,15 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
             let verbs = &["create", "delete", "get", "patch", "update"];
             out.push(Below { kind: kind.into(), ..own("proxy", verbs) });
         }
+    }
+    if resource.is("", "serviceaccounts") {
+        out.push(Below {
+            name: "token",
+            group: "authentication.k8s.io",
+            version: "v1",
+            kind: "TokenRequest".into(),
+            verbs: &["create"],
+        });
     }
     if resource.is("", "namespaces") {
         out.push(own("finalize", &["update"]));
@@ -192,8 +201,8 @@ impl Discovery {
         let ranges = accept::ranges(headers);
         for range in &ranges {
             match (range.media, range.param("as"), aggregated) {
-                ("application/json" | "*/*", None, _) => {
-                    return Some(Ok(vary(body::json(StatusCode::OK, plain.clone()))));
+                (media, None, _) if media == "*/*" || MEDIA_TYPES.contains(&media) => {
+                    return Some(Ok(vary(body::object(StatusCode::OK, plain.clone()))));
                 }
                 ("application/json", Some("APIGroupDiscoveryList"), Some(documents))
                     if range.param("g") == Some("apidiscovery.k8s.io") =>
@@ -208,9 +217,9 @@ impl Discovery {
             }
         }
         if ranges.is_empty() {
-            return Some(Ok(vary(body::json(StatusCode::OK, plain.clone()))));
+            return Some(Ok(vary(body::object(StatusCode::OK, plain.clone()))));
         }
-        Some(Err(StatusError::not_acceptable(&["application/json"])))
+        Some(Err(StatusError::not_acceptable(MEDIA_TYPES)))
     }
 }
 

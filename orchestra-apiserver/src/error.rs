@@ -29,7 +29,10 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn pki(what: String, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Pki { what, source: Box::new(source) }
+    pub(crate) fn pki(
+        what: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Pki { what: what.into(), source: Box::new(source) }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::query::Query;
@@ -20,18 +20,20 @@ pub(crate) fn is_public(path: &[String]) -> bool {
 
 /// The answer to `/version`.
 pub(crate) fn version() -> Response<Body> {
-    body::tree(
-        StatusCode::OK,
-        &json!({
-            "major": "1", "minor": "36",
-            "emulationMajor": "1", "emulationMinor": "36",
-            "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
-            "gitVersion": format!("{VERSION}+orchestra-{}", env!("CARGO_PKG_VERSION")),
-            "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
-            "goVersion": "", "compiler": "rustc",
-            "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-        }),
-    )
+    body::json(StatusCode::OK, version_info().to_string())
+}
+
+/// What is said of the version.
+pub(crate) fn version_info() -> Value {
+    json!({
+        "major": "1", "minor": "36",
+        "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": format!("{VERSION}+orchestra-{}", env!("CARGO_PKG_VERSION")),
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
 }
 
 /// The names of the check of the store: upstream's, and ours.

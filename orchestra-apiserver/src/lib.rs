@@ -70,7 +70,7 @@ mod warning;
 pub use admission::{Admission, AdmissionRequest, Operation, Reader, TypedAdmission};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,
-    RuleSet, User,
+    RuleSet, TokenKey, User,
 };
 pub use body::Body;
 pub use builder::ApiServerBuilder;

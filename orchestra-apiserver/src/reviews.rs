@@ -4,10 +4,12 @@
 
 use std::borrow::Cow;
 
-use http::{Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Map, Value, json};
 
+use crate::auth::token::Problem;
 use crate::auth::{AccessRequest, Decision, MASTERS, RuleSet, User};
 use crate::body::{self, Body};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
@@ -27,16 +29,21 @@ pub(crate) enum Review {
     LocalAccess,
     /// What may I, in a namespace?
     SelfRules,
+    /// Whose is this token?
+    Token,
 }
 
 impl Review {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::SelfSubject, Self::LocalAccess, Self::SelfAccess, Self::SelfRules, Self::Access];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::SelfSubject, Self::Token, Self::LocalAccess, Self::SelfAccess, Self::SelfRules, Self::Access];
 
     /// The group, served as `v1`.
     pub(crate) fn group(self) -> &'static str {
-        if self == Self::SelfSubject { "authentication.k8s.io" } else { "authorization.k8s.io" }
+        match self {
+            Self::SelfSubject | Self::Token => "authentication.k8s.io",
+            _ => "authorization.k8s.io",
+        }
     }
 
     pub(crate) fn kind(self) -> &'static str {
@@ -46,6 +53,7 @@ impl Review {
             Self::Access => "SubjectAccessReview",
             Self::LocalAccess => "LocalSubjectAccessReview",
             Self::SelfRules => "SelfSubjectRulesReview",
+            Self::Token => "TokenReview",
         }
     }
 
@@ -90,6 +98,7 @@ pub(crate) async fn answer(
         Review::SelfSubject => json!({"userInfo": asker.info()}),
         Review::SelfAccess => access(state, asker, &spec).await?,
         Review::SelfRules => rules(state, asker, &spec).await?,
+        Review::Token => token(state, &spec).await?,
         Review::Access | Review::LocalAccess => {
             let groups = spec.get("groups").and_then(Value::as_array).into_iter().flatten();
             let mut subject = User::anonymous();
@@ -106,6 +115,39 @@ pub(crate) async fn answer(
     map.entry("metadata").or_insert_with(|| Map::new().into());
     map.insert("status".into(), status);
     Ok(body::tree(StatusCode::CREATED, &object))
+}
+
+/// Whose a token is, found out as for a request that shows it and nothing else.
+async fn token(state: &State, spec: &Value) -> Result<Value, StatusError> {
+    let token = text(spec, "token");
+    if token.is_empty() {
+        return Err(StatusError::bad_request("token is required for TokenReview in authentication"));
+    }
+    let listed = spec.get("audiences").and_then(Value::as_array).into_iter().flatten();
+    let mut wanted: Vec<String> = listed.filter_map(Value::as_str).map(str::to_owned).collect();
+    if wanted.is_empty() {
+        wanted.clone_from(&state.tokens.audiences);
+    }
+    let known = |user: &User, audiences: &[String]| json!({"authenticated": true, "user": user.info(), "audiences": audiences});
+    let problem = match state.tokens.verify(token, &wanted).await {
+        Ok(verified) => return Ok(known(&verified.user, &verified.audiences)),
+        Err(Problem::Failed(error)) => return Err(error),
+        Err(problem) => problem,
+    };
+    // Other authenticators know nothing of audiences: what they know is for this server.
+    let ours: Vec<String> = wanted.into_iter().filter(|one| state.tokens.audiences.contains(one)).collect();
+    if !ours.is_empty()
+        && let Ok(header) = HeaderValue::from_str(&format!("Bearer {token}"))
+    {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers.insert(AUTHORIZATION, header);
+        for authenticator in &state.authenticators {
+            if let Some(user) = authenticator.authenticate(&parts).await? {
+                return Ok(known(&user, &ours));
+            }
+        }
+    }
+    Ok(json!({"user": {}, "error": problem.told()}))
 }
 
 async fn access(state: &State, subject: &User, spec: &Value) -> Result<Value, StatusError> {

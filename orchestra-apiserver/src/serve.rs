@@ -88,8 +88,14 @@ impl ApiServer {
                 let peer = peer(&stream);
                 self.converse(stream, from, peer, shutdown).await;
             }
-            Ok(Err(problem)) => tracing::debug!(%from, %problem, "TLS handshake failed"),
-            Err(_) => tracing::debug!(%from, "TLS handshake took too long"),
+            Ok(Err(problem)) => {
+                self.state.metrics.failed_handshakes.inc();
+                tracing::debug!(%from, %problem, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.state.metrics.failed_handshakes.inc();
+                tracing::debug!(%from, "TLS handshake took too long");
+            }
         }
     }
 

@@ -13,25 +13,28 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use orchestra_core::kind::Subresource;
 use orchestra_store::Store;
+use tokio::time::Instant;
 use tower::{BoxError, Service};
 
 use crate::auth::impersonate::Wanted;
-use crate::auth::{AccessRequest, Decision, MASTERS, User};
+use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, token};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::encryption;
 use crate::health;
 use crate::metrics;
-use crate::negotiate::accept::Output;
+use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
+use crate::negotiate::write::Wish;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
 use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
-use crate::stream::{pod, proxy};
-use crate::subresource::{binding, eviction, finalize, log, scale};
+use crate::storage::resource::Resource;
+use crate::stream::Connection;
+use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
 
@@ -55,10 +58,8 @@ impl ApiServer {
     /// Answers a request. Whatever goes wrong is a response, too.
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let mut response = match self.route(parts, body).await {
-            Ok(response) => response,
-            Err(error) => body::refusal(&error),
-        };
+        let wish = Wish::read(&parts.headers, parts.uri.query());
+        let mut response = wish.fulfil(answered(self.route(parts, body).await));
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
@@ -67,20 +68,25 @@ impl ApiServer {
         response
     }
 
-    async fn route(&self, mut parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
+    async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
         let state = &*self.state;
+        let received = Instant::now();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
-        let user = authenticate(state, &parts, &info).await?;
+        let user = authenticate(state, &parts).await?;
         let user = impersonate(state, &parts, user).await?;
         authorize(state, &parts, &info, &user).await?;
         let request = match info {
-            RequestInfo::NonResource(path) => return self.plain(&parts, &path, &query).await,
+            RequestInfo::NonResource(path) => {
+                let run = state.metrics.requests.begin_plain(&parts, received);
+                return Ok(run.end(answered(self.plain(&parts, &path, &query).await)));
+            }
             RequestInfo::Resource(request) => request,
         };
         if let Some(review) = Review::find(&request) {
-            return self.review(review, &request, &parts, body, &user).await;
+            let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
+            return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
         }
         let resource = state.catalog.find(&request.gv, &request.resource).cloned();
         let resource = resource.ok_or_else(StatusError::no_such_resource)?;
@@ -96,30 +102,35 @@ impl ApiServer {
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
-        if resource.is("", "pods")
-            && let Some(stream) = request.subresource.as_deref().and_then(pod::Stream::named)
-        {
+        let run = state.metrics.requests.begin(&parts, &query, &request, resource.description(), received);
+        Ok(run.end(answered(self.about_objects(request, resource, parts, body, query, user).await)))
+    }
+
+    async fn about_objects(
+        &self,
+        request: ResourceRequest,
+        resource: Arc<Resource>,
+        mut parts: Parts,
+        body: Body,
+        query: Query,
+        user: User,
+    ) -> Result<Response<Body>, StatusError> {
+        if let Some(connection) = Connection::find(&resource, &request) {
             let (output, options) = (Output::plain(), WriteOptions::default());
             let headers = std::mem::take(&mut parts.headers);
             let call = Call { request, resource, query, headers, user, output, options, body: Bytes::new() };
-            return pod::open(state, stream, &call, &mut parts).await;
-        }
-        let proxied = ["pods", "services", "nodes"].iter().any(|plural| resource.is("", plural));
-        if proxied && request.subresource.as_deref() == Some("proxy") {
-            let (output, options) = (Output::plain(), WriteOptions::default());
-            let headers = std::mem::take(&mut parts.headers);
-            let call = Call { request, resource, query, headers, user, output, options, body: Bytes::new() };
-            return proxy::proxy(state, &call, &mut parts, body).await;
+            return connection.open(&self.state, &call, &mut parts, body).await;
         }
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
         } else {
-            Output::negotiate(&parts.headers, &query)?
+            let endpoint = Endpoint::of(&resource);
+            Output::negotiate(&parts.headers, &query, endpoint, request.verb)?
         };
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        dispatch(state, &call).await
+        dispatch(&self.state, &call).await
     }
 
     async fn review(
@@ -133,6 +144,8 @@ impl ApiServer {
         if request.verb != Verb::Create || request.subresource.is_some() {
             return Err(StatusError::method_not_supported());
         }
+        // What a review cannot be written as is refused before it is made.
+        Output::negotiate(&parts.headers, &Query::default(), Endpoint::Whole, request.verb)?;
         let body = body::read(body).await?;
         let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
         let decoded =
@@ -153,6 +166,9 @@ impl ApiServer {
         if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
             return answer;
         }
+        if let Some(answer) = self.state.tokens.documents.serve(&joined) {
+            return Ok(answer);
+        }
         if snapshot::is_at(&joined) {
             return snapshot::snapshot(&self.state, &parts.method).await;
         }
@@ -171,6 +187,11 @@ impl ApiServer {
     }
 }
 
+/// What went wrong is an answer, too.
+fn answered(outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
+    outcome.unwrap_or_else(|error| body::refusal(&error))
+}
+
 fn options_kind(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "CreateOptions",
@@ -180,7 +201,14 @@ fn options_kind(verb: Verb) -> &'static str {
     }
 }
 
-async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Result<User, StatusError> {
+async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
+    let begun = Instant::now();
+    let outcome = who(state, parts).await;
+    state.metrics.access.authenticated(begun, &outcome);
+    outcome
+}
+
+async fn who(state: &State, parts: &Parts) -> Result<User, StatusError> {
     if let Some(user) = parts.extensions.get::<User>() {
         return Ok(user.clone());
     }
@@ -189,10 +217,11 @@ async fn authenticate(state: &State, parts: &Parts, info: &RequestInfo) -> Resul
             return Ok(user);
         }
     }
-    match info {
-        RequestInfo::NonResource(path) if health::is_public(path) => Ok(User::anonymous()),
-        _ => Err(StatusError::unauthorized()),
+    // Whoever shows a token means to be somebody.
+    if token::bearer(&parts.headers).is_some() {
+        return Err(StatusError::unauthorized());
     }
+    Ok(User::anonymous())
 }
 
 /// The user that a request is to be taken for, when the one who sent it may act as that user.
@@ -205,7 +234,8 @@ async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User,
 }
 
 async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User) -> Result<(), StatusError> {
-    if matches!(info, RequestInfo::Resource(request) if reviews::is_open(request)) {
+    let is_known = !user.is_in(UNAUTHENTICATED);
+    if matches!(info, RequestInfo::Resource(request) if is_known && reviews::is_open(request)) {
         return Ok(());
     }
     let method = parts.method.as_str().to_ascii_lowercase();
@@ -214,7 +244,10 @@ async fn authorize(state: &State, parts: &Parts, info: &RequestInfo, user: &User
         RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
         RequestInfo::NonResource(_) => method.as_str(),
     };
-    ask(state, user, verb, info, parts.uri.path()).await
+    let begun = Instant::now();
+    let outcome = ask(state, user, verb, info, parts.uri.path()).await;
+    state.metrics.access.authorized(begun, &outcome);
+    outcome
 }
 
 /// Refuses what the user may not.
@@ -287,6 +320,7 @@ async fn dispatch_below(
     let subresources = &call.resource.description().subresources;
     let has_status = subresources.iter().any(|s| matches!(s, Subresource::Status));
     let is_pod = call.resource.is("", "pods");
+    let is_account = call.resource.is("", "serviceaccounts");
     match (below, verb) {
         ("status", Verb::Get) if has_status => get::get(state, call).await,
         ("status", Verb::Update) if has_status => update::update(state, call, Part::Status).await,
@@ -300,6 +334,8 @@ async fn dispatch_below(
         ("finalize", Verb::Update) if call.resource.is("", "namespaces") => {
             finalize::finalize(state, call).await
         }
+        ("token", Verb::Create) if is_account => account_token::issue(state, call).await,
+        ("token", _) if is_account => Err(StatusError::method_not_supported()),
         _ => Err(StatusError::no_such_resource()),
     }
 }

@@ -12,12 +12,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, AdmissionRequest, Operation, Reader};
+use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
 use crate::discovery::Discovery;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Phase};
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) reader: Reader,
     pub(crate) authenticators: Vec<Arc<dyn Authenticator>>,
+    /// The last of them, which also makes tokens.
+    pub(crate) tokens: Arc<TokenIssuer>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Vec<Arc<dyn Admission>>,
     pub(crate) nodes: Option<Arc<dyn NodeTransport>>,
@@ -137,8 +140,9 @@ impl Call {
         if request.name.is_empty() {
             request.name = &name;
         }
+        let mut laps = state.metrics.admission.laps(Phase::Admit, operation);
         for admission in &state.admission {
-            admission.mutate(&request, object).await?;
+            laps.said(admission.mutate(&request, object).await)?;
         }
         Ok(())
     }
@@ -155,8 +159,9 @@ impl Call {
         if request.name.is_empty() {
             request.name = crate::storage::meta::name(object);
         }
+        let mut laps = state.metrics.admission.laps(Phase::Validate, operation);
         for admission in &state.admission {
-            admission.validate(&request, object).await?;
+            laps.said(admission.validate(&request, object).await)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use orchestra_core::violation::Violation;
 use serde_json::{Map, Value, json};
 
 /// Group and plural of a resource, shown as `deployments.apps`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupResource {
     /// The API group, empty for the core group.
     pub group: String,
@@ -154,6 +154,27 @@ impl StatusError {
     /// 406: none of the accepted media types can be produced.
     pub fn not_acceptable(supported: &[&str]) -> Self {
         let message = format!("only the following media types are accepted: {}", supported.join(", "));
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// 406 of upstream's router: the route writes none of the accepted media types.
+    pub(crate) fn not_routed(available: &[&str]) -> Self {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message).with_empty_details()
+    }
+
+    /// 406: objects of this Go type have no protobuf form.
+    pub(crate) fn not_marshalable(go_type: &str) -> Self {
+        let message = format!(
+            "object {go_type} does not implement the protobuf marshalling interface and cannot be encoded to a \
+             protobuf message"
+        );
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// 406: the metadata alone was asked for, of a list or of one object, and the request names the other.
+    pub(crate) fn not_that_metadata(wanted: &str, but: &str, go_type: &str) -> Self {
+        let message = format!("you requested {wanted}, but the requested object is {but} ({go_type})");
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Recorder {
 
 struct Note {
     about: ObjectReference,
-    component: &'static str,
+    component: Cow<'static, str>,
     mood: Mood,
     reason: Cow<'static, str>,
     message: String,
@@ -89,13 +89,13 @@ impl Recorder {
     /// Records that something happened to `about`.
     pub(crate) fn record<K: Resource<DynamicType = ()>>(
         &self,
-        component: &'static str,
+        component: impl Into<Cow<'static, str>>,
         about: &K,
         mood: Mood,
         reason: impl Into<Cow<'static, str>>,
         message: String,
     ) {
-        let reason = reason.into();
+        let (component, reason) = (component.into(), reason.into());
         let meta = about.meta();
         let about = ObjectReference {
             api_version: Some(K::api_version(&()).into_owned()),
@@ -106,8 +106,9 @@ impl Recorder {
             resource_version: meta.resource_version.clone(),
             field_path: None,
         };
-        if self.sender.try_send(Note { about, component, mood, reason, message }).is_err() {
-            debug!(component, "too many events are waiting; dropped one");
+        if let Err(refused) = self.sender.try_send(Note { about, component, mood, reason, message }) {
+            let component = refused.into_inner().component;
+            debug!(%component, "too many events are waiting; dropped one");
         }
     }
 }
@@ -180,8 +181,8 @@ impl Writer {
             count: Some(1),
             first_timestamp: Some(time.clone()),
             last_timestamp: Some(time),
-            source: Some(EventSource { component: Some(note.component.into()), host: None }),
-            reporting_component: Some(note.component.into()),
+            source: Some(EventSource { component: Some(note.component.to_string()), host: None }),
+            reporting_component: Some(note.component.into_owned()),
             reporting_instance: Some(String::new()),
             ..Event::default()
         }

@@ -25,6 +25,7 @@ pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod disruption;
+pub mod election;
 pub mod endpointslice;
 mod error;
 mod events;

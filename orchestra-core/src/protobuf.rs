@@ -13,8 +13,11 @@ mod envelope;
 mod wire;
 
 pub use decode::decode;
-pub use encode::encode;
-pub use envelope::{Envelope, decode_envelope, encode_envelope};
+pub use encode::{encode, encode_json};
+pub use envelope::{
+    CLOSING, Envelope, decode_envelope, encode_envelope, encode_envelope_json, frame_opening, item_opening,
+    list_opening, opening, seal,
+};
 
 /// Why bytes are not the message they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

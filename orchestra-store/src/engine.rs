@@ -82,7 +82,11 @@ impl Engine {
     #[must_use = "watchers sleep until they are woken"]
     pub(crate) fn publish(&self, state: &mut Mvcc, writes: impl IntoIterator<Item = Write>) -> Vec<Waker> {
         let mut hub = self.hub();
-        let publish = |write: Write| Published::new(write.revision, state.apply(write));
+        if hub.watchers() == 0 {
+            writes.into_iter().for_each(|write| state.apply(&write));
+            return Vec::new();
+        }
+        let publish = |write: Write| Published::new(write.revision, state.apply_and_tell(&write));
         let batch = writes.into_iter().map(publish).collect();
         hub.publish(batch)
     }

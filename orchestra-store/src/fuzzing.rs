@@ -28,7 +28,7 @@ const END: u8 = 2;
 
 /// Whatever a frame holds reads as items or not at all, and items are written as they were read.
 pub fn items(payload: &[u8]) {
-    if let Ok(items) = codec::items(payload) {
+    if let Ok(items) = codec::items(payload).collect::<Result<Vec<_>, _>>() {
         let mut again = Vec::with_capacity(payload.len());
         items.iter().for_each(|item| put(&mut again, item));
         assert_eq!(again, payload);

@@ -32,13 +32,11 @@
 //! ```
 
 mod engine;
-mod histogram;
 mod metered;
 mod requests;
 
 pub use engine::StoreMetrics;
 pub(crate) use engine::Timings;
-pub use histogram::Histogram;
 pub use metered::{Classify, Metered};
 pub use requests::{Operation, RequestMetrics};
 

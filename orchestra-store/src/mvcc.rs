@@ -136,21 +136,28 @@ impl Mvcc {
         (self.versions.count(start, end) + removed).saturating_sub(created) as u64
     }
 
-    /// Makes the changes of `write`, whose revision must be the next one, and returns them as events.
-    pub(crate) fn apply(&mut self, write: Write) -> Vec<Event> {
-        debug_assert_eq!(write.revision, self.revision.next(), "revisions are taken one by one");
-        let revision = write.revision;
-        self.revision = revision;
-        write.changes.iter().filter_map(|change| self.apply_change(revision, change)).collect()
+    /// Makes the changes of `write`, whose revision must be the next one.
+    pub(crate) fn apply(&mut self, write: &Write) {
+        self.change(write, |_, _| ());
     }
 
-    fn apply_change(&mut self, revision: Revision, change: &Change) -> Option<Event> {
-        self.leases.written(&change.key, change.lease);
-        let record = Record::new(revision, change);
-        let previous = self.versions.push(record.clone());
-        let event = event(&record, previous.as_ref());
-        self.log.push_back(record);
-        event
+    /// [`Mvcc::apply`], and tells the changes as events, which costs as much again.
+    pub(crate) fn apply_and_tell(&mut self, write: &Write) -> Vec<Event> {
+        let mut events = Vec::with_capacity(write.changes.len());
+        self.change(write, |record, previous| events.extend(event(record, previous)));
+        events
+    }
+
+    fn change(&mut self, write: &Write, mut tell: impl FnMut(&Record, Option<&Record>)) {
+        debug_assert_eq!(write.revision, self.revision.next(), "revisions are taken one by one");
+        self.revision = write.revision;
+        for change in &write.changes {
+            self.leases.written(&change.key, change.lease);
+            let record = Record::new(write.revision, change);
+            let previous = self.versions.push(record.clone());
+            tell(&record, previous.as_ref());
+            self.log.push_back(record);
+        }
     }
 
     /// Moves the lower end of the window up to `to`. What lies below is out of sight at once and freed by [`Mvcc::trim`].
@@ -175,8 +182,9 @@ impl Mvcc {
             };
             self.versions.prune(&oldest);
         }
-        if self.log.capacity() > 1024 && self.log.capacity() > 8 * self.log.len() {
-            self.log.shrink_to(2 * self.log.len());
+        // What a checkpoint held back for its time leaves no room behind.
+        if self.log.capacity() > 1024 && self.log.capacity() > 3 * self.log.len() {
+            self.log.shrink_to(self.log.len() + self.log.len() / 2);
         }
         self.has_garbage()
     }

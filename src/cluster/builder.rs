@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use orchestra_apiserver::pki::Pki;
+use orchestra_apiserver::pki::{Pki, token_key};
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
 use orchestra_controllers::Controllers;
+use orchestra_controllers::election::Timing;
 use orchestra_net::driver::{NetworkDriver, ingress_addresses};
 use orchestra_net::ingress::IngressServer;
 use orchestra_net::local::LocalNetwork;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use super::care::{self, Tenure};
 use super::data::DataDir;
 use super::error::Error;
+use super::lead::{self, Leadership};
 use super::node::Node;
 use super::transport::LocalAgents;
 use super::{Cluster, Stage};
@@ -58,6 +60,7 @@ pub struct ClusterBuilder {
     without_nodes: bool,
     controllers: Part<Controllers>,
     scheduler: Part<Scheduler>,
+    election: Part<Timing>,
     admission: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
     seed: Option<u64>,
     snapshots: Option<Schedule>,
@@ -76,6 +79,7 @@ impl Default for ClusterBuilder {
             without_nodes: false,
             controllers: Part::Default,
             scheduler: Part::Default,
+            election: Part::Default,
             admission: Vec::new(),
             seed: None,
             snapshots: None,
@@ -193,6 +197,22 @@ impl ClusterBuilder {
         self
     }
 
+    /// Lets the controllers and the scheduler stand for election among those of other processes before they work. That is the
+    /// default when the store [is shared](Self::store_is_shared).
+    #[must_use]
+    pub fn leader_election(mut self, timing: Timing) -> Self {
+        self.election = Part::Own(timing);
+        self
+    }
+
+    /// Lets the controllers and the scheduler work without an election. That is the default with a store of one's own, which
+    /// no second process can open.
+    #[must_use]
+    pub fn without_leader_election(mut self) -> Self {
+        self.election = Part::Without;
+        self
+    }
+
     /// Lets `admission` change and refuse what is written.
     #[must_use]
     pub fn admission(mut self, admission: impl Admission) -> Self {
@@ -232,7 +252,10 @@ impl ClusterBuilder {
             store.metrics().register(&mut metrics);
             Arc::new(store)
         });
+        let token_key = token_key(&data.pki())
+            .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        server = server.token_key(token_key);
         server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);
@@ -287,20 +310,26 @@ impl ClusterBuilder {
         }
         control.spawn("store", care::watch_over(store.clone(), self.tenure, control.shutdown.clone()));
         control.spawn("compaction", care::forget_the_past(store, self.tenure, control.shutdown.clone()));
+        let leadership = stand(self.election, self.tenure, &data)?;
         if let Some(controllers) = self.controllers.or_else(Controllers::all) {
             let mut controllers = controllers.provision_volumes_in(data.volumes());
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
             }
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
+            let leadership = leadership.clone();
             control.spawn("controllers", async move {
-                controllers.run(client, shutdown).await.map_err(|problem| problem.to_string())
+                let work = |shutdown| controllers.clone().run(client.clone(), shutdown);
+                let ended = leadership.run(lead::Part::Controllers, client.clone(), shutdown, work).await;
+                ended.map_err(|problem| problem.to_string())
             });
         }
         if let Some(scheduler) = self.scheduler.or_else(Scheduler::default) {
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
             control.spawn("scheduler", async move {
-                scheduler.run(client, shutdown).await.map_err(|problem| problem.to_string())
+                let work = |shutdown| scheduler.clone().run(client.clone(), shutdown);
+                let ended = leadership.run(lead::Part::Scheduler, client.clone(), shutdown, work).await;
+                ended.map_err(|problem| problem.to_string())
             });
         }
 
@@ -349,6 +378,20 @@ impl ClusterBuilder {
         }
         Ok(Cluster { server, nodes: stage, control, front, failure: failed, address, ingress, data })
     }
+}
+
+/// Whom the parts that run once stand against. Nobody else can have a store of one's own open, so that a control plane which was
+/// killed takes its own Lease again at once; with a shared one a data directory that was copied would let two lead.
+fn stand(election: Part<Timing>, tenure: Tenure, data: &DataDir) -> Result<Leadership, Error> {
+    let timing = match (election, tenure) {
+        (Part::Without, _) | (Part::Default, Tenure::Own) => return Ok(Leadership::unopposed()),
+        (Part::Default, Tenure::Shared) => Timing::default(),
+        (Part::Own(timing), _) => timing,
+    };
+    Ok(match tenure {
+        Tenure::Own => Leadership::contested_as(data.identity()?, timing),
+        Tenure::Shared => Leadership::contested(timing),
+    })
 }
 
 /// Takes the slot of the last start, or a free one, which depends on where the data is, and remembers it.

@@ -6,11 +6,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::lead::fresh_identity;
 
 /// The directory of a cluster: one that stays, or one that goes with the cluster.
 ///
 /// ```text
 /// admin.kubeconfig     for kubectl
+/// identity             by which a control plane that comes back knows its own Lease
 /// network              the slot of the loopback network, so that addresses stay the same
 /// pki/                 certificates and keys
 /// store/               the durable store
@@ -77,6 +79,21 @@ impl DataDir {
                 Err(_) => Err(Error::DataDir { path, problem: format!("{text:?} is no network slot") }),
             },
             Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(problem) => Err(Error::DataDir { path, problem: problem.to_string() }),
+        }
+    }
+
+    /// The name that this control plane stands for election under, the same at every start.
+    pub(super) fn identity(&self) -> Result<String, Error> {
+        let path = self.path.join("identity");
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+            Ok(_) => Err(Error::DataDir { path, problem: "is empty".into() }),
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
+                let identity = fresh_identity();
+                self.write("identity", &format!("{identity}\n"))?;
+                Ok(identity)
+            }
             Err(problem) => Err(Error::DataDir { path, problem: problem.to_string() }),
         }
     }

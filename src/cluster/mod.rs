@@ -4,6 +4,7 @@ mod builder;
 mod care;
 mod data;
 mod error;
+mod lead;
 mod node;
 mod transport;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use builder::ClusterBuilder;
 pub use error::Error;
+pub use lead::{Leadership, Part};
 pub use node::Node;
 
 /// A running cluster: control plane, nodes and network, all in this process.

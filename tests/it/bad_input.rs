@@ -171,7 +171,7 @@ fn without_a_certificate_nobody_gets_in() {
     };
     for path in ["/api/v1/namespaces", "/apis", "/openapi/v3", "/api/v1/namespaces/default/secrets"] {
         let answer: serde_json::Value = serde_json::from_str(&ask(path)).unwrap();
-        assert_eq!((&answer["code"], &answer["reason"]), (&401.into(), &"Unauthorized".into()), "{path}");
+        assert_eq!((&answer["code"], &answer["reason"]), (&403.into(), &"Forbidden".into()), "{path}");
     }
     assert_eq!(ask("/healthz"), "ok");
 }

@@ -22,11 +22,18 @@ fn share(from: &Path, to: &TempDir) {
 
 fn pair(etcd: &Etcd) -> [Cluster; 2] {
     let url = etcd.url();
-    let one = Cluster::run("server", tempfile::tempdir().unwrap(), &["--store", &url]);
+    // The controllers and the scheduler run once. Short times, so that the death of a leader is noticed soon.
+    let arguments = [
+        "--store",
+        &url,
+        "--leader-elect-lease-duration=4s",
+        "--leader-elect-renew-deadline=3s",
+        "--leader-elect-retry-period=500ms",
+    ];
+    let one = Cluster::run("server", tempfile::tempdir().unwrap(), &arguments);
     let folder = tempfile::tempdir().unwrap();
     share(one.folder.path(), &folder);
-    // The controllers and the scheduler run once.
-    let two = Cluster::run("server", folder, &["--store", &url, "--components", "apiserver"]);
+    let two = Cluster::run("server", folder, &arguments);
     [one, two]
 }
 
@@ -141,5 +148,105 @@ fn no_address_and_no_port_is_given_out_twice() {
         };
         assert_eq!(all("spec.clusterIP"), (81, 81));
         assert_eq!(all("spec.ports[*].nodePort"), (80, 80));
+    }
+}
+
+const LEASES: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+
+/// Who holds the two Leases, when both are held.
+fn leaders(server: &Cluster) -> [String; 2] {
+    LEASES.map(|lease| {
+        let holder = ["get", "lease", lease, "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}"];
+        server.eventually(&holder, |holder| !holder.is_empty())
+    })
+}
+
+/// A ReplicaSet, and a node for its pods that has room.
+fn begin_work(server: &Cluster) {
+    let work = "
+apiVersion: v1
+kind: Node
+metadata: {name: somewhere}
+status: {capacity: {cpu: '8', memory: 8Gi, pods: '50'}, allocatable: {cpu: '8', memory: 8Gi, pods: '50'}}
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: work}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: work}}
+  template:
+    metadata: {labels: {app: work}}
+    spec:
+      tolerations: [{operator: Exists}]
+      containers: [{name: c, image: i}]
+";
+    assert!(server.kubectl_with(&["create", "-f", "-"], work.as_bytes()).status.success());
+}
+
+/// Waits until so many pods have a node; nobody may have made more. Says what the events tell of it.
+fn all_placed(server: &Cluster, count: usize) {
+    let nodes = ["get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}"];
+    server.eventually(&nodes, |nodes| nodes.split_whitespace().count() == count);
+    let names = server.kubectl(&["get", "pods", "-o", "name"]);
+    assert_eq!(names.lines().count(), count, "{names}");
+    // One that was made too often and removed again leaves its event.
+    let created = ["get", "events", "--field-selector", "reason=SuccessfulCreate", "-o", "name"];
+    let created = server.eventually(&created, |events| events.lines().count() >= count);
+    assert_eq!(created.lines().count(), count, "{created}");
+}
+
+#[test]
+fn when_the_leader_is_killed_the_other_server_carries_on_and_nothing_is_done_twice() {
+    let Some(etcd) = Etcd::start() else { return };
+    let [mut one, two] = pair(&etcd);
+    let before = leaders(&two);
+    begin_work(&two);
+    all_placed(&two, 4);
+    assert_eq!(leaders(&two), before, "the first to stand leads, and the other waits");
+
+    one.kill();
+    two.kubectl(&["scale", "rs/work", "--replicas=7"]);
+    all_placed(&two, 7);
+    let after = leaders(&two);
+    for (lease, (before, after)) in LEASES.iter().zip(before.iter().zip(&after)) {
+        assert_ne!(before, after);
+        let transitions =
+            ["get", "lease", lease, "-n", "kube-system", "-o", "jsonpath={.spec.leaseTransitions}"];
+        assert_eq!(two.kubectl(&transitions), "1");
+        let of_lease = format!("involvedObject.name={lease},reason=LeaderElection");
+        let said = ["get", "events", "-n", "kube-system", "--field-selector", &of_lease, "-o"];
+        let said = [&said[..], &["jsonpath={.items[*].message}"]].concat();
+        two.eventually(&said, |said| {
+            said.contains(&format!("{before} became leader"))
+                && said.contains(&format!("{after} became leader"))
+        });
+    }
+
+    // One that is told to stop leaves nothing to wait for.
+    let folder = std::mem::replace(&mut one.folder, tempfile::tempdir().unwrap());
+    let url = etcd.url();
+    let one = Cluster::run("server", folder, &["--store", &url]);
+    assert_eq!(leaders(&one), after);
+    let mut two = two;
+    assert_eq!(two.stop(), Some(0));
+    one.kubectl(&["scale", "rs/work", "--replicas=9"]);
+    all_placed(&one, 9);
+}
+
+#[test]
+fn a_server_alone_that_was_killed_leads_again_at_once() {
+    let mut alone = Cluster::run("server", tempfile::tempdir().unwrap(), &[]);
+    let before = leaders(&alone);
+    alone.kill();
+    let folder = std::mem::replace(&mut alone.folder, tempfile::tempdir().unwrap());
+    let again = Cluster::run("server", folder, &[]);
+    begin_work(&again);
+    all_placed(&again, 4);
+    assert_eq!(leaders(&again), before);
+    for lease in LEASES {
+        let transitions =
+            ["get", "lease", lease, "-n", "kube-system", "-o", "jsonpath={.spec.leaseTransitions}"];
+        assert_eq!(again.kubectl(&transitions), "0");
     }
 }

@@ -7,6 +7,7 @@ mod lifecycle;
 mod pods;
 mod reader;
 mod storage;
+mod token_secret;
 mod typed;
 
 use std::fmt::Debug;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub(crate) use reader::Identity;
 pub use reader::Reader;
+pub(crate) use token_secret::TokenSecrets;
 pub use typed::TypedAdmission;
 
 use crate::auth::User;

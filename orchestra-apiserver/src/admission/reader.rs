@@ -2,16 +2,32 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::{RangeOptions, ReadAt, Store};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::catalog::Catalog;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
+/// Which of all objects that had a name this is, and whether it is going.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Identity {
+    pub(crate) uid: String,
+    #[serde(rename = "deletionTimestamp")]
+    pub(crate) deleted: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    metadata: Identity,
+}
+
 /// Reads objects, as they are stored at this moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     store: Arc<dyn Store>,
     catalog: Arc<Catalog>,
@@ -39,6 +55,21 @@ impl Reader {
         let resource = self.resource(gv, plural)?;
         let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
         entry.map(|entry| resource.tree(&entry)).transpose()
+    }
+
+    /// What tells one object from others, read without the rest of it.
+    pub(crate) async fn identity(
+        &self,
+        gv: &GroupVersion,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Identity>, StatusError> {
+        let resource = self.resource(gv, plural)?;
+        let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
+        let read = |entry: orchestra_store::Entry| serde_json::from_slice::<Identified>(&entry.value);
+        let identified = entry.map(read).transpose().map_err(StatusError::internal)?;
+        Ok(identified.map(|object| object.metadata))
     }
 
     /// All objects of a namespace, or of the whole cluster.

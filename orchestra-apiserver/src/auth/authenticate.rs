@@ -79,8 +79,9 @@ impl User {
 /// Finds out who sent a request.
 ///
 /// # Contract
-/// 1. Authenticators are asked in order; the first that knows the user ends the search. When none does, the request is
-///    refused with 401, unless it asks for health or version.
+/// 1. Authenticators are asked in order, those of one's own first, then client certificates, then tokens of service accounts;
+///    the first that knows the user ends the search. When none does, a request with a bearer token is refused with 401, and
+///    one without goes on as `system:anonymous`.
 /// 2. A credential that is there but bad is `None`, so that others are asked; an error ends the search.
 /// 3. Only headers, path and extensions are seen, never the body.
 #[async_trait]

@@ -51,8 +51,8 @@ impl RuleSet {
 /// Decides whether a user may do something.
 ///
 /// # Contract
-/// 1. Asked once for each request, before its body is read. Members of `system:masters` are never asked about, nor are
-///    health and version.
+/// 1. Asked once for each request, before its body is read, also about `system:anonymous`. Members of `system:masters` are
+///    never asked about, nor are health and version.
 /// 2. What is not allowed is denied: there is no third answer.
 ///
 /// # Errors

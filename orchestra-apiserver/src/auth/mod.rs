@@ -5,7 +5,9 @@ mod authorize;
 pub(crate) mod impersonate;
 pub(crate) mod rbac;
 pub(crate) mod service_account;
+pub(crate) mod token;
 
-pub(crate) use authenticate::MASTERS;
 pub use authenticate::{Authenticator, CertificateAuthenticator, PeerCertificate, User};
+pub(crate) use authenticate::{MASTERS, UNAUTHENTICATED};
 pub use authorize::{AccessRequest, Authorizer, Decision, DenyAll, RuleSet};
+pub use token::TokenKey;

@@ -11,6 +11,7 @@ use orchestra_store::{Event, Revision};
 use tokio::sync::watch;
 
 use super::object::{Change, Object};
+use crate::metrics::CacheCounts;
 use crate::storage::resource::Resource;
 
 /// Changes kept for watchers that resume or fall behind; those who need more get it from the store.
@@ -26,6 +27,7 @@ pub(crate) struct TooOld;
 #[derive(Debug)]
 pub(crate) struct Collection {
     pub(crate) resource: Arc<Resource>,
+    pub(crate) counts: Arc<CacheCounts>,
     state: Mutex<State>,
     /// Raised after each batch of changes; watchers sleep on it.
     changed: watch::Sender<Revision>,
@@ -56,7 +58,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Collection {
-    pub(crate) fn new(resource: Arc<Resource>) -> Self {
+    pub(crate) fn new(resource: Arc<Resource>, counts: Arc<CacheCounts>) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             last: Revision::NONE,
@@ -66,7 +68,7 @@ impl Collection {
             loading: Some(Vec::new()),
             dead: false,
         };
-        Self { resource, state: Mutex::new(state), changed: watch::Sender::new(Revision::NONE) }
+        Self { resource, counts, state: Mutex::new(state), changed: watch::Sender::new(Revision::NONE) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -76,6 +78,7 @@ impl Collection {
 
     /// Ends the load: these objects are the state at `revision`; what came meanwhile is applied on top.
     pub(crate) fn loaded(&self, objects: BTreeMap<Box<str>, Arc<Object>>, revision: Revision) {
+        self.counts.loaded(objects.len(), revision);
         let mut state = self.state();
         state.objects = objects;
         state.last = revision;
@@ -87,6 +90,7 @@ impl Collection {
 
     /// Applies what one revision of the store changed in this resource.
     pub(crate) fn apply(&self, revision: Revision, events: Vec<Event>) {
+        self.counts.received(events.len());
         let mut state = self.state();
         if let Some(waiting) = &mut state.loading {
             waiting.push((revision, events));
@@ -94,6 +98,7 @@ impl Collection {
         }
         state.apply(&self.resource, revision, &events);
         drop(state);
+        self.counts.dispatched(events.len(), revision);
         self.changed.send_replace(revision);
     }
 

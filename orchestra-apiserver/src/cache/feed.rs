@@ -11,10 +11,11 @@ use futures::StreamExt;
 use orchestra_store::{Event, KeyRange, RangeOptions, ReadAt, Revision, Store, WatchMessage, WatchStream};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::AbortHandle;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::collection::{Collection, suffix_of};
 use super::object::Object;
+use crate::metrics::CacheMetrics;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
@@ -27,6 +28,7 @@ pub(crate) struct Feed {
     store: Arc<dyn Store>,
     /// By prefix; a prefix has more than one when its objects are served under several names.
     slots: Mutex<Slots>,
+    metrics: CacheMetrics,
     /// Every change up to this revision has been applied.
     applied: watch::Sender<Revision>,
     /// Ends the task with the feed.
@@ -51,12 +53,16 @@ struct Slot {
 
 impl Feed {
     /// Starts to follow the store. The task ends when the feed is dropped.
-    pub(crate) async fn start(store: Arc<dyn Store>) -> orchestra_store::Result<Arc<Self>> {
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        metrics: CacheMetrics,
+    ) -> orchestra_store::Result<Arc<Self>> {
         let revision = newest(&*store).await?;
         let stream = store.watch(KeyRange::all(), revision.next()).await?;
         let feed = Arc::new(Self {
             store,
             slots: Mutex::default(),
+            metrics,
             applied: watch::Sender::new(revision),
             task: OnceLock::new(),
         });
@@ -92,7 +98,7 @@ impl Feed {
         if let Some(slot) = beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource)) {
             return slot.clone();
         }
-        let collection = Arc::new(Collection::new(resource.clone()));
+        let collection = Arc::new(Collection::new(resource.clone(), self.metrics.of(&resource.gr)));
         let slot = Arc::new(Slot { collection, loaded: OnceCell::new() });
         beside.push(slot.clone());
         slot
@@ -105,7 +111,9 @@ impl Feed {
     ) -> Result<(Arc<Collection>, Revision), StatusError> {
         let collection = self.collection(resource).await?;
         let current = newest(&*self.store).await?;
+        let begun = Instant::now();
         let applied = self.wait_for(current).await?;
+        collection.counts.waited().observe_duration(begun.elapsed());
         Ok((collection, applied))
     }
 

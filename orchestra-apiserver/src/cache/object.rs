@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use orchestra_core::protobuf;
 use orchestra_store::{Entry, Revision};
 use serde_json::{Map, Value};
 
@@ -20,6 +21,8 @@ pub(crate) struct Object {
     pub(crate) labels: Option<Map<String, Value>>,
     /// Values of the kind's selectable fields, in the kind's order.
     fields: Box<[Box<str>]>,
+    /// The protobuf message. Made when a client first wants it; most clusters have no such client for most kinds.
+    message: OnceLock<Bytes>,
 }
 
 impl AsRef<Object> for Object {
@@ -46,7 +49,13 @@ impl Object {
             name: meta::name(&tree).into(),
             labels,
             fields,
+            message: OnceLock::new(),
         })
+    }
+
+    /// The object as a protobuf message, without envelope.
+    pub(crate) fn message(&self, resource: &Resource) -> Result<Bytes, StatusError> {
+        shared(&self.message, || message(resource, &self.encoded.json))
     }
 
     /// The value of a field that a selector names.
@@ -72,6 +81,23 @@ pub(crate) struct Change {
     pub(crate) before: Option<std::sync::Arc<Object>>,
     /// The state before under the revision of the change: what a DELETED event shows. Made when first wanted.
     departed: OnceLock<Bytes>,
+    /// The same as a protobuf message.
+    departed_message: OnceLock<Bytes>,
+}
+
+fn message(resource: &Resource, json: &[u8]) -> Result<Bytes, StatusError> {
+    let ty = resource.object_type().ok_or_else(|| StatusError::not_acceptable(&["application/json"]))?;
+    protobuf::encode_json(json, ty).map(Bytes::from).map_err(StatusError::internal)
+}
+
+fn shared(
+    slot: &OnceLock<Bytes>,
+    make: impl FnOnce() -> Result<Bytes, StatusError>,
+) -> Result<Bytes, StatusError> {
+    match slot.get() {
+        Some(made) => Ok(made.clone()),
+        None => make().map(|made| slot.get_or_init(|| made).clone()),
+    }
 }
 
 impl Change {
@@ -80,13 +106,18 @@ impl Change {
         now: Option<std::sync::Arc<Object>>,
         before: Option<std::sync::Arc<Object>>,
     ) -> Self {
-        Self { revision, now, before, departed: OnceLock::new() }
+        Self { revision, now, before, departed: OnceLock::new(), departed_message: OnceLock::new() }
     }
 
     /// The last state, at the revision of the change.
     pub(crate) fn departed(&self) -> Bytes {
         let make = || self.before.as_ref().map(|b| b.encoded.at(self.revision)).unwrap_or_default();
         self.departed.get_or_init(make).clone()
+    }
+
+    /// [`Self::departed`] as a protobuf message, without envelope.
+    pub(crate) fn departed_message(&self, resource: &Resource) -> Result<Bytes, StatusError> {
+        shared(&self.departed_message, || message(resource, &self.departed()))
     }
 
     /// How much memory the change holds alive, roughly.

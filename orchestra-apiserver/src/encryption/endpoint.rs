@@ -53,7 +53,7 @@ pub(crate) async fn answer(
         encryption.ok_or_else(|| StatusError::bad_request("the store is not encrypted"))?.clone();
     let done = tokio::spawn(async move { perform(&encryption, command).await });
     match done.await.map_err(StatusError::internal)? {
-        Ok(value) => Ok(body::tree(StatusCode::OK, &value)),
+        Ok(value) => Ok(body::json(StatusCode::OK, value.to_string())),
         Err(Error::Invalid(why)) => Err(StatusError::bad_request(why)),
         Err(error) => Err(error.into()),
     }

@@ -2,41 +2,73 @@
 //!
 //! Not public: the authorizer is asked about the path like about any other, so nobody without a name reads it.
 
-mod classic;
+mod access;
+mod admission;
+mod build;
+mod inflight;
+mod measured;
+mod requests;
+mod route;
 mod storage;
+mod watches;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Response, StatusCode, header};
+use orchestra_metrics::{ProcessMetrics, text};
 use orchestra_store::{Key, Store};
-
-use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+use crate::admission::Admission;
 use crate::body::{self, Body};
 use crate::state::State;
 use crate::status::StatusError;
+use access::AccessMetrics;
+use admission::AdmissionMetrics;
+use build::BuildInfo;
+use requests::RequestMetrics;
 use storage::StorageMetrics;
+use watches::WatchMetrics;
 
-/// What upstream answers with.
-const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) use admission::Phase;
+pub(crate) use watches::{CacheCounts, CacheMetrics};
 
-/// The registry of a cluster, and what is looked up when it is read.
+/// The registry of a cluster, what the server counts, and what is looked up when the registry is read.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     storage: StorageMetrics,
     /// The store without its meter: what is looked up here is nobody's request.
     store: Arc<dyn Store>,
+    pub(crate) requests: RequestMetrics,
+    pub(crate) access: AccessMetrics,
+    pub(crate) admission: AdmissionMetrics,
+    pub(crate) watches: WatchMetrics,
+    pub(crate) failed_handshakes: Counter,
 }
 
 impl Metrics {
     /// Adds the server's own to `registry`.
-    pub(crate) fn new(mut registry: Registry, store: Arc<dyn Store>) -> Self {
-        let storage = StorageMetrics::default();
+    pub(crate) fn new(
+        mut registry: Registry,
+        store: Arc<dyn Store>,
+        cache: CacheMetrics,
+        rules: &[Arc<dyn Admission>],
+    ) -> Self {
+        let (storage, requests, access) =
+            (StorageMetrics::default(), RequestMetrics::default(), AccessMetrics::default());
+        let (admission, watches, failed_handshakes) =
+            (AdmissionMetrics::new(rules), WatchMetrics::default(), Counter::default());
         storage.register(&mut registry);
-        Self { registry, storage, store }
+        registry.register_collector(Box::new(requests.clone()));
+        registry.register_collector(Box::new(access.clone()));
+        registry.register_collector(Box::new(admission.clone()));
+        registry.register_collector(Box::new(watches.clone()));
+        registry.register_collector(Box::new(cache));
+        registry.register_collector(Box::new(BuildInfo { failed_handshakes: failed_handshakes.clone() }));
+        ProcessMetrics::register(&mut registry);
+        Self { registry, storage, store, requests, access, admission, watches, failed_handshakes }
     }
 }
 
@@ -62,15 +94,11 @@ pub(crate) async fn metrics(
     if *method != Method::GET {
         return Err(StatusError::method_not_supported());
     }
-    let Metrics { registry, storage, store } = &state.metrics;
+    let Metrics { registry, storage, store, .. } = &state.metrics;
     storage.look(&**store, &state.catalog).await;
-    let mut open = String::new();
-    text::encode(&mut open, registry).map_err(StatusError::internal)?;
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text")) {
-        return Ok(body::typed(StatusCode::OK, OPEN, open));
-    }
-    Ok(body::typed(StatusCode::OK, CLASSIC, classic::of_open(&open)))
+    let (media, text) = text::answer(registry, accepted).map_err(StatusError::internal)?;
+    Ok(body::typed(StatusCode::OK, media, text))
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@ use orchestra_core::protobuf::Envelope;
 use orchestra_core::schema::{self, DecodeError, Format, ObjectType, Problem};
 use serde_json::Value;
 
+use super::accept::MEDIA_TYPES;
 use crate::query::FieldValidation;
 use crate::state::Call;
 use crate::status::StatusError;
 
-/// What bodies with objects may come as.
-const MEDIA_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A decoded body: pruned, and lean in the sense of [`schema`].
@@ -74,6 +73,10 @@ fn typed(
 ) -> Result<Decoded, StatusError> {
     let format = match syntax(headers)? {
         Syntax::Text(format) => format,
+        // Kinds made at run time have no protobuf form.
+        Syntax::Protobuf if ty.is_none() => {
+            return Err(StatusError::unsupported_media_type(&["application/json", "application/yaml"]));
+        }
         Syntax::Protobuf => {
             let envelope = Envelope::open(body).map_err(bad)?;
             let value = envelope.decode(&gv.to_string(), kind).map_err(bad)?;

@@ -1,26 +1,21 @@
 //! Objects in the shape a client asked for: as they are, as table rows, or their metadata alone.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::accept::{Output, RowObject, Shape, Syntax, list_kind};
-use crate::body::{self, Body};
+use super::accept::{Extent, Output, RowObject, Shape, Syntax, list_kind};
+use super::collection;
+use super::write;
+use crate::body::Body;
+use crate::cache::object::Object;
 use crate::clock::Clock;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
-
-/// Bodies are handed over in pieces of about this size.
-const CHUNK_BYTES: usize = 64 << 10;
-/// Bodies from this size on are compressed, when the client accepts that.
-const GZIP_FROM_BYTES: usize = 128 << 10;
 
 /// The metadata of a list.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +26,7 @@ pub(crate) struct ListMeta {
 }
 
 impl ListMeta {
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let mut out = Map::new();
         out.insert("resourceVersion".into(), self.revision.to_string().into());
         if let Some(token) = &self.continue_token {
@@ -57,14 +52,21 @@ impl Renderer {
     /// A response with one object.
     pub(crate) fn object(&self, code: StatusCode, json: Bytes) -> Result<Response<Body>, StatusError> {
         let shaped = self.shape(json, true)?;
-        self.respond(code, shaped)
+        write::whole(self.output, code, shaped)
     }
 
     /// One object in the wanted shape, as JSON. Only the first table of a watch repeats the columns.
     pub(crate) fn shape(&self, json: Bytes, columns: bool) -> Result<Bytes, StatusError> {
         match self.output.shape {
             Shape::Plain => Ok(json),
-            Shape::Metadata(version) => partial(&json, version, "PartialObjectMetadata").map(Into::into),
+            Shape::Metadata(_, Extent::List) => Err(StatusError::not_that_metadata(
+                "PartialObjectMetadataList",
+                "not a list",
+                &self.go_type(""),
+            )),
+            Shape::Metadata(version, Extent::One) => {
+                partial(&json, version, "PartialObjectMetadata").map(Into::into)
+            }
             Shape::Table(version, include) => {
                 let meta = object_version(&json)?;
                 let row = self.row(&json, version, include)?;
@@ -83,20 +85,32 @@ impl Renderer {
         let metadata = Value::from(metadata);
         let (kind, version) = match self.output.shape {
             Shape::Plain => (self.resource.kind_name(), self.resource.api_version.as_str()),
-            Shape::Metadata(version) => ("PartialObjectMetadata", version),
+            Shape::Metadata(version, _) => ("PartialObjectMetadata", version),
             Shape::Table(version, _) => return self.table(version, &metadata, &[], false),
         };
         json!({"kind": kind, "apiVersion": version, "metadata": metadata}).to_string()
     }
 
-    /// A response with a list of objects; `items` are whole objects and the same without kind and version.
+    /// A response with a list of objects.
     pub(crate) fn list<O>(&self, objects: Vec<O>, meta: &ListMeta) -> Result<Response<Body>, StatusError>
     where
-        O: AsRef<crate::cache::object::Object> + Send + 'static,
+        O: AsRef<Object> + Send + 'static,
     {
-        match self.output.shape {
-            Shape::Plain => self.plain_list(objects, meta),
-            Shape::Metadata(version) => {
+        let json = match (self.output.shape, self.output.syntax) {
+            (Shape::Plain, Syntax::Json) => return Ok(collection::json(self, objects, meta)),
+            (Shape::Plain, Syntax::Protobuf) => return collection::protobuf(self, objects, meta),
+            (Shape::Plain, Syntax::PrettyJson | Syntax::Yaml) => {
+                let (kind, version) = (list_kind(self.resource.kind_name()), &self.resource.api_version);
+                collection::text(list_head(&kind, version, meta), objects)
+                    .flatten()
+                    .collect::<Vec<u8>>()
+                    .into()
+            }
+            (Shape::Metadata(_, Extent::One), _) => {
+                let go_type = self.go_type("List");
+                return Err(StatusError::not_that_metadata("PartialObjectMetadata", "a list", &go_type));
+            }
+            (Shape::Metadata(version, Extent::List), _) => {
                 let mut out = list_head("PartialObjectMetadataList", version, meta);
                 for (at, object) in objects.iter().enumerate() {
                     if at > 0 {
@@ -105,55 +119,27 @@ impl Renderer {
                     out.push_str(&partial(&object.as_ref().encoded.json, version, "PartialObjectMetadata")?);
                 }
                 out.push_str("]}");
-                self.respond(StatusCode::OK, out.into())
+                out.into()
             }
-            Shape::Table(version, include) => {
+            (Shape::Table(version, include), _) => {
                 let rows: Result<Vec<_>, _> =
                     objects.iter().map(|o| self.row(&o.as_ref().encoded.json, version, include)).collect();
-                self.respond(StatusCode::OK, self.table(version, &meta.to_json(), &rows?, true).into())
+                self.table(version, &meta.to_json(), &rows?, true).into()
             }
-        }
-    }
-
-    fn plain_list<O>(&self, objects: Vec<O>, meta: &ListMeta) -> Result<Response<Body>, StatusError>
-    where
-        O: AsRef<crate::cache::object::Object> + Send + 'static,
-    {
-        let head = list_head(&list_kind(self.resource.kind_name()), &self.resource.api_version, meta);
-        let total: usize = objects.iter().map(|o| o.as_ref().encoded.json.len()).sum();
-        let mut chunks = list_chunks(head, objects);
-        if total < CHUNK_BYTES || self.output.syntax == Syntax::Yaml {
-            let whole: Vec<u8> = chunks.flatten().collect();
-            return self.respond(StatusCode::OK, whole.into());
-        }
-        let compress = self.output.gzip && total >= GZIP_FROM_BYTES;
-        let body = if compress {
-            body::streamed(futures::stream::iter(gzip_chunks(chunks)))
-        } else {
-            body::streamed(futures::stream::iter(std::iter::from_fn(move || chunks.next())))
         };
-        let mut response = body::respond(StatusCode::OK, "application/json", body);
-        if compress {
-            mark_gzip(&mut response);
-        }
-        Ok(response)
+        write::whole(self.output, StatusCode::OK, json)
     }
 
-    fn respond(&self, code: StatusCode, json: Bytes) -> Result<Response<Body>, StatusError> {
-        match self.output.syntax {
-            Syntax::Json if self.output.gzip && json.len() >= GZIP_FROM_BYTES => {
-                let chunks: Vec<u8> = gzip_chunks(std::iter::once(json)).flatten().collect();
-                let mut response = body::json(code, chunks);
-                mark_gzip(&mut response);
-                Ok(response)
-            }
-            Syntax::Json => Ok(body::json(code, json)),
-            Syntax::Yaml => {
-                let value: Value = serde_json::from_slice(&json).map_err(StatusError::internal)?;
-                let text = serde_yaml::to_string(&value).map_err(StatusError::internal)?;
-                Ok(body::typed(code, "application/yaml", text))
-            }
+    /// What Go calls the objects within upstream's server.
+    fn go_type(&self, suffix: &str) -> String {
+        if self.resource.object_type().is_none() {
+            return format!("*unstructured.Unstructured{suffix}");
         }
+        let package = match self.resource.gr.group.split('.').next() {
+            None | Some("" | "events") => "core",
+            Some(first) => first,
+        };
+        format!("*{package}.{}{suffix}", self.resource.kind_name())
     }
 
     fn row(&self, json: &[u8], version: &str, include: RowObject) -> Result<Value, StatusError> {
@@ -227,53 +213,6 @@ fn object_version(json: &[u8]) -> Result<Value, StatusError> {
     Ok(json!({"resourceVersion": object.metadata.resource_version}))
 }
 
-fn list_head(kind: &str, version: &str, meta: &ListMeta) -> String {
+pub(crate) fn list_head(kind: &str, version: &str, meta: &ListMeta) -> String {
     format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{},\"items\":[", meta.to_json())
-}
-
-/// The text of a list, piece by piece, so that a long one is never in memory twice.
-fn list_chunks<O>(head: String, objects: Vec<O>) -> impl Iterator<Item = Bytes> + Send + 'static
-where
-    O: AsRef<crate::cache::object::Object> + Send + 'static,
-{
-    let mut next = Some(head.into_bytes());
-    let mut objects = objects.into_iter();
-    let mut first = true;
-    std::iter::from_fn(move || {
-        let mut chunk = next.take()?;
-        loop {
-            let Some(object) = objects.next() else {
-                chunk.extend_from_slice(b"]}");
-                return Some(chunk.into());
-            };
-            chunk.extend_from_slice(if first { b"{" } else { b",{" });
-            first = false;
-            chunk.extend_from_slice(&object.as_ref().encoded.item_tail());
-            if chunk.len() >= CHUNK_BYTES {
-                next = Some(Vec::with_capacity(CHUNK_BYTES + 4096));
-                return Some(chunk.into());
-            }
-        }
-    })
-}
-
-fn gzip_chunks(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> impl Iterator<Item = Bytes> + Send {
-    let mut encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
-    let mut chunks = chunks.fuse();
-    std::iter::from_fn(move || {
-        let active = encoder.as_mut()?;
-        // Writing into memory cannot fail.
-        match chunks.next() {
-            Some(chunk) => {
-                let _ = active.write_all(&chunk);
-                Some(std::mem::take(active.get_mut()).into())
-            }
-            None => encoder.take().and_then(|done| done.finish().ok()).map(Bytes::from),
-        }
-    })
-}
-
-fn mark_gzip(response: &mut Response<Body>) {
-    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
 }

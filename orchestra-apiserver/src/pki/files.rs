@@ -38,6 +38,16 @@ pub(super) fn save(dir: &Path, name: &str, kept: Kept) -> Result<Kept> {
     Ok(kept)
 }
 
+/// Reads `NAME.key`; `None` when it is not there.
+pub(super) fn load_key(dir: &Path, name: &str) -> Result<Option<String>> {
+    read(&dir.join(format!("{name}.key")))
+}
+
+/// Writes `NAME.key`.
+pub(super) fn save_key(dir: &Path, name: &str, key: &str) -> Result<()> {
+    write(&dir.join(format!("{name}.key")), key, 0o600)
+}
+
 fn missing(dir: &Path, name: &str, gone: &str, there: &str) -> Error {
     let (gone, there) = (dir.join(format!("{name}.{gone}")), dir.join(format!("{name}.{there}")));
     let problem = io::Error::from(io::ErrorKind::NotFound);

@@ -22,6 +22,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::{Error, Result};
 use files::Kept;
 
+use crate::auth::TokenKey;
+
 /// The user of the administrator's certificate.
 const ADMIN: &str = "kubernetes-admin";
 
@@ -124,6 +126,22 @@ impl Pki {
     }
 }
 
+/// The key that signs the tokens of service accounts, from `sa.key` in `dir`; made, with mode 0600, when it is not there.
+///
+/// # Errors
+/// When the file cannot be read or written, or holds no key of the curve P-256; the message names it.
+pub fn token_key(dir: &Path) -> Result<TokenKey> {
+    files::make_dir(dir)?;
+    if let Some(pem) = files::load_key(dir, "sa")? {
+        return TokenKey::from_pem(&pem).map_err(|problem| {
+            Error::pki(format!("{} holds no key", dir.join("sa.key").display()), problem)
+        });
+    }
+    let key = TokenKey::generate()?;
+    files::save_key(dir, "sa", key.to_pem())?;
+    Ok(key)
+}
+
 fn certificate(pem: &str) -> Result<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(made("a certificate"))
 }
@@ -170,6 +188,18 @@ mod tests {
             let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn the_key_of_service_accounts_stays_the_same_and_is_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = token_key(dir.path()).unwrap();
+        assert_eq!(first.to_pem(), token_key(dir.path()).unwrap().to_pem());
+        let file = dir.path().join("sa.key");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, "nonsense").unwrap();
+        let refused = token_key(dir.path()).unwrap_err();
+        assert!(refused.to_string().contains("sa.key"), "{refused}");
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl Encoded {
         self.json.slice(self.item_at as usize..)
     }
 
+    /// How long that is.
+    pub(crate) fn item_length(&self) -> usize {
+        self.json.len().saturating_sub(self.item_at as usize)
+    }
+
     /// The same object under another resourceVersion, as the event of its removal carries it.
     pub(crate) fn at(&self, revision: Revision) -> Bytes {
         let (before, after) =

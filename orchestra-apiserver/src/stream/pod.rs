@@ -22,7 +22,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// The stream that a subresource of pods is.
-    pub(crate) fn named(subresource: &str) -> Option<Self> {
+    pub(super) fn named(subresource: &str) -> Option<Self> {
         match subresource {
             "exec" => Some(Self::Exec),
             "portforward" => Some(Self::PortForward),
@@ -35,7 +35,7 @@ impl Stream {
 ///
 /// Opening them is `create`, also with GET, which a WebSocket begins with: whoever may only `get` a pod's subresources
 /// is not to run commands (upstream since 1.35).
-pub(crate) async fn open(
+pub(super) async fn open(
     state: &State,
     stream: Stream,
     call: &Call,

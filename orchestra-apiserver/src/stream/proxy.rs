@@ -39,7 +39,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// Answers with what the target answers.
-pub(crate) async fn proxy(
+pub(super) async fn proxy(
     state: &State,
     call: &Call,
     parts: &mut Parts,

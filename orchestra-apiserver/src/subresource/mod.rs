@@ -1,5 +1,6 @@
 //! What lies below an object, one file each; `status` is a part of [`crate::verbs::update`].
 
+pub(crate) mod account_token;
 pub(crate) mod binding;
 pub(crate) mod container;
 pub(crate) mod eviction;

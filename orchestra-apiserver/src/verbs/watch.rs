@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{Response, StatusCode};
+use orchestra_metrics::Tally;
 use orchestra_store::{Event, Revision, WatchMessage, WatchStream};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -20,7 +21,8 @@ use crate::cache::collection::Collection;
 use crate::cache::feed::Feed;
 use crate::cache::object::{Change, Object};
 use crate::filter::Filter;
-use crate::negotiate::accept::Syntax;
+use crate::negotiate::accept::{STREAM_MEDIA_TYPES, Syntax};
+use crate::negotiate::event::{EventKind, Frame, Seen};
 use crate::negotiate::render::Renderer;
 use crate::query::ListOptions;
 use crate::state::{Call, State};
@@ -57,22 +59,25 @@ struct Watcher {
     deadline: Instant,
     shutdown: CancellationToken,
     columns_sent: bool,
+    sent: Tally,
     done: bool,
 }
 
 /// GET with `watch=true`.
 pub(crate) async fn watch(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(&call.query, true)?;
-    if call.output.syntax != Syntax::Json {
-        return Err(StatusError::not_acceptable(&["application/json", "application/json;stream=watch"]));
-    }
+    let media = match call.output.syntax {
+        Syntax::Json | Syntax::PrettyJson => "application/json",
+        Syntax::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Syntax::Yaml => return Err(StatusError::not_acceptable(STREAM_MEDIA_TYPES)),
+    };
     let filter = Filter::parse(&call.resource, &options, call.request.name.as_deref())?;
     let watcher = start(state, call, &options, filter).await?;
     let frames = futures::stream::unfold(watcher, |mut watcher| async move {
         let chunk = watcher.next().await?;
         Some((chunk, watcher))
     });
-    Ok(body::respond(StatusCode::OK, "application/json", body::streamed(frames)))
+    Ok(body::respond(StatusCode::OK, media, body::streamed(frames)))
 }
 
 async fn start(
@@ -119,6 +124,7 @@ async fn start(
         deadline: Instant::now() + duration(state, options),
         shutdown: state.shutdown.clone(),
         columns_sent: false,
+        sent: state.metrics.watches.tally(call.resource.description()),
         done: false,
         collection,
     };
@@ -153,12 +159,12 @@ impl Watcher {
                 return None;
             }
             if let Some(object) = self.initial.next() {
-                self.frame("ADDED", object.encoded.json.clone());
+                self.frame(EventKind::Added, Seen::Now(&object));
                 continue;
             }
             if std::mem::take(&mut self.announce) {
                 let bookmark = self.renderer.bookmark(self.cursor.0, true);
-                self.raw_frame("BOOKMARK", bookmark.into());
+                self.text_frame(EventKind::Bookmark, bookmark.into());
                 continue;
             }
             self.advance().await;
@@ -167,6 +173,7 @@ impl Watcher {
 
     /// Waits for changes, for the time of a bookmark, or for the end.
     async fn advance(&mut self) {
+        self.sent.add_up();
         // Read before the changes are: everything up to here is among them.
         let applied = self.feed.applied();
         let deadline = self.deadline;
@@ -240,7 +247,7 @@ impl Watcher {
                 self.cursor = self.cursor.max(applied);
             }
             let bookmark = self.renderer.bookmark(self.cursor.0, false);
-            self.raw_frame("BOOKMARK", bookmark.into());
+            self.text_frame(EventKind::Bookmark, bookmark.into());
             self.next_bookmark = now + BOOKMARK_PERIOD;
         }
         self.done = now >= self.deadline;
@@ -248,14 +255,14 @@ impl Watcher {
 
     fn deliver(&mut self, changes: &[Arc<Change>]) {
         for change in changes {
-            if let Some((kind, json)) = self.view(change) {
-                self.frame(kind, json);
+            if let Some((kind, seen)) = self.view(change) {
+                self.frame(kind, seen);
             }
         }
     }
 
     /// What a change is to this watcher: an object that begins to match was added, one that no longer does is gone.
-    fn view(&self, change: &Change) -> Option<(&'static str, Bytes)> {
+    fn view<'c>(&self, change: &'c Change) -> Option<(EventKind, Seen<'c>)> {
         let seen = |object: &&Arc<Object>| {
             self.namespace.is_none_or_eq(object.namespace.as_deref())
                 && self.filter.matches(&self.renderer.resource, object)
@@ -263,34 +270,37 @@ impl Watcher {
         let now = change.now.as_ref().filter(seen);
         let before = change.before.as_ref().filter(seen);
         match (before, now) {
-            (None, Some(now)) => Some(("ADDED", now.encoded.json.clone())),
-            (Some(_), Some(now)) => Some(("MODIFIED", now.encoded.json.clone())),
-            (Some(_), None) => Some(("DELETED", change.departed())),
+            (None, Some(now)) => Some((EventKind::Added, Seen::Now(now))),
+            (Some(_), Some(now)) => Some((EventKind::Modified, Seen::Now(now))),
+            (Some(_), None) => Some((EventKind::Deleted, Seen::Departed(change))),
             (None, None) => None,
         }
     }
 
-    fn frame(&mut self, kind: &'static str, json: Bytes) {
-        match self.renderer.shape(json, !self.columns_sent) {
-            Ok(shaped) => {
+    fn frame(&mut self, kind: EventKind, seen: Seen<'_>) {
+        match self.renderer.event(kind, seen, !self.columns_sent) {
+            Ok(frame) => {
                 self.columns_sent = true;
-                self.raw_frame(kind, shaped);
+                self.push(frame);
             }
             Err(error) => self.fail(&error),
         }
     }
 
-    fn raw_frame(&mut self, kind: &'static str, object: Bytes) {
-        let opening: &'static [u8] = match kind {
-            "ADDED" => br#"{"type":"ADDED","object":"#,
-            "MODIFIED" => br#"{"type":"MODIFIED","object":"#,
-            "DELETED" => br#"{"type":"DELETED","object":"#,
-            "BOOKMARK" => br#"{"type":"BOOKMARK","object":"#,
-            _ => br#"{"type":"ERROR","object":"#,
-        };
-        self.pending.push_back(Bytes::from_static(opening));
-        self.pending.push_back(object);
-        self.pending.push_back(Bytes::from_static(b"}\n"));
+    fn text_frame(&mut self, kind: EventKind, json: Bytes) {
+        match self.renderer.event_of_text(kind, json) {
+            Ok(frame) => self.push(frame),
+            Err(error) => {
+                tracing::error!(%error, "an event of a watch cannot be written");
+                self.done = true;
+            }
+        }
+    }
+
+    fn push(&mut self, frame: Frame) {
+        let length: usize = frame.iter().map(Bytes::len).sum();
+        self.sent.observe(u64::try_from(length).unwrap_or(u64::MAX));
+        self.pending.extend(frame.into_iter().filter(|piece| !piece.is_empty()));
     }
 
     fn expire(&mut self) {
@@ -299,7 +309,7 @@ impl Watcher {
     }
 
     fn fail(&mut self, error: &StatusError) {
-        self.raw_frame("ERROR", error.to_json().to_string().into());
+        self.text_frame(EventKind::Error, error.to_json().to_string().into());
         self.done = true;
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 struct Cluster {
     dir: TempDir,
     kubectl: PathBuf,
+    url: String,
     _stop: DropGuard,
 }
 
@@ -55,7 +56,7 @@ impl Cluster {
         let tls = pki.server_config().unwrap();
         let token = stop.clone();
         tokio::spawn(async move { server.serve(listener, Some(tls), token).await });
-        Some(Self { dir, kubectl, _stop: stop.drop_guard() })
+        Some(Self { dir, kubectl, url, _stop: stop.drop_guard() })
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -327,4 +328,24 @@ async fn bad_input_is_refused_as_upstream_does() {
     let kind = refused("kind.yaml", "apiVersion: apps/v1\nkind: Deploymen\nmetadata: {name: x}\n").await;
     assert!(kind.contains("no matches for kind \"Deploymen\" in version \"apps/v1\""), "{kind}");
     assert_eq!(cluster.ok(&["get", "deploy", "-o", "name"]).await, "");
+}
+
+#[tokio::test]
+async fn a_token_made_by_kubectl_lets_its_account_in() {
+    let Some(cluster) = Cluster::start().await else { return };
+    cluster.ok(&["create", "serviceaccount", "bot"]).await;
+    let token = cluster.ok(&["create", "token", "bot", "--duration", "10m"]).await;
+    let mut command = cluster.command(&[
+        "auth",
+        "whoami",
+        "--server",
+        &cluster.url,
+        "--insecure-skip-tls-verify",
+        "--token",
+        token.trim(),
+        "-o",
+        "jsonpath={.status.userInfo.username}",
+    ]);
+    let answer = command.env("KUBECONFIG", "/dev/null").output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "system:serviceaccount:default:bot", "{answer:?}");
 }

@@ -5,10 +5,13 @@
 mod access;
 mod apply;
 mod consistency;
+mod content;
 mod harness;
 mod kubectl;
 mod metrics;
 mod objects;
 mod options;
+mod request_metrics;
 mod streams;
+mod tokens;
 mod watches;

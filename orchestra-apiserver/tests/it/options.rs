@@ -49,8 +49,8 @@ impl Authorizer for ReadersMayList {
 async fn who_is_unknown_sees_health_and_nothing_else() {
     let server = server().await;
     let (code, status) = ask(&server, None, CONFIG_MAPS).await;
-    assert_eq!((code, &status["reason"]), (401, &json!("Unauthorized")));
-    assert_eq!(ask(&server, None, "/apis").await.0, 401);
+    assert_eq!((code, &status["reason"]), (403, &json!("Forbidden")));
+    assert_eq!(ask(&server, None, "/apis").await.0, 403);
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
         assert_eq!(ask(&server, None, path).await.0, 200, "{path}");
     }
@@ -73,7 +73,7 @@ async fn an_authorizer_decides_for_everyone_else() {
 async fn a_snapshot_of_everything_is_not_for_everyone() {
     let server = builder().authorizer(ReadersMayList).build().await.unwrap();
     let path = "/orchestra/v1/snapshot";
-    assert_eq!(ask(&server, None, path).await.0, 401);
+    assert_eq!(ask(&server, None, path).await.0, 403);
     let (code, status) = ask(&server, Some(User::new("ann", ["readers".to_owned()])), path).await;
     assert_eq!(code, 403);
     assert_eq!(status["message"], "forbidden: User \"ann\" cannot get path \"/orchestra/v1/snapshot\"");

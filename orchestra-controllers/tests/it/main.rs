@@ -8,6 +8,7 @@ mod cronjob;
 mod daemonset;
 mod deployment;
 mod disruption;
+mod election;
 mod garbage;
 mod idle;
 mod job;

@@ -1,174 +1,142 @@
-//! A JSON tree to a message.
+//! JSON, as a tree or as text, to a message, byte for byte as Go writes it.
+//!
+//! Go's generated code writes the fields of a message in the order of their numbers, leaves out only pointers, lists,
+//! maps and bytes that are not there, and writes every other field even when it is empty. JSON text names its fields
+//! in another order, so what was written of an object is put in order when its end is reached. No tree is built: stored
+//! text goes straight into bytes.
 
-use base64::Engine as _;
-use jiff::Timestamp;
-use serde_json::{Map, Value};
+mod json;
 
-use super::wire::{put_bytes, put_double, put_number};
-use crate::schema::{self, Field, Item, ObjectType, Scalar, Shape};
+use serde::de::DeserializeSeed as _;
+use serde_json::Value;
 
-/// Writes a tree of type `ty`, lean or complete, as a message, fields in the order of their numbers.
+use self::json::Object;
+use super::ProtobufError;
+use super::wire::{put_bytes, put_double, put_length_before, put_number, put_tag};
+use crate::schema::{Field, Item, ObjectType, Scalar, Shape};
+
+/// Writes a tree of type `ty`, lean or complete, as a message.
 ///
-/// Nulls and values that do not fit their field are not written: a tree that has been through [`crate::schema`] has none.
+/// Nulls and values that do not fit their field count as absent: a tree that has been through [`crate::schema`] has none.
 pub fn encode(value: &Value, ty: &'static ObjectType) -> Vec<u8> {
-    let mut out = Vec::new();
-    if let Value::Object(map) = value {
-        message(map, ty, &[], &mut out);
-    }
-    out
+    let mut encoder = Encoder::default();
+    // A tree has no syntax that could be wrong.
+    let _ = Object { encoder: &mut encoder, ty }.deserialize(value);
+    encoder.out
 }
 
-fn message(map: &Map<String, Value>, ty: &'static ObjectType, prefix: &[u16], out: &mut Vec<u8>) {
-    let mut parts: Vec<(u16, &Field, bool)> = ty
-        .fields
-        .iter()
-        .filter_map(|field| {
-            let rest = field.number.as_ref()?.path().strip_prefix(prefix)?;
-            let (first, deeper) = rest.split_first()?;
-            let present = map.get(field.name).is_some_and(|value| !value.is_null());
-            present.then_some((*first, field, deeper.is_empty()))
-        })
-        .collect();
-    parts.sort_by_key(|(number, ..)| *number);
-    parts.dedup_by_key(|(number, ..)| *number);
-    for (number, field, is_leaf) in parts {
-        if is_leaf {
-            if let Some(value) = map.get(field.name) {
-                add(number, field, value, out);
-            }
-        } else {
-            let mut inner = Vec::new();
-            message(map, ty, &[prefix, &[number]].concat(), &mut inner);
-            put_bytes(out, number, &inner);
-        }
-    }
+/// Writes JSON text of type `ty` as a message.
+pub fn encode_json(json: &[u8], ty: &'static ObjectType) -> Result<Vec<u8>, ProtobufError> {
+    let mut encoder = Encoder { out: Vec::with_capacity(json.len()), ..Encoder::default() };
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    Object { encoder: &mut encoder, ty }
+        .deserialize(&mut deserializer)
+        .map_err(|error| ProtobufError::Content(error.to_string()))?;
+    Ok(encoder.out)
 }
 
-fn add(number: u16, field: &'static Field, value: &Value, out: &mut Vec<u8>) {
-    match (field.shape, value) {
-        (Shape::Single, value) => item(number, field, value, out),
-        (Shape::List, Value::Array(items)) => items.iter().for_each(|value| item(number, field, value, out)),
-        (Shape::Map, Value::Object(map)) => {
-            for (key, value) in map {
-                let mut entry = Vec::new();
-                put_bytes(&mut entry, 1, key.as_bytes());
-                item(2, field, value, &mut entry);
-                put_bytes(out, number, &entry);
-            }
-        }
-        (Shape::MapOfLists, Value::Object(map)) => {
-            for (key, value) in map {
-                let mut list = Vec::new();
-                value.as_array().into_iter().flatten().for_each(|value| item(1, field, value, &mut list));
-                let mut entry = Vec::new();
-                put_bytes(&mut entry, 1, key.as_bytes());
-                put_bytes(&mut entry, 2, &list);
-                put_bytes(out, number, &entry);
-            }
-        }
-        _ => {}
+#[derive(Default)]
+struct Encoder {
+    out: Vec<u8>,
+    /// The parts of the objects that are being read, innermost last.
+    parts: Vec<Part>,
+    /// Where the parts of an object wait to be put in order.
+    unordered: Vec<u8>,
+}
+
+/// A field as it was written: its place in [`ObjectType::numbered`] and its bytes.
+#[derive(Clone, Copy)]
+struct Part {
+    rank: u16,
+    start: usize,
+    end: usize,
+}
+
+impl Encoder {
+    /// Puts the parts written from `base` on in order, and what Go writes of absent fields between them.
+    fn finish(&mut self, ty: &'static ObjectType, base: usize, first_part: usize) {
+        self.parts[first_part..].sort_unstable_by_key(|part| part.rank);
+        self.unordered.clear();
+        self.unordered.extend_from_slice(&self.out[base..]);
+        self.out.truncate(base);
+        let mut source = Source { parts: &self.parts[first_part..], bytes: &self.unordered, base };
+        level(&mut self.out, ty, &ty.numbered, 0, &mut source);
+        self.parts.truncate(first_part);
     }
 }
 
-fn item(number: u16, field: &'static Field, value: &Value, out: &mut Vec<u8>) {
-    match (field.item, value) {
-        (Item::Object(_), value) => {
-            if let Some(ty) = field.object() {
-                put_bytes(out, number, &encode(value, ty));
-            }
-        }
-        (Item::Scalar(scalar), value) => self::scalar(number, scalar, value, out),
-    }
+/// The parts of one object that are still to be placed.
+struct Source<'a> {
+    parts: &'a [Part],
+    bytes: &'a [u8],
+    base: usize,
 }
 
-fn scalar(number: u16, scalar: Scalar, value: &Value, out: &mut Vec<u8>) {
-    match (scalar, value) {
-        (Scalar::String, Value::String(text)) => put_bytes(out, number, text.as_bytes()),
-        (Scalar::Bool, Value::Bool(value)) => put_number(out, number, u64::from(*value)),
-        (Scalar::Int32 | Scalar::Int64, Value::Number(value)) => {
-            if let Some(value) = value.as_i64() {
-                put_number(out, number, value as u64);
-            }
-        }
-        (Scalar::Float64, Value::Number(value)) => {
-            if let Some(value) = value.as_f64() {
-                put_double(out, number, value);
-            }
-        }
-        (Scalar::Bytes, Value::String(text)) => {
-            if let Ok(bytes) = schema::BASE64.decode(text) {
-                put_bytes(out, number, &bytes);
-            }
-        }
-        (Scalar::Quantity, Value::String(text)) => {
-            put_message(out, number, |out| put_bytes(out, 1, text.as_bytes()))
-        }
-        (Scalar::IntOrString, value) => put_message(out, number, |out| int_or_string(value, out)),
-        (Scalar::Time | Scalar::MicroTime, Value::String(text)) => {
-            if let Ok(time) = text.parse::<Timestamp>() {
-                put_message(out, number, |out| put_time(time, out));
-            }
-        }
-        (Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json, value) => {
-            put_message(out, number, |out| put_bytes(out, 1, value.to_string().as_bytes()));
-        }
-        (Scalar::SchemaOrBool, value) => put_message(out, number, |out| schema_or_bool(value, out)),
-        (Scalar::SchemaOrArray | Scalar::SchemaOrStringArray, value) => {
-            put_message(out, number, |out| schema_or_list(value, out));
-        }
-        _ => {}
-    }
-}
-
-fn put_message(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut inner = Vec::new();
-    write(&mut inner);
-    put_bytes(out, number, &inner);
-}
-
-fn int_or_string(value: &Value, out: &mut Vec<u8>) {
-    let (is_text, number, text) = match value {
-        Value::String(text) => (1, 0, text.as_str()),
-        other => (0, other.as_i64().unwrap_or(0), ""),
+/// Writes the fields whose numbers agree up to `depth`: those that end there, and the messages that lead to the others.
+fn level(out: &mut Vec<u8>, ty: &'static ObjectType, fields: &[u16], depth: usize, source: &mut Source<'_>) {
+    let path = |index: &u16| {
+        let field = ty.fields.get(usize::from(*index));
+        field.and_then(|field| field.number.as_ref()).map(|number| number.path()).unwrap_or_default()
     };
-    put_number(out, 1, is_text);
-    put_number(out, 2, number as u64);
-    put_bytes(out, 3, text.as_bytes());
-}
-
-fn put_time(time: Timestamp, out: &mut Vec<u8>) {
-    // Nanoseconds count from the second at or before the instant.
-    let nanos = i64::from(time.subsec_nanosecond());
-    let (seconds, nanos) =
-        if nanos < 0 { (time.as_second() - 1, nanos + 1_000_000_000) } else { (time.as_second(), nanos) };
-    put_number(out, 1, seconds as u64);
-    put_number(out, 2, nanos as u64);
-}
-
-fn schema_props(value: &Value) -> Vec<u8> {
-    schema::json_schema_props().map_or_else(Vec::new, |ty| encode(value, ty))
-}
-
-fn schema_or_bool(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Bool(allows) => put_number(out, 1, u64::from(*allows)),
-        schema => {
-            put_number(out, 1, 1);
-            put_bytes(out, 2, &schema_props(schema));
+    for group in fields.chunk_by(|a, b| path(a).get(depth) == path(b).get(depth)) {
+        let Some(first) = group.first() else { continue };
+        let Some(number) = path(first).get(depth) else { continue };
+        if path(first).len() > depth + 1 {
+            put_tag(out, *number);
+            let start = out.len();
+            level(out, ty, group, depth + 1, source);
+            put_length_before(out, start);
+            continue;
         }
-    }
-}
-
-fn schema_or_list(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Array(items) => {
-            for item in items {
-                match item {
-                    Value::String(text) => put_bytes(out, 2, text.as_bytes()),
-                    schema => put_bytes(out, 2, &schema_props(schema)),
+        match source.parts.split_first() {
+            Some((part, rest)) if ty.numbered.get(usize::from(part.rank)) == Some(first) => {
+                // Of a key that comes twice the first value counts.
+                let again = rest.iter().take_while(|next| next.rank == part.rank).count();
+                source.parts = rest.get(again..).unwrap_or_default();
+                let range = part.start - source.base..part.end - source.base;
+                out.extend_from_slice(source.bytes.get(range).unwrap_or_default());
+            }
+            _ => {
+                if let Some(field) = ty.fields.get(usize::from(*first)) {
+                    put_absent(out, *number, field);
                 }
             }
         }
-        schema => put_bytes(out, 1, &schema_props(schema)),
+    }
+}
+
+/// What Go writes of a field that is not there: nothing if it has presence, otherwise its empty value.
+fn put_absent(out: &mut Vec<u8>, number: u16, field: &'static Field) {
+    if !field.is_pointer && field.shape == Shape::Single {
+        put_empty(out, number, field);
+    }
+}
+
+fn put_empty(out: &mut Vec<u8>, number: u16, field: &'static Field) {
+    let scalar = match field.item {
+        Item::Object(_) => {
+            let Some(ty) = field.object() else { return };
+            put_tag(out, number);
+            let start = out.len();
+            level(out, ty, &ty.numbered, 0, &mut Source { parts: &[], bytes: &[], base: 0 });
+            return put_length_before(out, start);
+        }
+        Item::Scalar(scalar) => scalar,
+    };
+    match scalar {
+        Scalar::Bool | Scalar::Int32 | Scalar::Int64 => put_number(out, number, 0),
+        Scalar::Float64 => put_double(out, number, 0.0),
+        Scalar::String | Scalar::Time | Scalar::MicroTime | Scalar::RawExtension => {
+            put_bytes(out, number, b"");
+        }
+        Scalar::Quantity => put_bytes(out, number, b"\n\x010"),
+        Scalar::IntOrString => put_bytes(out, number, b"\x08\0\x10\0\x1a\0"),
+        // Slices and the like, which have presence whatever the table says.
+        Scalar::Bytes
+        | Scalar::FieldsV1
+        | Scalar::Json
+        | Scalar::SchemaOrBool
+        | Scalar::SchemaOrArray
+        | Scalar::SchemaOrStringArray => {}
     }
 }

@@ -109,6 +109,19 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, field: u16, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// The tag of a field that is bytes, a text or a message.
+pub(super) fn put_tag(out: &mut Vec<u8>, field: u16) {
+    put_varint(out, u64::from(field) << 3 | 2);
+}
+
+/// Puts the length of what stands from `start` on before it.
+pub(super) fn put_length_before(out: &mut Vec<u8>, start: usize) {
+    let end = out.len();
+    put_varint(out, (end - start) as u64);
+    let width = out.len() - end;
+    out[start..].rotate_right(width);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

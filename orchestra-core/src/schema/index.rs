@@ -63,7 +63,8 @@ pub fn of_kind(gv: &GroupVersion, kind: &str) -> Option<&'static ObjectType> {
 /// The group and version of the kinds in a package.
 pub(super) fn group_version_of(package: &'static str) -> Option<GroupVersion> {
     let (stem, version) = package.rsplit_once('.')?;
-    if stem == META {
+    // The kinds that every group has; those of other versions are in a group of their own.
+    if stem == META && version == "v1" {
         return Some(GroupVersion::new("", version));
     }
     let (group, _) = GROUPS.iter().find(|(_, package)| *package == stem)?;
@@ -108,11 +109,20 @@ fn object_name(header: &'static str) -> &'static str {
 fn finish(types: &mut Vec<ObjectType>, header: Option<&'static str>, fields: &mut Vec<Field>) {
     let Some(header) = header else { return };
     let marks = header.split_once('\t').map_or("", |(_, marks)| marks);
+    let mut numbered: Vec<(Number, u16)> =
+        fields.iter().zip(0u16..).filter_map(|(field, at)| Some((field.number?, at))).collect();
+    numbered.sort_unstable_by(|(a, _), (b, _)| a.path().cmp(b.path()));
+    for ((_, at), rank) in numbered.iter().zip(0u16..) {
+        if let Some(field) = fields.get_mut(usize::from(*at)) {
+            field.rank = Some(rank);
+        }
+    }
     types.push(ObjectType {
         name: object_name(header),
         is_kind: marks.split(' ').any(|mark| mark == "kind"),
         is_atomic: marks.split(' ').any(|mark| mark == "atomic"),
         fields: fields.drain(..).collect(),
+        numbered: numbered.into_iter().map(|(_, at)| at).collect(),
     });
 }
 
@@ -138,6 +148,7 @@ fn field(line: &'static str, package: &str, names: &HashMap<&str, u16>) -> Optio
         patch_strategy: PatchStrategy::default(),
         merge_key: None,
         go: None,
+        rank: None,
     };
     for attribute in columns {
         let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));

@@ -14,6 +14,8 @@ pub struct ObjectType {
     pub is_atomic: bool,
     /// Fields, sorted by name.
     pub fields: Box<[Field]>,
+    /// Where in `fields` those with a number are, in the order of their numbers.
+    pub(crate) numbered: Box<[u16]>,
 }
 
 impl ObjectType {
@@ -43,6 +45,12 @@ impl ObjectType {
     /// The field of that name. Case matters, as it does upstream.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.get(self.position(name)?)
+    }
+
+    /// The field of that name and its place in `numbered`, if it has a number.
+    pub(crate) fn ranked(&'static self, name: &str) -> Option<(u16, &'static Field)> {
+        let field = self.field(name)?;
+        Some((field.rank?, field))
     }
 
     pub(super) fn position(&self, name: &str) -> Option<usize> {
@@ -95,6 +103,8 @@ pub struct Field {
     /// The key by which a strategic merge patch matches items.
     pub merge_key: Option<&'static str>,
     pub(super) go: Option<&'static str>,
+    /// The place among the numbered fields of the type.
+    pub(super) rank: Option<u16>,
 }
 
 impl Field {

@@ -144,8 +144,8 @@ pub(crate) fn read(path: &Path, generation: u64) -> Result<Mvcc> {
     }
     let mut load = Load::new(header);
     while let Some(payload) = next_payload(&mut reader, header.salt, path)? {
-        for item in codec::items(&payload).map_err(|what| corrupt(path, what))? {
-            load.take(item).map_err(|what| corrupt(path, what))?;
+        for item in codec::items(&payload) {
+            item.and_then(|item| load.take(item)).map_err(|what| corrupt(path, what))?;
         }
     }
     if load.end != Some((load.entries, load.writes)) {
@@ -210,7 +210,7 @@ impl Load {
             Item::Write(write) if self.is_before_leases() && self.is_next(write.revision) => {
                 self.state.move_on(Revision(write.revision.0.saturating_sub(1)));
                 self.writes += 1;
-                self.state.apply(write);
+                self.state.apply(&write);
             }
             Item::Lease(lease) if !self.has_leases => {
                 self.arrive();

@@ -136,14 +136,14 @@ fn cut(file: &mut DiskFile, path: &Path, salt: u32, good: u64) -> Result<()> {
 }
 
 fn apply(payload: &[u8], state: &mut Mvcc) -> Result<(), String> {
-    for item in codec::items(payload)? {
-        match item {
+    for item in codec::items(payload) {
+        match item? {
             Item::Write(write) if write.revision == state.revision().next() => {
                 let leases = write.changes.iter().filter_map(|change| change.lease);
                 if let Some(id) = leases.into_iter().find(|&id| state.lease(id).is_none()) {
                     return Err(format!("a key has lease {id}, which is not there"));
                 }
-                state.apply(write);
+                state.apply(&write);
             }
             Item::Write(write) => {
                 return Err(format!("revision {} follows {}", write.revision, state.revision()));

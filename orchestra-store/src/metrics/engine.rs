@@ -4,14 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use orchestra_metrics::Histogram;
+use orchestra_metrics::write::{self, Label};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
-use super::histogram::Histogram;
 use crate::durable::DiskUsage;
 use crate::engine::Engine;
 
@@ -83,58 +81,39 @@ impl StoreMetrics {
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let out = &mut out;
         if let Some(engine) = self.engine.upgrade() {
             let watches = engine.watches();
-            gauge(&mut out, "orchestra_store_watchers", "Watches that are served live", watches.watchers)?;
+            let help = "Watches that are served live";
+            write::gauge(out, "orchestra_store_watchers", help, whole(watches.watchers))?;
             let help = "Most events that wait for one watcher";
-            gauge(&mut out, "orchestra_store_watch_backlog_events", help, watches.backlog_events)?;
+            write::gauge(out, "orchestra_store_watch_backlog_events", help, whole(watches.backlog_events))?;
             let help = "Most bytes of values that wait for one watcher";
-            gauge(&mut out, "orchestra_store_watch_backlog_bytes", help, watches.backlog_bytes)?;
+            write::gauge(out, "orchestra_store_watch_backlog_bytes", help, whole(watches.backlog_bytes))?;
             let help = "Watches that were ended because their watcher fell too far behind";
-            counter(&mut out, "orchestra_store_slow_watchers", help, watches.slow)?;
+            write::counter(out, "orchestra_store_slow_watchers_total", help, [([], watches.slow)])?;
         }
         let Some((timings, usage)) = &self.disk else { return Ok(()) };
         let help = "Time that one sync of the log took";
-        histogram(&mut out, "orchestra_store_sync_duration_seconds", help, &timings.sync)?;
+        write::histogram(out, "orchestra_store_sync_duration_seconds", help, [([], &timings.sync)])?;
         let help = "Calls that were answered after one sync of the log";
-        histogram(&mut out, "orchestra_store_batch_calls", help, &timings.batch)?;
+        write::histogram(out, "orchestra_store_batch_calls", help, [([], &timings.batch)])?;
         let help = "Time that writing one checkpoint took";
-        histogram(&mut out, "orchestra_store_checkpoint_duration_seconds", help, &timings.checkpoint)?;
+        let name = "orchestra_store_checkpoint_duration_seconds";
+        write::histogram(out, name, help, [([], &timings.checkpoint)])?;
         let failed = timings.failed_checkpoints.load(Ordering::Relaxed);
-        counter(
-            &mut out,
-            "orchestra_store_failed_checkpoints",
-            "Checkpoints that could not be written",
-            failed,
-        )?;
+        let help = "Checkpoints that could not be written";
+        write::counter(out, "orchestra_store_failed_checkpoints_total", help, [([], failed)])?;
         if let Some(usage) = usage.upgrade() {
-            gauge(&mut out, "orchestra_store_log_bytes", "Size of the logs on disk", usage.logs())?;
+            let help = "Size of the logs on disk";
+            write::gauge(out, "orchestra_store_log_bytes", help, whole(usage.logs()))?;
             let help = "Size of the checkpoint on disk";
-            gauge(&mut out, "orchestra_store_checkpoint_bytes", help, usage.checkpoint())?;
+            write::gauge(out, "orchestra_store_checkpoint_bytes", help, whole(usage.checkpoint()))?;
         }
         Ok(())
     }
 }
 
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
-    let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-    value.encode(out.encode_descriptor(name, help, None, MetricType::Gauge)?)
-}
-
-fn counter(
-    out: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: u64,
-) -> Result<(), std::fmt::Error> {
-    ConstCounter::new(value).encode(out.encode_descriptor(name, help, None, MetricType::Counter)?)
-}
-
-fn histogram(
-    out: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: &Histogram,
-) -> Result<(), std::fmt::Error> {
-    value.encode(out.encode_descriptor(name, help, None, MetricType::Histogram)?)
+fn whole(value: u64) -> [([Label<'static>; 0], i64); 1] {
+    [([], i64::try_from(value).unwrap_or(i64::MAX))]
 }

@@ -5,13 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use orchestra_metrics::{Histogram, write};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
-
-use super::histogram::Histogram;
 
 /// Upstream's bounds begin at 5 milliseconds, by which a store in this process has long answered; so there are more below.
 const REQUEST_SECONDS: &[f64] = &[
@@ -138,39 +135,30 @@ impl RequestMetrics {
 
 impl Collector for RequestMetrics {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let out = &mut out;
         let all = self.all();
-        let each =
-            |encoder: &mut MetricEncoder<'_>,
-             encode: &dyn Fn(&Counts, usize, MetricEncoder<'_>) -> Result<(), std::fmt::Error>| {
-                for (subject, counts) in &all {
-                    for operation in Operation::ALL {
-                        let at = operation as usize;
-                        if counts.took[at].count() > 0 {
-                            let labels = [
-                                ("operation", operation.name()),
-                                ("group", &*subject.group),
-                                ("resource", &*subject.resource),
-                            ];
-                            encode(counts, at, encoder.encode_family(&labels)?)?;
-                        }
-                    }
-                }
-                Ok(())
-            };
-        let help = "Time that requests to the store took";
-        let mut encoder =
-            out.encode_descriptor("etcd_request_duration_seconds", help, None, MetricType::Histogram)?;
-        each(&mut encoder, &|counts, at, encoder| counts.took[at].encode(encoder))?;
-        let help = "Requests to the store";
-        let mut encoder = out.encode_descriptor("etcd_requests", help, None, MetricType::Counter)?;
-        each(&mut encoder, &|counts, at, encoder| {
-            ConstCounter::new(counts.took[at].count()).encode(encoder)
-        })?;
-        let help = "Requests to the store that failed; a refused compare is an answer";
-        let mut encoder = out.encode_descriptor("etcd_request_errors", help, None, MetricType::Counter)?;
-        each(&mut encoder, &|counts, at, encoder| {
-            ConstCounter::new(counts.errors[at].load(Ordering::Relaxed)).encode(encoder)
-        })
+        let asked = || {
+            all.iter().flat_map(|(subject, counts)| {
+                let asked = Operation::ALL.into_iter().filter(|at| counts.took[*at as usize].count() > 0);
+                asked.map(move |operation| {
+                    let labels = [
+                        ("operation", operation.name()),
+                        ("group", &*subject.group),
+                        ("resource", &*subject.resource),
+                    ];
+                    (labels, &**counts, operation as usize)
+                })
+            })
+        };
+        let help = "[ALPHA] Etcd request latency in seconds for each operation and object type.";
+        let took = asked().map(|(labels, counts, at)| (labels, &counts.took[at]));
+        write::histogram(out, "etcd_request_duration_seconds", help, took)?;
+        let help = "[ALPHA] Etcd request counts for each operation and object type.";
+        let requests = asked().map(|(labels, counts, at)| (labels, counts.took[at].count()));
+        write::counter(out, "etcd_requests_total", help, requests)?;
+        let help = "[ALPHA] Etcd failed request counts for each operation and object type.";
+        let failed = asked().map(|(labels, counts, at)| (labels, counts.errors[at].load(Ordering::Relaxed)));
+        write::counter(out, "etcd_request_errors_total", help, failed)
     }
 }
 

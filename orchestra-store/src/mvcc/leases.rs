@@ -195,7 +195,7 @@ mod tests {
 
     fn write(state: &mut Mvcc, txn: Txn) {
         let Ok(Plan::Write(write)) = plan(txn, state) else { panic!("no write") };
-        state.apply(write);
+        state.apply(&write);
     }
 
     fn attached(state: &Mvcc, id: LeaseId) -> Vec<Key> {

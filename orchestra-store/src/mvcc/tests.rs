@@ -5,7 +5,7 @@ use crate::txn::Txn;
 
 fn commit(state: &mut Mvcc, txn: Txn) -> Vec<Event> {
     match plan(txn, state) {
-        Ok(Plan::Write(write)) => state.apply(write),
+        Ok(Plan::Write(write)) => state.apply_and_tell(&write),
         _ => Vec::new(),
     }
 }
@@ -89,7 +89,7 @@ fn retention_bounds_the_past_by_count_and_by_bytes_under_endless_rewriting() {
                 panic!("a put changes something")
             };
             let share = write.trim_share();
-            state.apply(write);
+            state.apply(&write);
             if let Some(to) = state.overdue(keep) {
                 state.compact(to).unwrap();
             }
@@ -117,7 +117,7 @@ fn large_values_free_a_long_past_of_small_ones_in_time() {
             panic!("a put changes something")
         };
         let share = write.trim_share();
-        state.apply(write);
+        state.apply(&write);
         if let Some(to) = state.overdue(keep) {
             state.compact(to).unwrap();
         }

@@ -123,7 +123,7 @@ impl Reader {
             Next::Bad => Err(self.bad(&format!("damaged or cut short at byte {}", self.bytes))),
             Next::Payload(payload) => {
                 self.bytes = self.file.bytes;
-                codec::items(&payload).map(Some).map_err(|what| self.bad(what))
+                codec::items(&payload).collect::<Result<_, _>>().map(Some).map_err(|what| self.bad(what))
             }
         }
     }

@@ -6,6 +6,7 @@ mod data_dir;
 mod demo;
 mod encryption;
 mod failure;
+mod leader_elect;
 mod manifests;
 mod server;
 mod signals;

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use kube::Client;
+use orchestra::cluster::{Leadership, Part};
 use orchestra::controllers::Controllers;
 use orchestra::scheduler::{PluginRegistry, Scheduler};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Target;
 use crate::failure::Failure;
+use crate::leader_elect::LeaderElect;
 use crate::signals::Signals;
 use crate::up::{self, Place};
 
@@ -32,6 +34,8 @@ pub(crate) struct Server {
     /// A KubeSchedulerConfiguration for the scheduler.
     #[arg(long, value_name = "FILE")]
     scheduler_config: Option<PathBuf>,
+    #[command(flatten)]
+    leader_elect: LeaderElect,
 }
 
 impl Server {
@@ -48,9 +52,11 @@ impl Server {
 pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
     let has = |component| arguments.components.contains(&component);
     let scheduler = has(Component::Scheduler).then(|| arguments.scheduler()).transpose()?;
+    let timing = arguments.leader_elect.timing()?;
     if !has(Component::Apiserver) {
+        let leadership = arguments.leader_elect.leadership()?;
         let client = arguments.target.connect().await?.client;
-        return beside(client, has(Component::Controllers), scheduler).await;
+        return beside(client, has(Component::Controllers), scheduler, leadership).await;
     }
     let mut builder = up::open(&arguments.place).await?.without_nodes();
     if !has(Component::Controllers) {
@@ -59,6 +65,10 @@ pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
     builder = match scheduler {
         Some(scheduler) => builder.scheduler(scheduler),
         None => builder.without_scheduler(),
+    };
+    builder = match timing {
+        Some(timing) => builder.leader_election(timing),
+        None => builder.without_leader_election(),
     };
     let mut signals = Signals::listen()?;
     let cluster = up::start(builder).await?;
@@ -72,7 +82,12 @@ pub(crate) async fn run(arguments: Server) -> Result<(), Failure> {
 }
 
 /// Runs parts beside an API server elsewhere until told to stop.
-async fn beside(client: Client, controllers: bool, scheduler: Option<Scheduler>) -> Result<(), Failure> {
+async fn beside(
+    client: Client,
+    controllers: bool,
+    scheduler: Option<Scheduler>,
+    leadership: Leadership,
+) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     let mut signals = Signals::listen()?;
@@ -83,14 +98,16 @@ async fn beside(client: Client, controllers: bool, scheduler: Option<Scheduler>)
     };
     let manage = async {
         if controllers {
-            let ended = Controllers::all().run(client.clone(), shutdown.clone()).await;
+            let work = |shutdown| Controllers::all().run(client.clone(), shutdown);
+            let ended = leadership.run(Part::Controllers, client.clone(), shutdown.clone(), work).await;
             ended.map_err(|problem| Failure::of(format!("controllers: {problem}")))?;
         }
         Ok(())
     };
     let schedule = async {
         if let Some(scheduler) = scheduler {
-            let ended = scheduler.run(client.clone(), shutdown.clone()).await;
+            let work = |shutdown| scheduler.clone().run(client.clone(), shutdown);
+            let ended = leadership.run(Part::Scheduler, client.clone(), shutdown.clone(), work).await;
             ended.map_err(|problem| Failure::of(format!("scheduler: {problem}")))?;
         }
         Ok(())

@@ -47,9 +47,64 @@ impl Histogram {
         self.0.sum.fetch_add(millionths, Ordering::Relaxed);
     }
 
+    /// Counts on the side, for one who counts very often while others do too.
+    pub fn tally(&self) -> Tally {
+        Tally { into: self.clone(), counts: vec![0; self.0.counts.len()].into(), sum: 0, is_empty: true }
+    }
+
     /// How often something was counted.
     pub fn count(&self) -> u64 {
         self.0.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Histogram {
+    pub(crate) fn write(&self, encoder: &mut MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
+        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        // Of the same reading as the buckets, so that they agree.
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = self.0.sum.load(Ordering::Relaxed) as f64 / 1e6;
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
+/// What one counted on the side, and has not added yet. It is added when this is dropped, at the latest.
+#[derive(Debug)]
+pub struct Tally {
+    into: Histogram,
+    counts: Box<[u64]>,
+    sum: u64,
+    is_empty: bool,
+}
+
+impl Tally {
+    /// Counts a number, without touching what others count into.
+    pub fn observe(&mut self, number: u64) {
+        let bucket = self.into.0.bounds.partition_point(|bound| *bound < number as f64);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += 1;
+        }
+        self.sum = self.sum.saturating_add(number.saturating_mul(1_000_000));
+        self.is_empty = false;
+    }
+
+    /// Adds what was counted.
+    pub fn add_up(&mut self) {
+        if std::mem::replace(&mut self.is_empty, true) {
+            return;
+        }
+        for (into, count) in self.into.0.counts.iter().zip(&mut self.counts) {
+            into.fetch_add(std::mem::take(count), Ordering::Relaxed);
+        }
+        self.into.0.sum.fetch_add(std::mem::take(&mut self.sum), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.add_up();
     }
 }
 
@@ -59,13 +114,7 @@ impl TypedMetric for Histogram {
 
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
-        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        // Of the same reading as the buckets, so that they agree.
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = self.0.sum.load(Ordering::Relaxed) as f64 / 1e6;
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        self.write(&mut encoder)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -79,6 +128,22 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
+
+    #[test]
+    fn what_is_counted_on_the_side_is_added_in_the_end() {
+        let histogram = Histogram::new(&[10.0]);
+        let mut tally = histogram.tally();
+        tally.observe(10);
+        tally.observe(11);
+        assert_eq!(histogram.count(), 0);
+        tally.add_up();
+        tally.add_up();
+        tally.observe(1);
+        assert_eq!(histogram.count(), 2);
+        drop(tally);
+        let counts: Vec<u64> = histogram.0.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        assert_eq!((counts, histogram.0.sum.load(Ordering::Relaxed)), (vec![2, 1], 22_000_000));
+    }
 
     #[test]
     fn what_lies_on_a_bound_belongs_below_it() {

@@ -1,0 +1,169 @@
+//! How long each rule of admission thinks about a write.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use orchestra_metrics::{Histogram, write};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use tokio::time::Instant;
+
+use crate::admission::{Admission, Operation};
+
+const SECONDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
+
+/// A label that a rule's name becomes is no longer than this.
+const LONGEST_NAME: usize = 63;
+
+const PHASES: [&str; 2] = ["admit", "validate"];
+const OPERATIONS: [&str; 3] = ["CREATE", "UPDATE", "DELETE"];
+const REJECTED: [&str; 2] = ["false", "true"];
+
+/// Which of its two methods a rule is asked by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Phase {
+    /// It may change the object.
+    Admit = 0,
+    /// It may refuse the object.
+    Validate = 1,
+}
+
+/// Times by phase, operation and outcome.
+#[derive(Clone, Debug)]
+struct Times([[[Histogram; REJECTED.len()]; OPERATIONS.len()]; PHASES.len()]);
+
+impl Times {
+    fn new() -> Self {
+        Self(PHASES.map(|_| OPERATIONS.map(|_| REJECTED.map(|_| Histogram::new(SECONDS)))))
+    }
+
+    fn of(&self, phase: Phase, operation: Operation, is_rejected: bool) -> &Histogram {
+        let operation = match operation {
+            Operation::Create => 0,
+            Operation::Update => 1,
+            Operation::Delete => 2,
+        };
+        &self.0[phase as usize][operation][usize::from(is_rejected)]
+    }
+
+    fn all(&self) -> impl Iterator<Item = ([&'static str; 3], &Histogram)> {
+        let phases = PHASES.into_iter().zip(&self.0);
+        let operations = phases.flat_map(|(phase, times)| {
+            OPERATIONS.into_iter().zip(times).map(move |(operation, times)| (phase, operation, times))
+        });
+        let all = operations.flat_map(|(phase, operation, times)| {
+            REJECTED.into_iter().zip(times).map(move |(rejected, time)| ([operation, rejected, phase], time))
+        });
+        all.filter(|(_, time)| time.count() > 0)
+    }
+}
+
+/// Times of all rules, in their order, and of all of them together. Clones count the same.
+#[derive(Clone, Debug)]
+pub(crate) struct AdmissionMetrics {
+    rules: Arc<[(String, Times)]>,
+    step: Times,
+}
+
+impl AdmissionMetrics {
+    /// For these rules, in this order.
+    pub(super) fn new(rules: &[Arc<dyn Admission>]) -> Self {
+        Self { rules: rules.iter().map(|rule| (name(rule), Times::new())).collect(), step: Times::new() }
+    }
+
+    /// All rules are about to be asked, one after the other.
+    pub(crate) fn laps(&self, phase: Phase, operation: Operation) -> Laps<'_> {
+        let now = Instant::now();
+        Laps { metrics: self, phase, operation, begun: now, last: now, next: 0 }
+    }
+}
+
+/// The rules are being asked.
+#[derive(Debug)]
+pub(crate) struct Laps<'a> {
+    metrics: &'a AdmissionMetrics,
+    phase: Phase,
+    operation: Operation,
+    begun: Instant,
+    last: Instant,
+    next: usize,
+}
+
+impl Laps<'_> {
+    /// The next rule has said this.
+    pub(crate) fn said<T, E>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+        let now = Instant::now();
+        let is_rejected = outcome.is_err();
+        if let Some((_, times)) = self.metrics.rules.get(self.next) {
+            times.of(self.phase, self.operation, is_rejected).observe_duration(now - self.last);
+        }
+        self.next += 1;
+        self.last = now;
+        // A refusal ends the round, and so does the last rule.
+        if is_rejected || self.next == self.metrics.rules.len() {
+            let step = self.metrics.step.of(self.phase, self.operation, is_rejected);
+            step.observe_duration(now - self.begun);
+        }
+        outcome
+    }
+}
+
+impl Collector for AdmissionMetrics {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut out;
+        let help = "[STABLE] Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).";
+        let took = self.rules.iter().enumerate().flat_map(|(at, (name, times))| {
+            // Two rules of one type are one series, the first one's.
+            let is_first = self.rules.iter().position(|(other, _)| other == name) == Some(at);
+            times.all().filter(move |_| is_first).map(move |([operation, rejected, phase], took)| {
+                let name = ("name", name.as_str());
+                ([name, ("operation", operation), ("rejected", rejected), ("type", phase)], took)
+            })
+        });
+        write::histogram(out, "apiserver_admission_controller_admission_duration_seconds", help, took)?;
+        let help = "[STABLE] Admission sub-step latency histogram in seconds, broken out for each operation and API resource and step type (validate or admit).";
+        let took = self.step.all().map(|([operation, rejected, phase], took)| {
+            ([("operation", operation), ("rejected", rejected), ("type", phase)], took)
+        });
+        write::histogram(out, "apiserver_admission_step_admission_duration_seconds", help, took)
+    }
+}
+
+/// What a rule is called: the name of its type, which is how its debug form begins.
+fn name(rule: &Arc<dyn Admission>) -> String {
+    let mut name = Beginning(String::new());
+    // An error only says that the beginning is there.
+    let _ = write!(name, "{rule:?}");
+    name.0
+}
+
+/// Takes text up to the end of its first word.
+struct Beginning(String);
+
+impl Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if !character.is_ascii_alphanumeric() || self.0.len() >= LONGEST_NAME {
+                return Err(fmt::Error);
+            }
+            self.0.push(character);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::admission::builtin;
+
+    #[test]
+    fn rules_are_called_as_upstream_calls_them() {
+        let names: BTreeSet<String> = builtin().iter().map(name).collect();
+        for known in ["NamespaceLifecycle", "ServiceAccount", "Priority", "StorageObjectInUseProtection"] {
+            assert!(names.contains(known), "{known} in {names:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Whole objects as one list, piece by piece, so that a long one is never in memory twice.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use orchestra_core::protobuf;
+
+use super::accept::list_kind;
+use super::render::{ListMeta, Renderer, list_head};
+use super::write::{GZIP_ABOVE_BYTES, gzip, mark_gzip};
+use crate::body::{self, Body};
+use crate::cache::object::Object;
+use crate::status::StatusError;
+
+/// Bodies are handed over in pieces of about this size.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// A list as JSON. Items do not repeat kind and version.
+pub(crate) fn json<O>(renderer: &Renderer, objects: Vec<O>, meta: &ListMeta) -> Response<Body>
+where
+    O: AsRef<Object> + Send + 'static,
+{
+    let head = list_head(&list_kind(renderer.resource.kind_name()), &renderer.resource.api_version, meta);
+    let total = head.len() + 2 + objects.iter().map(|o| o.as_ref().encoded.item_length() + 2).sum::<usize>();
+    respond(renderer, total, text(head, objects))
+}
+
+/// A list as protobuf, of the messages that all readers of an object share.
+pub(crate) fn protobuf<O>(
+    renderer: &Renderer,
+    objects: Vec<O>,
+    meta: &ListMeta,
+) -> Result<Response<Body>, StatusError>
+where
+    O: AsRef<Object>,
+{
+    let resource = &renderer.resource;
+    let messages: Vec<Bytes> =
+        objects.iter().map(|object| object.as_ref().message(resource)).collect::<Result<_, _>>()?;
+    let lengths = messages.iter().map(Bytes::len);
+    let kind = list_kind(resource.kind_name());
+    let head = protobuf::list_opening(&resource.api_version, &kind, &meta.to_json(), lengths);
+    let total = head.len() + messages.iter().map(|message| message.len() + 6).sum::<usize>();
+    let mut next = Some(head);
+    let mut messages = messages.into_iter();
+    let chunks = std::iter::from_fn(move || {
+        let mut chunk = next.take()?;
+        loop {
+            let Some(message) = messages.next() else {
+                chunk.extend_from_slice(protobuf::CLOSING);
+                return Some(Bytes::from(chunk));
+            };
+            chunk.extend_from_slice(&protobuf::item_opening(message.len()));
+            chunk.extend_from_slice(&message);
+            if chunk.len() >= CHUNK_BYTES {
+                next = Some(Vec::with_capacity(CHUNK_BYTES + 4096));
+                return Some(chunk.into());
+            }
+        }
+    });
+    Ok(respond(renderer, total, chunks))
+}
+
+fn respond(
+    renderer: &Renderer,
+    total: usize,
+    mut chunks: impl Iterator<Item = Bytes> + Send + 'static,
+) -> Response<Body> {
+    let output = renderer.output;
+    let media = output.syntax.media();
+    if total < CHUNK_BYTES {
+        let whole: Vec<u8> = chunks.flatten().collect();
+        return body::typed(StatusCode::OK, media, whole);
+    }
+    if output.gzip && total > GZIP_ABOVE_BYTES {
+        let body = body::streamed(futures::stream::iter(gzip(chunks)));
+        let mut response = body::respond(StatusCode::OK, media, body);
+        mark_gzip(&mut response);
+        return response;
+    }
+    let chunks = std::iter::from_fn(move || chunks.next());
+    body::respond(StatusCode::OK, media, body::streamed(futures::stream::iter(chunks)))
+}
+
+/// The JSON text of a list behind its `head`.
+pub(crate) fn text<O>(head: String, objects: Vec<O>) -> impl Iterator<Item = Bytes> + Send + 'static
+where
+    O: AsRef<Object> + Send + 'static,
+{
+    let mut next = Some(head.into_bytes());
+    let mut objects = objects.into_iter();
+    let mut first = true;
+    std::iter::from_fn(move || {
+        let mut chunk = next.take()?;
+        loop {
+            let Some(object) = objects.next() else {
+                chunk.extend_from_slice(b"]}");
+                return Some(chunk.into());
+            };
+            chunk.extend_from_slice(if first { b"{" } else { b",{" });
+            first = false;
+            chunk.extend_from_slice(&object.as_ref().encoded.item_tail());
+            if chunk.len() >= CHUNK_BYTES {
+                next = Some(Vec::with_capacity(CHUNK_BYTES + 4096));
+                return Some(chunk.into());
+            }
+        }
+    })
+}
