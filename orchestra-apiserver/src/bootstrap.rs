@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use orchestra_core::kinds::flow_control;
 use orchestra_store::{Outcome, ReadAt, Revision, Txn};
 use serde_json::{Value, json};
 
@@ -60,6 +61,12 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
         if resource.is("", "namespaces") {
             object["status"] = json!({"phase": "Active"});
         }
+        if resource.is("networking.k8s.io", "servicecidrs") {
+            object["status"] = json!({"conditions": [{
+                "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": state.stamp(),
+                "message": "Kubernetes default Service CIDR is ready",
+            }]});
+        }
         resource.complete(&mut object);
         txn = claims::take_and_give(resource, None, Some(&object), txn.when(key.clone(), Revision::NONE));
         txn = txn.put(key, resource.encode(&object));
@@ -105,6 +112,10 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
             "preemptionPolicy": "PreemptLowerPriority",
         }));
     }
+    out.push(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [state.network.cidr.trunc().to_string()]},
+    }));
     let ip = state.network.first_ip().to_string();
     let family = if state.network.first_ip().is_ipv4() { "IPv4" } else { "IPv6" };
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
@@ -131,6 +142,7 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }));
     }
+    out.extend(flow_control::objects());
     out.extend(rbac::bootstrap::objects());
     out
 }

@@ -21,6 +21,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, WallClock};
 use crate::error::{Error, Result};
+use crate::health::StoreHealth;
 use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
 use crate::openapi::OpenApi;
@@ -239,6 +240,7 @@ impl ApiServerBuilder {
             openapi: OpenApi::new(&catalog),
             store: self.store,
             encryption: self.encryption,
+            store_health: StoreHealth::default(),
             metrics: Metrics::new(self.metrics, store, caches, &admission),
             feed,
             catalog,

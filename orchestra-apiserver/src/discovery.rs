@@ -63,6 +63,7 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
     for subresource in &resource.description().subresources {
         out.push(match subresource {
             Subresource::Status => own("status", &["get", "patch", "update"][..]),
+            Subresource::Approval => own("approval", &["get", "patch", "update"]),
             Subresource::Scale(_) => Below {
                 name: "scale",
                 group: "autoscaling",

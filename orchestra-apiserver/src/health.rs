@@ -1,10 +1,14 @@
 //! `/healthz`, `/livez`, `/readyz` and `/version`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use orchestra_store::Store;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::body::{self, Body};
 use crate::query::Query;
@@ -97,9 +101,35 @@ pub(crate) async fn health(state: &State, path: &[String], query: &Query) -> Opt
     })
 }
 
+/// For how long an answer of the store is good for others who ask.
+const STORE_ANSWER_LASTS: Duration = Duration::from_secs(1);
+
+/// How the store was when it was last asked.
+///
+/// Strangers may ask for health as often as they like, and an etcd needs several requests to say how it is. So one of them
+/// asks the store, and those who come meanwhile, or within a second, are told the same.
+#[derive(Debug, Default)]
+pub(crate) struct StoreHealth(Mutex<Option<(Instant, Option<String>)>>);
+
+impl StoreHealth {
+    /// What is wrong with the store, if anything is.
+    async fn problem(&self, store: &dyn Store) -> Option<String> {
+        // Held while the store is asked: who waits is told what it says. When whoever asks goes away, the next one asks.
+        let mut last = self.0.lock().await;
+        if let Some((asked, problem)) = &*last
+            && asked.elapsed() < STORE_ANSWER_LASTS
+        {
+            return problem.clone();
+        }
+        let problem = store.status().await.err().map(|error| error.to_string());
+        *last = Some((Instant::now(), problem.clone()));
+        problem
+    }
+}
+
 async fn check(state: &State, name: &str) -> Outcome {
     let problem = match name {
-        "etcd" => state.store.status().await.err().map(|error| error.to_string()),
+        "etcd" => state.store_health.problem(&*state.store).await,
         "shutdown" => state.shutdown.is_cancelled().then(|| "process is shutting down".to_owned()),
         _ => None,
     };

@@ -144,7 +144,8 @@ fn peer(stream: &TlsStream<TcpStream>) -> Option<PeerCertificate> {
     let text =
         |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().map(str::to_owned).ok();
     Some(PeerCertificate {
-        common_name: subject.iter_common_name().next().and_then(text)?,
+        // The last, if there are several, as upstream reads it.
+        common_name: subject.iter_common_name().last().and_then(text)?,
         organizations: subject.iter_organization().filter_map(text).collect(),
     })
 }

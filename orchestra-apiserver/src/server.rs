@@ -319,6 +319,7 @@ async fn dispatch_below(
 ) -> Result<Response<Body>, StatusError> {
     let subresources = &call.resource.description().subresources;
     let has_status = subresources.iter().any(|s| matches!(s, Subresource::Status));
+    let has_approval = subresources.contains(&Subresource::Approval);
     let is_pod = call.resource.is("", "pods");
     let is_account = call.resource.is("", "serviceaccounts");
     match (below, verb) {
@@ -326,6 +327,10 @@ async fn dispatch_below(
         ("status", Verb::Update) if has_status => update::update(state, call, Part::Status).await,
         ("status", Verb::Patch) if has_status => patch::patch(state, call, Part::Status).await,
         ("status", _) if has_status => Err(StatusError::method_not_supported()),
+        ("approval", Verb::Get) if has_approval => get::get(state, call).await,
+        ("approval", Verb::Update) if has_approval => update::update(state, call, Part::Approval).await,
+        ("approval", Verb::Patch) if has_approval => patch::patch(state, call, Part::Approval).await,
+        ("approval", _) if has_approval => Err(StatusError::method_not_supported()),
         ("scale", _) => scale::scale(state, call).await,
         ("binding", Verb::Create) if is_pod => binding::bind(state, call).await,
         ("eviction", Verb::Create) if is_pod => eviction::evict(state, call).await,

@@ -18,6 +18,7 @@ use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::{Chance, Clock, stamp};
 use crate::discovery::Discovery;
+use crate::health::StoreHealth;
 use crate::metrics::{Metrics, Phase};
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
@@ -36,6 +37,7 @@ pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
     /// How `store` is encrypted, if it is.
     pub(crate) encryption: Option<Arc<Encryption>>,
+    pub(crate) store_health: StoreHealth,
     pub(crate) metrics: Metrics,
     pub(crate) feed: Arc<Feed>,
     pub(crate) writer: Writer,

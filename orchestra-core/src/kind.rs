@@ -25,6 +25,8 @@ pub enum Subresource {
     Status,
     /// `/scale`: an `autoscaling/v1` `Scale` over the fields named in [`ScalePaths`].
     Scale(ScalePaths),
+    /// `/approval`: writes change what was decided about the object, and nothing else.
+    Approval,
 }
 
 /// Where a kind keeps the numbers that `/scale` shows, as JSON pointers.
@@ -114,6 +116,16 @@ pub trait Kind: Debug + Send + Sync + 'static {
 
     /// What is wrong with a change through `/status`.
     fn validate_status_update(&self, new: &Value, old: &Value) -> Violations;
+
+    /// Keeps everything but what a write through `/approval` may change.
+    fn prepare_approval_update(&self, new: &mut Value, old: &Value) {
+        self.prepare_status_update(new, old);
+    }
+
+    /// What is wrong with a change through `/approval`.
+    fn validate_approval_update(&self, new: &Value, old: &Value) -> Violations {
+        self.validate_status_update(new, old)
+    }
 
     /// The fields, besides `metadata.name` and `metadata.namespace`, that field selectors may name.
     fn selectable_fields(&self) -> &[&'static str];

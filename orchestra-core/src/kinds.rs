@@ -3,19 +3,28 @@
 //! A kind's file returns a `Builtin`: its description, its defaults, its rules and its columns. Adding a kind is
 //! one such file and its line in the list below. Rules that kinds share stand in files of their own beside them.
 
+mod admission_policy;
+mod api_service;
+mod certificate_signing_request;
 mod config_map;
 mod controller_revision;
 mod cron_job;
+mod csi_driver;
+mod csi_node;
+mod csi_storage_capacity;
 mod daemon_set;
 mod deployment;
+mod device;
 mod endpoint_slice;
 mod endpoints;
 pub mod event;
+pub mod flow_control;
 mod frame;
 mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
 mod ip;
+mod ip_address;
 mod job;
 mod job_policy;
 mod labels;
@@ -37,11 +46,15 @@ mod registry;
 mod replica_set;
 mod replication_controller;
 mod resource_quota;
+mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
+mod service_cidr;
 mod stateful_set;
 mod storage_class;
+mod volume_attachment;
+mod volume_attributes_class;
 mod workload;
 
 pub use ip::is_loopback_violation;
@@ -76,10 +89,32 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         ingress::kind(),
         ingress_class::kind(),
         network_policy::kind(),
+        ip_address::kind(),
+        service_cidr::kind(),
         storage_class::kind(),
+        csi_driver::kind(),
+        csi_node::kind(),
+        csi_storage_capacity::kind(),
+        volume_attachment::kind(),
+        volume_attributes_class::kind(),
         lease::kind(),
         event::events_kind(),
         priority_class::kind(),
+        runtime_class::kind(),
+        certificate_signing_request::kind(),
+        flow_control::flow_schema(),
+        flow_control::priority_level(),
+        admission_policy::mutating_webhooks(),
+        admission_policy::validating_webhooks(),
+        admission_policy::mutating_policy(),
+        admission_policy::mutating_binding(),
+        admission_policy::validating_policy(),
+        admission_policy::validating_binding(),
+        api_service::kind(),
+        device::class(),
+        device::claim(),
+        device::template(),
+        device::slice(),
         pod_disruption_budget::kind(),
         rbac::role(),
         rbac::role_binding(),

@@ -66,6 +66,19 @@ fn rows() -> Vec<Row> {
     let service =
         json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": {"app": "web"}}});
     const ZONE: &str = "topology.kubernetes.io/zone";
+    const HOST: &str = "kubernetes.io/hostname";
+    let near = |kind: &str, key: &str, preferred: bool| {
+        let mut term = json!({"topologyKey": key, "labelSelector": {"matchLabels": {"app": "web"}},
+            "namespaceSelector": {"matchLabels": {"team": "devops"}}, "namespaces": ["default"]});
+        let mut when = "requiredDuringSchedulingIgnoredDuringExecution";
+        if preferred {
+            (term, when) = (
+                json!({"weight": 1, "podAffinityTerm": term}),
+                "preferredDuringSchedulingIgnoredDuringExecution",
+            );
+        }
+        vec![pod(json!({"affinity": {kind: {when: [term]}}}))]
+    };
     vec![
         row("plain", 5_000, 50_000, plain()),
         Row { daemons: true, ..row("daemons", 15_000, 30_000, plain()) },
@@ -81,6 +94,10 @@ fn rows() -> Vec<Row> {
                 .collect(),
             ..row("spread, by default", 5_000, 10_000, plain())
         },
+        row("affinity, required, by zone", 5_000, 10_000, near("podAffinity", ZONE, false)),
+        row("affinity, preferred, by host", 5_000, 10_000, near("podAffinity", HOST, true)),
+        row("anti-affinity, required, by host", 5_000, 5_000, near("podAntiAffinity", HOST, false)),
+        row("anti-affinity, preferred, by host", 5_000, 10_000, near("podAntiAffinity", HOST, true)),
         row("large", 100_000, 100_000, plain()),
         row("million", 1_000_000, 1_000_000, plain()),
     ]

@@ -45,6 +45,7 @@ use crate::metrics::{StoreMetrics, Timings};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+use crate::timer;
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
 
@@ -278,6 +279,7 @@ impl Store for DurableStore {
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        timer::demand()?;
         let (reply, answer) = oneshot::channel();
         self.queue.push(Command::Grant { ttl, reply })?;
         self.answer(answer).await

@@ -5,7 +5,9 @@
 
 mod cipher;
 mod encrypted;
+mod extent;
 mod file;
+mod format;
 mod frame;
 mod guarded;
 mod key;
@@ -13,9 +15,11 @@ mod rewrite;
 mod rules;
 mod sealed_snapshot;
 mod sealer;
+mod source;
 
 pub use encrypted::Encrypted;
-pub use file::{Extent, KeyFile};
+pub use extent::Extent;
+pub use file::KeyFile;
 pub use guarded::{Encryption, EncryptionStatus, Pruned, Rotated, Sharing};
 pub use key::{KeyId, Keyring, SealingKey};
 pub use rewrite::{Audit, Rewritten};

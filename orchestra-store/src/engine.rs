@@ -22,6 +22,7 @@ use crate::mvcc::{Latest, Mvcc, Write};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, StoreStatus};
+use crate::timer;
 use crate::watch::WatchMessage;
 
 /// How many past changes a watch looks at while it holds the lock.
@@ -129,6 +130,13 @@ impl Engine {
     /// Frees what compaction left behind, in small steps. Between them it sleeps: a lock that is asked for again at once is not
     /// given to whoever waits for it, and writers would stand still until everything is freed.
     pub(crate) async fn trim(&self) -> Result<()> {
+        if !timer::is_there() {
+            // Then nobody's time is lost but the caller's.
+            while self.write()?.trim(TRIM_CHANGES) {
+                std::thread::sleep(TRIM_PAUSE);
+            }
+            return Ok(());
+        }
         while self.write()?.trim(TRIM_CHANGES) {
             tokio::time::sleep(TRIM_PAUSE).await;
         }

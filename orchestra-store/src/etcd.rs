@@ -33,6 +33,7 @@
 
 mod commit;
 mod connection;
+pub(crate) mod counters;
 mod failure;
 mod fence;
 mod lease;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::lease::{Lease, LeaseId};
 use crate::store::{Error, Result};
+use crate::timer;
 
 /// The living leases and when each runs out.
 #[derive(Debug, Default)]
@@ -139,6 +140,11 @@ impl Expiry {
         }
         let Ok(runtime) = Handle::try_current() else { return };
         if self.is_attended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if !timer::is_there() {
+            // Asked once: whoever makes a runtime like this makes no other beside it.
+            tracing::error!("leases do not run out: the runtime was built without `enable_time`");
             return;
         }
         let attendant = Attendant(Arc::clone(self));

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::key::KeyRange;
 use crate::limits::WatchBound;
@@ -34,6 +37,8 @@ impl Published {
 pub(crate) struct Run {
     batch: Arc<[Published]>,
     rest: Range<usize>,
+    /// When it was published.
+    since: Instant,
 }
 
 impl Iterator for Run {
@@ -100,7 +105,7 @@ impl Feed {
     }
 
     /// Takes what a batch of revisions changed; false when the feed is over.
-    fn offer(&self, batch: &Arc<[Published]>, wakers: &mut Vec<Waker>) -> bool {
+    fn offer(&self, batch: &Arc<[Published]>, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         // A revision without events is etcd's fence, which is progress and nothing else.
         let seen_whole = |new: &Published| {
             new.revision >= self.from
@@ -119,7 +124,7 @@ impl Feed {
         if queue.end.is_some() {
             return false;
         }
-        queue.push(matching, self.bound);
+        queue.push(matching, now, self.bound);
         let reached =
             batch.last().map(|new| new.revision).filter(|&reached| !is_last && reached >= self.from);
         // What did not fit is lost to this watcher: no mark may say that it was delivered.
@@ -195,7 +200,7 @@ impl Feed {
 
 impl Queue {
     /// Queues what fits, and ends the feed where something does not.
-    fn push(&mut self, batch: Arc<[Published]>, bound: WatchBound) {
+    fn push(&mut self, batch: Arc<[Published]>, since: Instant, bound: WatchBound) {
         let mut fits = 0;
         for new in batch.iter() {
             let (events, bytes) = (self.events + new.events.len(), self.bytes + new.bytes);
@@ -208,7 +213,7 @@ impl Queue {
             fits += 1;
         }
         if fits > 0 {
-            self.runs.push_back(Run { batch, rest: 0..fits });
+            self.runs.push_back(Run { batch, rest: 0..fits, since });
         }
     }
 
@@ -247,6 +252,8 @@ pub(crate) struct Watches {
     /// What waits for the one that most waits for.
     pub(crate) backlog_events: u64,
     pub(crate) backlog_bytes: u64,
+    /// For how long the oldest change has waited for its watcher.
+    pub(crate) lag: Duration,
     /// How many were ended because they fell too far behind, since the store was opened.
     pub(crate) slow: u64,
 }
@@ -279,9 +286,10 @@ impl Hub {
     pub(crate) fn publish(&mut self, batch: Vec<Published>) -> Vec<Waker> {
         let mut wakers = Vec::new();
         if !self.feeds.is_empty() {
-            let batch = batch.into();
+            // Of the clock that leases run by, and read once for all.
+            let (batch, now) = (batch.into(), Instant::now());
             self.feeds.retain(|feed| {
-                let goes_on = feed.offer(&batch, &mut wakers);
+                let goes_on = feed.offer(&batch, now, &mut wakers);
                 self.slow += u64::from(!goes_on && feed.is_slow());
                 goes_on
             });
@@ -326,6 +334,8 @@ impl Hub {
                 watches.watchers += 1;
                 watches.backlog_events = watches.backlog_events.max(queue.events as u64);
                 watches.backlog_bytes = watches.backlog_bytes.max(queue.bytes as u64);
+                let oldest = queue.runs.front().map(|run| run.since.elapsed());
+                watches.lag = watches.lag.max(oldest.unwrap_or_default());
             }
         }
         watches
@@ -399,5 +409,27 @@ mod tests {
         let mut queue = feed.queue();
         assert_eq!(queue.pop().map(Iterator::count), Some(2));
         assert!(queue.pop().is_none() && matches!(queue.end, Some(End::Slow)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lag_is_the_age_of_what_the_slowest_has_not_taken() {
+        let mut hub = Hub::default();
+        let [quick, slow] =
+            [(); 2].map(|()| Arc::new(Feed::new(KeyRange::prefix("in/"), Revision(1), WatchBound::new())));
+        [&quick, &slow].into_iter().for_each(|feed| hub.register(Arc::clone(feed)));
+        let second = Duration::from_secs(1);
+        hub.publish(vec![published(1, "out/", 1)]);
+        tokio::time::advance(second).await;
+        assert_eq!(hub.watches().lag, Duration::ZERO, "nobody waits for it");
+        for revision in 2..5 {
+            hub.publish(vec![published(revision, "in/", 1)]);
+            assert!(quick.queue().pop().is_some());
+            tokio::time::advance(second).await;
+        }
+        assert_eq!(hub.watches().lag, 3 * second);
+        slow.queue().pop();
+        assert_eq!(hub.watches().lag, 2 * second);
+        while slow.queue().pop().is_some() {}
+        assert_eq!(hub.watches().lag, Duration::ZERO);
     }
 }

@@ -35,6 +35,11 @@
 //! [`Store`] is the trait; [`MemoryStore`], [`DurableStore`] and `EtcdStore` (feature `etcd`) implement it. A backend of your own shows with the
 //! suite in `conformance` that it keeps what the trait promises.
 //!
+//! # Runtime
+//!
+//! Tokio's, with a timer (`enable_time` or `enable_all`). Without one, or outside of a runtime, everything works but leases: [`Store::grant`] says
+//! so, and leases that are there do not run out. Tokio then prints the panic by which it tells that the timer is missing; nothing else comes of it.
+//!
 //! # Features
 //!
 //! - `conformance`: the tests every backend has to pass, as macros and functions.
@@ -73,6 +78,7 @@ mod prefixed;
 pub mod revision;
 pub mod snapshot;
 pub mod store;
+mod timer;
 pub mod txn;
 pub mod watch;
 

@@ -17,6 +17,7 @@ use crate::mvcc::{Mvcc, Plan, Staged, Write, plan};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
+use crate::timer;
 use crate::txn::{Committed, Txn};
 use crate::watch::WatchStream;
 
@@ -76,15 +77,17 @@ impl Owned {
 
     fn revoke(&self, id: LeaseId) -> Result<Revision> {
         let mut state = self.engine.write()?;
-        let revoked = Staged::on(&state).revoke(id)?;
-        let wakers = match revoked.write {
+        let mut staged = Staged::on(&state);
+        let removal = staged.revoke(id)?;
+        let revision = staged.end(id, removal.as_ref());
+        let wakers = match removal {
             Some(write) => self.publish(&mut state, write)?,
             None => Vec::new(),
         };
         self.engine.ended(&mut state, id);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        Ok(revoked.revision)
+        Ok(revision)
     }
 
     fn revoke_all(&self, over: Vec<LeaseId>) -> Result<()> {
@@ -227,6 +230,7 @@ impl Store for MemoryStore {
 
     async fn grant(&self, ttl: Duration) -> Result<Lease> {
         tokio::task::coop::consume_budget().await;
+        timer::demand()?;
         let lease = self.owned.grant(ttl)?;
         // Its time begins.
         self.owned();

@@ -16,9 +16,9 @@ mod versions;
 use std::collections::VecDeque;
 use std::ops::Bound;
 
-pub(crate) use leases::{Attached, LeasesCopy};
+pub(crate) use leases::{Attached, LeasesCopy, is_within_bounds};
 use leases::{Leases, plan_grant, plan_revoke};
-pub(crate) use plan::{Change, Latest, Plan, Revoked, Staged, Stamp, Write, plan};
+pub(crate) use plan::{Change, Latest, Plan, Staged, Stamp, Write, plan};
 use record::Record;
 use versions::Versions;
 

@@ -36,6 +36,15 @@ pub enum Op {
 }
 
 impl Op {
+    /// The lease that the key is attached to by it.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Put { lease, .. } => *lease,
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// The key it writes.
     pub fn key(&self) -> &Key {
         match self {

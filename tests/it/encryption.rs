@@ -104,6 +104,47 @@ fn keys_rotate_while_the_cluster_runs() {
     assert_eq!(after.lines().filter(|line| line.starts_with("key ")).count(), 1, "{after}");
 }
 
+#[test]
+fn keys_of_a_cluster_that_does_not_run_are_changed_in_its_directory() {
+    let mut cluster = Cluster::start();
+    create_secret(&cluster, "a");
+    let folder = cluster.folder.path().to_owned();
+    let offline = |verb: &str, folder: &Path| {
+        orchestra()
+            .args(["encryption", verb, "--data-dir"])
+            .arg(folder)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    complains(&offline("rotate", &folder), 1, &["is in use by process", "without --data-dir"]);
+    // The key of the next rotation, which then is the one.
+    let prepared = encryption(&cluster, "prepare");
+    let next = prepared.strip_prefix("next key ").and_then(|rest| rest.split(':').next()).unwrap().to_owned();
+    assert!(encryption(&cluster, "status").contains(&format!("{next}  0 values  next\n")));
+    assert_eq!(cluster.stop(), Some(0));
+    let told = |verb: &str| {
+        let output = offline(verb, &folder);
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stdout)
+    };
+    let before = told("status");
+    assert!(before.contains("/registry/core/secrets/  encrypted\n"), "{before}");
+    let rotated = told("rotate");
+    assert!(
+        rotated.starts_with(&format!("new key {next}\n")) && rotated.contains("rewrote 2 of 2"),
+        "{rotated}"
+    );
+    assert_eq!(told("rewrite"), "rewrote 0 of 2 values\n");
+    assert!(told("prune").starts_with("dropped key "));
+    assert_eq!(told("status").lines().filter(|line| line.starts_with("key ")).count(), 1);
+    cluster.start_again();
+    assert_eq!(read_secret(&cluster, "a"), ENCODED);
+    let empty = tempfile::tempdir().unwrap();
+    complains(&offline("status", empty.path()), 1, &["there is no store in it"]);
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is made");
+}
+
 /// Starts where it cannot work.
 fn refused(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = orchestra();

@@ -3,6 +3,7 @@
 //! An [`Admission`] may change an object, then all of them see the result and may refuse it. The built-in ones are
 //! upstream's plugins of the same names; [`TypedAdmission`] makes one of a closure.
 
+mod certificates;
 mod lifecycle;
 mod pods;
 mod reader;
@@ -124,6 +125,7 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
 pub(crate) fn builtin() -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(lifecycle::NamespaceLifecycle),
+        Arc::new(certificates::CertificateRequester),
         Arc::new(pods::ServiceAccount),
         Arc::new(pods::Priority),
         Arc::new(pods::DefaultTolerationSeconds),

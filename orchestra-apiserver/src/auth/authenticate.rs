@@ -107,14 +107,32 @@ pub struct PeerCertificate {
     pub organizations: Vec<String>,
 }
 
-/// Believes verified client certificates.
+/// Believes verified client certificates. One without a common name, or with an empty one, names nobody, as upstream sees it: whoever
+/// shows it is asked for something else.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CertificateAuthenticator;
 
 #[async_trait]
 impl Authenticator for CertificateAuthenticator {
     async fn authenticate(&self, request: &Parts) -> Result<Option<User>, StatusError> {
-        let certificate = request.extensions.get::<PeerCertificate>();
+        let certificate = request.extensions.get::<PeerCertificate>().filter(|c| !c.common_name.is_empty());
         Ok(certificate.map(|c| User::new(c.common_name.clone(), c.organizations.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_without_a_name_is_nobodys() {
+        let user = async |common_name: &str| {
+            let organizations = vec![MASTERS.to_owned()];
+            let certificate = PeerCertificate { common_name: common_name.to_owned(), organizations };
+            let request = http::Request::builder().extension(certificate).body(()).unwrap();
+            CertificateAuthenticator.authenticate(&request.into_parts().0).await.unwrap()
+        };
+        assert_eq!(user("").await, None);
+        assert_eq!(user("ann").await, Some(User::new("ann", [MASTERS.to_owned()])));
     }
 }

@@ -15,10 +15,12 @@ use crate::status::StatusError;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+pub enum Command {
     /// How things are.
     Status,
-    /// A new key, and everything brought under it.
+    /// The key of the next rotation made, and used by nobody yet.
+    Prepare,
+    /// Another key, and everything brought under it.
     Rotate,
     /// Everything brought under the newest key.
     Rewrite,
@@ -31,6 +33,7 @@ impl Command {
     pub(crate) fn at(path: &str) -> Option<Self> {
         match path.strip_prefix("orchestra/v1/encryption")? {
             "" => Some(Self::Status),
+            "/prepare" => Some(Self::Prepare),
             "/rotate" => Some(Self::Rotate),
             "/rewrite" => Some(Self::Rewrite),
             "/prune" => Some(Self::Prune),
@@ -59,9 +62,14 @@ pub(crate) async fn answer(
     }
 }
 
-async fn perform(encryption: &Encryption, command: Command) -> orchestra_store::Result<Value> {
+/// Does what was asked for, and tells of it as the endpoint does: for whoever has the store in hand and no server.
+///
+/// # Errors
+/// Those of [`Encryption`].
+pub async fn perform(encryption: &Encryption, command: Command) -> orchestra_store::Result<Value> {
     Ok(match command {
         Command::Status => status(&encryption.status().await?),
+        Command::Prepare => json!({"next": encryption.prepare().await?.to_string()}),
         Command::Rotate => {
             let rotated = encryption.rotate().await?;
             let mut told = rewritten(&rotated.rewritten);
@@ -100,6 +108,7 @@ fn status(status: &EncryptionStatus) -> Value {
     json!({
         "file": status.path.display().to_string(),
         "keys": names(&status.keys),
+        "next": status.next.map(|key| key.to_string()),
         "rules": rules.collect::<Vec<_>>(),
         "revision": status.audit.revision.0,
         "values": sealed.collect::<serde_json::Map<_, _>>(),

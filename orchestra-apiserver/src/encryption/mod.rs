@@ -7,5 +7,6 @@ mod endpoint;
 mod resources;
 
 pub use config::EncryptionConfig;
-pub(crate) use endpoint::{Command, answer};
+pub(crate) use endpoint::answer;
+pub use endpoint::{Command, perform};
 pub use resources::{BadResource, storage_prefix};

@@ -108,7 +108,7 @@ impl Writer {
         }
         let lease = self.events.take().await?;
         match self.store.commit(txn.clone().put_leased(key(), value(), lease)).await {
-            Err(error) if self.events.is_gone(&error, lease).await => {
+            Err(error) if self.events.is_gone(&error, lease) => {
                 let lease = self.events.take().await?;
                 Ok(self.store.commit(txn.put_leased(key(), value(), lease)).await?)
             }

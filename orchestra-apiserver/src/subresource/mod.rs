@@ -1,6 +1,7 @@
 //! What lies below an object, one file each; `status` is a part of [`crate::verbs::update`].
 
 pub(crate) mod account_token;
+pub(crate) mod approval;
 pub(crate) mod binding;
 pub(crate) mod container;
 pub(crate) mod eviction;

@@ -72,6 +72,7 @@ pub(crate) fn with_target<T>(call: &Call, then: impl FnOnce(Target<'_>) -> T) ->
     let has_status = call.resource.description().subresources.contains(&Subresource::Status);
     let ignored: &[&[&str]] = match call.request.subresource.as_deref() {
         Some("status") => &[&["spec"], &["metadata", "ownerReferences"]],
+        Some("approval") => &[&["spec"]],
         None if has_status => &[&["status"]],
         _ => &[],
     };

@@ -16,6 +16,7 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::writer::{Edit, Step, Written};
+use crate::subresource::approval;
 use crate::warning;
 
 /// What of an object a request may change.
@@ -25,6 +26,8 @@ pub(crate) enum Part {
     Main,
     /// Status.
     Status,
+    /// What was decided about the object.
+    Approval,
 }
 
 /// PUT of an object or its status.
@@ -120,6 +123,13 @@ pub(crate) async fn finish(
             call.resource.complete(&mut new);
             account.write(&mut new);
             kind.validate_status_update(&new, old)
+        }
+        Part::Approval => {
+            kind.prepare_approval_update(&mut new, old);
+            approval::date(&mut new, old, &state.stamp());
+            call.resource.complete(&mut new);
+            account.write(&mut new);
+            kind.validate_approval_update(&new, old)
         }
     };
     call.refuse_invalid(state, &new, violations)?;

@@ -13,5 +13,6 @@ mod objects;
 mod options;
 mod request_metrics;
 mod streams;
+mod surface;
 mod tokens;
 mod watches;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -132,6 +132,14 @@ async fn metrics_are_not_for_everybody() {
 struct Unwell {
     store: MemoryStore,
     is_unwell: Arc<AtomicBool>,
+    /// How often it was asked how it is.
+    asked: Arc<AtomicUsize>,
+}
+
+impl Unwell {
+    fn new() -> Self {
+        Self { store: MemoryStore::new(), is_unwell: Arc::default(), asked: Arc::default() }
+    }
 }
 
 #[async_trait]
@@ -177,6 +185,9 @@ impl Store for Unwell {
     }
 
     async fn status(&self) -> Result<StoreStatus> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        // As over a network, where others come meanwhile.
+        tokio::task::yield_now().await;
         if self.is_unwell.load(Ordering::Relaxed) {
             return Err(Error::Unavailable("writing to /some/where failed".to_owned()));
         }
@@ -184,9 +195,27 @@ impl Store for Unwell {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn many_who_ask_for_health_cost_the_store_one_question_a_second() {
+    let store = Unwell::new();
+    let server = ApiServer::builder(Arc::new(store.clone())).build().await.unwrap();
+    let before = store.asked.load(Ordering::Relaxed);
+    let asked = || store.asked.load(Ordering::Relaxed) - before;
+    let many = async || {
+        let asking = (0..50).map(|_| read(&server, None, "/readyz", "*/*"));
+        assert!(futures::future::join_all(asking).await.iter().all(|(code, ..)| *code == 200));
+    };
+    many().await;
+    many().await;
+    assert_eq!(asked(), 1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    many().await;
+    assert_eq!(asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn health_follows_the_store_and_tells_strangers_no_reason() {
-    let store = Unwell { store: MemoryStore::new(), is_unwell: Arc::default() };
+    let store = Unwell::new();
     let server = ApiServer::builder(Arc::new(store.clone())).build().await.unwrap();
     let ask = async |path: &str| {
         let (code, media, text) = read(&server, None, path, "*/*").await;
@@ -210,6 +239,7 @@ async fn health_follows_the_store_and_tells_strangers_no_reason() {
     assert_eq!(ask("/livez/nonsense").await.0, 404);
     assert_eq!(ask("/livez/shutdown").await.0, 404);
     store.is_unwell.store(true, Ordering::Relaxed);
+    tokio::time::advance(Duration::from_secs(1)).await;
     let failed = (500, "[+]ping ok\n[-]etcd failed: reason withheld\nlivez check failed\n".to_owned());
     assert_eq!(ask("/livez").await, failed);
     for path in ["/healthz", "/readyz", "/readyz/etcd", "/readyz/store"] {

@@ -52,11 +52,21 @@ pub(super) fn kind() -> Builtin {
 }
 
 fn validate(class: &View, out: &mut Violations) {
-    let provisioner = class.get("provisioner");
-    if required(out, &provisioner) {
-        refuse_all(out, &provisioner, name::is_qualified_name(&provisioner.text().to_lowercase()));
+    provisioner(out, &class.get("provisioner"));
+    parameters(out, &class.get("parameters"));
+    one_of(out, &class.get("reclaimPolicy"), &["Delete", "Retain"]);
+    required_one_of(out, &class.get("volumeBindingMode"), &["Immediate", "WaitForFirstConsumer"]);
+}
+
+/// The name of who makes volumes.
+pub(super) fn provisioner(out: &mut Violations, provisioner: &View) {
+    if required(out, provisioner) {
+        refuse_all(out, provisioner, name::is_qualified_name(&provisioner.text().to_lowercase()));
     }
-    let parameters = class.get("parameters");
+}
+
+/// What whoever makes volumes is told.
+pub(super) fn parameters(out: &mut Violations, parameters: &View) {
     let mut size = 0;
     for (key, value) in parameters.entries() {
         if key.is_empty() {
@@ -67,8 +77,6 @@ fn validate(class: &View, out: &mut Violations) {
     if size > MAX_PARAMETERS {
         out.push(Violation::too_long(parameters.path(), MAX_PARAMETERS));
     }
-    one_of(out, &class.get("reclaimPolicy"), &["Delete", "Retain"]);
-    required_one_of(out, &class.get("volumeBindingMode"), &["Immediate", "WaitForFirstConsumer"]);
 }
 
 fn change(new: &View, old: &View, out: &mut Violations) {

@@ -87,6 +87,7 @@ impl ResourcePaths {
         let mut all = vec![main.clone()];
         all.extend(description.subresources.iter().map(|subresource| match subresource {
             Subresource::Status => below("status", description.gv.clone(), &description.kind),
+            Subresource::Approval => below("approval", description.gv.clone(), &description.kind),
             Subresource::Scale(_) => below("scale", GroupVersion::new("autoscaling", "v1"), "Scale"),
         }));
         all

@@ -4,7 +4,7 @@
 //! bind those that come, and earn or cost them points.
 
 mod filter;
-mod score;
+pub(crate) mod score;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +36,11 @@ impl InterPodAffinity {
     pub fn weighing_required(mut self, weight: u32) -> Self {
         self.hard_weight = weight.into();
         self
+    }
+
+    /// Whether it scores nodes for `pod` at all.
+    pub(crate) fn scores(&self, pod: &PodView) -> bool {
+        pod.affinity.prefers() || !self.ignore_preferences_of_existing
     }
 
     /// Leaves the preferences of placed pods out when the incoming pod has none itself
@@ -83,13 +88,85 @@ fn resolved(cluster: &ClusterView, affinity: &PodAffinity) -> PodAffinity {
 /// The labels that the namespaces of resolved terms are matched against.
 static NO_LABELS: Labels = Labels::new();
 
+/// What a placed pod is to one that comes, by the required terms of either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bond {
+    /// It wants the newcomer away.
+    Averse,
+    /// The newcomer wants it near; it is meant by all its terms.
+    Friend,
+    /// The newcomer wants it away.
+    Foe,
+}
+
+/// The side of the incoming pod in every meeting with one that is placed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Newcomer {
+    /// Its terms, resolved.
+    pub(crate) own: PodAffinity,
+    /// The labels of its namespace.
+    namespace: Labels,
+}
+
+impl Newcomer {
+    /// The pod, in a cluster whose namespaces tell what its terms mean.
+    pub(crate) fn of(cluster: &ClusterView, pod: &PodView) -> Self {
+        let namespace = cluster.namespace_labels(&pod.key.namespace).clone();
+        Self { own: resolved(cluster, &pod.affinity), namespace }
+    }
+
+    /// Whether pods that have no terms themselves mean nothing to it.
+    pub(crate) fn minds_only_terms_of_others(&self) -> bool {
+        self.own.is_empty()
+    }
+
+    /// Whether it is one of those it wants near.
+    pub(crate) fn is_a_friend_of_its_own(&self, pod: &PodView) -> bool {
+        all_match(&self.own.required, pod)
+    }
+
+    /// Tells what `other` is to `pod` by required terms, and within which label's domains.
+    pub(crate) fn bonds(&self, pod: &PodView, other: &PodView, mut each: impl FnMut(Bond, &str)) {
+        for term in &other.affinity.required_anti {
+            if term.matches(pod, &self.namespace) {
+                each(Bond::Averse, &term.topology_key);
+            }
+        }
+        if all_match(&self.own.required, other) {
+            self.own.required.iter().for_each(|term| each(Bond::Friend, &term.topology_key));
+        }
+        for term in &self.own.required_anti {
+            if term.matches(other, &NO_LABELS) {
+                each(Bond::Foe, &term.topology_key);
+            }
+        }
+    }
+
+    /// Tells what `other` is worth to `pod`, and within which label's domains.
+    pub(crate) fn points(
+        &self,
+        plugin: &InterPodAffinity,
+        pod: &PodView,
+        other: &PodView,
+        mut each: impl FnMut(&str, i64),
+    ) {
+        let mut give = |term: &PodTerm, weight: i64| each(&term.topology_key, weight);
+        let wants = |one: &&WeightedPodTerm| one.term.matches(other, &NO_LABELS);
+        self.own.preferred.iter().filter(wants).for_each(|one| give(&one.term, one.weight));
+        self.own.preferred_anti.iter().filter(wants).for_each(|one| give(&one.term, -one.weight));
+        if plugin.hard_weight > 0 {
+            let wanted = other.affinity.required.iter().filter(|term| term.matches(pod, &self.namespace));
+            wanted.for_each(|term| give(term, plugin.hard_weight));
+        }
+        let wanted = |one: &&WeightedPodTerm| one.term.matches(pod, &self.namespace);
+        other.affinity.preferred.iter().filter(wanted).for_each(|one| give(&one.term, one.weight));
+        other.affinity.preferred_anti.iter().filter(wanted).for_each(|one| give(&one.term, -one.weight));
+    }
+}
+
 /// Whether a pod is meant by all of these resolved terms; by none if there are none.
 fn all_match(terms: &[PodTerm], pod: &PodView) -> bool {
     !terms.is_empty() && terms.iter().all(|term| term.matches(pod, &NO_LABELS))
-}
-
-fn any_matches(terms: &[PodTerm], pod: &PodView) -> bool {
-    terms.iter().any(|term| term.matches(pod, &NO_LABELS))
 }
 
 impl Plugin for InterPodAffinity {

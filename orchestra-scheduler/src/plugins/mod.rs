@@ -6,7 +6,7 @@ mod default_preemption;
 mod dynamic_resources;
 mod gang_scheduling;
 pub(crate) mod image_locality;
-mod inter_pod_affinity;
+pub(crate) mod inter_pod_affinity;
 mod node_affinity;
 mod node_name;
 mod node_ports;

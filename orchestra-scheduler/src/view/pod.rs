@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as api;
 
+use super::affinity::{SelectorOperator, SelectorTerm};
 use super::group::{NamespacedName, OwnerKey, OwnerKind};
 use super::request::demand;
 use super::{
@@ -114,6 +115,14 @@ impl PlacementRules {
                 .required_affinity
                 .as_ref()
                 .is_none_or(|selector| selector.matches(&node.labels, &node.name))
+    }
+
+    /// Whether the required node affinity can only be fulfilled by nodes it names.
+    pub(crate) fn name_nodes(&self) -> bool {
+        let named = |term: &SelectorTerm| term.fields.iter().any(|one| one.operator == SelectorOperator::In);
+        self.required_affinity
+            .as_ref()
+            .is_some_and(|selector| !selector.terms.is_empty() && selector.terms.iter().flatten().all(named))
     }
 }
 

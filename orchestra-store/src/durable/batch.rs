@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::codec;
+use super::frame::MAX_PAYLOAD;
 use super::queue::Command;
 use super::segment::Segment;
 use crate::lease::{Lease, LeaseId};
-use crate::limits::Retention;
-use crate::mvcc::{Latest, Mvcc, Plan, Revoked, Staged, Write, plan};
+use crate::limits::{self, Retention};
+use crate::mvcc::{Latest, Mvcc, Plan, Staged, Write, plan};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::txn::Committed;
@@ -86,11 +87,12 @@ pub(crate) fn decide(
                 let committed = match plan(txn, &staged) {
                     Ok(Plan::Answer(committed)) => Ok(committed),
                     Ok(Plan::Write(write)) => {
-                        codec::put_write(frame, &write);
-                        staged.stage(&write);
-                        let committed = write.committed();
-                        batch.writes.push(write);
-                        Ok(committed)
+                        encoded(frame, |frame| codec::put_write(frame, &write)).map(|()| {
+                            staged.stage(&write);
+                            let committed = write.committed();
+                            batch.writes.push(write);
+                            committed
+                        })
                     }
                     Err(error) => Err(error),
                 };
@@ -105,14 +107,15 @@ pub(crate) fn decide(
                 batch.answers.push(Answer::Grant(reply, granted));
             }
             Some(Command::Revoke { id, reply }) => {
-                let revoked = staged.revoke(id).map(|Revoked { revision, write }| {
-                    if let Some(write) = write {
-                        codec::put_write(frame, &write);
-                        batch.writes.push(write);
-                    }
-                    codec::put_revoke(frame, id);
+                let revoked = staged.revoke(id).and_then(|removal| {
+                    encoded(frame, |frame| {
+                        removal.iter().for_each(|write| codec::put_write(frame, write));
+                        codec::put_revoke(frame, id);
+                    })?;
+                    let revision = staged.end(id, removal.as_ref());
+                    batch.writes.extend(removal);
                     batch.ended.push(id);
-                    revision
+                    Ok(revision)
                 });
                 batch.answers.push(Answer::Revoke(reply, revoked));
             }
@@ -131,4 +134,61 @@ pub(crate) fn decide(
         codec::put_compact(frame, to);
     }
     batch
+}
+
+/// Encodes what one command changes behind what is in the frame, or nothing of it when no reader would take the frame then.
+/// With the limits of what may be written that cannot be; a frame that is lost for it would be lost for good.
+fn encoded(frame: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    let before = frame.len();
+    put(frame);
+    // Compaction and grants, which may still follow, take few bytes.
+    let (actual, limit) = (frame.len() - Segment::ROOM, MAX_PAYLOAD - 64);
+    let fits = limits::within("size of a change in the log in bytes", actual, limit);
+    if fits.is_err() {
+        frame.truncate(before);
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::key::Key;
+    use crate::txn::Txn;
+
+    /// A state with a lease beyond all limits, as no store can come to by itself.
+    fn overloaded() -> (Mvcc, LeaseId) {
+        let mut state = Mvcc::default();
+        let lease = Lease { id: LeaseId::new(1).unwrap(), ttl: Duration::from_secs(1) };
+        state.leases_mut().grant(lease);
+        let changes = (0..MAX_PAYLOAD / 4000).map(|n| crate::mvcc::Change {
+            key: Key::from(format!("{n:06}{}", "x".repeat(4000))),
+            create_revision: Revision(2),
+            version: 1,
+            value: Some("".into()),
+            lease: Some(lease.id),
+        });
+        state.apply(&Write { revision: Revision(2), changes: changes.collect() });
+        (state, lease.id)
+    }
+
+    #[test]
+    fn what_would_make_a_frame_that_cannot_be_read_is_refused_and_nothing_else() {
+        let (state, id) = overloaded();
+        let (revoke, mut revoked) = oneshot::channel();
+        let (commit, mut committed) = oneshot::channel();
+        let mut backlog = VecDeque::from([
+            Command::Revoke { id, reply: revoke },
+            Command::Commit { txn: Txn::new().put("k".into(), "v"), reply: commit },
+        ]);
+        let mut frame = Vec::new();
+        let batch = decide(&mut backlog, &state, Retention::new(), &mut frame);
+        assert!(frame.len() <= Segment::ROOM + MAX_PAYLOAD, "{}", frame.len());
+        assert_eq!((batch.writes.len(), batch.ended.len()), (1, 0));
+        batch.answers.into_iter().for_each(Answer::give);
+        assert!(matches!(revoked.try_recv(), Ok(Err(Error::TooLarge { .. }))));
+        assert_eq!(committed.try_recv().unwrap().unwrap().revision, Revision(3));
+    }
 }

@@ -119,7 +119,7 @@ impl<'a> Frames<'a> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let head = frame::head(self.salt, &self.payload);
+        let head = frame::checked_head(self.salt, &self.payload)?;
         self.file.write_all(&head)?;
         self.file.write_all(&self.payload)?;
         self.bytes += (head.len() + self.payload.len()) as u64;

@@ -83,7 +83,7 @@ fn allow_write(_: &Path, _offset: u64, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// The directory that holds `path`.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ if path.has_root() => path,
@@ -237,6 +237,27 @@ impl Draft {
         rename(self.place(), &self.path)?;
         self.file.path.clone_from(&self.path);
         Ok((self.file, self.path))
+    }
+
+    /// Syncs the file and gives it its name, durably, unless something has that name.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn publish_new(self) -> Result<(), DiskError> {
+        let linked = self.file.sync_all().map_err(at("sync", self.place())).and_then(|()| {
+            allow(Step::Rename(self.place(), &self.path))
+                .and_then(|()| std::fs::hard_link(self.place(), &self.path))
+                .map_err(at("name a draft", &self.path))
+        });
+        match linked {
+            // A file system without a second name for a file; the caller has looked.
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                self.publish().map(drop)
+            }
+            linked => {
+                let path = self.path.clone();
+                self.discard();
+                linked.and_then(|()| sync_dir(parent(&path)))
+            }
+        }
     }
 
     pub(crate) fn discard(self) {

@@ -100,6 +100,15 @@ impl Header {
     }
 }
 
+/// [`head`], for a frame that is to be read again: refused when no reader takes it, before any of it is written.
+pub(crate) fn checked_head(salt: u32, payload: &[u8]) -> io::Result<[u8; FRAME_HEAD]> {
+    if payload.is_empty() || payload.len() > MAX_PAYLOAD {
+        let what = format!("a frame of {} bytes, which nobody could read", payload.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(head(salt, payload))
+}
+
 /// The first bytes of a frame whose payload is `payload`.
 pub(crate) fn head(salt: u32, payload: &[u8]) -> [u8; FRAME_HEAD] {
     let length =

@@ -55,7 +55,7 @@ impl Segment {
         let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else {
             return Ok(Duration::ZERO);
         };
-        room.copy_from_slice(&frame::head(self.salt, payload));
+        room.copy_from_slice(&frame::checked_head(self.salt, payload)?);
         self.file.write_all(buffer)?;
         let begun = Instant::now();
         self.file.sync_data()?;

@@ -11,6 +11,7 @@ use tokio::sync::RwLock;
 use super::key::Keyring;
 use super::rules::EncryptionRules;
 use super::sealer::Sealer;
+use super::source::Source;
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits;
@@ -66,6 +67,12 @@ impl<S: Store> Encrypted<S> {
     /// Encrypts in front of `inner` what `rules` name, with the newest key of `keyring`.
     pub fn new(inner: S, rules: EncryptionRules, keyring: Keyring) -> Self {
         Self { inner, sealer: Arc::new(Sealer::new(rules, keyring)), under_way: Arc::default() }
+    }
+
+    /// The same, which looks for keys it lacks.
+    pub(super) fn reading(inner: S, rules: EncryptionRules, keyring: Keyring, source: Source) -> Self {
+        let sealer = Sealer::new(rules, keyring).with_source(source);
+        Self { inner, sealer: Arc::new(sealer), under_way: Arc::default() }
     }
 
     /// The keys in use.

@@ -5,42 +5,31 @@
 //! # Without these keys what they seal is lost. Keep a copy with every snapshot.
 //! key 1c5a…
 //! key 09ff…
+//! next 77a0…
 //! sealed /registry/core/secrets/
 //! mixed /registry/core/configmaps/
 //! end 5f2e…
 //! ```
 //!
-//! A `key` line has 64 hexadecimal digits; the first key is the newest. A `sealed` line names a prefix under which there are
+//! A `key` line has 64 hexadecimal digits; the first key is the newest. The `next` key opens already, and is the one to rotate to. A `sealed` line names a prefix under which there are
 //! only sealed values, so that a plain one is refused, and a `mixed` line one under which there may be both. That is kept
 //! here because whoever can change the store must not be able to change it. The last line has a checksum over all before it.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::key::{Keyring, SealingKey, unhex};
-use crate::durable::disk::{Draft, at};
+use super::extent::Extent;
+use super::format::{parse, text};
+use super::key::{Keyring, SealingKey};
+use crate::durable::disk::{Draft, at, parent};
 use crate::store::{Error, Result};
 
-const FIRST_LINE: &str = "orchestra encryption keys 1";
-const COMMENT: &str = "# Without these keys what they seal is lost. Keep a copy with every snapshot.";
 /// No file that this program writes comes near.
 const MAX_BYTES: u64 = 1024 * 1024;
-
-/// What is known of the values under prefixes of the key space.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
-    /// Every value under these is sealed.
-    pub sealed: BTreeSet<String>,
-    /// Under these some may be, and some not.
-    pub mixed: BTreeSet<String>,
-}
 
 /// Keys on disk.
 #[derive(Clone, Debug)]
@@ -84,7 +73,7 @@ impl KeyFile {
         Ok(Some(Self { path, keyring, extent }))
     }
 
-    /// Makes a file with one new key, on disk before this returns. Blocks.
+    /// Makes a file with one new key, on disk before this returns. Of several processes that try it at once one succeeds. Blocks.
     ///
     /// # Errors
     /// [`Error::HoldsData`] when there is a file already, and [`Error::KeyFile`] when it cannot be written.
@@ -94,15 +83,40 @@ impl KeyFile {
         file.copy_to(path)
     }
 
-    /// Puts another content in place of the one in the file, all at once and on disk before this returns. Blocks.
+    /// Puts another content in place of the one in the file, all at once and on disk before this returns. Blocks, also while another
+    /// process does the same.
+    ///
+    /// `edit` is given what the file holds at that moment, which may be more than was read from it: so a process that has older keys
+    /// takes away none that another one has added since. When the file is gone, it is given what was in it.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] when it cannot be written; it is as it was then.
-    pub fn replace(&mut self, keyring: Keyring, extent: Extent) -> Result<()> {
+    /// [`Error::KeyFile`] when it cannot be read or written, and those of `edit`; it is as it was then.
+    pub fn change(
+        &mut self,
+        edit: impl FnOnce(&Keyring, &Extent) -> Result<(Keyring, Extent)>,
+    ) -> Result<()> {
+        let _lock = Lock::of(&self.path)?;
+        let found = Self::load(&self.path)?;
+        let written = found.as_ref().map(|found| text(&found.keyring, &found.extent));
+        let (keyring, extent) = match found {
+            Some(found) => (self.keyring.reconciled(found.keyring), found.extent),
+            None => {
+                tracing::warn!(path = %self.path.display(), "the file of encryption keys was removed, and is written anew");
+                (self.keyring.clone(), self.extent.clone())
+            }
+        };
+        let (keyring, extent) = edit(&keyring, &extent)?;
         let next = Self { path: self.path.clone(), keyring, extent };
-        next.save()?;
+        if written.is_none_or(|written| written != text(&next.keyring, &next.extent)) {
+            next.save(How::Over)?;
+        }
         *self = next;
         Ok(())
+    }
+
+    /// Goes on with these keys, which are in use.
+    pub(super) fn hold(&mut self, keyring: Keyring) {
+        self.keyring = keyring;
     }
 
     /// Makes another file with the same content, for its owner alone. Blocks.
@@ -110,12 +124,12 @@ impl KeyFile {
     /// # Errors
     /// As [`KeyFile::create`].
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        if path.exists() {
-            return Err(Error::HoldsData(path.display().to_string()));
+        let copy = Self { path: path.as_ref().to_owned(), ..self.clone() };
+        let _lock = Lock::of(&copy.path)?;
+        if copy.path.exists() {
+            return Err(Error::HoldsData(copy.path.display().to_string()));
         }
-        let copy = Self { path: path.to_owned(), ..self.clone() };
-        copy.save()?;
+        copy.save(How::New)?;
         Ok(copy)
     }
 
@@ -134,87 +148,51 @@ impl KeyFile {
         &self.path
     }
 
-    fn save(&self) -> Result<()> {
-        let text = self.text();
-        let bad = |error: Error| Error::KeyFile { path: self.path.clone(), problem: chain(&error) };
+    fn save(&self, how: How) -> Result<()> {
+        let text = text(&self.keyring, &self.extent);
+        let bad = |error: Error| match error {
+            Error::HoldsData(_) => error,
+            error => Error::KeyFile { path: self.path.clone(), problem: chain(&error) },
+        };
         let mut draft = Draft::create(self.path.clone()).map_err(|error| bad(error.into()))?;
-        match draft.file().write_all(text.as_bytes()).map_err(at("write", &self.path)) {
-            Ok(()) => draft.publish().map(drop).map_err(|error| bad(error.into())),
-            Err(error) => {
-                draft.discard();
-                Err(bad(error.into()))
-            }
+        if let Err(error) = draft.file().write_all(text.as_bytes()).map_err(at("write", &self.path)) {
+            draft.discard();
+            return Err(bad(error.into()));
         }
-    }
-
-    fn text(&self) -> Zeroizing<String> {
-        // Long enough from the start, so that no copy of a key stays behind when it grows.
-        let Extent { sealed, mixed } = &self.extent;
-        let prefixes: usize = sealed.iter().chain(mixed).map(|prefix| prefix.len() + 8).sum();
-        let room = 512 + self.keyring.keys().count() * 80 + prefixes;
-        let mut text = Zeroizing::new(String::with_capacity(room));
-        text.push_str(FIRST_LINE);
-        text.push('\n');
-        text.push_str(COMMENT);
-        text.push('\n');
-        for key in self.keyring.keys() {
-            text.push_str("key ");
-            push_hex(&mut text, key.bytes());
-            text.push('\n');
+        match how {
+            How::Over => draft.publish().map(drop).map_err(|error| bad(error.into())),
+            How::New => draft.publish_new().map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => Error::HoldsData(self.path.display().to_string()),
+                _ => bad(error.into()),
+            }),
         }
-        for (word, prefixes) in [("sealed ", sealed), ("mixed ", mixed)] {
-            for prefix in prefixes {
-                text.push_str(word);
-                text.push_str(prefix);
-                text.push('\n');
-            }
-        }
-        let digest = Sha256::digest(text.as_bytes());
-        text.push_str("end ");
-        push_hex(&mut text, &digest[..8]);
-        text.push('\n');
-        text
     }
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        // Writing into a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+/// What may be at the place of a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// The same file with other content, or nothing.
+    Over,
+    /// Nothing.
+    New,
 }
 
-fn parse(text: &str) -> Result<(Keyring, Extent), String> {
-    if !text.starts_with("orchestra encryption keys ") {
-        return Err("is not a file of encryption keys".to_owned());
+/// Only one process at a time makes or changes a file of keys: the lock is on the directory, for the file itself is replaced. The kernel
+/// lets go of it when the process ends.
+#[derive(Debug)]
+struct Lock(#[expect(dead_code, reason = "held until it is dropped")] fs::File);
+
+impl Lock {
+    fn of(path: &Path) -> Result<Self> {
+        let bad = |error: std::io::Error| Error::KeyFile {
+            path: path.to_owned(),
+            problem: format!("cannot lock its directory: {error}"),
+        };
+        let dir = fs::File::open(parent(path)).map_err(bad)?;
+        dir.lock().map_err(bad)?;
+        Ok(Self(dir))
     }
-    if text.lines().next() != Some(FIRST_LINE) {
-        return Err("has a format that this version does not know".to_owned());
-    }
-    let damaged = || "is damaged, or was changed by hand: take the copy that was kept of it".to_owned();
-    let (body, end) =
-        text.strip_suffix('\n').and_then(|text| text.rsplit_once("\nend ")).ok_or_else(damaged)?;
-    let digest = Sha256::new().chain_update(body).chain_update("\n").finalize();
-    if unhex::<8>(end).is_none_or(|said| said[..] != digest[..8]) {
-        return Err(damaged());
-    }
-    let (mut keyring, mut extent): (Option<Keyring>, _) = (None, Extent::default());
-    for line in body.lines().skip(1).filter(|line| !line.starts_with('#')) {
-        match line.split_once(' ') {
-            Some(("key", digits)) => {
-                let bytes = Zeroizing::new(unhex::<32>(digits).ok_or_else(damaged)?);
-                let key = SealingKey::from_bytes(&*bytes).map_err(|error| error.to_string())?;
-                keyring = Some(match keyring {
-                    None => Keyring::new(key),
-                    Some(keyring) => keyring.with_older(key),
-                });
-            }
-            Some(("sealed", prefix)) => drop(extent.sealed.insert(prefix.to_owned())),
-            Some(("mixed", prefix)) => drop(extent.mixed.insert(prefix.to_owned())),
-            _ => return Err(damaged()),
-        }
-    }
-    Ok((keyring.ok_or_else(damaged)?, extent))
 }
 
 fn chain(error: &Error) -> String {
@@ -258,7 +236,7 @@ mod tests {
         assert_eq!((ids(&read), read.extent()), (ids(&made), &extent));
         assert!(matches!(KeyFile::create(&path, Extent::default()), Err(Error::HoldsData(_))));
         let rotated = made.keyring().rotated(SealingKey::generate().unwrap());
-        made.replace(rotated, Extent::default()).unwrap();
+        made.change(|_, _| Ok((rotated, Extent::default()))).unwrap();
         let read = KeyFile::load(&path).unwrap().unwrap();
         assert_eq!((ids(&read), read.extent()), (ids(&made), &Extent::default()));
         assert_eq!(ids(&read).len(), 2);
@@ -305,5 +283,65 @@ mod tests {
         let error =
             KeyFile::create(dir.path().join("no/such/keys"), Extent::default()).unwrap_err().to_string();
         assert!(error.contains("no/such/keys") && error.contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn of_many_who_make_it_at_once_one_does_and_all_find_its_key() {
+        for _ in 0..50 {
+            let (dir, path) = place();
+            let begin = std::sync::Barrier::new(8);
+            let made: Vec<Result<KeyFile>> = std::thread::scope(|scope| {
+                let make = || {
+                    begin.wait();
+                    KeyFile::create(&path, Extent::default())
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+            assert!(refused.iter().all(|error| matches!(error, Err(Error::HoldsData(_)))), "{refused:?}");
+            let [Ok(made)] = &made[..] else { panic!("{made:?}") };
+            assert_eq!(ids(&KeyFile::load(&path).unwrap().unwrap()), ids(made));
+            let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+            assert_eq!(left, ["encryption.keys"]);
+        }
+    }
+
+    #[test]
+    fn who_holds_older_keys_takes_away_none_that_came_since() {
+        let (_dir, path) = place();
+        let mut one = KeyFile::create(&path, Extent::default()).unwrap();
+        let mut stale = KeyFile::load(&path).unwrap().unwrap();
+        let rotate = |file: &mut KeyFile| {
+            let key = SealingKey::generate().unwrap();
+            file.change(|keyring, extent| Ok((keyring.rotated(key), extent.clone()))).unwrap();
+        };
+        rotate(&mut one);
+        let note = Extent { mixed: ["/a/".to_owned()].into(), ..Extent::default() };
+        stale.change(|keyring, _| Ok((keyring.clone(), note.clone()))).unwrap();
+        assert_eq!((ids(&stale), stale.extent()), (ids(&one), &note));
+        rotate(&mut stale);
+        rotate(&mut one);
+        assert_eq!((ids(&one).len(), one.extent()), (4, &note));
+        // An old copy is put back: the keys in use are kept all the same.
+        let all = ids(&one);
+        fs::remove_file(&path).unwrap();
+        KeyFile::create(&path, Extent::default()).unwrap();
+        one.change(|keyring, extent| Ok((keyring.clone(), extent.clone()))).unwrap();
+        let mut kept = ids(&KeyFile::load(&path).unwrap().unwrap());
+        assert_eq!((kept.len(), &kept[0]), (5, &all[0]));
+        kept.retain(|id| all.contains(id));
+        assert_eq!(kept, all);
+    }
+
+    #[test]
+    fn the_next_key_is_kept_as_what_it_is() {
+        let (_dir, path) = place();
+        let mut made = KeyFile::create(&path, Extent::default()).unwrap();
+        let next = SealingKey::generate().unwrap();
+        made.change(|keyring, extent| Ok((keyring.clone().with_next(next.clone()), extent.clone()))).unwrap();
+        let read = KeyFile::load(&path).unwrap().unwrap();
+        assert_eq!((ids(&read), read.keyring().next().map(SealingKey::id)), (ids(&made), Some(next.id())));
+        assert_eq!(ids(&read).len(), 1);
     }
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::encrypted::Encrypted;
-use super::file::{Extent, KeyFile};
+use super::extent::Extent;
+use super::file::KeyFile;
 use super::key::{KeyId, Keyring, SealingKey};
 use super::rewrite::{Audit, Rewritten};
 use super::rules::{EncryptionRules, Policy};
+use super::source::Source;
 use crate::key::Key;
 use crate::revision::Revision;
 use crate::store::{Error, ReadAt, Result, Store};
@@ -55,6 +57,15 @@ pub struct Encryption {
     store: Encrypted<Arc<dyn Store>>,
     /// Locked while keys or their file are changed.
     keys: Mutex<Keys>,
+    /// Whether it is known what is to become of plain values.
+    wish: Wish,
+}
+
+/// What is to become of values that are not stored as they might be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Known,
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -72,6 +83,8 @@ pub struct EncryptionStatus {
     pub path: PathBuf,
     /// The keys, the newest first.
     pub keys: Vec<KeyId>,
+    /// The key that was prepared to be the newest.
+    pub next: Option<KeyId>,
     /// The prefixes that have a policy.
     pub rules: EncryptionRules,
     /// What is stored.
@@ -127,17 +140,40 @@ impl Encryption {
                     return Ok(None);
                 }
                 // Both are on disk before anything is sealed, so that no crash can come between a value and its key.
-                KeyFile::create(path, fresh_extent(&store, &wanted).await?)?
+                match KeyFile::create(path, fresh_extent(&store, &wanted).await?) {
+                    // Another process was faster: its keys are as good.
+                    Err(Error::HoldsData(_)) => KeyFile::load(path)?.ok_or_else(|| gone(path))?,
+                    made => made?,
+                }
             }
         };
-        let extent = file.extent().towards(&wanted);
-        if extent != *file.extent() {
-            file.replace(file.keyring().clone(), extent)?;
+        if file.extent().towards(&wanted) != *file.extent() {
+            file.change(|keyring, extent| Ok((keyring.clone(), extent.towards(&wanted))))?;
         }
-        let mut guarded = Self::over(store, file, &wanted);
+        let mut guarded = Self::over(store, file, path, &wanted);
         guarded.agree().await?;
         if sharing == Sharing::Alone {
-            guarded = guarded.settle(&wanted).await?;
+            guarded = guarded.settle(path, &wanted).await?;
+        }
+        Ok(Some(guarded))
+    }
+
+    /// The encryption of a store that no server uses, by what the file `path` says of it; `None` when nothing was ever encrypted.
+    /// Which values should be encrypted is not known here, so nothing is made plain or sealed that was not.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn reopen(store: Arc<dyn Store>, path: impl AsRef<Path>) -> Result<Option<Self>> {
+        let path = path.as_ref();
+        let Some(file) = KeyFile::load(path)? else {
+            refuse_sealed(&store, path, &BTreeSet::new()).await?;
+            return Ok(None);
+        };
+        let all = file.extent().all();
+        let guarded = Self { wish: Wish::Unknown, ..Self::over(store, file, path, &all) };
+        if !guarded.knows_the_marker().await? {
+            let problem = "the store was never sealed with any of them: is it the right one?".to_owned();
+            return Err(Error::KeyFile { path: path.to_owned(), problem });
         }
         Ok(Some(guarded))
     }
@@ -156,16 +192,18 @@ impl Encryption {
         let rules =
             rules.iter().fold(marked(), |marked, (prefix, policy)| marked.with(prefix.to_vec(), policy));
         let store = Encrypted::new(store, rules, keyring);
-        let guarded = Self { store, keys: Mutex::new(Keys::Given(origin.into())) };
+        let keys = Mutex::new(Keys::Given(origin.into()));
+        let guarded = Self { store, keys, wish: Wish::Known };
         guarded.agree().await?;
         Ok(guarded)
     }
 
-    fn over(store: Arc<dyn Store>, file: KeyFile, wanted: &BTreeSet<String>) -> Self {
+    fn over(store: Arc<dyn Store>, file: KeyFile, path: &Path, wanted: &BTreeSet<String>) -> Self {
         let rules = file.extent().rules(wanted);
         Self {
-            store: Encrypted::new(store, rules, file.keyring().clone()),
+            store: Encrypted::reading(store, rules, file.keyring().clone(), Source::new(path)),
             keys: Mutex::new(Keys::File(file)),
+            wish: Wish::Known,
         }
     }
 
@@ -180,32 +218,54 @@ impl Encryption {
     /// Those of the store.
     pub async fn status(&self) -> Result<EncryptionStatus> {
         let path = self.keys.lock().await.path().to_owned();
-        let keys = self.store.keyring().keys().map(SealingKey::id).collect();
+        let keyring = self.store.keyring();
         Ok(EncryptionStatus {
             path,
-            keys,
+            keys: keyring.keys().map(SealingKey::id).collect(),
+            next: keyring.next().map(SealingKey::id),
             rules: self.store.rules().clone(),
             audit: self.store.audit().await?,
         })
     }
 
-    /// Makes a new key, keeps it in the file, seals with it from then on, and brings everything under it. The older keys stay,
-    /// because snapshots and the recent past need them.
+    /// Makes the key that the next rotation will seal with, and keeps it in the file; when there is one already, it stays. Once the file
+    /// is where every server of the store finds it, a rotation finds none of them without the key.
     ///
-    /// When it is broken off, the new key is in use and [`rewrite`](Self::rewrite) does the rest.
+    /// # Errors
+    /// [`Error::KeyFile`].
+    pub async fn prepare(&self) -> Result<KeyId> {
+        let key = SealingKey::generate()?;
+        let mut id = key.id();
+        let mut keys = self.keys.lock().await;
+        let keyring = self.change(&mut keys, |keyring, extent| {
+            let next = keyring.next().cloned().unwrap_or(key);
+            id = next.id();
+            Ok((keyring.clone().with_next(next), extent.clone()))
+        })?;
+        self.store.set_keyring(keyring).await;
+        Ok(id)
+    }
+
+    /// Seals with another key from now on, and brings everything under it: with the one that was [prepared](Self::prepare), or with a new
+    /// one, which is in the file before it is used. The older keys stay, because snapshots and the recent past need them.
+    ///
+    /// When it is broken off, the new key is in use and [`rewrite`](Self::rewrite) does the rest. Others who share the store
+    /// look into their file when they meet the new key, and then seal with it, too.
     ///
     /// # Errors
     /// [`Error::KeyFile`], and those of the store.
     pub async fn rotate(&self) -> Result<Rotated> {
+        self.refuse_the_unknown().await?;
         let key = SealingKey::generate()?;
-        let id = key.id();
-        {
+        let id = {
             let mut keys = self.keys.lock().await;
-            let file = keys.file()?;
-            let extent = file.extent().clone();
-            file.replace(file.keyring().rotated(key), extent)?;
-            self.store.set_keyring(file.keyring().clone()).await;
-        }
+            let keyring = self.change(&mut keys, |keyring, extent| {
+                Ok((keyring.promoted().unwrap_or_else(|| keyring.rotated(key)), extent.clone()))
+            })?;
+            let id = keyring.newest().id();
+            self.store.set_keyring(keyring).await;
+            id
+        };
         Ok(Rotated { key: id, rewritten: self.rewrite().await? })
     }
 
@@ -215,16 +275,16 @@ impl Encryption {
     /// # Errors
     /// Those of the store, and [`Error::KeyFile`].
     pub async fn rewrite(&self) -> Result<Rewritten> {
+        self.refuse_the_unknown().await?;
+        let before = self.keys.lock().await.mixed();
         let rewritten = self.store.rewrite().await?;
         let mut keys = self.keys.lock().await;
-        if let Keys::File(file) = &mut *keys
-            && rewritten.unreadable == 0
-            && !file.extent().mixed.is_empty()
-        {
+        if rewritten.unreadable == 0 && !before.is_empty() {
             // The past may hold what is refused from now on.
             self.forget_past().await?;
-            let extent = file.extent().settled(self.store.rules());
-            file.replace(file.keyring().clone(), extent)?;
+            self.change(&mut keys, |keyring, extent| {
+                Ok((keyring.clone(), extent.settled(&before, self.store.rules())))
+            })?;
         }
         Ok(rewritten)
     }
@@ -236,50 +296,75 @@ impl Encryption {
     /// [`Error::KeyFile`], and those of the store.
     pub async fn prune(&self) -> Result<Pruned> {
         let mut keys = self.keys.lock().await;
-        let file = keys.file()?;
+        let before = keys.file()?.keyring().reconciled((*self.store.keyring()).clone());
         self.forget_past().await?;
         let audit = self.store.audit().await?;
-        let keyring = file.keyring().retaining(|id| audit.sealed.contains_key(&id));
-        let newest = keyring.newest().id();
-        let kept = keyring.keys().map(SealingKey::id).filter(|id| *id != newest).collect();
-        let gone = file.keyring().keys().map(SealingKey::id).filter(|id| keyring.get(*id).is_none());
-        let dropped: Vec<KeyId> = gone.collect();
-        if !dropped.is_empty() {
-            let extent = file.extent().clone();
-            file.replace(keyring.clone(), extent)?;
+        let mut pruned = Pruned { dropped: Vec::new(), kept: Vec::new() };
+        let keyring = self.change(&mut keys, |keyring, extent| {
+            // What came into the file meanwhile may be in use by now.
+            let rest = keyring.retaining(|id| audit.sealed.contains_key(&id) || before.get(id).is_none());
+            let gone = |key: &&SealingKey| rest.get(key.id()).is_none();
+            pruned.dropped = keyring.keys().filter(gone).map(SealingKey::id).collect();
+            pruned.kept = rest.keys().skip(1).map(SealingKey::id).collect();
+            Ok((rest, extent.clone()))
+        })?;
+        if !pruned.dropped.is_empty() {
             self.store.set_keyring(keyring).await;
         }
-        Ok(Pruned { dropped, kept })
+        Ok(pruned)
+    }
+
+    /// Changes the file, to which the keys in use belong, and tells the keys that are in it then.
+    fn change(
+        &self,
+        keys: &mut Keys,
+        edit: impl FnOnce(&Keyring, &Extent) -> Result<(Keyring, Extent)>,
+    ) -> Result<Keyring> {
+        let file = keys.file()?;
+        // Others may have rotated, which was followed without writing it down.
+        file.hold((*self.store.keyring()).clone());
+        file.change(edit)?;
+        Ok(file.keyring().clone())
+    }
+
+    /// Where a plain value may be one that should be sealed, or one that should be plain.
+    async fn refuse_the_unknown(&self) -> Result<()> {
+        if self.wish == Wish::Unknown && !self.keys.lock().await.mixed().is_empty() {
+            return Err(Error::Invalid(
+                "some values may be plain, and whether they should be is known to the server only: start it, and let it rewrite first",
+            ));
+        }
+        Ok(())
     }
 
     /// Makes sure that whoever shares the store has a key of ours, and we one of theirs.
     async fn agree(&self) -> Result<()> {
         let key = Key::from(MARKER);
-        let path = self.keys.lock().await.path().to_owned();
-        loop {
-            match self.store.get(&key, ReadAt::Latest).await {
-                Ok(read) if read.value.is_some() => return Ok(()),
-                Ok(_) => {}
-                Err(Error::KeyMissing { key, .. }) => {
-                    let problem = format!(
-                        "the store is sealed with key {key}, which is not among them: take the file that was made with it"
-                    );
-                    return Err(Error::KeyFile { path, problem });
-                }
-                Err(error) => return Err(error),
-            }
+        while !self.knows_the_marker().await? {
             // Refused when another server is at it, whose key is then looked at.
             self.store.commit(Txn::new().when(key.clone(), Revision::NONE).put(key.clone(), MARKED)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a marker; one that we cannot open is an error.
+    async fn knows_the_marker(&self) -> Result<bool> {
+        match self.store.get(&Key::from(MARKER), ReadAt::Latest).await {
+            Ok(read) => Ok(read.value.is_some()),
+            Err(Error::KeyMissing { key, .. }) => {
+                let path = self.keys.lock().await.path().to_owned();
+                let problem = format!(
+                    "the store is sealed with key {key}, which is not among them: take the file that was made with it"
+                );
+                Err(Error::KeyFile { path, problem })
+            }
+            Err(error) => Err(error),
         }
     }
 
     /// Brings everything into the wanted form, while nobody else is there.
-    async fn settle(self, wanted: &BTreeSet<String>) -> Result<Self> {
-        let is_settled = match &*self.keys.lock().await {
-            Keys::File(file) => file.extent().mixed.is_empty(),
-            Keys::Given(_) => true,
-        };
-        if is_settled {
+    async fn settle(self, path: &Path, wanted: &BTreeSet<String>) -> Result<Self> {
+        if self.keys.lock().await.mixed().is_empty() {
             return Ok(self);
         }
         let Rewritten { rewritten, unreadable, problems, .. } = self.rewrite().await?;
@@ -292,10 +377,10 @@ impl Encryption {
             );
         }
         // With the rules that hold now that it is done.
-        let Self { store, keys } = self;
+        let Self { store, keys, wish } = self;
         match keys.into_inner() {
-            Keys::File(file) => Ok(Self::over(store.inner, file, wanted)),
-            given @ Keys::Given(_) => Ok(Self { store, keys: Mutex::new(given) }),
+            Keys::File(file) => Ok(Self::over(store.inner, file, path, wanted)),
+            given @ Keys::Given(_) => Ok(Self { store, keys: Mutex::new(given), wish }),
         }
     }
 
@@ -313,6 +398,14 @@ impl Keys {
         }
     }
 
+    /// The prefixes under which some values may be plain.
+    fn mixed(&self) -> BTreeSet<String> {
+        match self {
+            Self::File(file) => file.extent().mixed.clone(),
+            Self::Given(_) => BTreeSet::new(),
+        }
+    }
+
     /// The file, where it is ours to change.
     fn file(&mut self) -> Result<&mut KeyFile> {
         match self {
@@ -324,8 +417,12 @@ impl Keys {
     }
 }
 
+fn gone(path: &Path) -> Error {
+    Error::KeyFile { path: path.to_owned(), problem: "was there and is not any more".to_owned() }
+}
+
 /// The rule for the marker alone.
-fn marked() -> EncryptionRules {
+pub(super) fn marked() -> EncryptionRules {
     EncryptionRules::new().with(MARKER, Policy::Sealed)
 }
 
@@ -355,42 +452,4 @@ async fn fresh_extent(store: &Arc<dyn Store>, wanted: &BTreeSet<String>) -> Resu
         known.insert(prefix.clone());
     }
     Ok(extent)
-}
-
-impl Extent {
-    /// What is to be remembered before anything is written by a server that wants `wanted` encrypted.
-    fn towards(&self, wanted: &BTreeSet<String>) -> Self {
-        let (sealed, opened): (BTreeSet<String>, BTreeSet<String>) =
-            self.sealed.iter().cloned().partition(|prefix| covers(wanted, prefix));
-        let new = wanted.iter().filter(|prefix| !covers(&sealed, prefix)).cloned();
-        let mixed =
-            self.mixed.iter().cloned().chain(opened).chain(new).filter(|prefix| !covers(&sealed, prefix));
-        Self { mixed: mixed.collect(), sealed }
-    }
-
-    /// What is known after everything was brought into the form that `rules` ask for.
-    fn settled(&self, rules: &EncryptionRules) -> Self {
-        let wanted = self.mixed.iter().filter(|prefix| {
-            rules.policy(&Key::from(prefix.as_str())).is_some_and(|policy| policy != Policy::Plain)
-        });
-        Self { sealed: self.sealed.iter().chain(wanted).cloned().collect(), mixed: BTreeSet::new() }
-    }
-
-    /// The rules for a server that wants `wanted` encrypted: the longest prefix first.
-    fn rules(&self, wanted: &BTreeSet<String>) -> EncryptionRules {
-        let mut prefixes: Vec<&String> = self.sealed.iter().chain(&self.mixed).chain(wanted).collect();
-        prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-        prefixes.into_iter().fold(marked(), |rules, prefix| {
-            let policy = match (covers(wanted, prefix), covers(&self.sealed, prefix)) {
-                (true, true) => Policy::Sealed,
-                (true, false) => Policy::Sealing,
-                (false, _) => Policy::Plain,
-            };
-            rules.with(prefix.clone(), policy)
-        })
-    }
-}
-
-fn covers(prefixes: &BTreeSet<String>, prefix: &str) -> bool {
-    prefixes.iter().any(|known| prefix.starts_with(known.as_str()))
 }

@@ -113,16 +113,20 @@ pub(super) fn no_randomness() -> Error {
 }
 
 /// Keys, the newest first: it seals, all open.
+///
+/// There may be one more, the *next*: it opens, and seals from the moment on at which it is known that somebody seals with it. So a
+/// key can be given to all who share a store before the first of them uses it.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     newest: SealingKey,
     older: Vec<SealingKey>,
+    next: Option<SealingKey>,
 }
 
 impl Keyring {
     /// A ring with one key.
     pub fn new(key: SealingKey) -> Self {
-        Self { newest: key, older: Vec::new() }
+        Self { newest: key, older: Vec::new(), next: None }
     }
 
     /// Adds a key that only opens, behind all others.
@@ -137,15 +141,50 @@ impl Keyring {
     /// The same keys behind `key`, which seals from now on.
     #[must_use]
     pub fn rotated(&self, key: SealingKey) -> Self {
+        let next = self.next.clone().filter(|next| next.id() != key.id());
         let older = self.keys().filter(|known| known.id() != key.id()).cloned().collect();
-        Self { newest: key, older }
+        Self { newest: key, older, next }
+    }
+
+    /// Adds a key that opens, and is the one to seal with when it is its turn. There is one such key at most.
+    #[must_use]
+    pub fn with_next(mut self, key: SealingKey) -> Self {
+        if self.get(key.id()).is_none() {
+            self.next = Some(key);
+        }
+        self
+    }
+
+    /// The key whose turn it will be.
+    pub fn next(&self) -> Option<&SealingKey> {
+        self.next.as_ref()
+    }
+
+    /// The same keys when it is the next one's turn; `None` when there is none.
+    pub(super) fn promoted(&self) -> Option<Self> {
+        self.next.clone().map(|next| self.rotated(next))
+    }
+
+    /// The keys to go on with, when these are in use and `found` is what a file holds now. It decides, unless it is older than these:
+    /// a copy that was put back must not take away the key that seals.
+    pub(super) fn reconciled(&self, found: Self) -> Self {
+        let newest = self.newest.id();
+        if found.next.as_ref().is_some_and(|next| next.id() == newest) {
+            return found.rotated(self.newest.clone());
+        }
+        if found.get(newest).is_some() {
+            return found;
+        }
+        let all = found.keys().chain(&self.older).cloned();
+        let all = all.fold(Self::new(self.newest.clone()), Self::with_older);
+        found.next.or_else(|| self.next.clone()).into_iter().fold(all, Self::with_next)
     }
 
     /// The newest key and those of the others that `keep` names.
     #[must_use]
     pub(super) fn retaining(&self, keep: impl Fn(KeyId) -> bool) -> Self {
         let older = self.older.iter().filter(|key| keep(key.id())).cloned().collect();
-        Self { newest: self.newest.clone(), older }
+        Self { newest: self.newest.clone(), older, next: self.next.clone() }
     }
 
     /// The key that seals.
@@ -153,14 +192,14 @@ impl Keyring {
         &self.newest
     }
 
-    /// All keys, the newest first.
+    /// The newest, and those that were the newest before.
     pub fn keys(&self) -> impl Iterator<Item = &SealingKey> {
         std::iter::once(&self.newest).chain(&self.older)
     }
 
     /// The key with a name.
     pub fn get(&self, id: KeyId) -> Option<&SealingKey> {
-        self.keys().find(|key| key.id() == id)
+        self.keys().chain(&self.next).find(|key| key.id() == id)
     }
 }
 
@@ -193,5 +232,29 @@ mod tests {
         assert_eq!(ring.keys().map(SealingKey::id).collect::<Vec<_>>(), [b.id(), a.id()]);
         assert_eq!(ring.rotated(a.clone()).newest().id(), a.id());
         assert_eq!(ring.rotated(a).keys().count(), 2);
+    }
+
+    #[test]
+    fn a_file_decides_which_keys_there_are_unless_it_is_an_old_one() {
+        let [a, b, c, d] = [1, 2, 3, 4].map(|n| SealingKey::from_bytes(&[n; 32]).unwrap());
+        let ring = |keys: &[&SealingKey]| {
+            let older = keys[1..].iter().map(|&key| key.clone());
+            older.fold(Keyring::new(keys[0].clone()), Keyring::with_older)
+        };
+        let ids = |ring: &Keyring| ring.keys().map(SealingKey::id).collect::<Vec<_>>();
+        let in_use = ring(&[&b, &a]);
+        // Somebody rotated, and somebody dropped what nothing needs.
+        assert_eq!(ids(&in_use.reconciled(ring(&[&c, &b]))), [c.id(), b.id()]);
+        // An old copy was put back, or one of somebody who rotated by himself: nothing is lost, and what seals goes on to seal.
+        assert_eq!(ids(&in_use.reconciled(ring(&[&a]))), [b.id(), a.id()]);
+        assert_eq!(ids(&in_use.reconciled(ring(&[&c, &a]))), [b.id(), c.id(), a.id()]);
+        // The next key waits for its turn, which has come when it is in use.
+        let waiting = ring(&[&a]).with_next(b.clone());
+        assert_eq!((ids(&waiting), waiting.get(b.id()).is_some()), (vec![a.id()], true));
+        assert_eq!(ids(&in_use.reconciled(waiting.clone())), [b.id(), a.id()]);
+        assert!(in_use.reconciled(waiting.clone()).next().is_none());
+        assert_eq!(ids(&waiting.promoted().unwrap()), [b.id(), a.id()]);
+        assert_eq!(waiting.rotated(d.clone()).next().map(SealingKey::id), Some(b.id()));
+        assert!(waiting.with_next(a.clone()).next().is_some_and(|next| next.id() == b.id()));
     }
 }

@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::frame::{self, OVERHEAD};
-use super::key::Keyring;
+use super::key::{Keyring, SealingKey};
 use super::rules::{EncryptionRules, Policy};
+use super::source::Source;
 use crate::key::Key;
 use crate::limits::{self, MAX_VALUE_BYTES};
-use crate::store::{Entry, Result};
+use crate::store::{Entry, Error, Result};
 use crate::txn::{Op, Outcome, Txn};
 use crate::watch::{Event, WatchMessage};
 
@@ -19,11 +20,18 @@ pub(super) struct Sealer {
     rules: EncryptionRules,
     /// Replaced as a whole, and held for moments only.
     keyring: RwLock<Arc<Keyring>>,
+    /// Where keys may be found that came later.
+    source: Option<Source>,
 }
 
 impl Sealer {
     pub(super) fn new(rules: EncryptionRules, keyring: Keyring) -> Self {
-        Self { rules, keyring: RwLock::new(Arc::new(keyring)) }
+        Self { rules, keyring: RwLock::new(Arc::new(keyring)), source: None }
+    }
+
+    /// The same, which looks for keys it lacks.
+    pub(super) fn with_source(self, source: Source) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     pub(super) fn rules(&self) -> &EncryptionRules {
@@ -36,7 +44,14 @@ impl Sealer {
     }
 
     pub(super) fn set_keyring(&self, keyring: Keyring) {
-        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
+        self.change_keyring(|_| Some(keyring));
+    }
+
+    fn change_keyring(&self, change: impl FnOnce(&Keyring) -> Option<Keyring>) {
+        let mut keyring = self.keyring.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(changed) = change(&keyring) {
+            *keyring = Arc::new(changed);
+        }
     }
 
     /// What is stored for the value of `key`.
@@ -59,7 +74,35 @@ impl Sealer {
         match self.rules.policy(key) {
             None => Ok(stored),
             Some(Policy::Sealing | Policy::Plain) if !frame::is_sealed(&stored) => Ok(stored),
-            Some(_) => frame::open(key, &stored, &self.keyring()),
+            Some(_) => self.open_sealed(key, &stored),
+        }
+    }
+
+    fn open_sealed(&self, key: &Key, stored: &[u8]) -> Result<Bytes> {
+        let keyring = self.keyring();
+        match frame::open(key, stored, &keyring) {
+            Err(missing @ Error::KeyMissing { .. }) => {
+                let Some(source) = &self.source else { return Err(missing) };
+                // Somebody else has rotated. What is in use is not given up for an older file.
+                source.look(|found| self.change_keyring(|keyring| Some(keyring.reconciled(found))));
+                let now = self.keyring();
+                if Arc::ptr_eq(&keyring, &now) {
+                    return Err(missing);
+                }
+                frame::open(key, stored, &now).inspect(|_| self.follow(&now, key, stored))
+            }
+            opened => opened.inspect(|_| self.follow(&keyring, key, stored)),
+        }
+    }
+
+    /// Seals with the next key from now on, when a value shows that somebody else does.
+    fn follow(&self, keyring: &Keyring, key: &Key, stored: &[u8]) {
+        let Some(next) = keyring.next().map(SealingKey::id) else { return };
+        if frame::sealed_with(key, stored).is_ok_and(|id| id == next) {
+            self.change_keyring(|keyring| {
+                let is_next = keyring.next().is_some_and(|key| key.id() == next);
+                is_next.then(|| keyring.promoted()).flatten()
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::lease;
+use super::lease::Names;
 use super::proto::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, Request, TxnRequest, TxnResponse,
 };
@@ -19,7 +19,7 @@ const WRAPPING: usize = 512;
 ///
 /// # Errors
 /// [`Error::TooLarge`], when etcd would not take it.
-pub(super) fn request(txn: Txn, space: &Space, max_bytes: usize) -> Result<TxnRequest> {
+pub(super) fn request(txn: Txn, space: &Space, names: &Names, max_bytes: usize) -> Result<TxnRequest> {
     let failure = txn.compares.iter().map(|compare| {
         Request::Range(RangeRequest { key: space.keys.outer(&compare.key), ..RangeRequest::default() }).into()
     });
@@ -38,7 +38,7 @@ pub(super) fn request(txn: Txn, space: &Space, max_bytes: usize) -> Result<TxnRe
     if compare.len() < MAX_TXN_OPS {
         compare.push(Compare::unchanged_since(space.keys.meta(), space.origin.meta));
     }
-    let success = txn.ops.into_iter().map(|op| operation(op, space).into()).collect();
+    let success = txn.ops.into_iter().map(|op| operation(op, space, names).into()).collect();
     let request = TxnRequest { compare, success, failure };
     let actual = request.encoded_len() + WRAPPING;
     if actual > max_bytes {
@@ -47,10 +47,10 @@ pub(super) fn request(txn: Txn, space: &Space, max_bytes: usize) -> Result<TxnRe
     Ok(request)
 }
 
-fn operation(op: Op, space: &Space) -> Request {
+fn operation(op: Op, space: &Space, names: &Names) -> Request {
     match op {
         Op::Put { key, value, lease } => {
-            let lease = lease.map_or(0, lease::theirs);
+            let lease = lease.map_or(0, |lease| names.theirs(lease));
             Request::Put(PutRequest { key: space.keys.outer(&key), value, lease, ..PutRequest::default() })
         }
         Op::Delete { key } => Request::Delete(DeleteRangeRequest {

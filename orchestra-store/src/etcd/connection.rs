@@ -1,7 +1,7 @@
 //! The members of an etcd cluster, and calls to them: which member is asked, when another one is, and what is never asked twice.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::channel::mpsc;
@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::counters::Counters;
 use super::failure::{Failure, judge};
 use super::options::{EtcdOptions, Login};
 use super::proto::{
@@ -84,6 +85,14 @@ answers! {
     CompactionResponse, StatusResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseTimeToLiveResponse, LeaseLeasesResponse
 }
 
+/// What each try of a call may take.
+#[derive(Clone, Copy, Debug)]
+struct Each {
+    time: Duration,
+    /// Bytes of the answer.
+    answer: usize,
+}
+
 /// All members of one etcd cluster.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -96,6 +105,7 @@ pub(super) struct Connection {
     seen: AtomicI64,
     /// It was set back to an old copy, or replaced, and is not spoken to any more.
     went_back: AtomicBool,
+    counters: Arc<Counters>,
 }
 
 impl Connection {
@@ -110,6 +120,7 @@ impl Connection {
             token: RwLock::default(),
             seen: AtomicI64::new(0),
             went_back: AtomicBool::new(false),
+            counters: Arc::default(),
         })
     }
 
@@ -119,10 +130,24 @@ impl Connection {
         Q: Message + Clone + 'static,
         A: Answer,
     {
-        self.attempt(method, question, READ_TRY, |failure| {
-            matches!(failure, Failure::NotDone | Failure::Unknown)
-        })
-        .await
+        self.ask_for_at_most(usize::MAX, method, question).await
+    }
+
+    /// [`ask`](Self::ask), for an answer of at most so many bytes: [`Failure::LongAnswer`] when it is longer, which is found out
+    /// before it is received.
+    pub(super) async fn ask_for_at_most<Q, A>(
+        &self,
+        bytes: usize,
+        method: Method,
+        question: Q,
+    ) -> Result<A, Status>
+    where
+        Q: Message + Clone + 'static,
+        A: Answer,
+    {
+        let each = Each { time: READ_TRY, answer: bytes };
+        self.attempt(method, question, each, |failure| matches!(failure, Failure::NotDone | Failure::Unknown))
+            .await
     }
 
     /// Sends what must not be done twice: again only when it is certain that nothing was done.
@@ -131,14 +156,15 @@ impl Connection {
         Q: Message + Clone + 'static,
         A: Answer,
     {
-        self.attempt(method, order, WRITE_TRY, |failure| failure == Failure::NotDone).await
+        let each = Each { time: WRITE_TRY, answer: usize::MAX };
+        self.attempt(method, order, each, |failure| failure == Failure::NotDone).await
     }
 
     async fn attempt<Q, A>(
         &self,
         method: Method,
         request: Q,
-        each: Duration,
+        each: Each,
         again: impl Fn(Failure) -> bool,
     ) -> Result<A, Status>
     where
@@ -168,36 +194,38 @@ impl Connection {
                 return Err(status);
             }
             tracing::debug!(method = method.0, %status, "etcd did not answer; asking again");
+            self.counters.retried();
             sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
 
-    async fn call<Q, A>(
+    async fn call<Q, A>(&self, member: usize, method: Method, request: Q, each: Each) -> Result<A, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let _in_flight = self.counters.request();
+        let call = async {
+            let mut request = Request::new(request);
+            self.prepare(member, &mut request).await?;
+            self.unary(member, method, request, each.answer).await
+        };
+        timeout(each.time, call).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+    }
+
+    async fn unary<Q, A>(
         &self,
         member: usize,
         method: Method,
-        request: Q,
-        within: Duration,
+        request: Request<Q>,
+        longest: usize,
     ) -> Result<A, Status>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let call = async {
-            let mut request = Request::new(request);
-            self.prepare(member, &mut request).await?;
-            self.unary(member, method, request).await
-        };
-        timeout(within, call).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
-    }
-
-    async fn unary<Q, A>(&self, member: usize, method: Method, request: Request<Q>) -> Result<A, Status>
-    where
-        Q: Message + 'static,
-        A: Message + Default + 'static,
-    {
-        let mut client = self.client(member)?;
+        let mut client = self.client(member)?.max_decoding_message_size(longest);
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let path = PathAndQuery::from_static(method.0);
         Ok(client.unary(request, path, ProstCodec::default()).await?.into_inner())
@@ -235,6 +263,11 @@ impl Connection {
         }
     }
 
+    /// What is counted here.
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
     /// The member that is asked first.
     pub(super) fn current(&self) -> usize {
         self.current.load(Ordering::Relaxed)
@@ -250,7 +283,9 @@ impl Connection {
     /// Asks another member first from now on, unless that happened already.
     fn turn_from(&self, member: usize) {
         let next = (member + 1) % self.members.len();
-        let _already = self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
+        if self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.counters.reconnected();
+        }
     }
 
     /// Revisions never fall. If they do, etcd is not the one it was: it was set back to an old copy, or replaced.
@@ -295,7 +330,7 @@ impl Connection {
         let question = AuthenticateRequest { name: login.user.clone(), password: login.password.clone() };
         let mut request = Request::new(question);
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-        let answer: AuthenticateResponse = self.unary(member, AUTHENTICATE, request).await?;
+        let answer: AuthenticateResponse = self.unary(member, AUTHENTICATE, request, usize::MAX).await?;
         let token: MetadataValue<Ascii> =
             answer.token.parse().map_err(|_| Status::internal("etcd's token cannot be sent"))?;
         *self.token.write().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());

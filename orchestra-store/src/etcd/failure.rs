@@ -23,6 +23,8 @@ pub(super) enum Failure {
     LeaseExists,
     /// Nothing happened: it is more than etcd takes.
     TooLarge,
+    /// Nothing happened: the answer would be more than is taken.
+    LongAnswer,
     /// Nothing happened, nor will it elsewhere.
     Refused,
     /// It may have happened or not, or may happen yet.
@@ -38,6 +40,9 @@ pub(super) fn judge(status: &Status) -> Failure {
     match status.code() {
         // A member says so before it hands anything on, because we demand a leader.
         Code::Unavailable if says("etcdserver: no leader") => Failure::NotDone,
+        // Our side, and etcd's.
+        Code::OutOfRange if says("decoded message length too large") => Failure::LongAnswer,
+        Code::ResourceExhausted if says("trying to send message larger than max") => Failure::LongAnswer,
         Code::OutOfRange if says("revision has been compacted") => Failure::Compacted,
         Code::OutOfRange if says("future revision") => Failure::Future,
         Code::NotFound if says("lease not found") => Failure::NoLease,
@@ -121,6 +126,16 @@ mod tests {
             (
                 Status::resource_exhausted("grpc: received message larger than max (9 vs. 2)"),
                 Failure::TooLarge,
+            ),
+            (
+                Status::resource_exhausted("trying to send message larger than max (9 vs. 2)"),
+                Failure::LongAnswer,
+            ),
+            (
+                Status::out_of_range(
+                    "Error, decoded message length too large: found 9 bytes, the limit is: 2 bytes",
+                ),
+                Failure::LongAnswer,
             ),
             (Status::not_found("etcdserver: requested lease not found"), Failure::NoLease),
             (Status::failed_precondition("etcdserver: lease already exists"), Failure::LeaseExists),

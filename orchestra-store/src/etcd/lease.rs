@@ -55,6 +55,18 @@ impl Names {
     pub(super) fn is_ours(&self, id: i64) -> bool {
         u64::try_from(id).is_ok_and(|id| id >> MARK == self.mark)
     }
+
+    /// The name of a lease that a key is to be attached to. For one of another store it is a name that nothing has, so that
+    /// etcd says that there is no such lease, where it comes to that.
+    pub(super) fn theirs(&self, id: LeaseId) -> i64 {
+        let name = theirs(id);
+        if self.is_ours(name) { name } else { i64::MAX }
+    }
+
+    /// Refuses a lease of another store in the same etcd: for this one there is no such lease.
+    pub(super) fn check(&self, id: LeaseId) -> Result<()> {
+        if self.is_ours(theirs(id)) { Ok(()) } else { Err(Error::UnknownLease(id)) }
+    }
 }
 
 pub(super) fn theirs(id: LeaseId) -> i64 {
@@ -97,7 +109,7 @@ impl Leases<'_> {
         Err(Error::Unavailable("etcd: no name for a lease is free".to_owned()))
     }
 
-    pub(super) async fn grant_named(self, id: i64, ttl: Duration) -> Result<Lease, Status> {
+    async fn grant_named(self, id: i64, ttl: Duration) -> Result<Lease, Status> {
         let order = LeaseGrantRequest { id, ttl: whole_seconds(ttl) };
         let granted: LeaseGrantResponse = self.connection.ask(GRANT, order).await?;
         let id = ours(id).ok_or_else(|| Status::internal("a lease without a name"))?;
@@ -105,6 +117,7 @@ impl Leases<'_> {
     }
 
     pub(super) async fn renew(self, id: LeaseId) -> Result<Duration> {
+        self.names.check(id)?;
         let order = LeaseRequest { id: theirs(id) };
         let kept: LeaseKeepAliveResponse = match self.connection.ask(KEEP_ALIVE, order).await {
             Err(status) if judge(&status) == Failure::NoLease => return Err(Error::UnknownLease(id)),

@@ -16,7 +16,7 @@ use super::fence::Fence;
 use super::probe::Window;
 use super::space::Space;
 use super::stream::{Change, Changes, Overtaken};
-use crate::feed::{Feed, Hub, Published};
+use crate::feed::{Feed, Hub, Published, Watches};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::watch::Event;
@@ -84,6 +84,11 @@ impl Live {
     /// How many watches are served.
     pub(super) fn watchers(&self) -> usize {
         self.state().hub.watchers()
+    }
+
+    /// How they are doing.
+    pub(super) fn watches(&self) -> Watches {
+        self.state().hub.watches()
     }
 
     /// Hands out changes that follow each other, up to a revision of etcd.

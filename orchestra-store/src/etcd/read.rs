@@ -17,8 +17,13 @@ use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result};
 pub(super) const FIRST_PAGE: i64 = 1_000;
 /// Most entries of a page.
 const LARGEST_PAGE: i64 = 50_000;
-/// About how large an answer of etcd may become, which it builds as a whole.
+/// About how large an answer of etcd should become, which it builds as a whole.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// How large one may become. etcd counts entries and not bytes, so what a page comes to shows only when it is asked for; a longer one is
+/// not received, and asked for in parts.
+const LONGEST_PAGE: usize = 32 * 1024 * 1024;
+/// By how much a page is made smaller then.
+const PART: i64 = 8;
 /// How often a read of the newest state is begun anew because compaction overtook its pages.
 const TRIES: usize = 5;
 
@@ -127,7 +132,7 @@ impl Reader<'_> {
 
     async fn at(self, mut question: RangeRequest, at: ReadAt) -> Result<Answered> {
         let ReadAt::Exactly(at) = at else {
-            let range: RangeResponse = self.connection.ask(RANGE, question).await.map_err(failure::error)?;
+            let range = self.page(question).await.map_err(failure::error)?;
             let revision = range.revision().unwrap_or_default();
             return Ok(Answered { revision, range });
         };
@@ -137,7 +142,7 @@ impl Reader<'_> {
         let revision = self.space.origin.theirs(at);
         question.revision = revision;
         loop {
-            let asked = self.in_the_window(question.clone(), revision).await;
+            let asked = self.in_the_window(&question, revision).await;
             match asked.as_ref().map_err(judge) {
                 Err(Failure::Future) => {
                     let now = self.window.look(self.connection, self.space).await?.revision;
@@ -157,7 +162,7 @@ impl Reader<'_> {
     /// Reads at a revision if the one before it is still there: our window begins one later than etcd's.
     async fn in_the_window(
         self,
-        question: RangeRequest,
+        question: &RangeRequest,
         revision: i64,
     ) -> Result<RangeResponse, tonic::Status> {
         let before = RangeRequest {
@@ -166,17 +171,33 @@ impl Reader<'_> {
             count_only: true,
             ..RangeRequest::default()
         };
-        let question = TxnRequest {
-            success: [question, before].map(|range| Request::Range(range).into()).into(),
-            ..TxnRequest::default()
+        let mut part = question.clone();
+        let answer: TxnResponse = loop {
+            let both = TxnRequest {
+                success: [part.clone(), before.clone()].map(|range| Request::Range(range).into()).into(),
+                ..TxnRequest::default()
+            };
+            match self.connection.ask_for_at_most(LONGEST_PAGE, TXN, both).await {
+                Err(status) if is_shortened(&mut part, &status) => {}
+                answer => break answer?,
+            }
         };
-        let answer: TxnResponse = self.connection.ask(TXN, question).await?;
         answer.into_ranges().next().ok_or_else(|| tonic::Status::internal("a read without an answer"))
+    }
+
+    /// As much of a range as one answer may hold.
+    async fn page(self, mut part: RangeRequest) -> Result<RangeResponse, tonic::Status> {
+        loop {
+            match self.connection.ask_for_at_most(LONGEST_PAGE, RANGE, part.clone()).await {
+                Err(status) if is_shortened(&mut part, &status) => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// A further page of what was in the window when it was begun.
     async fn past(self, question: RangeRequest) -> Result<RangeResponse> {
-        match self.connection.ask(RANGE, question).await {
+        match self.page(question).await {
             Ok(range) => Ok(range),
             Err(status) if judge(&status) == Failure::Compacted => {
                 Err(Error::Compacted(self.window.compacted(self.connection, self.space).await?))
@@ -184,6 +205,15 @@ impl Reader<'_> {
             Err(status) => Err(failure::error(status)),
         }
     }
+}
+
+/// Asks for less, if the answer was too long and less can be asked for.
+fn is_shortened(question: &mut RangeRequest, status: &tonic::Status) -> bool {
+    let may_be = judge(status) == Failure::LongAnswer && question.limit > 1;
+    if may_be {
+        question.limit = (question.limit / PART).max(1);
+    }
+    may_be
 }
 
 /// How many keys lie behind those of an answer.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::connection::{Connection, RANGE, TXN};
-use super::failure::{self, Failure, judge};
+use super::failure;
 use super::lease::{self, Leases, Names};
 use super::meta::{self, Meta};
 use super::proto::{
@@ -46,22 +46,28 @@ pub(super) async fn restore(
 ) -> Result<Revision> {
     let claim = claim(connection, keys).await?;
     let restore = Restore { connection, keys, max_request_bytes, claim };
-    match restore.fill(&mut snapshot).await {
-        Ok(revision) => Ok(revision),
-        Err(error) => {
-            // What cannot be removed now is removed by the next restore.
-            if let Err(problem) = restore.remove(true).await {
-                tracing::warn!(%problem, "a part of what should be restored is left in etcd");
-            }
-            Err(error)
-        }
+    // Counted to the end: whatever the copied store did until now, it did not come that far.
+    let filled = restore.fill(&mut snapshot).await.map(|()| snapshot.restored_revision(SystemTime::now()));
+    let finished = filled.as_ref().ok().copied();
+    let outcome = match filled {
+        Ok(base) => restore.finish(base).await.map(|()| base),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) => restore.give_up(finished).await.ok_or(error),
+        done => done,
     }
+}
+
+/// The word that the root is being filled, like no other one.
+fn restoring() -> Meta {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Meta::Restoring(format!("{}-{}", std::process::id(), now.as_nanos()))
 }
 
 /// Makes the root ours, if it is empty or holds what an abandoned restore left.
 async fn claim(connection: &Connection, keys: &Keys) -> Result<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let ours = Meta::Restoring(format!("{}-{}", std::process::id(), now.as_nanos()));
+    let ours = restoring();
     let holds_data = || Error::HoldsData(format!("etcd below {}", keys.root()));
     let claimed = match meta::find(connection, keys).await? {
         None => meta::create(connection, keys, &ours).await?,
@@ -74,7 +80,37 @@ async fn claim(connection: &Connection, keys: &Keys) -> Result<i64> {
 }
 
 impl Restore<'_> {
-    async fn fill(&self, snapshot: &mut Snapshot) -> Result<Revision> {
+    /// Says that it is a store.
+    async fn finish(&self, base: Revision) -> Result<()> {
+        let ready = Meta::Ready(base.0);
+        let written = meta::replace(self.connection, self.keys, self.claim, &ready).await?;
+        if meta::decode(&written)? == ready { Ok(()) } else { Err(disturbed()) }
+    }
+
+    /// Removes what was made, unless it has become a store after all, as `finished` would have it: then that is the revision.
+    ///
+    /// What we sent last may arrive late. If that was the word that the store is ready, removing must not have begun. So the root is
+    /// claimed anew first, after which nothing counts that was sent under the old claim.
+    async fn give_up(mut self, finished: Option<Revision>) -> Option<Revision> {
+        let anew = restoring();
+        let removed = async {
+            let found = meta::replace(self.connection, self.keys, self.claim, &anew).await?;
+            match meta::decode(&found)? {
+                Meta::Ready(base) => return Ok(finished.filter(|finished| finished.0 == base)),
+                found if found != anew => return Ok(None),
+                Meta::Restoring(_) => {}
+            }
+            self.claim = found.mod_revision;
+            self.remove(true).await.map(|()| None)
+        };
+        removed.await.unwrap_or_else(|problem: Error| {
+            // The next restore does it.
+            tracing::warn!(%problem, "a part of what should be restored is left in etcd");
+            None
+        })
+    }
+
+    async fn fill(&self, snapshot: &mut Snapshot) -> Result<()> {
         self.remove(false).await?;
         let mut batch = Batch::default();
         while let Some(entries) = snapshot.next().await {
@@ -88,25 +124,17 @@ impl Restore<'_> {
             }
         }
         self.apply(batch.puts).await?;
-        self.lease(snapshot.leases()).await?;
-        // Counted to the end: whatever the copied store did until now, it did not come that far.
-        let base = snapshot.restored_revision(SystemTime::now());
-        let ready = Meta::Ready(base.0);
-        let written = meta::replace(self.connection, self.keys, self.claim, &ready).await?;
-        if meta::decode(&written)? == ready { Ok(base) } else { Err(disturbed()) }
+        self.lease(snapshot.leases()).await
     }
 
-    /// Grants the leases anew, under their names, and attaches their keys. Their time begins now.
+    /// Grants the leases anew and attaches their keys. Their time begins now. Their names are new: etcd may hold leases by the old
+    /// ones, of the store that was copied or of one that was restored from the same copy, and to share one is to lose keys when the
+    /// other store ends it.
     async fn lease(&self, leases: &[LeasedKeys]) -> Result<()> {
         let names = Names::of(self.keys);
         let granting = Leases { connection: self.connection, keys: self.keys, names: &names };
         for LeasedKeys { lease, keys } in leases {
-            let id = lease::theirs(lease.id);
-            match granting.grant_named(id, lease.ttl).await {
-                // By an earlier sending, or by a restore that was broken off.
-                Err(status) if judge(&status) == Failure::LeaseExists => {}
-                granted => drop(granted.map_err(failure::error)?),
-            }
+            let id = lease::theirs(granting.grant(lease.ttl).await?.id);
             for part in keys.chunks(MAX_TXN_OPS) {
                 let attach = part.iter().map(|key| PutRequest {
                     key: self.keys.outer(key),

@@ -11,6 +11,7 @@ use tokio::sync::{OnceCell, watch};
 use tonic::Status;
 
 use super::connection::{Answer, COMPACT, Connection, Method, RANGE, REVOKE, STATUS, TXN};
+use super::counters::Watchers;
 use super::failure::{self, Failure, judge};
 use super::lease::{self, Leases, Names};
 use super::live::{Live, Pump};
@@ -29,6 +30,7 @@ use super::{commit, meta};
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 use crate::limits::{self, WatchBound};
+use crate::metrics::StoreMetrics;
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
@@ -58,7 +60,7 @@ struct Inner {
     connection: Arc<Connection>,
     space: Space,
     window: Arc<Window>,
-    live: OnceCell<Arc<Live>>,
+    live: Arc<OnceCell<Arc<Live>>>,
     closing: watch::Sender<Option<i64>>,
     /// The newest revision of etcd that a commit of this store took.
     committed: Arc<AtomicI64>,
@@ -90,7 +92,7 @@ impl EtcdStore {
             window: Arc::new(Window::new(&space)),
             names: Names::of(&space.keys),
             space,
-            live: OnceCell::new(),
+            live: Arc::default(),
             closing: watch::channel(None).0,
             committed: Arc::default(),
             orphans: Arc::default(),
@@ -117,6 +119,12 @@ impl EtcdStore {
 
     fn inner(&self) -> &Arc<Inner> {
         &self.owned.0
+    }
+
+    /// Handles on what it counts: its watchers, and its dealings with etcd.
+    pub fn metrics(&self) -> StoreMetrics {
+        let inner = self.inner();
+        StoreMetrics::in_etcd(Watchers(Arc::downgrade(&inner.live)), inner.connection.counters())
     }
 
     /// How many watches are served live.
@@ -215,12 +223,10 @@ impl Inner {
     }
 }
 
-/// The lease that is told when etcd says that there is none, without saying which.
-fn first_lease(txn: &Txn) -> Option<LeaseId> {
-    txn.ops.iter().find_map(|op| match op {
-        Op::Put { lease, .. } => *lease,
-        Op::Delete { .. } => None,
-    })
+/// The lease that is told when etcd says that there is none, without saying which: one of another store, if any is.
+fn told_lease(txn: &Txn, names: &Names) -> Option<LeaseId> {
+    let leases = || txn.ops.iter().filter_map(Op::lease);
+    leases().find(|&lease| names.check(lease).is_err()).or_else(|| leases().next())
 }
 
 #[async_trait]
@@ -238,8 +244,8 @@ impl Store for EtcdStore {
         let inner = self.inner();
         let changes_nothing = txn.ops.is_empty();
         let compared: Vec<Revision> = txn.compares.iter().map(|compare| compare.mod_revision).collect();
-        let leased = first_lease(&txn);
-        let request = commit::request(txn, &inner.space, inner.max_request_bytes)?;
+        let leased = told_lease(&txn, &inner.names);
+        let request = commit::request(txn, &inner.space, &inner.names, inner.max_request_bytes)?;
         let answered: Result<TxnResponse, _> = if changes_nothing {
             inner.connection.ask(TXN, request).await
         } else {
@@ -309,6 +315,7 @@ impl Store for EtcdStore {
     }
 
     async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        self.inner().names.check(lease)?;
         let order = LeaseRequest { id: lease::theirs(lease) };
         let answer: LeaseRevokeResponse = match self.inner().change(REVOKE, order).await {
             Err(status) if judge(&status) == Failure::NoLease => return Err(Error::UnknownLease(lease)),

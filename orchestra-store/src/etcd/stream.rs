@@ -56,6 +56,7 @@ impl Changes {
                     tracing::debug!(%status, next = self.joined.next, "a watch of etcd broke off; taking it up again");
                     self.open = None;
                     self.joined.forget_fragments();
+                    connection.counters().resumed();
                     sleep(self.pause).await;
                     self.pause = (2 * self.pause).min(LONGEST_PAUSE);
                     continue;
@@ -69,6 +70,7 @@ impl Changes {
                 tracing::warn!(reason = answer.cancel_reason, "etcd refuses a watch; asking again");
                 self.pause = LONGEST_PAUSE;
                 self.broken(connection, &Status::unauthenticated("etcdserver: invalid auth token"));
+                connection.counters().resumed();
                 sleep(self.pause).await;
                 continue;
             }
@@ -85,7 +87,7 @@ impl Changes {
             Some(open) => open,
             None => {
                 let (key, range_end) = self.range.clone();
-                let start_revision = self.joined.next;
+                let start_revision = self.joined.begin();
                 let create =
                     WatchCreateRequest { key, range_end, start_revision, prev_kv: true, fragment: true };
                 let member = connection.current();
@@ -120,6 +122,13 @@ struct Joined {
 impl Joined {
     fn new(next: i64) -> Self {
         Self { next, fragments: Vec::new() }
+    }
+
+    /// Where a stream begins: one revision before what comes next. etcd compacted up to *r* still takes a watch from *r* on, but a
+    /// removal at *r* is gone by then, and nothing would tell that it is missing. Whoever asks for the revision before *r* is told so.
+    fn begin(&self) -> i64 {
+        // 0 would be the present.
+        self.next.saturating_sub(1).max(1)
     }
 
     /// A stream that is taken up again begins with a whole message.
@@ -183,6 +192,7 @@ mod tests {
         let whole = answer(false, &[event("a", 3), event("a", 5), event("b", 5)]);
         assert_eq!(shape(&joined.take(whole.clone())), [(5, 2)]);
         assert_eq!(shape(&joined.take(whole)), []);
+        assert_eq!((Joined::new(5).begin(), Joined::new(1).begin(), Joined::new(0).begin()), (4, 1, 1));
         // Broken off in the middle of a message, which then comes as a whole.
         joined.take(answer(true, &[event("a", 6)]));
         joined.forget_fragments();

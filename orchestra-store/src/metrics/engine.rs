@@ -12,6 +12,9 @@ use prometheus_client::registry::Registry;
 
 use crate::durable::DiskUsage;
 use crate::engine::Engine;
+#[cfg(feature = "etcd")]
+use crate::etcd::counters::{Counted, Counters, Watchers};
+use crate::feed::Watches;
 
 /// From 50 microseconds, which good disks need for a sync, to seconds, which a disk in trouble takes.
 const SYNC_SECONDS: &[f64] =
@@ -55,22 +58,57 @@ impl Timings {
     }
 }
 
-/// Handles on what a store in this process counts: watchers, and for one on disk syncs, batches, checkpoints and files.
+/// Handles on what a store counts: watchers; for one on disk syncs, batches, checkpoints and files; for one in etcd its requests.
 /// They outlive the store; then watchers and sizes are no longer shown.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
-    engine: Weak<Engine>,
+    watches: Watched,
     disk: Option<(Arc<Timings>, Weak<DiskUsage>)>,
+    #[cfg(feature = "etcd")]
+    etcd: Option<Arc<Counters>>,
+}
+
+/// Whose watchers are looked at.
+#[derive(Clone, Debug)]
+enum Watched {
+    Engine(Weak<Engine>),
+    #[cfg(feature = "etcd")]
+    Etcd(Watchers),
+}
+
+impl Watched {
+    /// `None` when the store is gone.
+    fn watches(&self) -> Option<Watches> {
+        match self {
+            Self::Engine(engine) => engine.upgrade().map(|engine| engine.watches()),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(watchers) => watchers.watches(),
+        }
+    }
 }
 
 impl StoreMetrics {
     pub(crate) fn in_memory(engine: &Arc<Engine>) -> Self {
-        Self { engine: Arc::downgrade(engine), disk: None }
+        Self::of(Watched::Engine(Arc::downgrade(engine)))
+    }
+
+    fn of(watches: Watched) -> Self {
+        Self {
+            watches,
+            disk: None,
+            #[cfg(feature = "etcd")]
+            etcd: None,
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    pub(crate) fn in_etcd(watchers: Watchers, counters: &Arc<Counters>) -> Self {
+        Self { etcd: Some(Arc::clone(counters)), ..Self::of(Watched::Etcd(watchers)) }
     }
 
     pub(crate) fn on_disk(engine: &Arc<Engine>, timings: &Arc<Timings>, usage: &Arc<DiskUsage>) -> Self {
         let disk = Some((Arc::clone(timings), Arc::downgrade(usage)));
-        Self { engine: Arc::downgrade(engine), disk }
+        Self { disk, ..Self::in_memory(engine) }
     }
 
     /// Shows them in `registry`, under names that begin with `orchestra_store_`.
@@ -82,16 +120,26 @@ impl StoreMetrics {
 impl Collector for StoreMetrics {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let out = &mut out;
-        if let Some(engine) = self.engine.upgrade() {
-            let watches = engine.watches();
+        if let Some(watches) = self.watches.watches() {
             let help = "Watches that are served live";
             write::gauge(out, "orchestra_store_watchers", help, whole(watches.watchers))?;
             let help = "Most events that wait for one watcher";
             write::gauge(out, "orchestra_store_watch_backlog_events", help, whole(watches.backlog_events))?;
             let help = "Most bytes of values that wait for one watcher";
             write::gauge(out, "orchestra_store_watch_backlog_bytes", help, whole(watches.backlog_bytes))?;
+            let help = "Time that the oldest change has waited for a watcher that has not taken it yet";
+            write::fraction(
+                out,
+                "orchestra_store_watch_lag_seconds",
+                help,
+                [([], watches.lag.as_secs_f64())],
+            )?;
             let help = "Watches that were ended because their watcher fell too far behind";
             write::counter(out, "orchestra_store_slow_watchers_total", help, [([], watches.slow)])?;
+        }
+        #[cfg(feature = "etcd")]
+        if let Some(counters) = &self.etcd {
+            encode_etcd(out, counters.counted())?;
         }
         let Some((timings, usage)) = &self.disk else { return Ok(()) };
         let help = "Time that one sync of the log took";
@@ -112,6 +160,22 @@ impl Collector for StoreMetrics {
         }
         Ok(())
     }
+}
+
+#[cfg(feature = "etcd")]
+fn encode_etcd(out: &mut DescriptorEncoder<'_>, counted: Counted) -> Result<(), std::fmt::Error> {
+    let Counted { in_flight, requests, retries, reconnects, resumptions } = counted;
+    let help = "Requests to etcd that wait for an answer";
+    write::gauge(out, "orchestra_store_etcd_requests_in_flight", help, whole(in_flight))?;
+    let help = "Requests that were sent to etcd, of which one to the store may need several";
+    write::counter(out, "orchestra_store_etcd_requests_total", help, [([], requests)])?;
+    let help = "Requests to etcd that were sent again because the last sending had no answer";
+    write::counter(out, "orchestra_store_etcd_retries_total", help, [([], retries)])?;
+    let help =
+        "Times that a member of etcd was given up for the next one, or for a new connection to the only one";
+    write::counter(out, "orchestra_store_etcd_reconnects_total", help, [([], reconnects)])?;
+    let help = "Watches of etcd that broke off and were taken up again";
+    write::counter(out, "orchestra_store_etcd_watch_resumptions_total", help, [([], resumptions)])
 }
 
 fn whole(value: u64) -> [([Label<'static>; 0], i64); 1] {

@@ -50,6 +50,11 @@ fn cost(key: &Key) -> usize {
     LEASED_KEY_BYTES + key.as_bytes().len()
 }
 
+/// Whether one lease may hold all of these: what it holds has to go in one revision.
+pub(crate) fn is_within_bounds(keys: &[Key]) -> bool {
+    keys.iter().map(cost).sum::<usize>() <= MAX_LEASE_BYTES
+}
+
 /// The table at one moment, to be kept or carried elsewhere.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeasesCopy {
@@ -148,6 +153,9 @@ impl Mvcc {
         let LeasedKeys { lease, keys } = leased;
         if self.leases.get(lease.id).is_some() {
             return Err("a lease comes twice");
+        }
+        if !is_within_bounds(&keys) {
+            return Err("a lease holds more than all of its keys may come to");
         }
         self.leases.grant(lease);
         for key in &keys {

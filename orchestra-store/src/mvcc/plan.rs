@@ -171,29 +171,24 @@ impl<'a> Staged<'a> {
         Ok(lease)
     }
 
-    /// Decides and stages the end of a lease.
-    pub(crate) fn revoke(&mut self, id: LeaseId) -> Result<Revoked> {
+    /// Decides the end of a lease: the removal of what is attached to it.
+    pub(crate) fn revoke(&self, id: LeaseId) -> Result<Option<Write>> {
         let attached = self.lease(id).ok_or(Error::UnknownLease(id))?;
         let unchanged = attached.keys().filter(|key| !self.changed.contains_key(*key));
         let changed = self.attached.iter().filter(|(_, lease)| **lease == id).map(|(key, _)| key);
         let mut keys: Vec<Key> = unchanged.chain(changed).cloned().collect();
         keys.sort_unstable();
-        let write = plan_revoke(keys, self);
-        if let Some(write) = &write {
+        Ok(plan_revoke(keys, self))
+    }
+
+    /// Stages the end of a lease, as it was decided, and tells the revision after it.
+    pub(crate) fn end(&mut self, id: LeaseId, removal: Option<&Write>) -> Revision {
+        if let Some(write) = removal {
             self.stage(write);
         }
         self.ended.push(id);
-        Ok(Revoked { revision: self.revision, write })
+        self.revision
     }
-}
-
-/// What the end of a lease comes to.
-#[derive(Debug)]
-pub(crate) struct Revoked {
-    /// That of the removals, or the current one.
-    pub(crate) revision: Revision,
-    /// The removal of what was attached.
-    pub(crate) write: Option<Write>,
 }
 
 impl Latest for Staged<'_> {

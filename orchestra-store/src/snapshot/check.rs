@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use crate::key::Key;
 use crate::lease::LeasedKeys;
+use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::mvcc::is_within_bounds;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 
@@ -31,6 +33,10 @@ impl Check {
         if !ids.is_sorted_by(|a, b| a < b) {
             self.wrong = Some("its leases are out of order");
         }
+        // etcd lets a lease hold any number.
+        if !leases.iter().all(|leased| is_within_bounds(&leased.keys)) {
+            self.wrong = Some("a lease holds more than all of its keys may come to");
+        }
         for key in leases.iter().flat_map(|leased| &leased.keys) {
             if !self.leased.insert(key.clone()) {
                 self.wrong = Some("a key has two leases");
@@ -53,6 +59,10 @@ impl Check {
             let in_order = entry.create_revision <= entry.mod_revision && entry.mod_revision <= self.revision;
             if !in_order || entry.create_revision == Revision::NONE || entry.version == 0 {
                 return Err(bad("the numbers of a key make no sense"));
+            }
+            let length = entry.key.as_bytes().len();
+            if length == 0 || length > MAX_KEY_BYTES || entry.value.len() > MAX_VALUE_BYTES {
+                return Err(bad("a key or a value is larger than a store takes"));
             }
             self.leased.remove(&entry.key);
             self.last = Some(entry.key.clone());

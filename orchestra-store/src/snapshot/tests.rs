@@ -251,3 +251,62 @@ async fn a_snapshot_that_nobody_reads_keeps_a_bounded_past_and_then_fails() {
     assert!(status.revision.0 - status.compacted.0 <= 20, "{status:?}");
     assert!(matches!(snapshot.next().await, Some(Err(Error::Compacted(_)))));
 }
+
+#[tokio::test]
+async fn a_lease_that_could_not_be_ended_in_one_revision_is_refused_everywhere() {
+    use crate::lease::Lease;
+    use crate::limits::{LEASED_KEY_BYTES, MAX_LEASE_BYTES};
+    let key = |n: usize| crate::key::Key::from(format!("{n:06}{}", "x".repeat(4000)));
+    let held = MAX_LEASE_BYTES / (key(0).as_bytes().len() + LEASED_KEY_BYTES);
+    let lease = Lease { id: LeaseId::new(1).unwrap(), ttl: Duration::from_secs(60) };
+    // As etcd may hold it, which knows no such limit.
+    let snapshot = |count: usize| {
+        let (create_revision, mod_revision) = (Revision(2), Revision(2));
+        let value = bytes::Bytes::new();
+        let entry =
+            |n| Entry { key: key(n), value: value.clone(), create_revision, mod_revision, version: 1 };
+        let entries: Vec<Entry> = (0..count).map(entry).collect();
+        let keys = entries.iter().map(|entry| entry.key.clone()).collect();
+        Snapshot::new(Revision(2), count as u64, SystemTime::now(), futures::stream::iter([Ok(entries)]))
+            .with_leases(vec![LeasedKeys { lease, keys }], None)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for (count, fits) in [(held, true), (held + 1, false), (5 * held, false)] {
+        let place = dir.path().join(count.to_string());
+        let outcomes = [
+            MemoryStore::restore(snapshot(count)).await.map(drop),
+            DurableStore::restore(&place, snapshot(count)).await.map(drop),
+            save(snapshot(count), place.with_extension("snapshot")).await.map(drop),
+        ];
+        for outcome in outcomes {
+            assert!(outcome.is_ok() == fits, "{count}: {outcome:?}");
+            assert!(fits || matches!(outcome, Err(Error::BadSnapshot(_))), "{count}: {outcome:?}");
+        }
+        assert_eq!(place.exists(), fits);
+    }
+    let store = DurableStore::open(dir.path().join(held.to_string())).unwrap();
+    store.revoke(lease.id).await.unwrap();
+    drop(store);
+    let store = DurableStore::open(dir.path().join(held.to_string())).unwrap();
+    assert_eq!(store.status().await.unwrap().keys, 0);
+}
+
+#[tokio::test]
+async fn what_is_larger_than_a_store_takes_is_refused() {
+    use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+    let restored = async |key: usize, value: usize| {
+        let entry = Entry {
+            key: crate::key::Key::new(vec![b'k'; key]),
+            value: vec![0; value].into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: 1,
+        };
+        let entries = futures::stream::iter([Ok(vec![entry])]);
+        MemoryStore::restore(Snapshot::new(Revision(2), 1, SystemTime::now(), entries)).await
+    };
+    assert!(restored(MAX_KEY_BYTES, MAX_VALUE_BYTES).await.is_ok());
+    for (key, value) in [(MAX_KEY_BYTES + 1, 0), (1, MAX_VALUE_BYTES + 1), (0, 1)] {
+        assert!(matches!(restored(key, value).await, Err(Error::BadSnapshot(_))), "{key} {value}");
+    }
+}

@@ -18,13 +18,17 @@ fn key(n: u8) -> SealingKey {
     SealingKey::from_bytes(&[n; 32]).unwrap()
 }
 
-fn everything() -> EncryptionRules {
+pub(crate) fn everything() -> EncryptionRules {
     EncryptionRules::new().with("", Policy::Sealed)
+}
+
+pub(crate) fn keyring() -> Keyring {
+    Keyring::new(key(1))
 }
 
 /// An encrypted store whose snapshots are plain, as the suite compares them with what it reads.
 #[derive(Debug)]
-struct Plain<S>(Encrypted<S>);
+pub(crate) struct Plain<S>(pub(crate) Encrypted<S>);
 
 #[async_trait]
 impl<S: Store> Store for Plain<S> {

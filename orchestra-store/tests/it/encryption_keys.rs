@@ -209,6 +209,59 @@ async fn a_failed_rotation_changes_nothing() {
     assert_eq!((after.keys, after.audit), (before.keys, before.audit));
 }
 
+#[tokio::test]
+async fn of_many_servers_that_start_at_once_with_one_file_all_have_the_same_keys() {
+    for _ in 0..20 {
+        let (place, store) = (Place::new(), MemoryStore::new());
+        let begin = std::sync::Barrier::new(4);
+        let open = || {
+            begin.wait();
+            let opening =
+                Encryption::open(Arc::new(store.clone()), place.keys(), &["/secrets/"], Sharing::Shared);
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(opening)
+        };
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap().unwrap().unwrap()).collect()
+        });
+        let kept = KeyFile::load(place.keys()).unwrap().unwrap().keyring().newest().id();
+        for encryption in &opened {
+            assert_eq!(encryption.store().keyring().newest().id(), kept);
+            put(&encryption.store(), "/secrets/a", "hunter2").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_keys_of_a_stopped_server_are_changed_without_deciding_what_is_encrypted() {
+    let (place, store) = (Place::new(), MemoryStore::new());
+    let reopen = async || Encryption::reopen(Arc::new(store.clone()), place.keys()).await;
+    assert!(reopen().await.unwrap().is_none());
+    assert!(!place.keys().exists());
+    put(&place.open(&store, &["/secrets/", "/maps/"]).await.unwrap().unwrap().store(), "/maps/a", "hunter2")
+        .await;
+    let before = store.status().await.unwrap().revision;
+    let file = fs::read(place.keys()).unwrap();
+    let status = reopen().await.unwrap().unwrap().status().await.unwrap();
+    assert_eq!(status.audit.sealed.values().sum::<u64>(), 2);
+    assert_eq!((store.status().await.unwrap().revision, fs::read(place.keys()).unwrap()), (before, file));
+    let rotated = reopen().await.unwrap().unwrap().rotate().await.unwrap();
+    assert_eq!((rotated.rewritten.rewritten, rotated.rewritten.unreadable), (2, 0));
+    assert_eq!(reopen().await.unwrap().unwrap().prune().await.unwrap().dropped, [status.keys[0]]);
+    assert!(get(&store, "/maps/a").await.unwrap().starts_with("orch-enc"), "it stays encrypted");
+    // Under "/maps/" both may lie, and nobody here knows which is wanted.
+    let shared = Encryption::open(Arc::new(store.clone()), place.keys(), &["/secrets/"], Sharing::Shared);
+    drop(shared.await.unwrap().unwrap());
+    let undecided = reopen().await.unwrap().unwrap();
+    assert_eq!(undecided.status().await.unwrap().audit.plain, 0);
+    for outcome in [undecided.rewrite().await.map(drop), undecided.rotate().await.map(drop)] {
+        assert!(matches!(outcome, Err(Error::Invalid(why)) if why.contains("start it")), "{outcome:?}");
+    }
+    complains(Encryption::reopen(Arc::new(MemoryStore::new()), place.keys()).await, &["is it the right one"]);
+    fs::remove_file(place.keys()).unwrap();
+    complains(reopen().await, &["is missing", "is sealed with key"]);
+}
+
 /// Tells the child where to work; without it the child's test does nothing.
 const DIR: &str = "ORCHESTRA_STORE_REWRITE_DIR";
 const VALUES: usize = 2000;

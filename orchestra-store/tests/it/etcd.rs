@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod cluster;
 mod conformance;
+mod encrypted;
 mod faults;
 mod lease;
 mod restore;

@@ -1,11 +1,18 @@
-//! `orchestra encryption`: the keys of a running cluster.
+//! `orchestra encryption`: the keys of a running cluster, or those in the data directory of one that does not run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use http::Method;
+use orchestra::apiserver::encryption::{Command, perform};
+use orchestra::store::encryption::Encryption as StoreEncryption;
+use orchestra::store::{DurableStore, Error, EtcdStore, Store};
 use serde_json::{Value, json};
 
-use crate::client::{Target, request};
+use crate::client::{self, Target, request};
 use crate::failure::Failure;
+use crate::store::{Access, StoreKind, store_dir};
 
 #[derive(Args, Debug)]
 pub(crate) struct Encryption {
@@ -13,13 +20,30 @@ pub(crate) struct Encryption {
     verb: Verb,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    stopped: Stopped,
+}
+
+/// Where to work when no server runs.
+#[derive(Args, Debug)]
+struct Stopped {
+    /// Work on the data of a server that does not run, in this directory, instead of asking one that runs.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "kubeconfig")]
+    data_dir: Option<PathBuf>,
+    /// The etcd that holds its objects, as etcd://HOST:PORT,HOST:PORT/PREFIX; its keys are in the data directory.
+    #[arg(long, global = true, value_name = "URL", requires = "data_dir")]
+    store: Option<StoreKind>,
+    #[command(flatten)]
+    access: Box<Access>,
 }
 
 #[derive(Subcommand, Clone, Copy, Debug)]
 enum Verb {
     /// Show keys, what is encrypted, and how many values each key seals.
     Status,
-    /// Make a new key and bring everything under it. Older keys stay, for snapshots.
+    /// Make the key of the next rotation, which nobody uses yet, so that the file can be copied to all servers of an etcd first.
+    Prepare,
+    /// Bring everything under another key: the one that was prepared, or a new one. Older keys stay, for snapshots.
     Rotate,
     /// Bring everything under the newest key: what a rotation that was broken off has left, and what is still plain.
     Rewrite,
@@ -27,26 +51,38 @@ enum Verb {
     Prune,
 }
 
+impl Verb {
+    fn command(self) -> Command {
+        match self {
+            Self::Status => Command::Status,
+            Self::Prepare => Command::Prepare,
+            Self::Rotate => Command::Rotate,
+            Self::Rewrite => Command::Rewrite,
+            Self::Prune => Command::Prune,
+        }
+    }
+}
+
 pub(crate) async fn run(arguments: &Encryption) -> Result<(), Failure> {
-    let client = arguments.target.connect().await?.client;
-    let post = async |what: &str| {
-        let path = format!("/orchestra/v1/encryption/{what}");
-        request::write(&client, Method::POST, &path, "application/json", &json!({})).await
+    let done = match &arguments.stopped.data_dir {
+        Some(data_dir) => arguments.stopped.perform(data_dir, arguments.verb.command()).await?,
+        None => ask(&arguments.target, arguments.verb).await?,
     };
     match arguments.verb {
         Verb::Status => {
-            let status = request::get(&client, "/orchestra/v1/encryption", "application/json").await?;
-            print!("{}", told(&status));
+            print!("{}", told(&done));
+            Ok(())
+        }
+        Verb::Prepare => {
+            println!("next key {}: copy the file to all servers, then rotate", text(&done["next"]));
             Ok(())
         }
         Verb::Rotate => {
-            let done = post("rotate").await?;
             println!("new key {}", text(&done["key"]));
             rewritten(&done)
         }
-        Verb::Rewrite => rewritten(&post("rewrite").await?),
+        Verb::Rewrite => rewritten(&done),
         Verb::Prune => {
-            let done = post("prune").await?;
             println!("dropped {}", keys(&done["dropped"]));
             if done["kept"].as_array().is_some_and(|kept| !kept.is_empty()) {
                 println!(
@@ -56,6 +92,59 @@ pub(crate) async fn run(arguments: &Encryption) -> Result<(), Failure> {
             }
             Ok(())
         }
+    }
+}
+
+/// Has a running server do it.
+async fn ask(target: &Target, verb: Verb) -> Result<Value, Failure> {
+    let client = target.connect().await?.client;
+    let what = match verb {
+        Verb::Status => {
+            return request::get(&client, "/orchestra/v1/encryption", "application/json").await;
+        }
+        Verb::Prepare => "prepare",
+        Verb::Rotate => "rotate",
+        Verb::Rewrite => "rewrite",
+        Verb::Prune => "prune",
+    };
+    let path = format!("/orchestra/v1/encryption/{what}");
+    request::write(&client, Method::POST, &path, "application/json", &json!({})).await
+}
+
+impl Stopped {
+    /// Does it here.
+    async fn perform(&self, data_dir: &std::path::Path, command: Command) -> Result<Value, Failure> {
+        let failed = |problem: Error| {
+            let hint = match &problem {
+                Error::Locked(_) => "; without --data-dir the server that uses it is asked",
+                _ => "",
+            };
+            Failure::of(format!("{}: {}{hint}", data_dir.display(), client::chain(&problem)))
+        };
+        let store: Arc<dyn Store> = match &self.store {
+            Some(StoreKind::Etcd(url)) => {
+                Arc::new(EtcdStore::connect(self.access.options(url)?).await.map_err(failed)?)
+            }
+            Some(StoreKind::Memory) => {
+                return Err(Failure::usage("--store memory: nothing is left of it when its server stops"));
+            }
+            None | Some(StoreKind::Durable) => {
+                let store = store_dir(data_dir);
+                if !store.is_dir() {
+                    return Err(Failure::of(format!("{}: there is no store in it", data_dir.display())));
+                }
+                Arc::new(DurableStore::open(store).map_err(failed)?)
+            }
+        };
+        let opened =
+            StoreEncryption::reopen(store, data_dir.join("encryption.keys")).await.map_err(failed)?;
+        let encryption = opened.ok_or_else(|| {
+            Failure::of(format!(
+                "{}: there is no encryption.keys in it, and nothing is encrypted",
+                data_dir.display()
+            ))
+        })?;
+        perform(&encryption, command).await.map_err(failed)
     }
 }
 
@@ -81,8 +170,11 @@ fn told(status: &Value) -> String {
         let note = if nth == 0 { "  newest" } else { "" };
         lines += &format!("key       {key}  {} values{note}\n", count(key));
     }
+    if let Some(next) = status["next"].as_str() {
+        lines += &format!("key       {next}  {} values  next\n", count(next));
+    }
     for (key, count) in status["values"].as_object().into_iter().flatten() {
-        if !known.contains(&key.as_str()) {
+        if !known.contains(&key.as_str()) && status["next"] != json!(key) {
             lines += &format!("key       {key}  {count} values  missing\n");
         }
     }

@@ -124,6 +124,7 @@ pub(crate) async fn give(
             let connected = EtcdStore::connect(access.options(url)?).await;
             let connected = connected
                 .map_err(|problem| Failure::of(format!("--store {url}: {}", client::chain(&problem))))?;
+            connected.metrics().register(&mut metrics);
             (Arc::new(connected), Sharing::Shared)
         }
     };

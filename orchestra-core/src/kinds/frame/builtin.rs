@@ -55,6 +55,8 @@ pub(crate) struct Builtin {
     validate_create: Check,
     validate_change: CheckChange,
     validate_status: CheckChange,
+    prepare_approval: PrepareUpdate,
+    validate_approval: CheckChange,
     fields: &'static [&'static str],
     field_value: FieldValue,
     shows: Vec<Show>,
@@ -91,6 +93,8 @@ impl Builtin {
             validate_create: |_, _| (),
             validate_change: |_, _, _| (),
             validate_status: |_, _, _| (),
+            prepare_approval: |_, _| (),
+            validate_approval: |_, _, _| (),
             fields: &[],
             field_value: |_, _| None,
             shows: Vec::new(),
@@ -108,6 +112,12 @@ impl Builtin {
     /// Makes the kind part of `kubectl get all`.
     pub(crate) fn in_category_all(mut self) -> Self {
         self.description.categories.push("all".into());
+        self
+    }
+
+    /// Makes the kind part of a category, such as `api-extensions`.
+    pub(crate) fn category(mut self, category: &'static str) -> Self {
+        self.description.categories.push(category.into());
         self
     }
 
@@ -145,6 +155,14 @@ impl Builtin {
     /// Whoever makes an object may say its status, as node agents do.
     pub(crate) fn keeps_status_on_create(mut self) -> Self {
         self.keeps_status = true;
+        self
+    }
+
+    /// Serves `/approval`, which `prepare` restricts to what an approval may change, and `validate` judges (new, old).
+    pub(crate) fn approval(mut self, prepare: PrepareUpdate, validate: CheckChange) -> Self {
+        self.description.subresources.push(Subresource::Approval);
+        self.prepare_approval = prepare;
+        self.validate_approval = validate;
         self
     }
 
@@ -277,6 +295,22 @@ fn keep(new: &mut Object, old: &Value, field: &str) {
     }
 }
 
+/// Puts back the metadata that a write through a subresource may not change.
+fn keep_metadata(new: &mut Value, old: &Value) {
+    let Some(new) = new.as_object_mut() else { return };
+    let metadata = new.object("metadata");
+    for field in ["generation", "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences"] {
+        match old.pointer(&format!("/metadata/{field}")) {
+            Some(value) => {
+                metadata.insert(field.to_owned(), value.clone());
+            }
+            None => {
+                metadata.remove(field);
+            }
+        }
+    }
+}
+
 impl Kind for Builtin {
     fn description(&self) -> &Description {
         &self.description
@@ -322,23 +356,13 @@ impl Kind for Builtin {
     }
 
     fn prepare_status_update(&self, new: &mut Value, old: &Value) {
+        keep_metadata(new, old);
         let Some(new) = new.as_object_mut() else { return };
         let fields: Vec<String> =
             new.keys().chain(old.as_object().into_iter().flat_map(Object::keys)).cloned().collect();
         for field in fields {
             if !matches!(field.as_str(), "metadata" | "status") {
                 keep(new, old, &field);
-            }
-        }
-        let metadata = new.object("metadata");
-        for field in ["generation", "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences"] {
-            match old.pointer(&format!("/metadata/{field}")) {
-                Some(value) => {
-                    metadata.insert(field.to_owned(), value.clone());
-                }
-                None => {
-                    metadata.remove(field);
-                }
             }
         }
         (self.prepare_status)(new, old);
@@ -363,6 +387,19 @@ impl Kind for Builtin {
     fn validate_status_update(&self, new: &Value, old: &Value) -> Violations {
         let mut out = super::super::meta::validate_update(new, old);
         (self.validate_status)(&View::root(new), &View::root(old), &mut out);
+        out
+    }
+
+    fn prepare_approval_update(&self, new: &mut Value, old: &Value) {
+        keep_metadata(new, old);
+        if let Some(new) = new.as_object_mut() {
+            (self.prepare_approval)(new, old);
+        }
+    }
+
+    fn validate_approval_update(&self, new: &Value, old: &Value) -> Violations {
+        let mut out = super::super::meta::validate_update(new, old);
+        (self.validate_approval)(&View::root(new), &View::root(old), &mut out);
         out
     }
 

@@ -15,6 +15,7 @@ mod volume;
 mod volume_source;
 
 pub(crate) use defaults::{default, default_for_pod};
+pub(crate) use resources::overhead;
 pub(crate) use scheduling::{node_selector, taint, toleration};
 
 use super::frame::View;

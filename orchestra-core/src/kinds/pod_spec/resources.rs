@@ -140,7 +140,7 @@ pub(crate) fn amount(out: &mut Violations, view: &View, resource: &str) {
 }
 
 /// `overhead` of a pod.
-pub(super) fn overhead(out: &mut Violations, overhead: &View) {
+pub(crate) fn overhead(out: &mut Violations, overhead: &View) {
     for (resource, value) in overhead.entries() {
         resource_name(out, &value, resource);
         amount(out, &value, resource);

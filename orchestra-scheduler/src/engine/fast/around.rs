@@ -1,215 +1,99 @@
-//! How the pods of a class spread over domains: what every node has of the pod's group, and the sums by domain.
+//! What placed pods mean for a class of pods: how its group is spread, and whom it wants near or away.
 //!
 //! A node that changed changes a sum or two; nothing else has to be counted again. How each node stands is worked out
 //! for every decision from these sums, in one pass, because one more pod in a zone changes the standing of all nodes
 //! of that zone.
 
-use std::collections::HashMap;
+use super::class::Company;
+use super::near::Near;
+use super::plan::Plan;
+use super::spreads::Spreads;
+use crate::view::{ClusterView, NodeView, PodView};
 
-use crate::plugins::topology_spread::score::share;
-use crate::plugins::topology_spread::{
-    HOSTNAME, PodTopologySpread, Spreading, count, has_all_keys, includes,
-};
-use crate::view::{ClusterView, NodeView, PodView, SpreadConstraint, Stamp};
-
-/// The spread of one class.
+/// The sums for one class.
 #[derive(Debug)]
 pub(super) struct Around {
-    spreading: Spreading,
-    catalog: Stamp,
-    hard: Vec<Spread>,
-    soft: Vec<Spread>,
-    /// Nodes that get nothing from the soft constraints, by position.
-    ignored: Vec<bool>,
-}
-
-/// One constraint over all nodes.
-#[derive(Debug)]
-struct Spread {
-    constraint: SpreadConstraint,
-    per_node: bool,
-    /// One if the pod is one of those counted.
-    itself: i64,
-    nodes: Vec<Standing>,
-    /// The number of each domain.
-    numbers: HashMap<String, u32>,
-    domains: Vec<Domain>,
-}
-
-/// What one constraint sees of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Standing {
-    domain: u32,
-    /// Whether it has the label; without it, it shares the empty domain.
-    labelled: bool,
-    /// Whether its pods count for its domain.
-    counts: bool,
-    /// How many pods of the group it has.
-    here: i64,
-}
-
-/// What is known of a domain.
-#[derive(Clone, Copy, Debug, Default)]
-struct Domain {
-    pods: i64,
-    /// How many nodes count for it.
-    nodes: u32,
-}
-
-impl Spread {
-    fn of(constraint: &SpreadConstraint, pod: &PodView) -> Self {
-        Self {
-            per_node: &*constraint.topology_key == HOSTNAME,
-            itself: i64::from(constraint.selector.matches(&pod.labels)),
-            constraint: constraint.clone(),
-            nodes: Vec::new(),
-            numbers: HashMap::new(),
-            domains: Vec::new(),
-        }
-    }
-
-    /// Takes in what a node is like now; `takes_part` says whether its labels let it count at all.
-    fn look(&mut self, pod: &PodView, position: usize, node: &NodeView, takes_part: bool) {
-        let label = node.facts().labels.get(&*self.constraint.topology_key);
-        let value = label.map_or("", String::as_str);
-        let domain = match self.numbers.get(value) {
-            Some(number) => *number,
-            None => {
-                let number = self.domains.len() as u32;
-                self.numbers.insert(value.to_owned(), number);
-                self.domains.push(Domain::default());
-                number
-            }
-        };
-        let now = Standing {
-            domain,
-            labelled: label.is_some(),
-            counts: takes_part && includes(&self.constraint, pod, node.facts()),
-            here: count(&self.constraint, pod, node),
-        };
-        let before = std::mem::replace(&mut self.nodes[position], now);
-        for (standing, sign) in [(before, -1_i64), (now, 1)] {
-            if let (true, Some(domain)) = (standing.counts, self.domains.get_mut(standing.domain as usize)) {
-                domain.pods += sign * standing.here;
-                domain.nodes = domain.nodes.wrapping_add_signed(sign as i32);
-            }
-        }
-    }
-
-    /// The most pods a domain may have for one more to be let in.
-    fn limit(&self) -> i64 {
-        let counted = || self.domains.iter().filter(|domain| domain.nodes > 0);
-        let enough = counted().count() >= self.constraint.min_domains;
-        let fewest = if enough { counted().map(|domain| domain.pods).min().unwrap_or(0) } else { 0 };
-        self.constraint.max_skew + fewest - self.itself
-    }
+    spreads: Option<Spreads>,
+    near: Option<Near>,
 }
 
 impl Around {
-    /// The class of `pod`, with no node looked at.
-    pub(super) fn of(plugin: &PodTopologySpread, cluster: &ClusterView, pod: &PodView) -> Self {
-        let spreading = plugin.spreading(cluster, pod);
-        let spreads = |list: &[SpreadConstraint]| list.iter().map(|one| Spread::of(one, pod)).collect();
-        Self {
-            catalog: cluster.catalog_stamp(),
-            hard: spreads(&spreading.hard),
-            soft: spreads(&spreading.soft),
-            ignored: Vec::new(),
-            spreading,
-        }
+    /// The sums of a class in this company, with no node looked at; `None` if the profile asks the plugins concerned
+    /// in a way that is not known.
+    pub(super) fn of(plan: &Plan, cluster: &ClusterView, pod: &PodView, company: Company) -> Option<Self> {
+        let spreads = match company.spread {
+            true => Some(Spreads::of(plan.spread()?, cluster, pod)),
+            false => None,
+        };
+        let near = match company.near {
+            true => Some(Near::of(plan.affinity()?, cluster, pod)),
+            false => None,
+        };
+        Some(Self { spreads, near })
     }
 
-    /// Whether the same constraints still hold.
-    pub(super) fn still_holds(
-        &mut self,
-        plugin: &PodTopologySpread,
-        cluster: &ClusterView,
-        pod: &PodView,
-    ) -> bool {
-        if self.catalog != cluster.catalog_stamp() {
-            self.catalog = cluster.catalog_stamp();
-            return plugin.spreading(cluster, pod) == self.spreading;
+    /// Whether the same rules still hold, whatever else the cluster keeps now.
+    pub(super) fn still_holds(&mut self, plan: &Plan, cluster: &ClusterView, pod: &PodView) -> bool {
+        let mut spreads = self.spreads.iter_mut();
+        spreads.all(|spreads| plan.spread().is_some_and(|plugin| spreads.still_holds(plugin, cluster, pod)))
+            && self.near.iter_mut().all(|near| near.still_holds(cluster, pod))
+    }
+
+    /// Takes the rules as they are now; all nodes have to be looked at again.
+    pub(super) fn resolve(&mut self, plan: &Plan, cluster: &ClusterView, pod: &PodView) {
+        if let (Some(spreads), Some(plugin)) = (&mut self.spreads, plan.spread()) {
+            *spreads = Spreads::of(plugin, cluster, pod);
         }
-        true
+        if let (Some(near), Some(plugin)) = (&mut self.near, plan.affinity()) {
+            *near = Near::of(plugin, cluster, pod);
+        }
     }
 
     /// Forgets all nodes and makes room for this many.
     pub(super) fn start_over(&mut self, nodes: usize) {
-        for spread in self.hard.iter_mut().chain(&mut self.soft) {
-            spread.nodes = vec![Standing::default(); nodes];
-            spread.numbers.clear();
-            spread.domains.clear();
-        }
-        self.ignored = vec![false; nodes];
+        self.spreads.iter_mut().for_each(|spreads| spreads.start_over(nodes));
+        self.near.iter_mut().for_each(|near| near.start_over(nodes));
     }
 
     /// Takes in what a node is like now.
-    pub(super) fn look(&mut self, pod: &PodView, position: usize, node: &NodeView) {
-        let (facts, spreading) = (node.facts(), &self.spreading);
-        let complete = self.hard.is_empty() || has_all_keys(facts, &spreading.hard);
-        for spread in &mut self.hard {
-            spread.look(pod, position, node, complete);
-        }
-        let usable = !spreading.strict || has_all_keys(facts, &spreading.soft);
-        for spread in &mut self.soft {
-            spread.look(pod, position, node, usable);
-        }
-        self.ignored[position] = !usable;
+    pub(super) fn look(&mut self, cluster: &ClusterView, pod: &PodView, position: usize, node: &NodeView) {
+        self.spreads.iter_mut().for_each(|spreads| spreads.look(pod, position, node));
+        self.near.iter_mut().for_each(|near| near.look(cluster, pod, position, node));
     }
 
-    /// Whether there are hard constraints.
+    /// Whether the sums are complete.
+    pub(super) fn is_sure(&self) -> bool {
+        self.near.as_ref().is_none_or(Near::is_sure)
+    }
+
+    /// Whether nothing here tells one node from another.
+    pub(super) fn is_indifferent(&self) -> bool {
+        self.spreads.is_none() && self.near.as_ref().is_none_or(Near::is_indifferent)
+    }
+
+    /// Whether some nodes may be refused.
     pub(super) fn admits_some_only(&self) -> bool {
-        !self.hard.is_empty()
+        self.spreads.as_ref().is_some_and(Spreads::admits_some_only)
+            || self.near.as_ref().is_some_and(Near::admits_some_only)
     }
 
-    /// Whether hard constraints let the pod onto nodes, position by position.
+    /// Whether the pod is let onto nodes, position by position.
     pub(super) fn admits(&self) -> impl Fn(usize) -> bool {
-        let limits: Vec<_> = self.hard.iter().map(|spread| (spread, spread.limit())).collect();
+        let spreads = self.spreads.as_ref().map(Spreads::admits);
+        let near = self.near.as_ref().map(Near::admits);
         move |position| {
-            limits.iter().all(|(spread, limit)| {
-                let standing = spread.nodes[position];
-                // A node that does not count is held against what its domain has without it.
-                standing.labelled && spread.domains[standing.domain as usize].pods <= *limit
-            })
+            spreads.as_ref().is_none_or(|admits| admits(position))
+                && near.as_ref().is_none_or(|admits| admits(position))
         }
     }
 
-    /// What the soft constraints make of these nodes, the only ones in question: their scores, or nothing if there
-    /// are no soft constraints.
-    pub(super) fn scores(&self, positions: &[usize]) -> Option<Vec<i64>> {
-        if self.soft.is_empty() {
-            return None;
-        }
-        let usable = || positions.iter().copied().filter(|position| !self.ignored[*position]);
-        let ignored = positions.iter().filter(|position| self.ignored[**position]).count();
-        let mut raw = vec![0.0_f64; positions.len()];
-        for spread in &self.soft {
-            let size = if spread.per_node {
-                positions.len() - ignored
-            } else {
-                let mut open = vec![false; spread.domains.len()];
-                usable().for_each(|position| open[spread.nodes[position].domain as usize] = true);
-                open.iter().filter(|open| **open).count()
-            };
-            let weight = ((size + 2) as f64).ln();
-            let floor = (spread.constraint.max_skew - 1) as f64;
-            for (raw, position) in raw.iter_mut().zip(positions) {
-                let standing = spread.nodes[*position];
-                if standing.labelled {
-                    let domain = spread.domains[standing.domain as usize];
-                    let here = if spread.per_node { standing.here } else { domain.pods };
-                    *raw += here as f64 * weight + floor;
-                }
-            }
-        }
-        let raw: Vec<i64> = raw.into_iter().map(|raw| raw.round() as i64).collect();
-        let counted = || raw.iter().zip(positions).filter(|(_, position)| !self.ignored[**position]);
-        let fewest = counted().map(|(raw, _)| *raw).min().unwrap_or(0);
-        let most = counted().map(|(raw, _)| *raw).max().unwrap_or(0);
-        let scores = raw
-            .iter()
-            .zip(positions)
-            .map(|(raw, position)| if self.ignored[*position] { 0 } else { share(*raw, fewest, most) });
-        Some(scores.collect())
+    /// Adds to the totals of these nodes, the only ones in question.
+    pub(super) fn add_scores(&self, plan: &Plan, positions: &[usize], totals: &mut [i64]) {
+        let mut add = |scores: Option<Vec<i64>>, weight: i64| {
+            let scores = scores.into_iter().flatten();
+            totals.iter_mut().zip(scores).for_each(|(total, score)| *total += score * weight);
+        };
+        add(self.spreads.as_ref().and_then(|spreads| spreads.scores(positions)), plan.spread_weight());
+        add(self.near.as_ref().and_then(|near| near.scores(positions)), plan.affinity_weight());
     }
 }

@@ -1,5 +1,6 @@
 //! Chooses a node from an index that is up to date.
 
+use super::around::Around;
 use super::index::Index;
 use super::plan::Plan;
 use super::ranking::first_in_heap;
@@ -23,7 +24,7 @@ pub(super) fn choose(
     if feasible == 0 {
         return None;
     }
-    let alone = index.around.is_none();
+    let alone = index.around.as_ref().is_none_or(Around::is_indifferent);
     let (position, found, evaluated) = if alone && feasible <= wanted && profile.tie_break == TieBreak::Heap {
         (index.ranking.winner(start)?, feasible, nodes)
     } else {
@@ -73,12 +74,14 @@ fn first_of(
 
 /// The totals of these positions, if they are the only ones that are scored.
 pub(super) fn totals(plan: &Plan, index: &Index, positions: &[usize]) -> Vec<i64> {
-    let highest = index.highest_among(positions);
-    let mut totals: Vec<i64> =
-        positions.iter().map(|position| index.total_among(*position, &highest)).collect();
-    if let Some(scores) = index.around.as_ref().and_then(|around| around.scores(positions)) {
-        let weight = plan.spread_weight();
-        totals.iter_mut().zip(scores).for_each(|(total, score)| *total += score * weight);
+    let mut totals: Vec<i64> = if positions.len() == index.ranking.feasible().count() {
+        positions.iter().map(|position| i64::from(index.ranking.total(*position))).collect()
+    } else {
+        let highest = index.highest_among(positions);
+        positions.iter().map(|position| index.total_among(*position, &highest)).collect()
+    };
+    if let Some(around) = &index.around {
+        around.add_scores(plan, positions, &mut totals);
     }
     totals
 }

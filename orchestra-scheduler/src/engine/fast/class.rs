@@ -14,13 +14,22 @@ use crate::plugin::Plugin as _;
 use crate::profile::{Profile, Scorer};
 use crate::unit::{NonZero, Resources};
 use crate::verdict::PreScored;
-use crate::view::{ClusterView, HostPort, Labels, Mounts, NodeName, PlacementRules, PodView};
+use crate::view::{ClusterView, HostPort, Labels, Mounts, NodeName, PlacementRules, PodAffinity, PodView};
 
-/// Whether pods stand alone or are spread together with others of their group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Company {
-    Alone,
-    Group,
+/// In which ways other pods matter to a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Company {
+    /// It is spread with others of its group.
+    pub(super) spread: bool,
+    /// It may want others near or away, or be wanted so.
+    pub(super) near: bool,
+}
+
+impl Company {
+    /// Whether no other pod matters.
+    pub(super) fn is_alone(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// What local plugins look at; equal traits, equal answers.
@@ -33,6 +42,7 @@ struct Traits<'a> {
     rules: &'a PlacementRules,
     /// Where and by what others find the pod, if it is in company.
     found_by: Option<(&'a Arc<str>, &'a Labels)>,
+    affinity: Option<&'a Arc<PodAffinity>>,
     mounts: &'a Mounts,
 }
 
@@ -48,7 +58,7 @@ impl<'a> Traits<'a> {
             mounts,
             key,
             labels,
-            affinity: _,
+            affinity,
             group: _,
             uid: _,
             scheduler: _,
@@ -62,8 +72,9 @@ impl<'a> Traits<'a> {
             finished: _,
             reported: _,
         } = pod;
-        let found_by = (company == Company::Group).then_some((&key.namespace, labels));
-        Self { node, requests, scored: *scored, host_ports, rules, found_by, mounts }
+        let found_by = (!company.is_alone()).then_some((&key.namespace, labels));
+        let affinity = company.near.then_some(affinity);
+        Self { node, requests, scored: *scored, host_ports, rules, found_by, affinity, mounts }
     }
 }
 
@@ -74,10 +85,21 @@ pub(super) fn fingerprint(pod: &PodView, company: Company) -> u64 {
     (&rules.node_selector, &rules.required_affinity, &rules.preferred_affinity).hash(&mut hasher);
     (&rules.tolerations, &rules.owner, &rules.images, rules.spread.len()).hash(&mut hasher);
     company.hash(&mut hasher);
-    if company == Company::Group {
+    if !company.is_alone() {
         (&pod.key.namespace, &pod.labels).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// Whether nothing but nodes and other pods matters to the pod.
+pub(super) fn is_tractable(pod: &PodView) -> bool {
+    let requests = &pod.requests;
+    let native = [requests.cpu.0, requests.memory.0, requests.ephemeral_storage.0];
+    // Below nothing, sums and scores leave the range in which the index can be trusted to keep them.
+    let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
+        || pod.scored.cpu.0 < 0
+        || pod.scored.memory.0 < 0;
+    !negative && *pod.mounts == Mounts::default() && pod.rules.device_claims.is_empty()
 }
 
 /// How pods of a class are placed.
@@ -85,8 +107,6 @@ pub(super) fn fingerprint(pod: &PodView, company: Company) -> u64 {
 pub(super) enum Treatment {
     /// By the reference engine: the index cannot speak for them.
     Reference,
-    /// By looking at the few nodes they name.
-    Narrowed,
     /// From the index.
     Index(Box<Index>),
 }
@@ -136,13 +156,7 @@ impl Class {
 
 impl Treatment {
     fn of(plan: &Plan, profile: &Profile, cluster: &ClusterView, pod: &PodView, company: Company) -> Self {
-        let requests = &pod.requests;
-        let native = [requests.cpu.0, requests.memory.0, requests.ephemeral_storage.0];
-        // Below nothing, sums and scores leave the range in which the index can be trusted to keep them.
-        let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
-            || pod.scored.cpu.0 < 0
-            || pod.scored.memory.0 < 0;
-        if negative || *pod.mounts != Mounts::default() || !pod.rules.device_claims.is_empty() {
+        if !is_tractable(pod) {
             return Self::Reference;
         }
         let mut cycle = Cycle::new(cluster);
@@ -151,7 +165,7 @@ impl Treatment {
             Ok(_) | Err(_) => return Self::Reference,
         };
         if narrowed.only.is_some() {
-            return Self::Narrowed;
+            return Self::Reference;
         }
         let mut silent = Vec::new();
         for plugin in &profile.pre_score {
@@ -161,12 +175,12 @@ impl Treatment {
                 PreScored::Fail(_) => return Self::Reference,
             }
         }
-        let around = match company {
-            Company::Alone => None,
-            Company::Group => {
-                let Some(plugin) = plan.spread() else { return Self::Reference };
-                silent.push(plugin.name());
-                Some(Around::of(plugin, cluster, pod))
+        let around = match company.is_alone() {
+            true => None,
+            false => {
+                let Some(around) = Around::of(plan, cluster, pod, company) else { return Self::Reference };
+                silent.extend(plan.scorers_around(company));
+                Some(around)
             }
         };
         let heard = |scorer: &Scorer| !silent.contains(&scorer.plugin.name());

@@ -79,16 +79,16 @@ mod tests {
         let plan = Plan::of(&profile).unwrap();
         let mut classes = Classes::default();
         for name in ["a", "b"] {
-            classes.of(&plan, &profile, &cluster, &asking(name, "1", "1"), Company::Alone);
+            classes.of(&plan, &profile, &cluster, &asking(name, "1", "1"), Company::default());
         }
         assert_eq!(classes.count, 1);
         for memory in 0..KEPT_CLASSES {
-            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()), Company::Alone);
+            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()), Company::default());
         }
         assert!(classes.count <= KEPT_CLASSES / 2 + 1, "{}", classes.count);
         let newest = asking("q", "2", &(KEPT_CLASSES - 1).to_string());
         let before = classes.count;
-        classes.of(&plan, &profile, &cluster, &newest, Company::Alone);
+        classes.of(&plan, &profile, &cluster, &newest, Company::default());
         assert_eq!(classes.count, before);
     }
 }

@@ -128,7 +128,7 @@ pub(super) struct Index {
     synced: Option<Tick>,
     /// What images were like when nodes were asked about.
     images: Vec<(usize, ImageSpread)>,
-    /// How the class spreads, if it does.
+    /// What placed pods mean for the class, if they mean anything.
     pub(super) around: Option<Around>,
     /// Positions whose state here is not that of the table.
     dirty: Vec<u32>,
@@ -161,7 +161,7 @@ impl Index {
 
     /// Whether the index speaks for all nodes.
     pub(super) fn is_sure(&self) -> bool {
-        self.unsure.is_empty()
+        self.unsure.is_empty() && self.around.as_ref().is_none_or(Around::is_sure)
     }
 
     /// What `PreFilter` said.
@@ -183,10 +183,11 @@ impl Index {
         if images != self.images {
             (self.images, self.synced) = (images, None);
         }
-        if let (Some(around), Some(plugin)) = (&mut self.around, judge.plan.spread())
-            && !around.still_holds(plugin, cluster, judge.pod)
+        if let Some(around) = &mut self.around
+            && !around.still_holds(judge.plan, cluster, judge.pod)
         {
-            (*around, self.synced) = (Around::of(plugin, cluster, judge.pod), None);
+            around.resolve(judge.plan, cluster, judge.pod);
+            self.synced = None;
         }
         let changed = self.synced.and_then(|tick| table.since(tick));
         let Some(mut changed) = changed else { return self.build(judge, table) };
@@ -205,7 +206,7 @@ impl Index {
             let raws = &mut raws[index * self.scales.len()..(index + 1) * self.scales.len()];
             worths.push((*position, judge.worth(self, *position as usize, raws)));
             if let (Some(around), Some(node)) = (&mut self.around, cluster.node_at(*position as usize)) {
-                around.look(judge.pod, *position as usize, node);
+                around.look(cluster, judge.pod, *position as usize, node);
             }
         }
         self.write(&worths, &raws);
@@ -215,8 +216,9 @@ impl Index {
     fn build(&mut self, judge: &Judge<'_>, table: &Table) {
         if let Some(around) = &mut self.around {
             around.start_over(table.len());
-            for (position, node) in judge.cycle.cluster().nodes().enumerate() {
-                around.look(judge.pod, position, node);
+            let cluster = judge.cycle.cluster();
+            for (position, node) in cluster.nodes().enumerate() {
+                around.look(cluster, judge.pod, position, node);
             }
         }
         let width = self.scales.len();

@@ -11,9 +11,11 @@ mod choose;
 mod class;
 mod classes;
 mod index;
+mod near;
 mod places;
 mod plan;
 mod ranking;
+mod spreads;
 mod table;
 
 use super::filter::Filters;
@@ -26,7 +28,7 @@ use crate::profile::Profile;
 use crate::view::{NodeName, NodeView, PodView};
 
 use self::choose::{choose, sample, totals};
-use self::class::Treatment;
+use self::class::is_tractable;
 use self::classes::Classes;
 use self::index::Index;
 use self::plan::Plan;
@@ -101,7 +103,7 @@ impl FastEngine {
         let (cluster, table) = (cycle.cluster(), &mut self.table);
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
-        let company = plan.company(cluster, table, pod)?;
+        let company = plan.company(cluster, table, pod);
         let index = classes.of(plan, profile, cluster, pod, company).index(plan, profile, cluster, table)?;
         if !keep_promises(table, profile, cycle, pod, index) {
             return None;
@@ -119,11 +121,16 @@ impl FastEngine {
         }
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
-        let company = plan.company(cluster, table, pod)?;
-        let class = classes.of(plan, profile, cluster, pod, company);
-        if matches!(class.treatment, Treatment::Narrowed) {
-            return narrowed(&mut self.reference, table, plan.profile(company), cycle, pod);
+        let company = plan.company(cluster, table, pod);
+        // Before a class is looked for: most pods that name their node are the only ones that name it.
+        if pod.rules.name_nodes() {
+            return if is_tractable(pod) {
+                narrowed(&mut self.reference, table, plan.profile(company), cycle, pod)
+            } else {
+                None
+            };
         }
+        let class = classes.of(plan, profile, cluster, pod, company);
         let index = class.index(plan, profile, cluster, table)?;
         if let Some(name) = cluster.nomination(pod).filter(|name| cluster.node(name).is_some()) {
             return taken_as_nominated(profile, cycle, pod, name, index);
@@ -207,7 +214,7 @@ fn keep_promises(
 }
 
 /// The feasible nodes that would not do beside the pods they are promised to; `None` when a plugin failed, or when
-/// promised pods would change how the pod's group is spread.
+/// promised pods would change what others mean for the pod.
 fn crowded(
     table: &Table,
     profile: &Profile,

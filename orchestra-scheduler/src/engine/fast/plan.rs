@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::class::Company;
 use super::table::Table;
+use crate::plugin::Plugin;
 use crate::plugins::{
     DynamicResources, ImageLocality, InterPodAffinity, NodeAffinity, NodeDeclaredFeatures, NodeName,
     NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable, NodeVolumeLimits,
@@ -76,28 +77,49 @@ impl Plan {
         })
     }
 
-    /// Whether a pod is spread with others; `None` if its neighbours matter in a way the index does not know.
-    pub(super) fn company(&self, cluster: &ClusterView, table: &Table, pod: &PodView) -> Option<Company> {
-        if self.neighbours && (!pod.affinity.is_empty() || table.any_affinity()) {
-            return None;
+    /// Who matters to a pod.
+    pub(super) fn company(&self, cluster: &ClusterView, table: &Table, pod: &PodView) -> Company {
+        Company {
+            spread: self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod)),
+            near: self.neighbours && (!pod.affinity.is_empty() || table.any_affinity()),
         }
-        let grouped = self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod));
-        Some(if grouped { Company::Group } else { Company::Alone })
     }
 
     /// The plugins that may have something to say about a pod in this company.
     pub(super) fn profile(&self, company: Company) -> &Profile {
-        match company {
-            Company::Alone => &self.alone,
-            Company::Group => &self.profile,
-        }
+        if company.is_alone() { &self.alone } else { &self.profile }
     }
 
-    /// The one plugin that spreads pods, if it is asked at every extension point it has.
+    /// The plugin that spreads pods, if it is one and asked at every extension point it has.
     pub(super) fn spread(&self) -> Option<&PodTopologySpread> {
-        fn one<'a>(mut of: impl Iterator<Item = &'a dyn Any>) -> Option<&'a PodTopologySpread> {
+        self.everywhere()
+    }
+
+    /// What its scores weigh.
+    pub(super) fn spread_weight(&self) -> i64 {
+        self.weight::<PodTopologySpread>()
+    }
+
+    /// The plugin that knows who wants whom near, if it is one and asked at every extension point it has.
+    pub(super) fn affinity(&self) -> Option<&InterPodAffinity> {
+        self.everywhere()
+    }
+
+    /// What its scores weigh.
+    pub(super) fn affinity_weight(&self) -> i64 {
+        self.weight::<InterPodAffinity>()
+    }
+
+    /// The names of the plugins whose scores are worked out apart for pods in this company.
+    pub(super) fn scorers_around(&self, company: Company) -> impl Iterator<Item = &str> {
+        let spread = self.spread().filter(|_| company.spread).map(Plugin::name);
+        spread.into_iter().chain(self.affinity().filter(|_| company.near).map(Plugin::name))
+    }
+
+    fn everywhere<P: Any>(&self) -> Option<&P> {
+        fn one<'a, P: Any>(mut of: impl Iterator<Item = &'a dyn Any>) -> Option<&'a P> {
             let first = of.find_map(|plugin| plugin.downcast_ref())?;
-            of.all(|plugin| !plugin.is::<PodTopologySpread>()).then_some(first)
+            of.all(|plugin| !plugin.is::<P>()).then_some(first)
         }
         let profile = &self.profile;
         let filter = one(profile.filter.iter().map(|plugin| &**plugin as &dyn Any))?;
@@ -109,10 +131,8 @@ impl Plan {
         others.iter().all(|other| std::ptr::eq(*other, filter)).then_some(filter)
     }
 
-    /// What the scores of that plugin weigh.
-    pub(super) fn spread_weight(&self) -> i64 {
-        let scorer =
-            self.profile.score.iter().find(|scorer| (&*scorer.plugin as &dyn Any).is::<PodTopologySpread>());
+    fn weight<P: Any>(&self) -> i64 {
+        let scorer = self.profile.score.iter().find(|scorer| (&*scorer.plugin as &dyn Any).is::<P>());
         scorer.map_or(0, |scorer| scorer.weight.into())
     }
 
@@ -124,8 +144,8 @@ impl Plan {
 
 /// Whether the plugin looks at nothing but the pod and the node, for pods that the index takes at all.
 fn is_local(plugin: &dyn Any) -> bool {
-    // The volume plugins and DynamicResources have nothing to say about pods without claims, PodTopologySpread nothing about pods that belong
-    // to no group, InterPodAffinity nothing where no pod has terms; others are not taken.
+    // The volume plugins and DynamicResources have nothing to say about pods without claims; others are not taken.
+    // What PodTopologySpread and InterPodAffinity say is worked out apart.
     plugin.is::<NodeUnschedulable>()
         || plugin.is::<NodeName>()
         || plugin.is::<TaintToleration>()
@@ -173,7 +193,7 @@ fn normal(plugin: &dyn Any) -> Option<Option<Best>> {
     if plugin.is::<TaintToleration>() {
         return Some(Some(Best::Lowest));
     }
-    // The latter two are silent for pods that the index takes.
+    // The latter two are worked out apart.
     if plugin.is::<NodeAffinity>() || plugin.is::<PodTopologySpread>() || plugin.is::<InterPodAffinity>() {
         return Some(Some(Best::Highest));
     }
@@ -205,7 +225,7 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::{Cycle, Filter, Plugin};
+    use crate::plugin::{Cycle, Filter};
     use crate::verdict::Verdict;
     use crate::view::{NodeView, PodView};
 

@@ -1,9 +1,9 @@
 //! What is required: by the incoming pod of its neighbours, and by those that are there already.
 
-use super::{ByDomain, InterPodAffinity, all_match, any_matches, domain, resolved};
+use super::{Bond, ByDomain, InterPodAffinity, Newcomer, domain};
 use crate::plugin::{Adjust, Cycle, Filter, PreFilter};
 use crate::verdict::{PreFiltered, Verdict};
-use crate::view::{Labels, NodeView, PodAffinity, PodView};
+use crate::view::{NodeView, PodView};
 
 const NO_FRIENDS: &str = "node(s) didn't match pod affinity rules";
 const OWN_FOES: &str = "node(s) didn't match pod anti-affinity rules";
@@ -12,10 +12,7 @@ const FOES_OF_OTHERS: &str = "node(s) didn't satisfy existing pods anti-affinity
 /// Who is where, as far as the required terms go.
 #[derive(Clone, Debug)]
 struct Neighbours {
-    /// The incoming pod's terms.
-    own: PodAffinity,
-    /// The labels of its namespace.
-    namespace: Labels,
+    newcomer: Newcomer,
     /// Pods that want the incoming pod away, by the domain they want it away from.
     averse: ByDomain,
     /// Pods that match all its affinity terms, by the domains of those terms.
@@ -27,28 +24,20 @@ struct Neighbours {
 impl Neighbours {
     /// A pod is on a node (`by` 1) or is not any more (−1).
     fn shift(&mut self, pod: &PodView, other: &PodView, node: &NodeView, by: i64) {
-        let facts = node.facts();
-        let change = |counts: &mut ByDomain, key: &str| {
-            let Some(domain) = domain(facts, key) else { return };
+        let Self { newcomer, averse, friends, foes } = self;
+        newcomer.bonds(pod, other, |bond, key| {
+            let counts = match bond {
+                Bond::Averse => &mut *averse,
+                Bond::Friend => &mut *friends,
+                Bond::Foe => &mut *foes,
+            };
+            let Some(domain) = domain(node.facts(), key) else { return };
             let count = counts.entry(domain.clone()).or_default();
             *count += by;
             if *count == 0 {
                 counts.remove(&domain);
             }
-        };
-        for term in &other.affinity.required_anti {
-            if term.matches(pod, &self.namespace) {
-                change(&mut self.averse, &term.topology_key);
-            }
-        }
-        if all_match(&self.own.required, other) {
-            self.own.required.iter().for_each(|term| change(&mut self.friends, &term.topology_key));
-        }
-        for term in &self.own.required_anti {
-            if any_matches(std::slice::from_ref(term), other) {
-                change(&mut self.foes, &term.topology_key);
-            }
-        }
+        });
     }
 }
 
@@ -56,8 +45,7 @@ impl PreFilter for InterPodAffinity {
     fn pre_filter(&self, cycle: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
         let cluster = cycle.cluster();
         let mut neighbours = Neighbours {
-            own: resolved(cluster, &pod.affinity),
-            namespace: cluster.namespace_labels(&pod.key.namespace).clone(),
+            newcomer: Newcomer::of(cluster, pod),
             averse: ByDomain::new(),
             friends: ByDomain::new(),
             foes: ByDomain::new(),
@@ -67,7 +55,7 @@ impl PreFilter for InterPodAffinity {
             let others = if indifferent { node.pods_with_affinity() } else { node.pods() };
             others.iter().for_each(|other| neighbours.shift(pod, other, node, 1));
         }
-        let own = &neighbours.own;
+        let own = &neighbours.newcomer.own;
         if neighbours.averse.is_empty() && own.required.is_empty() && own.required_anti.is_empty() {
             return PreFiltered::Skip;
         }
@@ -100,7 +88,8 @@ impl Filter for InterPodAffinity {
         let met = |counts: &ByDomain, key: &str| {
             domain(facts, key).is_some_and(|domain| counts.get(&domain).is_some_and(|count| *count > 0))
         };
-        if neighbours.own.required_anti.iter().any(|term| met(&neighbours.foes, &term.topology_key)) {
+        if neighbours.newcomer.own.required_anti.iter().any(|term| met(&neighbours.foes, &term.topology_key))
+        {
             return Verdict::unschedulable(OWN_FOES);
         }
         let averse = |((key, value), count): (&(Box<str>, String), &i64)| {
@@ -117,9 +106,9 @@ impl Filter for InterPodAffinity {
 /// it would fulfil its own terms.
 fn has_friends(neighbours: &Neighbours, pod: &PodView, node: &NodeView) -> bool {
     let mut all_met = true;
-    for term in &neighbours.own.required {
+    for term in &neighbours.newcomer.own.required {
         let Some(domain) = domain(node.facts(), &term.topology_key) else { return false };
         all_met &= neighbours.friends.get(&domain).is_some_and(|count| *count > 0);
     }
-    all_met || (neighbours.friends.is_empty() && all_match(&neighbours.own.required, pod))
+    all_met || (neighbours.friends.is_empty() && neighbours.newcomer.is_a_friend_of_its_own(pod))
 }

@@ -81,8 +81,43 @@ async fn leases_go_into_a_snapshot_and_out_of_it() {
     EtcdStore::restore(options.clone(), memory.snapshot().await.unwrap()).await.unwrap();
     let again = connect(options).await;
     let found = again.leases().await.unwrap().value;
-    assert_eq!((found[0].lease.id, found[0].keys.len()), (lease.id, 100));
-    again.revoke(lease.id).await.unwrap();
+    assert_eq!((found[0].lease.ttl, found[0].keys.len()), (lease.ttl, 100));
+    again.revoke(found[0].lease.id).await.unwrap();
     assert_eq!(again.status().await.unwrap().keys, 1);
     assert!(again.get(&"free".into(), ReadAt::Latest).await.unwrap().value.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_beside_the_original_has_leases_of_its_own() {
+    if !available() {
+        return;
+    }
+    let etcd = Single::start();
+    let store = etcd.store().await;
+    let lease = store.grant(LONG).await.unwrap();
+    store.commit(Txn::new().put_leased("k".into(), "x", lease.id)).await.unwrap();
+    let memory = MemoryStore::restore(store.snapshot().await.unwrap()).await.unwrap();
+    let mut copies = Vec::new();
+    for root in ["/copy", "/other"] {
+        EtcdStore::restore(etcd.options_at(root), memory.snapshot().await.unwrap()).await.unwrap();
+        copies.push(connect(etcd.options_at(root)).await);
+    }
+    let [one, other] = &copies[..] else { panic!() };
+    for store in [&store, one, other] {
+        assert_eq!(store.status().await.unwrap().leases, 1);
+    }
+    // The name from before is of no use in a copy, where it would end what another store holds.
+    let outcomes = [
+        one.revoke(lease.id).await.map(drop),
+        one.renew(lease.id).await.map(drop),
+        one.commit(Txn::new().put_leased("k".into(), "y", lease.id)).await.map(drop),
+    ];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::UnknownLease(id)) if id == lease.id), "{outcome:?}");
+    }
+    let own = one.leases().await.unwrap().value[0].lease.id;
+    one.revoke(own).await.unwrap();
+    for (store, keys) in [(&store, 1), (one, 0), (other, 1)] {
+        assert_eq!(store.status().await.unwrap().keys, keys);
+    }
 }

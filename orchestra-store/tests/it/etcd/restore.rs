@@ -1,5 +1,12 @@
 //! Snapshots into etcd, and out of it again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::stream;
 use orchestra_store::conformance::snapshots::{
     g2_a_snapshot_that_breaks_off_restores_nothing, g3_old_revisions_mean_nothing_in_a_restored_store,
 };
@@ -117,4 +124,68 @@ async fn an_etcd_that_holds_a_store_is_not_restored_into() {
     let outcome = EtcdStore::restore(etcd.options(), memory.snapshot().await.unwrap()).await;
     assert!(matches!(outcome, Err(Error::HoldsData(_))), "{outcome:?}");
     assert_eq!(everything(&store).await[0].value, "mine");
+}
+
+/// The JSON gateway's answer, as far as it is a number behind a name.
+fn number(answer: &str, name: &str) -> Option<u64> {
+    let (_, rest) = answer.split_once(&format!("\"{name}\":\""))?;
+    rest.split('"').next()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_that_it_is_ready_which_arrives_late_makes_no_store_of_what_is_being_removed() {
+    if !available() {
+        return;
+    }
+    const KEYS: usize = 30_000;
+    let etcd = Arc::new(served().await);
+    let entries: Vec<Entry> = (0..KEYS)
+        .map(|n| Entry {
+            key: format!("k/{n:06}").into(),
+            value: "x".into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: 1,
+        })
+        .collect();
+    // All of it comes, and then not the end.
+    let broken = stream::iter([Ok(entries), Err(Error::Unavailable("the source went away".to_owned()))]);
+    let snapshot = Snapshot::new(Revision(2), KEYS as u64 + 1, SystemTime::now(), broken);
+    let encode = |text: &str| STANDARD.encode(text);
+    let meta = encode("/orchestra/meta");
+    let all =
+        format!(r#"{{"key":"{}","range_end":"{}""#, encode("/orchestra/keys/"), encode("/orchestra/keys0"));
+    // Under the claim that the restore begins with, when it has begun to remove: as if it had been on its way for long.
+    let late = {
+        let (etcd, done) = (Arc::clone(&etcd), Arc::new(AtomicBool::new(false)));
+        let stop = Arc::clone(&done);
+        let value = encode("orchestra-store 1 base=1000000000");
+        let thread = std::thread::spawn(move || {
+            let (mut claim, mut most) = (None, 0);
+            while !stop.load(Ordering::Relaxed) {
+                claim = claim.or_else(|| {
+                    number(&etcd.ask("/v3/kv/range", &format!(r#"{{"key":"{meta}"}}"#)), "mod_revision")
+                });
+                let left =
+                    number(&etcd.ask("/v3/kv/range", &format!(r#"{all},"count_only":true}}"#)), "count");
+                let left = left.unwrap_or_default();
+                if let Some(claim) = claim.filter(|_| left < most) {
+                    let ready = format!(
+                        r#"{{"compare":[{{"target":"MOD","key":"{meta}","mod_revision":"{claim}"}}],"success":[{{"request_put":{{"key":"{meta}","value":"{value}"}}}}]}}"#
+                    );
+                    etcd.ask("/v3/kv/txn", &ready);
+                    return true;
+                }
+                most = most.max(left);
+            }
+            false
+        });
+        (thread, done)
+    };
+    let outcome = EtcdStore::restore(etcd.options(), snapshot).await;
+    assert!(matches!(&outcome, Err(Error::Unavailable(why)) if why.contains("went away")), "{outcome:?}");
+    late.1.store(true, Ordering::Relaxed);
+    let was_sent = late.0.join().unwrap();
+    let left = everything(&etcd.store().await).await.len();
+    assert_eq!(left, 0, "a part of a store can be opened (was the late word sent: {was_sent})");
 }

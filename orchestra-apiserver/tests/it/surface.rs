@@ -1,0 +1,150 @@
+//! What is served, against what Kubernetes 1.36 serves: every resource as `kubectl api-resources -o wide` prints it, and every
+//! path with its verbs. What is missing stands in lists that may only shrink.
+
+use http::{Method, Request};
+use orchestra_apiserver::ApiServer;
+use serde_json::Value;
+
+use crate::harness::{get, json, send, server};
+
+/// As kubectl prints it.
+const RESOURCES: &str = include_str!("data/api-resources-1.36.txt");
+const PATHS: &str = include_str!("data/api-paths-1.36.tsv");
+
+/// Resources that are not served yet. Whoever serves one deletes its line.
+const MISSING_RESOURCES: &[&str] = &["bindings", "componentstatuses", "customresourcedefinitions"];
+
+/// Paths at which something is not served yet. Whoever serves one deletes its line.
+const MISSING_PATHS: &[&str] = &[
+    "/api/v1/componentstatuses",
+    "/api/v1/componentstatuses/{name}",
+    "/api/v1/namespaces/{namespace}/bindings",
+    "/api/v1/namespaces/{namespace}/pods/{name}/attach",
+    "/api/v1/namespaces/{namespace}/pods/{name}/ephemeralcontainers",
+    "/api/v1/namespaces/{namespace}/pods/{name}/exec",
+    "/api/v1/namespaces/{namespace}/pods/{name}/portforward",
+    "/api/v1/namespaces/{namespace}/pods/{name}/proxy",
+    "/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path}",
+    "/api/v1/namespaces/{namespace}/pods/{name}/resize",
+    "/api/v1/namespaces/{namespace}/services/{name}/proxy",
+    "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
+    "/api/v1/nodes/{name}/proxy",
+    "/api/v1/nodes/{name}/proxy/{path}",
+    "/apis/apiextensions.k8s.io/",
+    "/apis/apiextensions.k8s.io/v1/",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}/status",
+    "/apis/autoscaling/v1/",
+    "/apis/autoscaling/v1/horizontalpodautoscalers",
+    "/apis/autoscaling/v1/namespaces/{namespace}/horizontalpodautoscalers",
+    "/apis/autoscaling/v1/namespaces/{namespace}/horizontalpodautoscalers/{name}",
+    "/apis/autoscaling/v1/namespaces/{namespace}/horizontalpodautoscalers/{name}/status",
+];
+
+/// A resource in the columns of kubectl: name, short names, version, namespaced, kind, verbs, categories.
+fn row(version: &str, entry: &Value) -> String {
+    let joined = |field: &str| {
+        let list = entry[field].as_array().cloned().unwrap_or_default();
+        list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+    };
+    let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    let columns = [
+        text("name"),
+        joined("shortNames"),
+        version.to_owned(),
+        entry["namespaced"].to_string(),
+        text("kind"),
+        joined("verbs"),
+        joined("categories"),
+    ];
+    columns.join("|")
+}
+
+/// The rows of a document of the old form.
+async fn rows(server: &ApiServer, version: &str) -> Vec<String> {
+    let path = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+    let (code, list) = get(server, &path).await;
+    assert_eq!(code, 200, "{path}");
+    let resources = list["resources"].as_array().unwrap();
+    let main = resources.iter().filter(|r| !r["name"].as_str().unwrap().contains('/'));
+    main.map(|entry| {
+        let kind = entry["kind"].as_str().unwrap().to_lowercase();
+        assert_eq!(entry["singularName"], kind, "{entry}");
+        row(version, entry)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn the_resources_are_those_of_kubernetes() {
+    let server = server().await;
+    let mut served = rows(&server, "v1").await;
+    let (_, groups) = get(&server, "/apis").await;
+    for group in groups["groups"].as_array().unwrap() {
+        served.extend(rows(&server, group["preferredVersion"]["groupVersion"].as_str().unwrap()).await);
+    }
+    let heads = RESOURCES.lines().next().unwrap();
+    let starts: Vec<usize> =
+        ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND", "VERBS", "CATEGORIES"]
+            .iter()
+            .map(|head| {
+                heads
+                    .match_indices(head)
+                    .map(|(at, _)| at)
+                    .find(|at| *at == 0 || heads.as_bytes()[at - 1] == b' ')
+                    .unwrap()
+            })
+            .collect();
+    let wanted: Vec<String> = RESOURCES
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let ends = starts.iter().skip(1).copied().chain([line.len()]);
+            let columns = starts.iter().zip(ends).map(|(start, end)| line[*start..end].trim());
+            columns.collect::<Vec<_>>().join("|")
+        })
+        .collect();
+    assert_eq!(wanted.len(), 67);
+    let name = |row: &String| row.split('|').next().unwrap().to_owned();
+    let missing: Vec<String> = wanted.iter().filter(|row| !served.contains(row)).map(name).collect();
+    assert_eq!(missing, MISSING_RESOURCES, "served: {served:#?}");
+    let more: Vec<&String> = served.iter().filter(|row| !wanted.contains(row)).collect();
+    assert!(more.is_empty(), "{more:?}");
+}
+
+/// Whether the server knows what to do; what it answers otherwise is for other tests.
+async fn is_served(server: &ApiServer, method: &str, path: &str) -> bool {
+    let request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+    let response = send(server, request.header("content-type", "application/json"), "{}").await;
+    if response.status() == 405 {
+        return false;
+    }
+    if response.status() != 404 {
+        return true;
+    }
+    let (_, status) = json(response).await;
+    status["message"] != "the server could not find the requested resource"
+}
+
+#[tokio::test]
+async fn the_paths_are_those_of_kubernetes() {
+    let server = server().await;
+    let (mut missing, mut refused) = (Vec::new(), Vec::new());
+    for line in PATHS.lines().filter(|line| !line.starts_with('#')) {
+        let (path, verbs) = line.split_once('\t').unwrap();
+        let mut actual = path.to_owned();
+        for (hole, name) in [("{namespace}", "default"), ("{name}", "x"), ("{path}", "y")] {
+            actual = actual.replace(hole, name);
+        }
+        for verb in verbs.split(' ') {
+            let method = verb.split('=').next().unwrap().to_uppercase();
+            if !is_served(&server, &method, &actual).await {
+                refused.push(format!("{method} {path}"));
+                missing.push(path);
+            }
+        }
+    }
+    missing.dedup();
+    assert_eq!(missing, MISSING_PATHS, "{refused:#?}");
+}
