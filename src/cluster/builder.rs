@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
-use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_controllers::election::Timing;
+use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_net::driver::{NetworkDriver, ingress_addresses};
 use orchestra_net::ingress::IngressServer;
 use orchestra_net::local::LocalNetwork;
