@@ -38,13 +38,14 @@ const MAX_READING: Duration = Duration::from_secs(60);
 
 /// Reads a request's body up to the limits of size and time.
 pub(crate) async fn read(body: Body) -> Result<Bytes, StatusError> {
-    match tokio::time::timeout(MAX_READING, read_all(body)).await {
+    match tokio::time::timeout(MAX_READING, read_at_most(body, MAX_REQUEST_BYTES)).await {
         Ok(read) => read,
         Err(_) => Err(StatusError::timeout("request did not complete within requested timeout")),
     }
 }
 
-async fn read_all(mut body: Body) -> Result<Bytes, StatusError> {
+/// Reads a body up to another limit of size, however long it takes.
+pub(crate) async fn read_at_most(mut body: Body, limit: usize) -> Result<Bytes, StatusError> {
     let mut whole: Option<BytesMut> = None;
     let mut first = Bytes::new();
     let mut length = 0;
@@ -53,9 +54,9 @@ async fn read_all(mut body: Body) -> Result<Bytes, StatusError> {
             .map_err(|error| StatusError::bad_request(format!("the body could not be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
-        if length > MAX_REQUEST_BYTES {
+        if length > limit {
             drain(body, MAX_DRAINED_BYTES).await;
-            return Err(StatusError::too_large(MAX_REQUEST_BYTES));
+            return Err(StatusError::too_large(limit));
         }
         // Most bodies come in one piece, which needs no copy.
         match &mut whole {

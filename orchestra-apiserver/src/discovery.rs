@@ -91,6 +91,17 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
             verbs: &["create"],
         });
         out.push(own("log", &["get"]));
+        for (name, kind) in [("exec", "PodExecOptions"), ("portforward", "PodPortForwardOptions")] {
+            out.push(Below { kind: kind.into(), ..own(name, &["create", "get"]) });
+        }
+    }
+    for (plural, kind) in
+        [("pods", "PodProxyOptions"), ("services", "ServiceProxyOptions"), ("nodes", "NodeProxyOptions")]
+    {
+        if resource.is("", plural) {
+            let verbs = &["create", "delete", "get", "patch", "update"];
+            out.push(Below { kind: kind.into(), ..own("proxy", verbs) });
+        }
     }
     if resource.is("", "serviceaccounts") {
         out.push(Below {

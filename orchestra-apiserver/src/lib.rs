@@ -63,6 +63,7 @@ mod snapshot;
 mod state;
 mod status;
 mod storage;
+mod stream;
 mod subresource;
 mod verbs;
 mod warning;

@@ -34,6 +34,7 @@ use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::resource::Resource;
+use crate::stream::Connection;
 use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
@@ -112,11 +113,17 @@ impl ApiServer {
         &self,
         request: ResourceRequest,
         resource: Arc<Resource>,
-        parts: Parts,
+        mut parts: Parts,
         body: Body,
         query: Query,
         user: User,
     ) -> Result<Response<Body>, StatusError> {
+        if let Some(connection) = Connection::find(&resource, &request) {
+            let (output, options) = (Output::plain(), WriteOptions::default());
+            let headers = std::mem::take(&mut parts.headers);
+            let call = Call { request, resource, query, headers, user, output, options, body: Bytes::new() };
+            return connection.open(&self.state, &call, &mut parts, body).await;
+        }
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
         } else {

@@ -53,6 +53,7 @@ mod metrics;
 mod pod;
 pub mod runtime;
 mod source;
+mod stream;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "the one place of the workspace for it; each block says why it is sound")]
 mod sys;

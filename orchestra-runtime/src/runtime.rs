@@ -6,6 +6,7 @@
 
 mod config;
 mod error;
+mod io;
 mod observed;
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ use futures::stream::BoxStream;
 pub use crate::pod::probe::{ProbeResult, ProbeTarget, Prober};
 pub use config::{ContainerConfig, Mount, PodMeta, SandboxConfig, User};
 pub use error::{Error, Result};
+pub use io::{Connection, Input, Output, Streams, TerminalSize};
 pub use observed::{
     ContainerEvent, ContainerId, ContainerState, ContainerStatus, ExecOutput, Exit, Image, SandboxId,
     SandboxState, SandboxStatus, Version,
@@ -93,6 +95,14 @@ pub trait ContainerRuntime: Debug + Send + Sync + 'static {
     /// Runs a command beside a running container's program, in the same surroundings, and waits for its end.
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput>;
 
+    /// Runs a command beside a running container's program, in the same surroundings, on the client's streams, with a
+    /// terminal if the streams have one. Returns the exit code, once everything the command wrote was taken. Dropping
+    /// the future ends the command: its client is gone.
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32>;
+
+    /// Connects to a TCP port of a pod.
+    async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>>;
+
     /// Answers probes in place of the network, for a runtime whose containers are not real: they have no files, no
     /// environment and no ports either, and the agent spares itself the work for them. `None` for all others.
     fn simulation(&self) -> Option<Arc<dyn Prober>>;
@@ -148,6 +158,12 @@ impl<T: ContainerRuntime + ?Sized> ContainerRuntime for Arc<T> {
     }
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput> {
         (**self).exec_sync(id, command, timeout).await
+    }
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        (**self).exec(id, command, streams).await
+    }
+    async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>> {
+        (**self).port_forward(sandbox, port).await
     }
     fn simulation(&self) -> Option<Arc<dyn Prober>> {
         (**self).simulation()

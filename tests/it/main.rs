@@ -18,4 +18,5 @@ mod own_verbs;
 mod rollout;
 mod snapshot;
 mod start;
+mod streams;
 mod two_servers;

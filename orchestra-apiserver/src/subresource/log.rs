@@ -3,6 +3,7 @@
 use http::{Request, Response};
 use serde_json::Value;
 
+use super::container;
 use crate::body::Body;
 use crate::state::{Call, State};
 use crate::status::StatusError;
@@ -16,7 +17,7 @@ const PASSED_ON: &[&str] =
 /// GET of a container's log.
 pub(crate) async fn log(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
     let pod = call.resource.tree(&get::entry(state, call).await?)?;
-    let container = container(&pod, call)?;
+    let container = container::chosen(&pod, call)?;
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     if node.is_empty() {
         // Upstream answers with an empty log while the pod waits for a node.
@@ -34,9 +35,9 @@ pub(crate) async fn log(state: &State, call: &Call) -> Result<Response<Body>, St
         .filter(|(key, value)| PASSED_ON.contains(&key.as_str()) && !value.is_empty());
     for (at, (key, value)) in passed.enumerate() {
         uri.push(if at == 0 { '?' } else { '&' });
-        uri.push_str(&format!("{key}={}", encode(value)));
+        uri.push_str(&format!("{key}={}", container::encode(value)));
     }
-    let request = Request::get(uri).body(bytes::Bytes::new()).map_err(StatusError::internal)?;
+    let request = Request::get(uri).body(crate::body::whole("")).map_err(StatusError::internal)?;
     let mut answer = nodes
         .send(node, request)
         .await
@@ -49,43 +50,4 @@ pub(crate) async fn log(state: &State, call: &Call) -> Result<Response<Body>, St
     }
     answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     Ok(answer)
-}
-
-/// The container that is meant: the named one, or the only one.
-fn container(pod: &Value, call: &Call) -> Result<String, StatusError> {
-    let names = |list: &str| -> Vec<String> {
-        let items = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).into_iter().flatten();
-        items.filter_map(|c| c.get("name").and_then(Value::as_str)).map(str::to_owned).collect()
-    };
-    let (main, init, ephemeral) =
-        (names("containers"), names("initContainers"), names("ephemeralContainers"));
-    let pod_name = meta::name(pod);
-    match call.query.get("container") {
-        Some(wanted) => {
-            let known = [&main, &init, &ephemeral].iter().any(|list| list.iter().any(|name| name == wanted));
-            if known {
-                Ok(wanted.to_owned())
-            } else {
-                Err(StatusError::bad_request(format!("container {wanted} is not valid for pod {pod_name}")))
-            }
-        }
-        None => match main.as_slice() {
-            [only] => Ok(only.clone()),
-            many => {
-                let mut why = format!(
-                    "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-                    many.join(" ")
-                );
-                if !init.is_empty() {
-                    why.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-                }
-                Err(StatusError::bad_request(why))
-            }
-        },
-    }
-}
-
-fn encode(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':');
-    text.bytes().map(|b| if plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

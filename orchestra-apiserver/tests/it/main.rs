@@ -17,6 +17,7 @@ mod objects;
 mod options;
 mod reads;
 mod request_metrics;
+mod streams;
 mod surface;
 mod rights;
 mod tokens;

@@ -129,7 +129,7 @@ struct Node(Mutex<Vec<String>>);
 
 #[async_trait]
 impl NodeTransport for Node {
-    async fn send(&self, node: &str, request: Request<Bytes>) -> Result<Response<Body>, BoxError> {
+    async fn send(&self, node: &str, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         self.0.lock().unwrap().push(format!("{node} {}", request.uri()));
         let body = http_body_util::Full::new(Bytes::from_static(b"hello\n"));
         Ok(Response::new(body.map_err(|never| match never {}).boxed_unsync()))

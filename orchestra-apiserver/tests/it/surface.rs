@@ -21,8 +21,6 @@ const MISSING_PATHS: &[&str] = &[
     "/api/v1/namespaces/{namespace}/bindings",
     "/api/v1/namespaces/{namespace}/pods/{name}/attach",
     "/api/v1/namespaces/{namespace}/pods/{name}/ephemeralcontainers",
-    "/api/v1/namespaces/{namespace}/pods/{name}/exec",
-    "/api/v1/namespaces/{namespace}/pods/{name}/portforward",
     "/api/v1/namespaces/{namespace}/pods/{name}/proxy",
     "/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path}",
     "/api/v1/namespaces/{namespace}/pods/{name}/resize",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kube::Client;
 use orchestra_net::PodNetwork;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::machine::{self, Machine};
@@ -188,6 +189,7 @@ impl NodeAgentBuilder {
             facts: watch::channel(facts).1,
             table: Table::default(),
             stop_pods: self.stop_pods,
+            streams: CancellationToken::new(),
             recording: Box::pin(recording),
         })
     }

@@ -41,14 +41,7 @@ impl BadQuery {
 
 /// Reads a query; unknown parameters are ignored, of repeated ones the first counts.
 pub(super) fn parse(query: &str, now: Timestamp) -> Result<LogQuery, BadQuery> {
-    let pairs: Vec<(String, String)> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(key)?, decode(value)?))
-        })
-        .collect::<Result<_, BadQuery>>()?;
+    let pairs = pairs(query)?;
     let first = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
     // Go reads a parameter without a value as true.
     let flag = |key: &str| first(key).is_some_and(|v| !v.eq_ignore_ascii_case("false") && v != "0");
@@ -89,6 +82,15 @@ pub(super) fn parse(query: &str, now: Timestamp) -> Result<LogQuery, BadQuery> {
     };
     let instance = if flag("previous") { Instance::Previous } else { Instance::Current };
     Ok(LogQuery { instance, options })
+}
+
+/// The parameters of a query, decoded.
+pub(super) fn pairs(query: &str) -> Result<Vec<(String, String)>, BadQuery> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decode(key)?, decode(value)?))
+    });
+    pairs.collect()
 }
 
 /// Undoes the encoding of a form's value.

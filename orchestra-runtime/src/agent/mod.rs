@@ -12,6 +12,7 @@ mod node_object;
 mod pods;
 mod registration;
 mod service;
+mod streams;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use service::{AgentService, Instance, LogFile, LogSource, LogTarget, Refusal
 use context::Context;
 use log_source::PodLogs;
 use pods::{Pods, Table};
+use streams::PodStreams;
 
 /// Why an agent cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,8 @@ pub struct NodeAgent {
     facts: watch::Receiver<NodeFacts>,
     table: Table,
     stop_pods: bool,
+    /// Ends streams to containers.
+    streams: CancellationToken,
     recording: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -75,7 +79,10 @@ impl NodeAgent {
     /// The kubelet's HTTP paths for this node, answered in process. Cheap to clone; works while the agent runs.
     pub fn service(&self) -> AgentService {
         let logs = PodLogs::new(self.context.clone(), self.table.clone());
-        AgentService::new(Arc::new(logs), self.context.clock.clone()).metrics(self.context.metrics.clone())
+        let streams = PodStreams::new(self.context.clone(), self.table.clone(), self.streams.clone());
+        AgentService::new(Arc::new(logs), self.context.clock.clone())
+            .metrics(self.context.metrics.clone())
+            .with_streams(streams)
     }
 
     /// Works until `shutdown`. Then it stops its pods, or leaves them to the next agent, as it was built to.
@@ -89,6 +96,7 @@ impl NodeAgent {
         tasks.spawn(registration.run(self.context.client.clone(), CancellationToken::new()));
         let pods = Pods::new(self.context.clone(), self.table.clone());
         let workers = pods.run(&name, &shutdown).await?;
+        self.streams.cancel();
         if self.stop_pods {
             workers.stop().await;
         }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tower::{BoxError, Service};
 
 use super::log_query::{self, LogQuery};
+use super::streams::{PodStreams, Target};
 use crate::clock::Clock;
 use crate::logs::{self, Follow};
 use crate::metrics::NodeMetrics;
@@ -128,6 +129,8 @@ pub trait LogSource: Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct AgentService {
     logs: Arc<dyn LogSource>,
+    /// Absent where only logs are served.
+    streams: Option<PodStreams>,
     clock: Arc<dyn Clock>,
     metrics: NodeMetrics,
 }
@@ -137,7 +140,7 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 impl AgentService {
     /// A service that finds logs through `logs`; `sinceSeconds` is counted from `clock`.
     pub fn new(logs: Arc<dyn LogSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { logs, clock, metrics: NodeMetrics::default() }
+        Self { logs, streams: None, clock, metrics: NodeMetrics::default() }
     }
 
     /// Shows `metrics` at `/metrics`.
@@ -147,7 +150,37 @@ impl AgentService {
         self
     }
 
-    async fn answer(self, method: Method, uri: Uri) -> Response<Body> {
+    /// The same with streams to containers.
+    pub(super) fn with_streams(mut self, streams: PodStreams) -> Self {
+        self.streams = Some(streams);
+        self
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let target = match parts.as_slice() {
+            ["exec", namespace, pod, container] => Target::Exec { namespace, pod, container },
+            ["portForward", namespace, pod] => Target::Ports { namespace, pod },
+            _ => return self.plain(request.method().clone(), request.uri().clone()).await,
+        };
+        if !matches!(*request.method(), Method::GET | Method::POST) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
+        }
+        let Some(streams) = &self.streams else {
+            return text(StatusCode::NOT_FOUND, "404: Page Not Found");
+        };
+        match streams.open(target, request).await {
+            Ok(agreed) => agreed.answer(Full::default().map_err(|never| match never {}).boxed_unsync()),
+            Err(denied) => {
+                let mut answer = text(denied.status, denied.text);
+                answer.headers_mut().extend(*denied.headers);
+                answer
+            }
+        }
+    }
+
+    async fn plain(self, method: Method, uri: Uri) -> Response<Body> {
         let parts: Vec<&str> = uri.path().split('/').skip(1).collect();
         let known = matches!(parts.as_slice(), ["healthz"] | ["metrics"] | ["containerLogs", _, _, _]);
         if known && method != Method::GET {
@@ -208,7 +241,7 @@ impl AgentService {
     }
 }
 
-impl<B> Service<Request<B>> for AgentService {
+impl<B: Send + 'static> Service<Request<B>> for AgentService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -218,8 +251,7 @@ impl<B> Service<Request<B>> for AgentService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (head, _) = request.into_parts();
-        self.clone().answer(head.method, head.uri).map(Ok).boxed()
+        self.clone().answer(request).map(Ok).boxed()
     }
 }
 

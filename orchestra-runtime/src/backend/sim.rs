@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
 use crate::runtime::{
-    ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState, ContainerStatus, Error,
-    ExecOutput, Exit, Image, ProbeResult, ProbeTarget, Prober, Result, SandboxConfig, SandboxId,
-    SandboxState, SandboxStatus, Version,
+    Connection, ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState,
+    ContainerStatus, Error, ExecOutput, Exit, Image, ProbeResult, ProbeTarget, Prober, Result, SandboxConfig,
+    SandboxId, SandboxState, SandboxStatus, Streams, Version,
 };
 
 /// How a simulated container lives.
@@ -313,6 +313,19 @@ impl ContainerRuntime for SimRuntime {
     async fn exec_sync(&self, id: &ContainerId, _: &[String], _: Duration) -> Result<ExecOutput> {
         self.tables().containers.get(id).ok_or_else(|| no_container(id))?;
         Ok(ExecOutput { code: 0, stdout: Vec::new(), stderr: Vec::new() })
+    }
+
+    async fn exec(&self, id: &ContainerId, _: &[String], mut streams: Streams) -> Result<i32> {
+        self.tables().containers.get(id).ok_or_else(|| no_container(id))?;
+        // What comes is given back, so that whoever tests the way to a container has something to see.
+        if let (Some(from), Some(to)) = (&mut streams.stdin, &mut streams.stdout) {
+            tokio::io::copy(from, to).await.map_err(Error::system("echoing"))?;
+        }
+        Ok(0)
+    }
+
+    async fn port_forward(&self, sandbox: &SandboxId, _: u16) -> Result<Box<dyn Connection>> {
+        Err(Error::State(format!("sandbox {sandbox} is simulated and has no network")))
     }
 
     fn simulation(&self) -> Option<Arc<dyn Prober>> {

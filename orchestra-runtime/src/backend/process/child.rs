@@ -115,8 +115,9 @@ impl Supervisor for Children {
         _: &ContainerDir,
         process: &ProcessRecord,
         line: &[String],
+        terminal: bool,
     ) -> Result<Command> {
-        launch::beside(record, &process.process, line).map_err(Error::Start)
+        launch::beside(record, &process.process, line, terminal).map_err(Error::Start)
     }
 }
 

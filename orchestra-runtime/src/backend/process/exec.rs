@@ -55,7 +55,7 @@ pub(super) async fn run(mut command: Command, timeout: Duration) -> Result<ExecO
 }
 
 /// A command's process group, killed when nobody waits for it any more.
-struct Group(std::process::Child);
+pub(super) struct Group(pub(super) std::process::Child);
 
 impl Drop for Group {
     fn drop(&mut self) {

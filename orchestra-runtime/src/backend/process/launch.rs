@@ -42,6 +42,7 @@ pub(super) fn beside(
     record: &ContainerRecord,
     process: &ProcessId,
     line: &[String],
+    terminal: bool,
 ) -> Result<Command, String> {
     let ended = || "the container is not running".to_owned();
     let fd = process.open().ok_or_else(ended)?;
@@ -52,6 +53,9 @@ pub(super) fn beside(
     };
     let namespaces = Namespaces { process: fd, user: differs("user"), mount: differs("mnt") };
     let mut command = base(record, line)?;
+    if terminal {
+        command.env("TERM", "xterm");
+    }
     sys::enter(&mut command, namespaces, other_user(record)?, mount::c_string(&working_dir(record))?);
     Ok(command)
 }

@@ -19,10 +19,12 @@ mod mount;
 mod options;
 mod procfs;
 mod registry;
+mod session;
 pub mod shim;
 mod shimmed;
 mod supervisor;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,12 +34,14 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use rustix::process::Signal;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::runtime::Prober;
 use crate::runtime::{
-    ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState, ContainerStatus, Error,
-    ExecOutput, Image, Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Version,
+    Connection, ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState,
+    ContainerStatus, Error, ExecOutput, Image, Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
+    Streams, Version,
 };
 
 pub use image::Program;
@@ -292,7 +296,29 @@ impl ContainerRuntime for ProcessRuntime {
         let process =
             entry.process().ok_or_else(|| Error::State(format!("container {id} is not running")))?;
         let dir = self.inner.layout.container(id);
-        exec::run(self.inner.supervisor.exec(&entry.record, &dir, &process, command)?, timeout).await
+        let command = self.inner.supervisor.exec(&entry.record, &dir, &process, command, false)?;
+        exec::run(command, timeout).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        let entry = self.inner.registry.container(id)?;
+        let process =
+            entry.process().ok_or_else(|| Error::State(format!("container {id} is not running")))?;
+        let dir = self.inner.layout.container(id);
+        let terminal = streams.terminal.is_some();
+        let command = self.inner.supervisor.exec(&entry.record, &dir, &process, command, terminal)?;
+        session::run(command, streams).await
+    }
+
+    async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>> {
+        let inside = self.inner.registry.sandbox(sandbox)?;
+        // Pods share the node's network: only the pod's own address tells its ports from those of others.
+        let address = inside.config.addresses.first().copied();
+        let address =
+            address.ok_or_else(|| Error::State(format!("sandbox {sandbox} has no address of its own")))?;
+        let connecting = Error::system(format!("connecting to {}", SocketAddr::new(address, port)));
+        let connected = TcpStream::connect((address, port)).await.map_err(connecting)?;
+        Ok(Box::new(connected))
     }
 
     fn simulation(&self) -> Option<Arc<dyn Prober>> {

@@ -29,6 +29,8 @@ use crate::logs::{Encoder, Stream};
 pub(super) const RUN: &str = "run";
 /// The verb that executes a command beside a container.
 pub(super) const EXEC: &str = "exec";
+/// The same with a terminal.
+pub(super) const EXEC_ON_TERMINAL: &str = "exec-on-terminal";
 
 /// What the shim writes to its standard output, in one line, once the program runs or could not.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,17 +57,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         };
     }
-    if verb == EXEC {
+    if verb == EXEC || verb == EXEC_ON_TERMINAL {
         let line = args.map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
         // Returns only when it failed; 126 is what container runtimes give then.
-        eprintln!("{}", exec(&dir, &line));
+        eprintln!("{}", exec(&dir, &line, verb == EXEC_ON_TERMINAL));
         return ExitCode::from(126);
     }
     eprintln!("unknown verb");
     ExitCode::from(2)
 }
 
-fn exec(dir: &ContainerDir, line: &[String]) -> String {
+fn exec(dir: &ContainerDir, line: &[String], terminal: bool) -> String {
     let record = match read_json::<ContainerRecord>(&dir.record()) {
         Ok(Some(record)) => record,
         Ok(None) => return "the container is gone".to_owned(),
@@ -76,7 +78,7 @@ fn exec(dir: &ContainerDir, line: &[String]) -> String {
         Ok(None) => return "the container is not running".to_owned(),
         Err(error) => return error.to_string(),
     };
-    match launch::beside(&record, &process.process, line) {
+    match launch::beside(&record, &process.process, line, terminal) {
         Ok(mut command) => {
             let error = command.exec();
             format!("exec: {:?}: {error}", line.first().map(String::as_str).unwrap_or_default())

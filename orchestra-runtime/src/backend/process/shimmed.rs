@@ -11,7 +11,7 @@ use tokio::net::unix::pipe;
 
 use super::layout::{ContainerDir, ContainerRecord, ProcessRecord, read_json};
 use super::procfs::ProcessId;
-use super::shim::{EXEC, Handshake, RUN};
+use super::shim::{EXEC, EXEC_ON_TERMINAL, Handshake, RUN};
 use super::supervisor::{Adopted, Running, Supervisor, ended, lost};
 use crate::runtime::{Error, Exit, Result};
 
@@ -79,8 +79,9 @@ impl Supervisor for Shimmed {
         dir: &ContainerDir,
         _: &ProcessRecord,
         line: &[String],
+        terminal: bool,
     ) -> Result<Command> {
-        let mut command = self.command(EXEC, dir);
+        let mut command = self.command(if terminal { EXEC_ON_TERMINAL } else { EXEC }, dir);
         command.args(line);
         Ok(command)
     }

@@ -35,13 +35,14 @@ pub(super) trait Supervisor: Debug + Send + Sync {
     /// Finds out about a container found on disk.
     fn adopt(&self, record: &ContainerRecord, dir: &ContainerDir) -> Result<Adopted>;
 
-    /// The command that executes `line` beside a running container.
+    /// The command that executes `line` beside a running container, and is told when it has a terminal.
     fn exec(
         &self,
         record: &ContainerRecord,
         dir: &ContainerDir,
         process: &ProcessRecord,
         line: &[String],
+        terminal: bool,
     ) -> Result<Command>;
 }
 

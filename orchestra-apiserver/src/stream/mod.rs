@@ -1,0 +1,55 @@
+//! Requests whose connection changes its protocol: exec, attach, port-forward, and what a proxy passes on.
+//!
+//! The server speaks none of these protocols. It finds out who may do it and which node it concerns, passes the request
+//! on, and once the node has agreed, copies bytes between the two connections. Two rules make that safe:
+//!
+//! - The connection becomes a tunnel only by an answer of 101 to a request that asked for it. Whatever else a node
+//!   answers is an ordinary answer, after which the client still talks to this server (CVE-2018-1002105).
+//! - Redirects are never followed (CVE-2020-8559), and of the client's headers only those of the handshake go on.
+
+mod pod;
+mod proxy;
+mod target;
+mod upgrade;
+
+use http::Response;
+use http::request::Parts;
+
+use crate::body::Body;
+use crate::request::ResourceRequest;
+use crate::state::{Call, State};
+use crate::status::StatusError;
+use crate::storage::resource::Resource;
+
+/// A subresource that is a way to something else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Connection {
+    Pod(pod::Stream),
+    Proxy,
+}
+
+impl Connection {
+    /// What a request connects to, if it is one of these.
+    pub(crate) fn find(resource: &Resource, request: &ResourceRequest) -> Option<Self> {
+        let is = |plural: &&str| resource.is("", plural);
+        match request.subresource.as_deref()? {
+            "proxy" => ["pods", "services", "nodes"].iter().any(is).then_some(Self::Proxy),
+            name if is(&"pods") => pod::Stream::named(name).map(Self::Pod),
+            _ => None,
+        }
+    }
+
+    /// Connects; the call has no body, for it goes on as it comes.
+    pub(crate) async fn open(
+        self,
+        state: &State,
+        call: &Call,
+        parts: &mut Parts,
+        body: Body,
+    ) -> Result<Response<Body>, StatusError> {
+        match self {
+            Self::Pod(stream) => pod::open(state, stream, call, parts).await,
+            Self::Proxy => proxy::proxy(state, call, parts, body).await,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `proxy` below pods, services and nodes: the request goes on to what the object stands for, with every method and
+//! body, also when it asks for another protocol.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower::BoxError;
+
+use super::target::{self, Target};
+use super::upgrade;
+use crate::body::{self, Body};
+use crate::state::{Call, State};
+use crate::status::StatusError;
+
+/// How long a connection may take to come up, as upstream's dialer.
+const DIAL: Duration = Duration::from_secs(30);
+
+/// Headers that are about one connection and not about the message.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Answers with what the target answers.
+pub(super) async fn proxy(
+    state: &State,
+    call: &Call,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<Response<Body>, StatusError> {
+    let path = parts.uri.path().to_owned();
+    let Some((prefix, rest)) = split(&path) else { return Err(StatusError::no_such_resource()) };
+    if rest.is_empty() && matches!(parts.method, Method::GET | Method::HEAD) {
+        // Relative links of the page would otherwise lead out of the proxy.
+        return Ok(moved(&format!("{path}/"), parts.uri.query()));
+    }
+    let target = target::find(state, call).await?;
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let inner = format!("{}{query}", if rest.is_empty() { "/" } else { rest });
+    let upgrade = upgrade::is_asked(&call.headers);
+    let mut request = Request::builder()
+        .method(&parts.method)
+        .uri(&inner)
+        .body(body)
+        .map_err(|error| StatusError::bad_request(error.to_string()))?;
+    *request.headers_mut() = onward(&call.headers, upgrade, &path);
+    let unreachable =
+        |error: BoxError| StatusError::unavailable(format!("error trying to reach service: {error}"));
+    let mut answer = match &target {
+        Target::Agent(node) => {
+            let nodes = state.nodes.as_ref();
+            let nodes =
+                nodes.ok_or_else(|| StatusError::unavailable("this server has no way to reach its nodes"))?;
+            nodes.send(node, request).await.map_err(unreachable)?
+        }
+        Target::Address(ip, port) => {
+            let host = std::net::SocketAddr::new(*ip, *port);
+            let value = HeaderValue::try_from(host.to_string()).map_err(StatusError::internal)?;
+            request.headers_mut().insert(header::HOST, value);
+            send(host, request).await.map_err(unreachable)?
+        }
+    };
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if !upgrade {
+            return Err(unreachable("the service changed to a protocol that nobody asked for".into()));
+        }
+        return Ok(upgrade::joined(state, parts.extensions.remove(), answer));
+    }
+    returned(&mut answer, prefix);
+    Ok(answer)
+}
+
+/// The part of a path up to `proxy`, and what follows it, as they came: encodings are the target's business.
+fn split(path: &str) -> Option<(&str, &str)> {
+    // /api/v1/namespaces/NS/pods/NAME/proxy or /api/v1/nodes/NAME/proxy
+    let mut segments = 0;
+    for (start, _) in path.match_indices('/') {
+        let segment = path.get(start + 1..)?.split('/').next()?;
+        if segment.is_empty() {
+            continue;
+        }
+        segments += 1;
+        if segment == "proxy" && matches!(segments, 5 | 7) {
+            return Some(path.split_at(start + 1 + segment.len()));
+        }
+    }
+    None
+}
+
+fn moved(path: &str, query: Option<&str>) -> Response<Body> {
+    let mut response = Response::new(body::whole(""));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let to = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    if let Ok(to) = HeaderValue::try_from(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
+}
+
+/// The headers that go on. Credentials are for this server, and whom the client acts as is settled here.
+fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    let listed: Vec<String> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for (name, value) in headers {
+        let own = *name == header::AUTHORIZATION
+            || name.as_str().starts_with("impersonate-")
+            || name.as_str().starts_with("x-remote-");
+        if !(own || HOP_BY_HOP.contains(name) || listed.iter().any(|l| l == name.as_str())) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    if let Ok(uri) = HeaderValue::from_str(path) {
+        out.insert("x-forwarded-uri", uri);
+    }
+    if let Some(host) = headers.get(header::HOST) {
+        out.insert("x-forwarded-host", host.clone());
+    }
+    if upgrade {
+        out.remove(header::SEC_WEBSOCKET_PROTOCOL);
+        out.extend(upgrade::handshake(headers).into_iter().filter_map(|(n, v)| Some((n?, v))));
+    }
+    out
+}
+
+/// Adapts what comes back to where the client thinks it is.
+fn returned(answer: &mut Response<Body>, prefix: &str) {
+    let headers = answer.headers_mut();
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    // Pages of other origins are not to use the credentials a browser has for this server.
+    let foreign: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    let location = headers.get(header::LOCATION).and_then(|to| to.to_str().ok()?.parse::<Uri>().ok());
+    if let Some(to) = location
+        && to.path().starts_with('/')
+    {
+        let whole = to.path_and_query().map_or(to.path(), |both| both.as_str());
+        if let Ok(to) = HeaderValue::try_from(format!("{prefix}{whole}")) {
+            headers.insert(header::LOCATION, to);
+        }
+    }
+}
+
+/// A body whose errors have a type of their own, which hyper needs.
+struct Onward(Body);
+
+impl http_body::Body for Onward {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(std::io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// Sends a request over a connection of its own.
+async fn send(host: std::net::SocketAddr, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    let stream =
+        timeout(DIAL, TcpStream::connect(host)).await.map_err(|_| format!("dial tcp {host}: i/o timeout"))?;
+    let stream = stream.map_err(|error| format!("dial tcp {host}: {error}"))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = connection.with_upgrades();
+    tokio::spawn(async move {
+        if let Err(problem) = connection.await {
+            tracing::debug!(%problem, "a proxied request was broken off");
+        }
+    });
+    let answer = sender.send_request(request.map(Onward)).await?;
+    Ok(answer.map(|body| body.map_err(|error| -> BoxError { error.into() }).boxed_unsync()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_as_it_came() {
+        for (path, prefix, rest) in [
+            (
+                "/api/v1/namespaces/n/pods/p:80/proxy/a%2Fb//c/",
+                "/api/v1/namespaces/n/pods/p:80/proxy",
+                "/a%2Fb//c/",
+            ),
+            (
+                "/api/v1/namespaces/proxy/services/proxy/proxy",
+                "/api/v1/namespaces/proxy/services/proxy/proxy",
+                "",
+            ),
+            ("/api/v1/nodes/n/proxy/proxy/", "/api/v1/nodes/n/proxy", "/proxy/"),
+        ] {
+            assert_eq!(split(path), Some((prefix, rest)), "{path}");
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_go_on_and_redirects_stay_inside() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer x"),
+            ("impersonate-user", "root"),
+            ("x-remote-user", "root"),
+            ("connection", "close, x-once"),
+            ("x-once", "1"),
+            ("x-kept", "1"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let onward = onward(&headers, false, "/api");
+        let mut names: Vec<&str> = onward.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["x-forwarded-proto", "x-forwarded-uri", "x-kept"]);
+
+        let mut answer = Response::new(body::whole(""));
+        answer
+            .headers_mut()
+            .insert(header::LOCATION, HeaderValue::from_static("http://10.0.0.1:80/login?a=b"));
+        answer.headers_mut().insert("access-control-allow-origin", HeaderValue::from_static("*"));
+        returned(&mut answer, "/api/v1/nodes/n/proxy");
+        assert_eq!(answer.headers()[header::LOCATION], "/api/v1/nodes/n/proxy/login?a=b");
+        assert_eq!(answer.headers().len(), 1);
+    }
+}
