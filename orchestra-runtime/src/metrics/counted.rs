@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::NodeMetrics;
 use crate::runtime::{
-    ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState, ContainerStatus,
-    ExecOutput, Image, Prober, Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Version,
+    Connection, ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState,
+    ContainerStatus, ExecOutput, Image, Prober, Result, SandboxConfig, SandboxId, SandboxState,
+    SandboxStatus, Streams, Version,
 };
 
 /// Counts what is asked of a runtime; everything else is as in it. What runs is known from the answers, so nothing more is
@@ -178,6 +179,14 @@ impl ContainerRuntime for Counted {
 
     async fn pull_image(&self, image: &str) -> Result<Image> {
         self.timed("pull_image", self.runtime.pull_image(image)).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
+        self.timed("exec", self.runtime.exec(id, command, streams)).await
+    }
+
+    async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>> {
+        self.timed("port_forward", self.runtime.port_forward(sandbox, port)).await
     }
 
     async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutput> {
