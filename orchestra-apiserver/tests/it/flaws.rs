@@ -126,7 +126,7 @@ async fn small_texts_do_not_grow_large() {
         String::from("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bomb}\ndata:\n  a: &a0 lol\n");
     for level in 1..40 {
         let one = format!("*a{}", level - 1);
-        bomb += &format!("  b{level}: &a{level} [{}]\n", vec![one.as_str(); 9].join(", "));
+        bomb += &format!("  b{level}: &a{level} [{}]\n", [one.as_str(); 9].join(", "));
     }
     let nested = format!(
         "{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"n\"}},\"data\":{}1{}}}",
