@@ -68,7 +68,7 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
             }]});
         }
         resource.complete(&mut object);
-        txn = claims::take_and_give(resource, None, Some(&object), txn.when(key.clone(), Revision::NONE));
+        txn = claims::take_and_give(&resource, None, Some(&object), txn.when(key.clone(), Revision::NONE));
         txn = txn.put(key, resource.encode(&object));
     }
     if txn.ops.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use orchestra_core::kinds::Registry;
@@ -18,13 +18,13 @@ use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, CertificateAuthenticator, DenyAll, TokenKey};
 use crate::bootstrap;
 use crate::cache::feed::Feed;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, WallClock};
+use crate::custom::{self, Definitions};
 use crate::error::{Error, Result};
 use crate::health::StoreHealth;
 use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
-use crate::openapi::OpenApi;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -236,8 +236,9 @@ impl ApiServerBuilder {
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader,
-            discovery: OnceLock::new(),
-            openapi: OpenApi::new(&catalog),
+            definitions: Definitions::new(&catalog),
+            discovery: Derived::default(),
+            openapi: Derived::default(),
             store: self.store,
             encryption: self.encryption,
             store_health: StoreHealth::default(),
@@ -257,6 +258,7 @@ impl ApiServerBuilder {
         };
         let server = ApiServer { state: Arc::new(state) };
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
+        custom::start(&server.state).await.map_err(Error::Bootstrap)?;
         Ok(server)
     }
 }

@@ -1,8 +1,10 @@
 //! What is served: `/api`, `/apis` and below, in the old form and the aggregated one.
 //!
-//! All documents are made together, when a client first asks for one; most programs that embed a server never do.
+//! All documents are made together, when a client first asks for one after something served has changed; most programs
+//! that embed a server never do.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -114,12 +116,15 @@ pub(crate) fn verbs(resource: &Resource) -> Vec<&'static str> {
 
 impl Discovery {
     pub(crate) fn new(catalog: &Catalog) -> Self {
-        let mut versions: Vec<(String, String, Vec<&Resource>)> = Vec::new();
+        let mut versions: Vec<(String, String, Vec<Arc<Resource>>)> = Vec::new();
         for resource in catalog.iter() {
-            let gv = &resource.description().gv;
+            let gv = resource.description().gv.clone();
             match versions.iter_mut().find(|(g, v, _)| *g == gv.group && *v == gv.version) {
                 Some((_, _, list)) => list.push(resource),
-                None => versions.push((gv.group.to_string(), gv.version.to_string(), vec![resource])),
+                None => {
+                    let (group, version) = (gv.group.to_string(), gv.version.to_string());
+                    versions.push((group, version, vec![resource]));
+                }
             }
         }
         for review in Review::ALL {
@@ -244,7 +249,7 @@ fn api_group(group: &str, versions: &[String]) -> Value {
     json!({"name": group, "versions": entries, "preferredVersion": entries.first()})
 }
 
-fn resource_list(group: &str, version: &str, list: &[&Resource]) -> Value {
+fn resource_list(group: &str, version: &str, list: &[Arc<Resource>]) -> Value {
     let mut resources = Vec::new();
     for resource in list {
         let d = resource.description();
@@ -284,7 +289,7 @@ fn resource_list(group: &str, version: &str, list: &[&Resource]) -> Value {
     })
 }
 
-fn aggregated_group(group: &str, versions: &[(String, String, Vec<&Resource>)]) -> Value {
+fn aggregated_group(group: &str, versions: &[(String, String, Vec<Arc<Resource>>)]) -> Value {
     let of_group = versions.iter().filter(|(g, _, _)| g == group);
     let versions: Vec<Value> = of_group
         .map(|(_, version, list)| {

@@ -39,7 +39,7 @@ impl Filter {
             let field = requirement.field.as_str();
             let everywhere =
                 field == "metadata.name" || (resource.namespaced() && field == "metadata.namespace");
-            if !everywhere && !resource.kind.selectable_fields().contains(&field) {
+            if !everywhere && !resource.kind.selectable_fields().iter().any(|known| known == field) {
                 return Err(unknown_field(resource, field));
             }
         }

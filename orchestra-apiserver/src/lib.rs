@@ -42,6 +42,7 @@ mod cache;
 mod catalog;
 mod client;
 mod clock;
+mod custom;
 mod discovery;
 pub mod encryption;
 mod error;

@@ -1,6 +1,6 @@
 //! `/openapi/v3`: the index, and one document for each group and version.
 //!
-//! `/openapi/v2` is there for old clients' sake and names no kinds: kubectl looks into it for kinds that no v3 document
+//! `/openapi/v2` is there for old clients' sake and names custom kinds only: kubectl looks into it for kinds that no v3 document
 //! has, to find that it has none either, and only then says that there is no such kind.
 //!
 //! Documents are large and rarely asked for, so each is built at its first request and kept compressed.
@@ -32,6 +32,7 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+pro
 pub(crate) struct OpenApi {
     versions: Vec<Version>,
     index: OnceLock<Bytes>,
+    v2: OnceLock<Bytes>,
 }
 
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl OpenApi {
         let mut versions: Vec<Version> = Vec::new();
         for resource in catalog.iter() {
             let gv = &resource.description().gv;
-            let paths = paths(resource);
+            let paths = paths(&resource);
             match versions.iter_mut().find(|v| v.gv == *gv) {
                 Some(version) => version.resources.extend(paths),
                 None => versions.push(Version {
@@ -82,7 +83,7 @@ impl OpenApi {
                 }),
             }
         }
-        Self { versions, index: OnceLock::new() }
+        Self { versions, index: OnceLock::new(), v2: OnceLock::new() }
     }
 
     /// Answers a path below `/openapi`; `None` when there is nothing.
@@ -93,7 +94,7 @@ impl OpenApi {
         headers: &HeaderMap,
     ) -> Option<Result<Response<Body>, StatusError>> {
         if path == "openapi/v2" {
-            return Some(v2(headers));
+            return Some(v2(headers, || self.v2.get_or_init(|| self.v2_document()).clone()));
         }
         let below = path.strip_prefix("openapi/v3")?;
         if below.is_empty() {
@@ -102,6 +103,12 @@ impl OpenApi {
         let below = below.strip_prefix('/')?;
         let version = self.versions.iter().find(|v| v.path() == below)?;
         Some(json(headers).map(|()| document(version, query, headers)))
+    }
+
+    fn v2_document(&self) -> Bytes {
+        let all: Vec<ResourcePaths> =
+            self.versions.iter().flat_map(|version| &version.resources).cloned().collect();
+        openapi::v2_document(&all, crate::health::VERSION).to_string().into()
     }
 
     fn index(&self) -> Bytes {
@@ -117,8 +124,14 @@ fn paths(resource: &Resource) -> Vec<ResourcePaths> {
     let mut all = ResourcePaths::of(resource.description());
     let Some(main) = all.first_mut() else { return all };
     let verbs = discovery::verbs(resource);
+    if let Some(custom) = resource.custom() {
+        main.schema = Some(custom.source().to_string().into());
+    }
     main.verbs.retain(|verb| verbs.iter().any(|name| Verb::parse(name) == Some(*verb)));
     let main = main.clone();
+    for paths in all.iter_mut().filter(|paths| paths.gv == main.gv && paths.kind == main.kind) {
+        paths.schema.clone_from(&main.schema);
+    }
     for below in discovery::below(resource) {
         if all.iter().any(|paths| paths.subresource.as_deref() == Some(below.name)) {
             continue;
@@ -133,6 +146,7 @@ fn paths(resource: &Resource) -> Vec<ResourcePaths> {
             gv,
             kind: below.kind,
             verbs: below.verbs.iter().filter_map(|name| Verb::parse(name)).collect(),
+            schema: None,
             ..main.clone()
         });
     }
@@ -145,8 +159,8 @@ fn json(headers: &HeaderMap) -> Result<(), StatusError> {
     if fits || ranges.is_empty() { Ok(()) } else { Err(StatusError::not_acceptable(&[MEDIA_TYPE])) }
 }
 
-/// An OpenAPI 2.0 document without paths, as JSON or as the protobuf message `openapi.v2.Document`.
-fn v2(headers: &HeaderMap) -> Result<Response<Body>, StatusError> {
+/// The OpenAPI 2.0 document as JSON, or, without any kinds, as the protobuf message `openapi.v2.Document`.
+fn v2(headers: &HeaderMap, document: impl FnOnce() -> Bytes) -> Result<Response<Body>, StatusError> {
     const TITLE: &str = "Kubernetes";
     let version = crate::health::VERSION;
     let ranges = accept::ranges(headers);
@@ -166,11 +180,7 @@ fn v2(headers: &HeaderMap) -> Result<Response<Body>, StatusError> {
         ));
     }
     json(headers)?;
-    let info = serde_json::json!({"title": TITLE, "version": version});
-    Ok(body::json(
-        StatusCode::OK,
-        serde_json::json!({"swagger": "2.0", "info": info, "paths": {}}).to_string(),
-    ))
+    Ok(body::json(StatusCode::OK, document()))
 }
 
 fn document(version: &Version, query: &Query, headers: &HeaderMap) -> Response<Body> {

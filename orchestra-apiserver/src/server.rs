@@ -20,6 +20,7 @@ use crate::auth::impersonate::Wanted;
 use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, token};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
+use crate::custom;
 use crate::encryption;
 use crate::health;
 use crate::metrics;
@@ -87,8 +88,7 @@ impl ApiServer {
             let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
             return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
         }
-        let resource = state.catalog.find(&request.gv, &request.resource).cloned();
-        let resource = resource.ok_or_else(StatusError::no_such_resource)?;
+        let resource = custom::resource(state, &request).await?;
         if resource.namespaced()
             && request.namespace.is_none()
             && request.verb != Verb::List
@@ -123,7 +123,9 @@ impl ApiServer {
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
         let body = body::read(body).await?;
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        dispatch(&self.state, &call).await
+        let mut response = dispatch(&self.state, &call).await?;
+        custom::after(&self.state, &call, &mut response).await;
+        Ok(response)
     }
 
     async fn review(
@@ -153,10 +155,13 @@ impl ApiServer {
         query: &Query,
     ) -> Result<Response<Body>, StatusError> {
         let joined = path.join("/");
+        if matches!(path.first().map(String::as_str), Some("apis" | "openapi")) {
+            custom::settle(&self.state).await?;
+        }
         if let Some(answer) = self.state.discovery().serve(&joined, &parts.headers) {
             return answer;
         }
-        if let Some(answer) = self.state.openapi.serve(&joined, query, &parts.headers) {
+        if let Some(answer) = self.state.openapi().serve(&joined, query, &parts.headers) {
             return answer;
         }
         if let Some(answer) = self.state.tokens.documents.serve(&joined) {

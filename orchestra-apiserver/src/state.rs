@@ -1,6 +1,6 @@
 //! What every request handler works with.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,8 +15,9 @@ use crate::admission::{Admission, AdmissionRequest, Operation, Reader};
 use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, stamp};
+use crate::custom::Definitions;
 use crate::discovery::Discovery;
 use crate::health::StoreHealth;
 use crate::metrics::{Metrics, Phase};
@@ -54,8 +55,10 @@ pub(crate) struct State {
     pub(crate) loopback_endpoints: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
-    pub(crate) discovery: OnceLock<Discovery>,
-    pub(crate) openapi: OpenApi,
+    /// What definitions of custom resources have come to.
+    pub(crate) definitions: Definitions,
+    pub(crate) discovery: Derived<Discovery>,
+    pub(crate) openapi: Derived<OpenApi>,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
 }
@@ -68,8 +71,13 @@ impl Drop for State {
 
 impl State {
     /// What is served, for clients that ask.
-    pub(crate) fn discovery(&self) -> &Discovery {
-        self.discovery.get_or_init(|| Discovery::new(&self.catalog))
+    pub(crate) fn discovery(&self) -> Arc<Discovery> {
+        self.discovery.get(&self.catalog, Discovery::new)
+    }
+
+    /// How it is described.
+    pub(crate) fn openapi(&self) -> Arc<OpenApi> {
+        self.openapi.get(&self.catalog, OpenApi::new)
     }
 
     /// Now, as objects show it.

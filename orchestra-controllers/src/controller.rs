@@ -1,6 +1,6 @@
 //! The thin shell around every controller: take a key, let it be reconciled, retry what failed.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
@@ -30,7 +30,7 @@ pub(crate) enum Next {
 /// A controller, as its driver sees it.
 pub(crate) trait Reconcile: Send + Sync + 'static {
     /// By what its objects are queued.
-    type Key: Clone + Display + Eq + Hash + Ord + Send + Sync + 'static;
+    type Key: Clone + Debug + Display + Eq + Hash + Ord + Send + Sync + 'static;
 
     /// Its name, for logs.
     fn name(&self) -> &'static str;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use kube::Client;
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::controller::{Reconcile, drive};
 use crate::error::{Error, Result};
 use crate::events::Recorder;
+use crate::metrics::{ControllerMetrics, Queued};
 use crate::queue::Queue;
 use crate::world::World;
 
@@ -82,6 +83,7 @@ pub struct Controllers {
     clock: Clock,
     certificate: Option<String>,
     volumes: Option<PathBuf>,
+    metrics: ControllerMetrics,
 }
 
 impl Controllers {
@@ -97,6 +99,7 @@ impl Controllers {
             clock: Clock::system(),
             certificate: None,
             volumes: None,
+            metrics: ControllerMetrics::default(),
         }
     }
 
@@ -104,6 +107,22 @@ impl Controllers {
     #[must_use]
     pub fn without(mut self, controller: Controller) -> Self {
         self.chosen.remove(&controller);
+        self
+    }
+
+    /// Counts into `metrics` what the controllers do.
+    ///
+    /// ```
+    /// use orchestra_controllers::{ControllerMetrics, Controllers};
+    /// use prometheus_client::registry::Registry;
+    ///
+    /// let (mut registry, metrics) = (Registry::default(), ControllerMetrics::default());
+    /// metrics.register(&mut registry);
+    /// let controllers = Controllers::all().metrics(metrics);
+    /// ```
+    #[must_use]
+    pub fn metrics(mut self, metrics: ControllerMetrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -138,7 +157,7 @@ impl Controllers {
         let shutdown = shutdown.child_token();
         let _ends = shutdown.clone().drop_guard();
         let (recorder, writer) = Recorder::new(self.clock.clone());
-        let world = World::new(client.clone(), self.clock.clone(), recorder);
+        let world = World::new(client.clone(), self.clock.clone(), recorder, self.metrics.clone());
         let mut tasks = JoinSet::new();
         for controller in &self.chosen {
             match controller {
@@ -213,6 +232,8 @@ fn launch<R: Reconcile>(
     shutdown: &CancellationToken,
     (controller, queue): (Arc<R>, Arc<Queue<R::Key>>),
 ) {
+    let as_queued: Weak<dyn Queued> = Arc::<Queue<R::Key>>::downgrade(&queue);
+    queue.count_into(world.metrics.queue(controller.name(), as_queued));
     let (world, shutdown) = (world.clone(), shutdown.clone());
     tasks.spawn(async move {
         tokio::select! {

@@ -3,13 +3,17 @@
 //! A key added while it is being worked on is handed out again afterwards, so no change is ever missed and no two
 //! workers ever meet on one object.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::metrics::{QueueCounts, Queued, Working};
 
 /// The first delay of a retry; each further one is twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
@@ -21,14 +25,16 @@ const RETRY_LONGEST: Duration = Duration::from_secs(300);
 pub(crate) struct Queue<K> {
     state: Mutex<State<K>>,
     wake: Notify,
+    counts: OnceLock<Arc<QueueCounts>>,
 }
 
 #[derive(Debug)]
 struct State<K> {
     ready: VecDeque<K>,
-    /// Keys in `ready`, or to be put there once their worker is done.
-    wanted: HashSet<K>,
-    working: HashSet<K>,
+    /// Keys in `ready`, or to be put there once their worker is done; since when.
+    wanted: HashMap<K, Instant>,
+    /// Keys in somebody's hands; since when.
+    working: HashMap<K, Instant>,
     later: BTreeSet<(Instant, K)>,
     due: HashMap<K, Instant>,
     failures: HashMap<K, u32>,
@@ -39,13 +45,14 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         Self {
             state: Mutex::new(State {
                 ready: VecDeque::new(),
-                wanted: HashSet::new(),
-                working: HashSet::new(),
+                wanted: HashMap::new(),
+                working: HashMap::new(),
                 later: BTreeSet::new(),
                 due: HashMap::new(),
                 failures: HashMap::new(),
             }),
             wake: Notify::new(),
+            counts: OnceLock::new(),
         }
     }
 
@@ -53,10 +60,39 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts into `counts` from now on.
+    pub(crate) fn count_into(&self, counts: Arc<QueueCounts>) {
+        self.counts.get_or_init(|| counts);
+    }
+
     /// There is work for `key` now.
     pub(crate) fn add(&self, key: K) {
-        if self.state().add(key) {
+        if self.added(&mut self.state(), key) {
             self.wake.notify_one();
+        }
+    }
+
+    /// Whether a worker need be woken.
+    fn added(&self, state: &mut State<K>, key: K) -> bool {
+        let Entry::Vacant(place) = state.wanted.entry(key) else { return false };
+        if let Some(counts) = self.counts.get() {
+            counts.adds.inc();
+        }
+        let key = place.key().clone();
+        place.insert(Instant::now());
+        if state.working.contains_key(&key) {
+            return false;
+        }
+        state.ready.push_back(key);
+        true
+    }
+
+    fn ripen(&self, state: &mut State<K>, now: Instant) {
+        while state.later.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = state.later.pop_first() {
+                state.due.remove(&key);
+                self.added(state, key);
+            }
         }
     }
 
@@ -64,6 +100,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     pub(crate) fn add_after(&self, key: K, delay: Duration) {
         if delay.is_zero() {
             return self.add(key);
+        }
+        if let Some(counts) = self.counts.get() {
+            counts.retries.inc();
         }
         let at = Instant::now() + delay;
         let mut state = self.state();
@@ -100,8 +139,11 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// The worker of `key` has laid it down.
     pub(crate) fn done(&self, key: &K) {
         let mut state = self.state();
-        state.working.remove(key);
-        if state.wanted.contains(key) {
+        let begun = state.working.remove(key);
+        if let (Some(counts), Some(begun)) = (self.counts.get(), begun) {
+            counts.worked.observe_duration(begun.elapsed());
+        }
+        if state.wanted.contains_key(key) {
             state.ready.push_back(key.clone());
             drop(state);
             self.wake.notify_one();
@@ -113,10 +155,14 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         loop {
             let next_due = {
                 let mut state = self.state();
-                state.ripen(Instant::now());
+                let now = Instant::now();
+                self.ripen(&mut state, now);
                 if let Some(key) = state.ready.pop_front() {
-                    state.wanted.remove(&key);
-                    state.working.insert(key.clone());
+                    let added = state.wanted.remove(&key);
+                    if let (Some(counts), Some(added)) = (self.counts.get(), added) {
+                        counts.waited.observe_duration(now - added);
+                    }
+                    state.working.insert(key.clone(), now);
                     return key;
                 }
                 state.later.first().map(|(at, _)| *at)
@@ -132,22 +178,14 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> State<K> {
-    /// Whether a worker need be woken.
-    fn add(&mut self, key: K) -> bool {
-        if !self.wanted.insert(key.clone()) || self.working.contains(&key) {
-            return false;
-        }
-        self.ready.push_back(key);
-        true
-    }
-
-    fn ripen(&mut self, now: Instant) {
-        while self.later.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, key)) = self.later.pop_first() {
-                self.due.remove(&key);
-                self.add(key);
-            }
+impl<K: Clone + Debug + Eq + Hash + Ord + Send> Queued for Queue<K> {
+    fn working(&self, now: Instant) -> Working {
+        let state = self.state();
+        let ages = || state.working.values().map(|begun| now.saturating_duration_since(*begun));
+        Working {
+            depth: state.wanted.len(),
+            unfinished: ages().sum(),
+            longest: ages().max().unwrap_or_default(),
         }
     }
 }
@@ -208,5 +246,42 @@ mod tests {
         queue.next().await;
         waits.push(start.elapsed().as_millis());
         assert_eq!(waits, [5, 10, 20, 5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_is_counted_and_timed_and_the_depth_comes_back_to_nothing() {
+        let queue = Queue::new();
+        let counts = Arc::new(QueueCounts::default());
+        queue.count_into(Arc::clone(&counts));
+        ["a", "b", "a"].into_iter().for_each(|key| queue.add(key));
+        let busy = |queue: &Queue<&str>| {
+            let Working { depth, unfinished, longest } = queue.working(Instant::now());
+            (depth, unfinished.as_secs(), longest.as_secs())
+        };
+        assert_eq!((busy(&queue), counts.adds.get()), ((2, 0, 0), 2));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(queue.next().await, "a");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(queue.next().await, "b");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        // Again while it is being worked on: it waits, too.
+        queue.add("a");
+        assert_eq!((busy(&queue), counts.adds.get()), ((1, 5, 3), 3));
+        queue.done(&"a");
+        queue.retry("b");
+        queue.done(&"b");
+        for _ in 0..2 {
+            let key = queue.next().await;
+            queue.done(&key);
+        }
+        assert_eq!((busy(&queue), counts.adds.get(), counts.retries.get()), ((0, 0, 0), 4, 1));
+        assert_eq!((counts.waited.count(), counts.worked.count()), (4, 4));
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register("waited", "", counts.waited.clone());
+        registry.register("worked", "", counts.worked.clone());
+        let text = orchestra_metrics::text::classic(&registry).unwrap();
+        for line in ["waited_sum 7.0", "worked_sum 5.0"] {
+            assert!(text.lines().any(|found| found == line), "no {line} in {text}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::census::Census;
 use crate::clock::Clock;
 use crate::events::Recorder;
 use crate::informer::{Habits, Index, Informer};
+use crate::metrics::ControllerMetrics;
 
 /// The name under which the controllers' writes stand in managedFields. Upstream's own, because tools that tell
 /// apart what people and what controllers set look for it.
@@ -47,12 +48,18 @@ macro_rules! world {
             pub(crate) clock: Clock,
             pub(crate) recorder: Recorder,
             pub(crate) census: Arc<Census>,
+            pub(crate) metrics: ControllerMetrics,
             $(pub(crate) $field: Informer<$kind>,)*
         }
 
         impl World {
-            pub(crate) fn new(client: Client, clock: Clock, recorder: Recorder) -> Arc<Self> {
-                Arc::new(Self { client, clock, recorder, census: Arc::default(), $($field: Informer::new($habits),)* })
+            pub(crate) fn new(
+                client: Client,
+                clock: Clock,
+                recorder: Recorder,
+                metrics: ControllerMetrics,
+            ) -> Arc<Self> {
+                Arc::new(Self { client, clock, recorder, census: Arc::default(), metrics, $($field: Informer::new($habits),)* })
             }
 
             /// Starts to keep every copy that some controller asked for.

@@ -19,7 +19,7 @@ pub enum Scope {
 
 /// A subresource that the generic pipeline serves by itself. Others (log, binding, eviction …) are verbs of the
 /// server, found by the resource they belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subresource {
     /// `/status`: writes change `status` (and metadata) only.
     Status,
@@ -30,14 +30,16 @@ pub enum Subresource {
 }
 
 /// Where a kind keeps the numbers that `/scale` shows, as JSON pointers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScalePaths {
     /// Wanted replicas, such as `/spec/replicas`.
-    pub spec: &'static str,
+    pub spec: Cow<'static, str>,
     /// Observed replicas, such as `/status/replicas`.
-    pub status: &'static str,
-    /// The selector, an object with `matchLabels` or a plain map of labels.
-    pub selector: &'static str,
+    pub status: Cow<'static, str>,
+    /// The selector: an object with `matchLabels`, a plain map of labels, or its text. Empty where there is none.
+    pub selector: Cow<'static, str>,
+    /// Whether an object without wanted replicas has no scale, as custom resources have it; others count it as 0.
+    pub spec_is_required: bool,
 }
 
 /// The static description of a kind: what discovery says of it.
@@ -51,6 +53,8 @@ pub struct Description {
     pub plural: Cow<'static, str>,
     /// Lower-case singular, such as `configmap`.
     pub singular: Cow<'static, str>,
+    /// The kind of lists, such as `ConfigMapList`.
+    pub list_kind: Cow<'static, str>,
     /// Such as `cm`.
     pub short_names: Vec<Cow<'static, str>>,
     /// Such as `all`.
@@ -128,7 +132,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
     }
 
     /// The fields, besides `metadata.name` and `metadata.namespace`, that field selectors may name.
-    fn selectable_fields(&self) -> &[&'static str];
+    fn selectable_fields(&self) -> &[Cow<'static, str>];
 
     /// The value of a selectable field; absent ones read as the empty string.
     fn field_value<'a>(&self, object: &'a Value, field: &str) -> Cow<'a, str>;

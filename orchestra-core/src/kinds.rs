@@ -12,6 +12,7 @@ mod cron_job;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
+mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
 mod device;
@@ -19,7 +20,7 @@ mod endpoint_slice;
 mod endpoints;
 pub mod event;
 pub mod flow_control;
-mod frame;
+pub(crate) mod frame;
 mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
@@ -121,6 +122,7 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         rbac::cluster_role(),
         rbac::cluster_role_binding(),
         horizontal_pod_autoscaler::kind(),
+        custom_resource_definition::kind(),
     ]
 }
 

@@ -5,12 +5,15 @@
 //! of every type, with which trees are read, pruned and completed ([`schema`]), carried in protobuf ([`protobuf`]) and
 //! described to clients ([`openapi`]).
 //!
+//! A kind made at run time, by a `CustomResourceDefinition`, is a [`custom::CustomKind`]; its schema is one of [`structural`].
+//!
 //! Everything in this crate is a function from values to values: no clock, no I/O, no async.
 //!
 //! # Features
 //! * `descriptions`: documents of [`openapi`] describe types and fields, for `kubectl explain`. About 2.4 MB of program.
 
 pub mod cron;
+pub mod custom;
 pub mod duration;
 pub mod gvk;
 pub mod jsonpath;
@@ -24,5 +27,6 @@ pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
+pub mod structural;
 pub mod table;
 pub mod violation;

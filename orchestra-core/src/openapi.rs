@@ -16,6 +16,8 @@ mod field;
 mod operation;
 mod resource;
 mod schemas;
+mod swagger;
 
 pub use document::{document_hash, v3_document, v3_index};
 pub use resource::{ResourcePaths, Verb};
+pub use swagger::v2_document;

@@ -54,6 +54,9 @@ use crate::watch::WatchStream;
 /// Dropping it does what is still queued, ends its watches and lets go of the directory; that takes as long as one
 /// sync of the disk. A `commit` whose future is dropped may or may not take effect.
 ///
+/// Writers who are faster than the disk wait: what is queued is bounded, and a `commit` beyond it is not even queued until there is
+/// room, in turn.
+///
 /// When the disk fails, every further write and [`Store::status`] answer [`Error::Unavailable`] with the reason, and
 /// reads go on with what was acknowledged. Opening the directory anew tells what is there.
 #[derive(Debug)]
@@ -223,7 +226,7 @@ async fn revoke_all(queue: Arc<Queue>, over: Vec<LeaseId>) -> Result<()> {
     let mut answers = Vec::with_capacity(over.len());
     for id in over {
         let (reply, answer) = oneshot::channel();
-        queue.push(Command::Revoke { id, reply })?;
+        queue.push(Command::Revoke { id, reply }, 0).await?;
         answers.push(answer);
     }
     for answer in answers {
@@ -261,9 +264,9 @@ impl Store for DurableStore {
     }
 
     async fn commit(&self, txn: Txn) -> Result<Committed> {
-        limits::check(&txn)?;
+        let bytes = limits::check(&txn)?;
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Command::Commit { txn, reply })?;
+        self.queue.push(Command::Commit { txn, reply }, bytes).await?;
         self.answer(answer).await
     }
 
@@ -273,7 +276,7 @@ impl Store for DurableStore {
 
     async fn compact(&self, to: Revision) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Command::Compact { to, reply })?;
+        self.queue.push(Command::Compact { to, reply }, 0).await?;
         self.answer(answer).await?;
         self.engine().trim().await
     }
@@ -281,7 +284,7 @@ impl Store for DurableStore {
     async fn grant(&self, ttl: Duration) -> Result<Lease> {
         timer::demand()?;
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Command::Grant { ttl, reply })?;
+        self.queue.push(Command::Grant { ttl, reply }, 0).await?;
         self.answer(answer).await
     }
 
@@ -295,7 +298,7 @@ impl Store for DurableStore {
 
     async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Command::Revoke { id: lease, reply })?;
+        self.queue.push(Command::Revoke { id: lease, reply }, 0).await?;
         self.answer(answer).await
     }
 

@@ -18,7 +18,7 @@ use crate::feed::{Feed, Hub, Next, Published, Run, Watches};
 use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus, LeasedKeys};
 use crate::limits::WatchBound;
-use crate::mvcc::{Latest, Mvcc, Write};
+use crate::mvcc::{Latest, Mvcc, Share, Write};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, StoreStatus};
@@ -27,10 +27,12 @@ use crate::watch::WatchMessage;
 
 /// How many past changes a watch looks at while it holds the lock.
 const REPLAY_CHANGES: usize = 512;
-/// How many changes a compaction frees while it holds the lock.
-pub(crate) const TRIM_CHANGES: usize = 256;
-/// How long it leaves the lock to others then.
-pub(crate) const TRIM_PAUSE: Duration = Duration::from_millis(1);
+/// How many bytes of values it takes along then, before the last revision: a watcher who sleeps keeps them from being freed.
+const REPLAY_BYTES: usize = 1024 * 1024;
+/// How many steps a compaction or a snapshot takes between pauses.
+const STEPS: usize = 4;
+/// How long it leaves lock and processor to others then.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// State and watchers.
 #[derive(Debug)]
@@ -127,18 +129,26 @@ impl Engine {
         Ok(watch)
     }
 
+    /// Frees a step of what compaction left behind, up to `share`; false when nothing of it is left.
+    pub(crate) fn trim_step(&self, share: &mut Share) -> Result<bool> {
+        // The lock is let go before what was freed is dropped.
+        let freed = self.write()?.trim(share);
+        Ok(freed.has_more && *share != Share::default())
+    }
+
     /// Frees what compaction left behind, in small steps. Between them it sleeps: a lock that is asked for again at once is not
     /// given to whoever waits for it, and writers would stand still until everything is freed.
     pub(crate) async fn trim(&self) -> Result<()> {
-        if !timer::is_there() {
-            // Then nobody's time is lost but the caller's.
-            while self.write()?.trim(TRIM_CHANGES) {
-                std::thread::sleep(TRIM_PAUSE);
+        let has_timer = timer::is_there();
+        for step in 1.. {
+            if !self.trim_step(&mut Share::ALL.clone())? {
+                break;
             }
-            return Ok(());
-        }
-        while self.write()?.trim(TRIM_CHANGES) {
-            tokio::time::sleep(TRIM_PAUSE).await;
+            if usize::is_multiple_of(step, STEPS) {
+                give_way(has_timer).await;
+            } else {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
@@ -150,10 +160,18 @@ impl Engine {
             state.hold();
             (state.revision(), state.live(), state.leases().copy())
         };
-        let held = Held { engine: Arc::clone(self), revision, last: None };
+        let held = Held {
+            engine: Arc::clone(self),
+            revision,
+            last: None,
+            pieces: 0,
+            seen: revision,
+            has_timer: timer::is_there(),
+        };
         let entries = stream::try_unfold(held, |mut held| async move {
-            tokio::task::coop::consume_budget().await;
-            let entries = held.engine.read()?.held_entries(held.last.as_ref(), held.revision)?;
+            held.give_way().await?;
+            let found = held.engine.read()?.held_entries(held.last.as_ref(), held.revision)?;
+            let entries = found.into_entries();
             let Some(last) = entries.last() else { return Ok(None) };
             held.last = Some(last.key.clone());
             Ok(Some((entries, held)))
@@ -191,6 +209,16 @@ impl Engine {
     }
 }
 
+/// Leaves lock and processor to others for a while.
+async fn give_way(has_timer: bool) {
+    if has_timer {
+        tokio::time::sleep(PAUSE).await;
+    } else {
+        // Then nobody's time is lost but the caller's.
+        std::thread::sleep(PAUSE);
+    }
+}
+
 fn broken() -> Error {
     Error::Unavailable("a panic interrupted a write".to_owned())
 }
@@ -201,6 +229,27 @@ struct Held {
     engine: Arc<Engine>,
     revision: Revision,
     last: Option<Key>,
+    pieces: usize,
+    /// The store's revision when it gave way last.
+    seen: Revision,
+    has_timer: bool,
+}
+
+impl Held {
+    /// Lets others have the processor, and now and then, while somebody writes, for a while: whoever takes a snapshot is seldom in as
+    /// much of a hurry as they are.
+    async fn give_way(&mut self) -> Result<()> {
+        self.pieces += 1;
+        if self.pieces.is_multiple_of(STEPS) {
+            let now = self.engine.read()?.revision();
+            if std::mem::replace(&mut self.seen, now) < now {
+                give_way(self.has_timer).await;
+                return Ok(());
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
 }
 
 impl Drop for Held {
@@ -230,7 +279,7 @@ impl Watch {
     fn replay(&mut self) -> Result<()> {
         while let (Some(from), true) = (self.next, self.past.is_empty()) {
             let state = self.engine.read()?;
-            let replay = state.replay(self.feed.range(), from, REPLAY_CHANGES)?;
+            let replay = state.replay(self.feed.range(), from, REPLAY_CHANGES, REPLAY_BYTES)?;
             self.past.extend(replay.messages);
             self.next = replay.next;
             if self.next.is_none() {

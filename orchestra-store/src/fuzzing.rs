@@ -74,7 +74,7 @@ fn check_state(state: &Mvcc) {
     let mut from = state.compacted().next();
     let mut last = state.compacted();
     while from <= revision {
-        let replay = state.replay(&KeyRange::all(), from, 64).expect("it is in the window");
+        let replay = state.replay(&KeyRange::all(), from, 64, 4096).expect("it is in the window");
         for message in replay.messages {
             let crate::WatchMessage::Events { revision: at, events } = message else { continue };
             assert!(at > last && at <= revision && !events.is_empty());

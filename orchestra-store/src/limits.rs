@@ -37,8 +37,8 @@ pub(crate) fn lease_ttl(ttl: Duration) -> Result<Duration> {
 /// prefix. A store takes keys and values that are shorter than its limits by this much, and none beyond the limits.
 pub const LAYER_BYTES: usize = 512;
 
-/// Refuses what is too large or makes no sense, before any effect.
-pub(crate) fn check(txn: &Txn) -> Result<()> {
+/// Refuses what is too large or makes no sense, before any effect. Tells how many bytes it holds.
+pub(crate) fn check(txn: &Txn) -> Result<usize> {
     within("number of writes in a transaction", txn.ops.len(), MAX_TXN_OPS)?;
     within("number of compares in a transaction", txn.compares.len(), MAX_TXN_OPS)?;
     let mut total = 0;
@@ -54,7 +54,8 @@ pub(crate) fn check(txn: &Txn) -> Result<()> {
         total += check_key(key)? + value;
     }
     within("transaction size in bytes", total, MAX_TXN_BYTES)?;
-    check_distinct(&txn.ops)
+    check_distinct(&txn.ops)?;
+    Ok(total)
 }
 
 fn check_key(key: &Key) -> Result<usize> {

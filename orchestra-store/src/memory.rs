@@ -13,7 +13,7 @@ use crate::key::{Key, KeyRange};
 use crate::lease::{Lease, LeaseId, LeaseStatus};
 use crate::limits::{self, Retention, WatchBound};
 use crate::metrics::StoreMetrics;
-use crate::mvcc::{Mvcc, Plan, Staged, Write, plan};
+use crate::mvcc::{Mvcc, Plan, Share, Staged, Write, plan};
 use crate::revision::{Revision, Versioned};
 use crate::snapshot::Snapshot;
 use crate::store::{Entry, Error, Page, RangeOptions, ReadAt, Result, Store, StoreStatus};
@@ -52,20 +52,25 @@ impl Owned {
             Plan::Write(write) => write,
         };
         let committed = write.committed();
-        let wakers = self.publish(&mut state, write)?;
+        let (wakers, share) = self.publish(&mut state, write)?;
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        self.trim(share)?;
         Ok(committed)
     }
 
-    fn publish(&self, state: &mut Mvcc, write: Write) -> Result<Vec<Waker>> {
-        let trim = write.trim_share();
+    fn publish(&self, state: &mut Mvcc, write: Write) -> Result<(Vec<Waker>, Share)> {
+        let share = write.trim_share();
         let wakers = self.engine.publish(state, [write]);
         if let Some(to) = state.overdue(self.retention) {
             state.compact(to)?;
         }
-        state.trim(trim);
-        Ok(wakers)
+        Ok((wakers, share))
+    }
+
+    fn trim(&self, mut share: Share) -> Result<()> {
+        while self.engine.trim_step(&mut share)? {}
+        Ok(())
     }
 
     fn grant(&self, ttl: Duration) -> Result<Lease> {
@@ -80,13 +85,14 @@ impl Owned {
         let mut staged = Staged::on(&state);
         let removal = staged.revoke(id)?;
         let revision = staged.end(id, removal.as_ref());
-        let wakers = match removal {
+        let (wakers, share) = match removal {
             Some(write) => self.publish(&mut state, write)?,
-            None => Vec::new(),
+            None => Default::default(),
         };
         self.engine.ended(&mut state, id);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        self.trim(share)?;
         Ok(revision)
     }
 

@@ -11,6 +11,7 @@ mod record;
 mod sorted;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod versions;
 
 use std::collections::VecDeque;
@@ -20,6 +21,8 @@ pub(crate) use leases::{Attached, LeasesCopy, is_within_bounds};
 use leases::{Leases, plan_grant, plan_revoke};
 pub(crate) use plan::{Change, Latest, Plan, Staged, Stamp, Write, plan};
 use record::Record;
+pub(crate) use trim::Share;
+use trim::{Freed, STEP};
 use versions::Versions;
 
 use crate::key::{Key, KeyRange, is_between};
@@ -169,24 +172,28 @@ impl Mvcc {
         Ok(())
     }
 
-    /// Frees at most `changes` changes below the window; false when nothing is left to free.
-    pub(crate) fn trim(&mut self, changes: usize) -> bool {
+    /// Takes out what is below the window, as much as `share` says but not more than [`STEP`] changes, and what it took off `share`.
+    pub(crate) fn trim(&mut self, share: &mut Share) -> Freed {
+        let mut freed = Freed::default();
         if self.is_kept() {
-            return false;
+            return freed;
         }
         self.intact_from = self.compacted;
-        for _ in 0..changes {
+        while freed.changes < STEP && !share.is_used_up() {
             let compacted = self.compacted;
-            let Some(oldest) = self.log.pop_front_if(|oldest| oldest.revision() <= compacted) else {
-                return false;
-            };
-            self.versions.prune(&oldest);
+            let Some(oldest) = self.log.pop_front_if(|oldest| oldest.revision() <= compacted) else { break };
+            let before = self.versions.past_bytes();
+            self.versions.prune(&oldest, &mut freed.records);
+            share.take(before.saturating_sub(self.versions.past_bytes()));
+            freed.records.push(oldest);
+            freed.changes += 1;
         }
         // What a checkpoint held back for its time leaves no room behind.
         if self.log.capacity() > 1024 && self.log.capacity() > 3 * self.log.len() {
             self.log.shrink_to(self.log.len() + self.log.len() / 2);
         }
-        self.has_garbage()
+        freed.has_more = self.has_garbage();
+        freed
     }
 
     /// Up to where the window should be cut so that the past stays within `keep`, if it is beyond.
@@ -210,8 +217,15 @@ impl Mvcc {
         self.log.front().is_some_and(|oldest| oldest.revision() <= self.compacted)
     }
 
-    /// The next events in `range` from revision `from` on, looking at `changes` changes and the rest of the last one's revision.
-    pub(crate) fn replay(&self, range: &KeyRange, from: Revision, changes: usize) -> Result<Replay> {
+    /// The next events in `range` from revision `from` on, looking at `changes` changes and finding `bytes` of values, and
+    /// the rest of the last one's revision.
+    pub(crate) fn replay(
+        &self,
+        range: &KeyRange,
+        from: Revision,
+        changes: usize,
+        bytes: usize,
+    ) -> Result<Replay> {
         if from <= self.compacted {
             return Err(Error::Compacted(self.compacted));
         }
@@ -219,10 +233,10 @@ impl Mvcc {
         let mut of_one: (Revision, Vec<Event>) = (Revision::NONE, Vec::new());
         let mut next = None;
         let begin = self.log.partition_point(|record| record.revision() < from);
-        let mut previous = Revision::NONE;
+        let (mut previous, mut found) = (Revision::NONE, 0);
         for (looked_at, record) in self.log.range(begin..).enumerate() {
             let revision = record.revision();
-            if looked_at >= changes && previous != revision {
+            if (looked_at >= changes || found >= bytes) && previous != revision {
                 next = Some(revision);
                 break;
             }
@@ -231,6 +245,7 @@ impl Mvcc {
                 continue;
             }
             let before = self.versions.before(record).filter(|before| before.is_set());
+            found += record.value_len() + before.map_or(0, Record::value_len);
             let Some(event) = event(record, before) else { continue };
             if of_one.0 != revision {
                 messages.extend(message(std::mem::replace(&mut of_one, (revision, Vec::new()))));

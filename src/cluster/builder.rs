@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
 use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder};
-use orchestra_controllers::Controllers;
+use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_controllers::election::Timing;
 use orchestra_net::driver::{NetworkDriver, ingress_addresses};
 use orchestra_net::ingress::IngressServer;
@@ -254,6 +254,8 @@ impl ClusterBuilder {
         });
         let token_key = token_key(&data.pki())
             .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
+        let controller_metrics = ControllerMetrics::default();
+        controller_metrics.register(&mut metrics);
         let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
         server = server.token_key(token_key);
         server = server.metrics(metrics);
@@ -312,7 +314,8 @@ impl ClusterBuilder {
         control.spawn("compaction", care::forget_the_past(store, self.tenure, control.shutdown.clone()));
         let leadership = stand(self.election, self.tenure, &data)?;
         if let Some(controllers) = self.controllers.or_else(Controllers::all) {
-            let mut controllers = controllers.provision_volumes_in(data.volumes());
+            let mut controllers =
+                controllers.provision_volumes_in(data.volumes()).metrics(controller_metrics);
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
             }

@@ -38,7 +38,7 @@ impl Reader {
         Self { store, catalog }
     }
 
-    fn resource(&self, gv: &GroupVersion, plural: &str) -> Result<&Arc<Resource>, StatusError> {
+    fn resource(&self, gv: &GroupVersion, plural: &str) -> Result<Arc<Resource>, StatusError> {
         self.catalog
             .find(gv, plural)
             .ok_or_else(|| StatusError::internal(format!("{gv} {plural} is not served")))

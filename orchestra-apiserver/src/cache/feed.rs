@@ -92,6 +92,23 @@ impl Feed {
         self.store.watch(range, from).await
     }
 
+    /// Forgets the collection of a resource that is served no more, or otherwise.
+    pub(crate) fn withdraw(&self, resource: &Arc<Resource>) {
+        resource.withdrawn.cancel();
+        let mut slots = self.slots();
+        let Some(beside) = slots.get_mut(resource.prefix()) else { return };
+        let (gone, kept) = std::mem::take(beside)
+            .into_iter()
+            .partition(|slot| Arc::ptr_eq(&slot.collection.resource, resource));
+        *beside = kept;
+        if beside.is_empty() {
+            slots.remove(resource.prefix());
+        }
+        drop(slots);
+        let gone: Vec<Arc<Slot>> = gone;
+        gone.iter().for_each(|slot| slot.collection.kill());
+    }
+
     fn slot(&self, resource: &Arc<Resource>) -> Arc<Slot> {
         let mut slots = self.slots();
         let beside = slots.entry(resource.prefix().into()).or_default();

@@ -100,8 +100,8 @@ impl StorageMetrics {
 
     async fn count(&self, store: &dyn Store, catalog: &Catalog) {
         // A resource may be served in several versions, and under several names; its objects are counted once.
-        let resources: BTreeMap<&str, _> =
-            catalog.iter().rev().map(|resource| (resource.prefix(), resource)).collect();
+        let resources: BTreeMap<String, _> =
+            catalog.iter().rev().map(|resource| (resource.prefix().to_owned(), resource)).collect();
         let mut objects = BTreeMap::new();
         for resource in resources.values() {
             let page = store.range(resource.range(None), RangeOptions::new().limit(1)).await;

@@ -260,10 +260,5 @@ fn row_object(query: &Query) -> Result<RowObject, StatusError> {
     }
 }
 
-/// The list kind that goes with a kind.
-pub(crate) fn list_kind(kind: &str) -> String {
-    format!("{kind}List")
-}
-
 #[cfg(test)]
 mod tests;

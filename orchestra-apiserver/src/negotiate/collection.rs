@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use orchestra_core::protobuf;
 
-use super::accept::list_kind;
 use super::render::{ListMeta, Renderer, list_head};
 use super::write::{GZIP_ABOVE_BYTES, gzip, mark_gzip};
 use crate::body::{self, Body};
@@ -19,7 +18,7 @@ pub(crate) fn json<O>(renderer: &Renderer, objects: Vec<O>, meta: &ListMeta) -> 
 where
     O: AsRef<Object> + Send + 'static,
 {
-    let head = list_head(&list_kind(renderer.resource.kind_name()), &renderer.resource.api_version, meta);
+    let head = list_head(&renderer.resource.description().list_kind, &renderer.resource.api_version, meta);
     let total = head.len() + 2 + objects.iter().map(|o| o.as_ref().encoded.item_length() + 2).sum::<usize>();
     respond(renderer, total, text(head, objects))
 }
@@ -37,8 +36,8 @@ where
     let messages: Vec<Bytes> =
         objects.iter().map(|object| object.as_ref().message(resource)).collect::<Result<_, _>>()?;
     let lengths = messages.iter().map(Bytes::len);
-    let kind = list_kind(resource.kind_name());
-    let head = protobuf::list_opening(&resource.api_version, &kind, &meta.to_json(), lengths);
+    let kind = &resource.description().list_kind;
+    let head = protobuf::list_opening(&resource.api_version, kind, &meta.to_json(), lengths);
     let total = head.len() + messages.iter().map(|message| message.len() + 6).sum::<usize>();
     let mut next = Some(head);
     let mut messages = messages.into_iter();

@@ -1,6 +1,7 @@
 //! Request bodies as JSON trees.
 
 use http::{HeaderMap, header};
+use orchestra_core::custom::CustomKind;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_core::protobuf::Envelope;
 use orchestra_core::schema::{self, DecodeError, Format, ObjectType, Problem};
@@ -11,6 +12,8 @@ use crate::query::FieldValidation;
 use crate::state::Call;
 use crate::status::StatusError;
 
+/// What bodies with custom resources may come as.
+const CUSTOM_MEDIA_TYPES: &[&str] = &["application/json", "application/yaml"];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A decoded body: pruned, and lean in the sense of [`schema`].
@@ -44,7 +47,30 @@ fn syntax(headers: &HeaderMap) -> Result<Syntax, StatusError> {
 /// Reads the object a request brings.
 pub(crate) fn object(call: &Call, validation: FieldValidation) -> Result<Decoded, StatusError> {
     let (gv, kind) = (&call.resource.description().gv, call.resource.kind_name());
+    if let Some(custom) = call.resource.custom() {
+        return custom_object(call, custom, validation);
+    }
     typed(&call.headers, &call.body, gv, kind, call.resource.object_type(), validation)
+}
+
+/// Reads a custom resource, which comes as text only.
+fn custom_object(
+    call: &Call,
+    custom: &CustomKind,
+    validation: FieldValidation,
+) -> Result<Decoded, StatusError> {
+    let (gv, kind) = (&call.resource.description().gv, call.resource.kind_name());
+    let format = match syntax(&call.headers) {
+        Ok(Syntax::Text(format)) => format,
+        _ => return Err(StatusError::unsupported_media_type(CUSTOM_MEDIA_TYPES)),
+    };
+    let bad =
+        |error: DecodeError| StatusError::bad_request(error.message(&gv.version, kind, kind, &call.body));
+    let mut decoded = schema::decode_untyped(&call.body, format).map_err(bad)?;
+    if decoded.value.is_object() {
+        decoded.problems.extend(custom.conform(&mut decoded.value).map_err(bad)?);
+    }
+    judge(decoded.value, &decoded.problems, validation, gv, kind)
 }
 
 /// Reads an object of a kind that is not the resource's own, as subresources take them.
@@ -146,6 +172,10 @@ fn bad(error: impl std::fmt::Display) -> StatusError {
 /// The merge rules of the resource's kind; kinds without a schema know no strategic patch.
 pub(crate) fn patch_schema(call: &Call) -> Result<&'static ObjectType, StatusError> {
     call.resource.object_type().ok_or_else(|| {
-        StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
+        StatusError::unsupported_media_type(&[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+        ])
     })
 }

@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use orchestra_core::schema::{self, DecodeError, Problem};
+use orchestra_core::custom::CustomKind;
+use orchestra_core::schema::{self, DecodeError, ObjectType, Problem};
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
@@ -22,17 +23,30 @@ pub(crate) enum Origin<'a> {
     Untyped,
 }
 
+/// What says how an object is to look.
+#[derive(Clone, Copy)]
+enum Shape<'a> {
+    Builtin(&'static ObjectType),
+    Custom(&'a CustomKind),
+}
+
 /// Prunes and checks the outcome of a patch.
 pub(crate) fn fit(call: &Call, origin: Origin<'_>, mut value: Value) -> Result<Decoded, StatusError> {
-    let Some(ty) = call.resource.object_type() else { return Ok(Decoded { value, warnings: Vec::new() }) };
+    let custom = call.resource.custom();
+    let Some(shape) =
+        call.resource.object_type().map(Shape::Builtin).or(custom.map(|kind| Shape::Custom(kind)))
+    else {
+        return Ok(Decoded { value, warnings: Vec::new() });
+    };
     let shown = match origin {
         Origin::Strategic(_) => None,
         // The conversion takes the tree apart, so what may have to be shown is kept.
         Origin::Untyped => Some(value.clone()),
     };
-    let fitted = match origin {
-        Origin::Strategic(_) => schema::conform_merged(&mut value, ty),
-        Origin::Untyped => schema::conform(&mut value, ty),
+    let fitted = match (shape, origin) {
+        (Shape::Builtin(ty), Origin::Strategic(_)) => schema::conform_merged(&mut value, ty),
+        (Shape::Builtin(ty), Origin::Untyped) => schema::conform(&mut value, ty),
+        (Shape::Custom(kind), _) => kind.conform(&mut value),
     };
     let refuse = |error: &DecodeError| {
         let bad = match (origin, &shown) {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::accept::{Extent, Output, RowObject, Shape, Syntax, list_kind};
+use super::accept::{Extent, Output, RowObject, Shape, Syntax};
 use super::collection;
 use super::write;
 use crate::body::Body;
@@ -100,8 +100,8 @@ impl Renderer {
             (Shape::Plain, Syntax::Json) => return Ok(collection::json(self, objects, meta)),
             (Shape::Plain, Syntax::Protobuf) => return collection::protobuf(self, objects, meta),
             (Shape::Plain, Syntax::PrettyJson | Syntax::Yaml) => {
-                let (kind, version) = (list_kind(self.resource.kind_name()), &self.resource.api_version);
-                collection::text(list_head(&kind, version, meta), objects)
+                let (kind, version) = (&self.resource.description().list_kind, &self.resource.api_version);
+                collection::text(list_head(kind, version, meta), objects)
                     .flatten()
                     .collect::<Vec<u8>>()
                     .into()

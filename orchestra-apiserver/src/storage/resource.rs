@@ -1,13 +1,16 @@
 //! A served resource: its kind, and where and how its objects lie in the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use orchestra_core::custom::CustomKind;
 use orchestra_core::kind::{Description, Kind, Scope};
 use orchestra_core::kinds::event;
 use orchestra_core::schema::{self, ObjectType};
 use orchestra_store::{Entry, Key, KeyRange};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::status::{GroupResource, StatusError};
 use crate::storage::codec::{Encoded, Layout};
@@ -24,12 +27,32 @@ pub(crate) enum Kept {
     AsEvents,
 }
 
-/// How a second name of a resource relates to the form in the store.
+/// How what is served relates to the form in the store, where that is another.
 #[derive(Debug)]
-struct Translation {
-    stored: Layout,
-    to_stored: fn(Value) -> Value,
-    from_stored: fn(Value) -> Value,
+enum Translation {
+    /// Events are one set of objects under two names.
+    Events { stored: Layout },
+    /// Custom resources lie in one version, whichever they are served in, and their schema may have changed since.
+    Custom { stored: Layout, kind: Arc<CustomKind> },
+}
+
+impl Translation {
+    fn encode(&self, object: &Value) -> bytes::Bytes {
+        match self {
+            Self::Events { stored } => stored.encode(&event::to_core(object.clone())),
+            Self::Custom { stored, .. } => stored.encode(object),
+        }
+    }
+
+    fn served(&self, mut stored: Value) -> Value {
+        match self {
+            Self::Events { .. } => event::from_core(stored),
+            Self::Custom { kind, .. } => {
+                kind.revive(&mut stored);
+                stored
+            }
+        }
+    }
 }
 
 /// A kind with all that is derived from it once, when the server is built.
@@ -46,17 +69,17 @@ pub(crate) struct Resource {
     /// `/registry/{group}/{plural}/`.
     prefix: Box<str>,
     pub(crate) kept: Kept,
+    /// Cancelled when the resource is served no more, or otherwise: its watches end.
+    pub(crate) withdrawn: CancellationToken,
+    /// Whether nothing may be made any more, because the definition is on its way out.
+    closed: AtomicBool,
 }
 
 impl Resource {
     pub(crate) fn new(kind: Arc<dyn Kind>) -> Self {
         let description = kind.description();
-        // Events are one set of objects under two names.
-        let translation = (description.gv.group == EVENTS_GROUP).then(|| Translation {
-            stored: Layout::new("v1", "Event"),
-            to_stored: event::to_core,
-            from_stored: event::from_core,
-        });
+        let translation = (description.gv.group == EVENTS_GROUP)
+            .then(|| Translation::Events { stored: Layout::new("v1", "Event") });
         let api_version = description.gv.to_string();
         let is_event =
             description.plural == "events" && matches!(description.gv.group.as_ref(), "" | EVENTS_GROUP);
@@ -68,7 +91,33 @@ impl Resource {
             kept: if is_event { Kept::AsEvents } else { Kept::UntilRemoved },
             api_version,
             translation,
+            withdrawn: CancellationToken::new(),
+            closed: AtomicBool::new(false),
             kind,
+        }
+    }
+
+    /// A version of a custom resource.
+    pub(crate) fn of_custom(kind: Arc<CustomKind>) -> Self {
+        let stored = Layout::new(&kind.storage().to_string(), &kind.description().kind);
+        let translation = Some(Translation::Custom { stored, kind: kind.clone() });
+        Self { translation, ..Self::new(kind) }
+    }
+
+    /// Says whether objects may still be made.
+    pub(crate) fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The kind, where it is one made at run time.
+    pub(crate) fn custom(&self) -> Option<&Arc<CustomKind>> {
+        match &self.translation {
+            Some(Translation::Custom { kind, .. }) => Some(kind),
+            _ => None,
         }
     }
 
@@ -126,7 +175,7 @@ impl Resource {
 
     pub(crate) fn encode(&self, object: &Value) -> bytes::Bytes {
         match &self.translation {
-            Some(translation) => translation.stored.encode(&(translation.to_stored)(object.clone())),
+            Some(translation) => translation.encode(object),
             None => self.layout.encode(object),
         }
     }
@@ -144,7 +193,7 @@ impl Resource {
     pub(crate) fn tree(&self, entry: &Entry) -> Result<Value, StatusError> {
         let mut value: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
         if let Some(translation) = &self.translation {
-            value = (translation.from_stored)(value);
+            value = translation.served(value);
         }
         set_resource_version(&mut value, entry.mod_revision.0);
         Ok(value)
@@ -162,8 +211,9 @@ const EVENTS_GROUP: &str = "events.k8s.io";
 pub(crate) fn registry_prefix(group: &str, plural: Option<&str>) -> String {
     match (group, plural) {
         ("", None) => "/registry/core/".to_owned(),
-        ("", Some(plural)) | (EVENTS_GROUP, Some(plural)) => format!("/registry/core/{plural}/"),
-        (EVENTS_GROUP, None) => "/registry/core/events/".to_owned(),
+        ("", Some(plural)) => format!("/registry/core/{plural}/"),
+        // Only these: a custom resource of the group must not reach what else lies in core.
+        (EVENTS_GROUP, None | Some("events")) => "/registry/core/events/".to_owned(),
         (group, None) => format!("/registry/{group}/"),
         (group, Some(plural)) => format!("/registry/{group}/{plural}/"),
     }

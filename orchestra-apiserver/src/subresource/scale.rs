@@ -25,7 +25,7 @@ const AUTOSCALING: GroupVersion = GroupVersion::new("autoscaling", "v1");
 
 fn paths(call: &Call) -> Result<ScalePaths, StatusError> {
     let found = call.resource.description().subresources.iter().find_map(|s| match s {
-        Subresource::Scale(paths) => Some(*paths),
+        Subresource::Scale(paths) => Some(paths.clone()),
         Subresource::Status | Subresource::Approval => None,
     });
     found.ok_or_else(StatusError::no_such_resource)
@@ -33,10 +33,16 @@ fn paths(call: &Call) -> Result<ScalePaths, StatusError> {
 
 /// GET, PUT and PATCH of `/scale`.
 pub(crate) async fn scale(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
-    let paths = paths(call)?;
+    let paths = &paths(call)?;
     let change = match call.request.verb {
         Verb::Get => {
             let object = call.resource.tree(&get::entry(state, call).await?)?;
+            if paths.spec_is_required && object.pointer(&paths.spec).is_none() {
+                let field = paths.spec.replace('/', ".");
+                return Err(StatusError::internal(format!(
+                    "the spec replicas field {field:?} does not exist"
+                )));
+            }
             return Ok(body::tree(StatusCode::OK, &view(&object, paths)));
         }
         Verb::Update => Change::Put(decode::other(call, &AUTOSCALING, "Scale")?.value),
@@ -53,7 +59,7 @@ pub(crate) async fn scale(state: &State, call: &Call) -> Result<Response<Body>, 
     shown(&written.into_encoded().json, paths, &[])
 }
 
-fn shown(json: &[u8], paths: ScalePaths, warnings: &[String]) -> Result<Response<Body>, StatusError> {
+fn shown(json: &[u8], paths: &ScalePaths, warnings: &[String]) -> Result<Response<Body>, StatusError> {
     let object: Value = serde_json::from_slice(json).map_err(StatusError::internal)?;
     let mut response = body::tree(StatusCode::OK, &view(&object, paths));
     warning::add(&mut response, warnings);
@@ -61,19 +67,19 @@ fn shown(json: &[u8], paths: ScalePaths, warnings: &[String]) -> Result<Response
 }
 
 /// What applying a `Scale` applies to the object itself.
-fn replicas_only(call: &Call, paths: ScalePaths, scale: &Value) -> Value {
+fn replicas_only(call: &Call, paths: &ScalePaths, scale: &Value) -> Value {
     let mut config = json!({
         "apiVersion": call.resource.api_version, "kind": call.resource.kind_name(),
         "metadata": {"name": call.name()},
     });
     if let Some(replicas) = scale.pointer("/spec/replicas") {
-        set(&mut config, paths.spec, replicas.clone());
+        set(&mut config, &paths.spec, replicas.clone());
     }
     config
 }
 
 /// The `Scale` of an object.
-fn view(object: &Value, paths: ScalePaths) -> Value {
+fn view(object: &Value, paths: &ScalePaths) -> Value {
     let mut metadata = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = meta::metadata(object).and_then(|m| m.get(field)) {
@@ -82,11 +88,15 @@ fn view(object: &Value, paths: ScalePaths) -> Value {
     }
     let number = |at: &str| object.pointer(at).and_then(Value::as_i64);
     let mut spec = Map::new();
-    if let Some(replicas) = number(paths.spec).filter(|n| *n != 0) {
+    if let Some(replicas) = number(&paths.spec).filter(|n| *n != 0) {
         spec.insert("replicas".into(), replicas.into());
     }
-    let mut status = json!({"replicas": number(paths.status).unwrap_or(0)});
-    let selector = object.pointer(paths.selector).map(selector_text).unwrap_or_default();
+    let mut status = json!({"replicas": number(&paths.status).unwrap_or(0)});
+    let selector = object
+        .pointer(&paths.selector)
+        .filter(|_| !paths.selector.is_empty())
+        .map(selector_text)
+        .unwrap_or_default();
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
@@ -94,6 +104,9 @@ fn view(object: &Value, paths: ScalePaths) -> Value {
 }
 
 fn selector_text(selector: &Value) -> String {
+    if let Some(text) = selector.as_str() {
+        return text.to_owned();
+    }
     let is_selector = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
     let parsed = if is_selector {
         LabelSelector::from_json(selector)
@@ -111,7 +124,7 @@ enum Change {
 struct ScaleEdit<'a> {
     state: &'a State,
     call: &'a Call,
-    paths: ScalePaths,
+    paths: &'a ScalePaths,
     change: Change,
 }
 
@@ -146,7 +159,7 @@ impl Edit for ScaleEdit<'_> {
                 meta::set(&mut new, field, given);
             }
         }
-        set(&mut new, self.paths.spec, replicas.into());
+        set(&mut new, &self.paths.spec, replicas.into());
         update::finish(self.state, self.call, Part::Main, new, current, Account::Track).await.map(Step::Put)
     }
 

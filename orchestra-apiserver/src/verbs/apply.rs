@@ -129,6 +129,9 @@ impl ApplyEdit<'_> {
         if let Some(ty) = self.call.resource.object_type() {
             schema::conform(&mut new, ty).map_err(|error| StatusError::unforeseen(error.to_string()))?;
         }
+        if let Some(custom) = self.call.resource.custom() {
+            custom.conform(&mut new).map_err(|error| StatusError::unforeseen(error.to_string()))?;
+        }
         create::place(self.call, &mut new)?;
         Ok((new, Account::Known(applied.account)))
     }

@@ -54,6 +54,10 @@ pub(crate) async fn prepare(
     mut object: Value,
     account: Account,
 ) -> Result<Value, StatusError> {
+    if call.resource.is_closed() {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(StatusError::forbidden(&call.resource.gr, meta::name(&object), why));
+    }
     place(call, &mut object)?;
     if !meta::text(&object, "resourceVersion").is_empty() {
         return Err(StatusError::internal("resourceVersion should not be set on objects to be created"));

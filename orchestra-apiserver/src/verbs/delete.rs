@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::admission::Operation;
 use crate::body::{self, Body};
 use crate::clock::stamp;
+use crate::custom;
 use crate::negotiate::decode;
 use crate::state::{Call, State};
 use crate::status::StatusError;
@@ -162,6 +163,11 @@ impl Edit for DeleteEdit<'_> {
             (gr.group.as_str(), gr.resource.as_str()),
             ("batch", "jobs") | ("", "replicationcontrollers")
         );
+        if gr.group == "apiextensions.k8s.io"
+            && let Some(going) = custom::begin_removal(current, now)
+        {
+            return Ok(Step::Put(going));
+        }
         let is_namespace = self.call.resource.is("", "namespaces");
         if is_namespace && meta::is_terminating(current) && has_spec_finalizers(current) {
             return Err(StatusError::conflict(

@@ -58,6 +58,8 @@ struct Watcher {
     next_bookmark: Instant,
     deadline: Instant,
     shutdown: CancellationToken,
+    /// Ends the watch with its resource.
+    withdrawn: CancellationToken,
     columns_sent: bool,
     sent: Tally,
     done: bool,
@@ -123,6 +125,7 @@ async fn start(
         next_bookmark: Instant::now() + BOOKMARK_PERIOD,
         deadline: Instant::now() + duration(state, options),
         shutdown: state.shutdown.clone(),
+        withdrawn: call.resource.withdrawn.clone(),
         columns_sent: false,
         sent: state.metrics.watches.tally(call.resource.description()),
         done: false,
@@ -183,6 +186,10 @@ impl Watcher {
             Source::Cache(receiver) => {
                 receiver.borrow_and_update();
                 match self.collection.changes(self.cursor) {
+                    Err(_) if self.withdrawn.is_cancelled() => {
+                        self.done = true;
+                        return;
+                    }
                     Err(_) => return self.look_further_back().await,
                     Ok((changes, upto)) => {
                         self.cursor = upto;
@@ -203,6 +210,10 @@ impl Watcher {
                         self.done = true;
                         return;
                     }
+                    () = self.withdrawn.cancelled() => {
+                        self.done = true;
+                        return;
+                    }
                 }
             }
             Source::Store(stream) => {
@@ -210,6 +221,10 @@ impl Watcher {
                     message = stream.next() => batch = Some(message),
                     () = tokio::time::sleep_until(due) => {}
                     () = self.shutdown.cancelled() => {
+                        self.done = true;
+                        return;
+                    }
+                    () = self.withdrawn.cancelled() => {
                         self.done = true;
                         return;
                     }

@@ -6,6 +6,7 @@ mod access;
 mod apply;
 mod consistency;
 mod content;
+mod custom;
 mod harness;
 mod kubectl;
 mod metrics;

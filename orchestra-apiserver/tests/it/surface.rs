@@ -12,7 +12,7 @@ const RESOURCES: &str = include_str!("data/api-resources-1.36.txt");
 const PATHS: &str = include_str!("data/api-paths-1.36.tsv");
 
 /// Resources that are not served yet. Whoever serves one deletes its line.
-const MISSING_RESOURCES: &[&str] = &["bindings", "componentstatuses", "customresourcedefinitions"];
+const MISSING_RESOURCES: &[&str] = &["bindings", "componentstatuses"];
 
 /// Paths at which something is not served yet. Whoever serves one deletes its line.
 const MISSING_PATHS: &[&str] = &[
@@ -30,11 +30,6 @@ const MISSING_PATHS: &[&str] = &[
     "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
     "/api/v1/nodes/{name}/proxy",
     "/api/v1/nodes/{name}/proxy/{path}",
-    "/apis/apiextensions.k8s.io/",
-    "/apis/apiextensions.k8s.io/v1/",
-    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
-    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}/status",
     "/apis/autoscaling/v1/",
     "/apis/autoscaling/v1/horizontalpodautoscalers",
     "/apis/autoscaling/v1/namespaces/{namespace}/horizontalpodautoscalers",

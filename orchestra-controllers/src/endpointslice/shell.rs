@@ -128,10 +128,15 @@ impl Reconcile for EndpointSlices {
         let node = |name: &str| Some((name.to_owned(), self.world.nodes.get(&Key::new("", name))?));
         let nodes: BTreeMap<_, _> = names.into_iter().filter_map(node).collect();
         let observed = Observed { service: &service, pods: &pods, slices: &slices, nodes: &nodes, settled };
-        for action in plan(&observed) {
-            self.perform(key, action).await?;
-        }
-        Ok(Next::Wait)
+        let outcome = async {
+            for action in plan(&observed) {
+                self.perform(key, action).await?;
+            }
+            Ok(Next::Wait)
+        };
+        let outcome = outcome.await;
+        self.world.metrics.slices.synced(&outcome);
+        outcome
     }
 }
 
@@ -146,10 +151,12 @@ impl EndpointSlices {
                     let error = Error::from(error);
                     return if error.is_namespace_terminating() { Ok(()) } else { Err(error) };
                 }
+                self.world.metrics.slices.created.inc();
             }
             Action::Update(slice) => {
                 let name = slice.metadata.name.as_deref().unwrap_or_default();
                 if let Some(written) = unless_gone(api.replace(name, &post_params(), &slice).await)? {
+                    self.world.metrics.slices.updated.inc();
                     self.world.slices.observe(written);
                 }
             }
@@ -163,7 +170,9 @@ impl EndpointSlices {
                 if !matches!(deleted, Ok(Some(_))) {
                     self.expectations.deletion_seen(key, uid.as_deref().unwrap_or_default());
                 }
-                deleted?;
+                if deleted?.is_some() {
+                    self.world.metrics.slices.deleted.inc();
+                }
             }
         }
         Ok(())

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
+use tokio::time::Instant;
 
 use super::orphan::release;
-use super::plan::{Action, Observed, plan};
+use super::plan::{Action, Fate, Observed, plan};
 use super::spec::{is_finished, is_foreign};
 use crate::batch::slow_start;
 use crate::controller::{Next, Reconcile};
@@ -14,6 +15,7 @@ use crate::error::{Result, unless_gone};
 use crate::expectations::Expectations;
 use crate::family::{Known, members, watch_members, watch_owners};
 use crate::key::Key;
+use crate::metrics::{Mode, Sync};
 use crate::pod_control::PodControl;
 use crate::queue::Queue;
 use crate::world::{World, post_params};
@@ -56,10 +58,14 @@ impl Reconcile for Jobs {
         let pods = members::<Job, Pod>(&self.world, &job).await?;
         let now = self.world.clock.now();
         let observed = Observed { job: &job, pods: &pods, settled, refused: false, now };
+        let (begun, mode) = (Instant::now(), Mode::of(&job));
         let actions = plan(&observed);
+        let sync = sync_of(&actions);
         let orders = |action: &Action| matches!(action, Action::Create(_) | Action::Discard(_));
         let is_order = actions.iter().any(orders);
-        match self.perform(&job, actions).await {
+        let outcome = self.perform(&job, actions).await;
+        self.world.metrics.jobs.synced(sync, mode, &outcome, begun.elapsed());
+        match outcome {
             // What the status can tell without these pods, it tells before they are ordered again.
             Err(refusal) if is_order => {
                 self.perform(&job, plan(&Observed { refused: true, ..observed })).await?;
@@ -68,6 +74,17 @@ impl Reconcile for Jobs {
             outcome => outcome,
         }
     }
+}
+
+/// What metrics call this: the first deed that upstream would name it after.
+fn sync_of(actions: &[Action]) -> Sync {
+    let named = actions.iter().find_map(|action| match action {
+        Action::Create(_) => Some(Sync::PodsCreated),
+        Action::Discard(_) | Action::Delete(_) => Some(Sync::PodsDeleted),
+        _ => None,
+    });
+    let tracks = actions.iter().any(|action| matches!(action, Action::Release(_)));
+    named.unwrap_or(if tracks { Sync::Tracking } else { Sync::Reconciling })
 }
 
 impl Jobs {
@@ -89,6 +106,13 @@ impl Jobs {
                     None => return Ok(Next::Wait),
                 },
                 Action::Tell(fate) => {
+                    match &fate {
+                        Fate::Completed => self.world.metrics.jobs.completed(Mode::of(&job)),
+                        Fate::Failed { reason, .. } => {
+                            self.world.metrics.jobs.failed(Mode::of(&job), reason);
+                        }
+                        Fate::Suspended | Fate::Resumed | Fate::TooManySucceeded => {}
+                    }
                     let (mood, reason, message) = fate.words();
                     self.world.recorder.record(COMPONENT, &*job, mood, reason, message);
                 }

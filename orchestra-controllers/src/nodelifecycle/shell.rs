@@ -119,6 +119,7 @@ fn node_changed(world: &World, roll: &mut Roll, queue: &Queue<Key>, change: &Cha
         }
     }
     if roll.zones.note(old, new) {
+        world.metrics.nodes.zones(roll.zones.counts());
         // Whether pods are driven from one node depends on how many others are down.
         roll.zones.down().for_each(|down| queue.add(Key::new("", down)));
         if let (Some(true), Some(node)) = (old.map(is_ready), new.filter(|new| !is_ready(new))) {
@@ -144,7 +145,11 @@ impl Reconcile for Nodes {
             let heard = roll.sign(&key.name, now).heard;
             let all_down = roll.zones.are_all_down();
             let pace = if asks_pace(&node, all_down) {
-                roll.zones.give_up(&Zone::of(&node), now)
+                let (zone, pace) = (Zone::of(&node), roll.zones.give_up(&Zone::of(&node), now));
+                if pace == Pace::Now {
+                    self.world.metrics.nodes.evicted(zone.to_string());
+                }
+                pace
             } else {
                 Pace::Now
             };

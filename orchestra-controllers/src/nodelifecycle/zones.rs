@@ -6,6 +6,7 @@
 //! defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +31,16 @@ impl Zone {
     pub fn of(node: &Node) -> Self {
         let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
         Self(label(REGION).unwrap_or_default(), label(ZONE).unwrap_or_default())
+    }
+}
+
+/// Upstream's key of a zone, by which metrics tell zones apart; nodes that say nothing are in a zone without a name.
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_str(), self.1.as_str()) {
+            ("", "") => Ok(()),
+            (region, zone) => write!(f, "{region}:\0:{zone}"),
+        }
     }
 }
 
@@ -85,6 +96,11 @@ impl Zones {
     /// The names of all nodes that are down.
     pub fn down(&self) -> impl Iterator<Item = &str> {
         self.0.values().flat_map(|tally| tally.down.iter().map(String::as_str))
+    }
+
+    /// Every zone with how many nodes it has, and how many of them are down.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (String, usize, usize)> {
+        self.0.iter().map(|(zone, tally)| (zone.to_string(), tally.up + tally.down.len(), tally.down.len()))
     }
 
     /// Whether no node is up: then the trouble is likely on this side, and no pod is driven out.

@@ -1,5 +1,7 @@
 //! What a document has to say of a resource.
 
+use std::sync::Arc;
+
 use crate::gvk::GroupVersion;
 use crate::kind::{Description, Scope, Subresource};
 
@@ -64,6 +66,8 @@ pub struct ResourcePaths {
     pub kind: String,
     /// What can be done.
     pub verbs: Vec<Verb>,
+    /// The schema of a custom kind, as JSON; built-in kinds have theirs in the table of types.
+    pub schema: Option<Arc<str>>,
 }
 
 impl ResourcePaths {
@@ -76,6 +80,7 @@ impl ResourcePaths {
             gv: description.gv.clone(),
             kind: description.kind.to_string(),
             verbs: Verb::ALL.to_vec(),
+            schema: None,
         };
         let below = |name: &str, gv: GroupVersion, kind: &str| Self {
             subresource: Some(name.to_owned()),

@@ -8,6 +8,7 @@ use super::field;
 use super::resource::ResourcePaths;
 use crate::gvk::GroupVersion;
 use crate::schema::{self, Item, ObjectType};
+use crate::structural::publish::{self, Dialect};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -26,6 +27,10 @@ impl Schemas {
         }
         schemas.found.insert(format!("{META}.Patch"), json!({"type": "object"}));
         for resource in resources {
+            if let Some(source) = &resource.schema {
+                schemas.add_custom(resource, source);
+                continue;
+            }
             let Some(ty) = schema::of_kind(&resource.gv, &resource.kind) else {
                 schemas.found.insert(component_name(resource), free_form(resource));
                 continue;
@@ -34,6 +39,37 @@ impl Schemas {
             schemas.add_named(&format!("{}List", ty.name));
         }
         schemas
+    }
+
+    /// What the metadata of objects leads to.
+    pub(super) fn metadata() -> Self {
+        let mut schemas = Self::default();
+        schemas.add_named(&format!("{META}.ObjectMeta"));
+        schemas
+    }
+
+    /// A custom kind and its list.
+    fn add_custom(&mut self, resource: &ResourcePaths, source: &str) {
+        let name = component_name(resource);
+        if self.found.contains_key(&name) {
+            return;
+        }
+        self.add_named(&format!("{META}.ObjectMeta"));
+        self.add_named(&format!("{META}.ListMeta"));
+        let source = serde_json::from_str(source).unwrap_or_default();
+        let mut schema = publish::component(&source, Dialect::V3, field::reference);
+        let gvk = |kind: &str| json!([super::operation::gvk(&resource.gv, kind)]);
+        schema.insert(super::operation::GVK.to_owned(), gvk(&resource.kind));
+        let list = json!({
+            "type": "object", "required": ["items"], super::operation::GVK: gvk(&format!("{}List", resource.kind)),
+            "properties": {
+                "apiVersion": {"type": "string"}, "kind": {"type": "string"},
+                "metadata": {"allOf": [field::reference(&format!("{META}.ListMeta"))]},
+                "items": {"type": "array", "items": field::reference(&name)},
+            },
+        });
+        self.found.insert(list_name(resource), list);
+        self.found.insert(name, schema.into());
     }
 
     pub(super) fn into_map(self) -> Map<String, Value> {

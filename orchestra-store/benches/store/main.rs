@@ -4,7 +4,7 @@
 //! `cargo bench -p orchestra-store --bench store --features etcd -- [--rounds N] [--only WORKLOAD] [--in FOLDER] [--markdown] [--quick]`
 //!
 //! Every round runs every workload on every side, one after the other, each on an empty store of its own on the
-//! disk that holds `FOLDER`, or the build folder. `--quick` shows only that everything runs and delivers what it should: its figures
+//! disk that holds `FOLDER`, or the build folder. In every four rounds each side comes first once. `--quick` shows only that everything runs and delivers what it should: its figures
 //! mean nothing.
 
 mod creates;
@@ -129,7 +129,7 @@ fn main() -> Result<()> {
         side::measure_in(place);
     }
     let scale = if arguments.quick { Scale::quick() } else { Scale::full() };
-    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 10 });
+    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 12 });
     let wanted = |workload: &&Workload| {
         arguments.only.as_ref().is_none_or(|only| workload.name().contains(only.as_str()))
     };
@@ -137,7 +137,7 @@ fn main() -> Result<()> {
     let mut report = Report::default();
     for round in 0..rounds {
         for workload in WORKLOADS.iter().filter(wanted).filter(|workload| round < workload.rounds(rounds)) {
-            for side in Side::all() {
+            for side in Side::in_round(round) {
                 let figures = runtime.block_on(workload.run(side, &scale))?;
                 for figure in &figures {
                     eprintln!("{}/{rounds} {}", round + 1, figure.line(side));

@@ -30,6 +30,18 @@ impl Side {
         [Self::Durable, Self::Etcd, Self::Memory, Self::Machine].into_iter()
     }
 
+    /// All of them, in an order that is fair over four rounds, and over eight also to who comes behind whom.
+    pub(crate) fn in_round(round: usize) -> Vec<Self> {
+        let mut sides: Vec<Self> = Self::all().collect();
+        let count = sides.len();
+        sides.rotate_left(round % count);
+        if round / count % 2 == 1 {
+            // From the same first one the other way round.
+            sides[1..].reverse();
+        }
+        sides
+    }
+
     /// Whether the durable store is compared with it.
     pub(crate) fn is_rival(self) -> bool {
         matches!(self, Self::Etcd | Self::Machine)

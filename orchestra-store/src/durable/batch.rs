@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::codec;
 use super::frame::MAX_PAYLOAD;
-use super::queue::Command;
+use super::queue::{Command, Queued};
 use super::segment::Segment;
 use crate::lease::{Lease, LeaseId};
 use crate::limits::{self, Retention};
@@ -27,12 +27,14 @@ pub(crate) struct Batch {
     /// Leases whose keys are removed by `writes`.
     pub(crate) ended: Vec<LeaseId>,
     pub(crate) answers: Vec<Answer>,
+    /// Bytes of the commands that were decided or given up.
+    pub(crate) bytes: usize,
 }
 
 impl Batch {
     /// Whether nothing changes by it.
     pub(crate) fn is_idle(&self) -> bool {
-        let Self { writes, compact, granted, ended, answers: _ } = self;
+        let Self { writes, compact, granted, ended, answers: _, bytes: _ } = self;
         writes.is_empty() && compact.is_none() && granted.is_empty() && ended.is_empty()
     }
 }
@@ -72,7 +74,7 @@ impl Answer {
 /// Decides commands from the front of `backlog`, each against `state` and all decided before it,
 /// and encodes what they change into `frame`, which is left at [`Segment::ROOM`] bytes when nothing does.
 pub(crate) fn decide(
-    backlog: &mut VecDeque<Command>,
+    backlog: &mut VecDeque<Queued>,
     state: &Mvcc,
     retention: Retention,
     frame: &mut Vec<u8>,
@@ -82,8 +84,11 @@ pub(crate) fn decide(
     let mut staged = Staged::on(state);
     let mut batch = Batch { answers: Vec::with_capacity(backlog.len()), ..Batch::default() };
     while frame.len() < BATCH_BYTES {
-        match backlog.pop_front() {
-            Some(Command::Commit { txn, reply }) => {
+        let Some(Queued { command, bytes }) = backlog.pop_front() else { break };
+        batch.bytes += bytes;
+        match command {
+            abandoned if abandoned.is_abandoned() => {}
+            Command::Commit { txn, reply } => {
                 let committed = match plan(txn, &staged) {
                     Ok(Plan::Answer(committed)) => Ok(committed),
                     Ok(Plan::Write(write)) => {
@@ -98,7 +103,7 @@ pub(crate) fn decide(
                 };
                 batch.answers.push(Answer::Commit(reply, committed));
             }
-            Some(Command::Grant { ttl, reply }) => {
+            Command::Grant { ttl, reply } => {
                 let granted = staged.grant(ttl);
                 if let Ok(lease) = granted {
                     codec::put_grant(frame, lease);
@@ -106,7 +111,7 @@ pub(crate) fn decide(
                 }
                 batch.answers.push(Answer::Grant(reply, granted));
             }
-            Some(Command::Revoke { id, reply }) => {
+            Command::Revoke { id, reply } => {
                 let revoked = staged.revoke(id).and_then(|removal| {
                     encoded(frame, |frame| {
                         removal.iter().for_each(|write| codec::put_write(frame, write));
@@ -119,14 +124,13 @@ pub(crate) fn decide(
                 });
                 batch.answers.push(Answer::Revoke(reply, revoked));
             }
-            Some(Command::Compact { to, reply }) if to > staged.revision() => {
+            Command::Compact { to, reply } if to > staged.revision() => {
                 batch.answers.push(Answer::Compact(reply, Err(Error::FutureRevision(staged.revision()))));
             }
-            Some(Command::Compact { to, reply }) => {
+            Command::Compact { to, reply } => {
                 batch.compact = batch.compact.max(Some(to));
                 batch.answers.push(Answer::Compact(reply, Ok(())));
             }
-            None => break,
         }
     }
     batch.compact = batch.compact.max(state.overdue(retention)).filter(|&to| to > state.compacted());
@@ -180,8 +184,11 @@ mod tests {
         let (revoke, mut revoked) = oneshot::channel();
         let (commit, mut committed) = oneshot::channel();
         let mut backlog = VecDeque::from([
-            Command::Revoke { id, reply: revoke },
-            Command::Commit { txn: Txn::new().put("k".into(), "v"), reply: commit },
+            Queued { command: Command::Revoke { id, reply: revoke }, bytes: 1 },
+            Queued {
+                command: Command::Commit { txn: Txn::new().put("k".into(), "v"), reply: commit },
+                bytes: 2,
+            },
         ]);
         let mut frame = Vec::new();
         let batch = decide(&mut backlog, &state, Retention::new(), &mut frame);

@@ -8,22 +8,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, Source};
 use super::disk::at;
 use super::frame::{Header, Kind};
 use super::recover::remove_before;
 use super::usage::DiskUsage;
-use crate::engine::{Engine, TRIM_CHANGES, TRIM_PAUSE};
+use crate::engine::Engine;
 use crate::key::Key;
 use crate::metrics::Timings;
-use crate::mvcc::{LeasesCopy, Write};
+use crate::mvcc::{LeasesCopy, Share, Write};
 use crate::revision::Revision;
 use crate::store::{Entry, Result};
 
+/// How long the lock is left to others between two steps of freeing.
+const TRIM_PAUSE: Duration = Duration::from_micros(250);
 /// Keys or changes looked at while the lock is held.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 
 /// Starts checkpoints and knows whether one is running.
 #[derive(Debug)]
@@ -101,6 +103,13 @@ impl Checkpointer {
     }
 }
 
+/// A writer that panics takes its checkpoint along.
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Holds the past in place; lets go of it however the job ends.
 #[derive(Debug)]
 struct Pin(Arc<Engine>);
@@ -112,7 +121,7 @@ impl Drop for Pin {
             state.unpin();
         }
         // The lock is left to others in between, as in `Engine::trim`.
-        while self.0.write().is_ok_and(|mut state| state.trim(TRIM_CHANGES)) {
+        while self.0.trim_step(&mut Share::ALL.clone()).is_ok_and(|has_more| has_more) {
             std::thread::sleep(TRIM_PAUSE);
         }
     }
@@ -153,7 +162,8 @@ impl Job {
 
 impl Source for Job {
     fn entries(&self, after: Option<&Key>) -> Result<Vec<Entry>> {
-        Ok(self.pin.0.read()?.entries_behind(after, self.header.compacted, CHUNK))
+        let found = self.pin.0.read()?.entries_behind(after, self.header.compacted, CHUNK);
+        Ok(found.into_entries())
     }
 
     fn writes(&self, after: Revision) -> Result<Vec<Write>> {
@@ -166,5 +176,24 @@ impl Source for Job {
 
     fn go_on(&self) -> ControlFlow<()> {
         if self.stopping.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::WatchBound;
+    use crate::mvcc::Mvcc;
+
+    #[test]
+    fn what_is_being_written_ends_with_its_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Arc::new(Engine::new(Mvcc::default(), WatchBound::new()));
+        let usage = Arc::new(DiskUsage::new(0, 0, 0));
+        let mut checkpointer =
+            Checkpointer::new(dir.path().to_owned(), Arc::clone(&engine), usage, Arc::default(), 1);
+        checkpointer.start(2, Revision(1), Revision::NONE).unwrap();
+        drop(checkpointer);
+        assert_eq!(Arc::strong_count(&engine), 1, "the thread has let go of it");
     }
 }

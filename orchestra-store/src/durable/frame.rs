@@ -175,20 +175,66 @@ pub(crate) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usiz
 ///
 /// The last frame of a log may be torn, and nothing whole can follow it, for it was still being
 /// written. So a whole frame behind a bad one means that bytes were lost which had been acknowledged.
+///
+/// Values may be made to look like many frames, one in the other. So no payload is looked at whole: the checksum of each is
+/// worked out of those of everything up to its begin and up to its end.
 pub(crate) fn find_log_frame(bytes: &[u8], salt: u32) -> Option<usize> {
-    (1..bytes.len().saturating_sub(FRAME_HEAD)).find(|&begin| is_log_frame(&bytes[begin..], salt))
+    let sums = Sums::of(bytes);
+    (1..bytes.len().saturating_sub(FRAME_HEAD)).find(|&begin| is_log_frame(bytes, begin, salt, &sums))
 }
 
-fn is_log_frame(bytes: &[u8], salt: u32) -> bool {
-    let Some((&[a, b, c, d, e, f, g, h], rest)) = bytes.split_first_chunk::<FRAME_HEAD>() else {
-        return false;
-    };
+fn is_log_frame(bytes: &[u8], begin: usize, salt: u32, sums: &Sums<'_>) -> bool {
+    let head = bytes.get(begin..).and_then(<[u8]>::split_first_chunk::<FRAME_HEAD>);
+    let Some((&[a, b, c, d, crc @ ..], rest)) = head else { return false };
     let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    let Some((payload, _)) = rest.split_at_checked(length).filter(|_| length <= MAX_PAYLOAD) else {
+    let starts_well = rest.first().copied().is_some_and(super::codec::is_log_tag);
+    if !starts_well || length == 0 || length > MAX_PAYLOAD.min(rest.len()) {
         return false;
-    };
-    payload.first().copied().is_some_and(super::codec::is_log_tag)
-        && checksum(salt, [a, b, c, d], payload) == u32::from_le_bytes([e, f, g, h])
+    }
+    let payload = begin + FRAME_HEAD;
+    // A checksum is linear: that of what follows is what two that differ only before it differ in.
+    let before = checksum(salt, [a, b, c, d], &[]) ^ sums.up_to(payload);
+    behind(before, length) ^ sums.up_to(payload + length) == u32::from_le_bytes(crc)
+}
+
+/// What a checksum becomes when so many bytes follow whose own checksum is none.
+fn behind(sum: u32, length: usize) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial_len(sum, 0);
+    hasher.combine(&crc32fast::Hasher::new_with_initial_len(0, length as u64));
+    hasher.finalize()
+}
+
+/// Checksums of the beginnings of some bytes.
+struct Sums<'a> {
+    bytes: &'a [u8],
+    /// Up to every so many bytes.
+    sums: Vec<u32>,
+}
+
+impl<'a> Sums<'a> {
+    const STEP: usize = 64;
+
+    fn of(bytes: &'a [u8]) -> Self {
+        let mut sums = Vec::with_capacity(bytes.len() / Self::STEP + 1);
+        let mut sum = 0;
+        sums.push(sum);
+        for step in bytes.chunks_exact(Self::STEP) {
+            sum = go_on(sum, step);
+            sums.push(sum);
+        }
+        Self { bytes, sums }
+    }
+
+    fn up_to(&self, end: usize) -> u32 {
+        let step = end / Self::STEP;
+        go_on(self.sums[step], &self.bytes[step * Self::STEP..end])
+    }
+}
+
+fn go_on(sum: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(sum);
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -230,5 +276,26 @@ mod tests {
         assert_eq!(find_log_frame(&bytes, 7), Some(13));
         assert_eq!(find_log_frame(&bytes[..bytes.len() - 1], 7), None);
         assert_eq!(find_log_frame(&bytes, 8), None);
+    }
+
+    #[test]
+    fn whole_frames_are_found_at_any_place_and_of_any_length() {
+        for before in (1..200).step_by(7) {
+            for length in (1..2_000).step_by(83) {
+                let payload: Vec<u8> = std::iter::once(1).chain((1..length).map(|n| n as u8)).collect();
+                let bytes = [&vec![0xa5; before][..], &framed(0xdead_beef, &payload), &[3; 30]].concat();
+                assert_eq!(find_log_frame(&bytes, 0xdead_beef), Some(before), "{length} bytes");
+                assert_eq!(find_log_frame(&bytes, 0xdead_beee), None);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_look_like_many_large_frames_are_looked_through_in_no_time() {
+        // The head of a frame of 4 MiB, again and again.
+        let head = [0, 0, 0x40, 0, 1, 2, 3, 4, 1];
+        let bytes: Vec<u8> = head.into_iter().cycle().take(9 << 20).collect();
+        // Looked at one by one, this would be half a million times 4 MiB.
+        assert_eq!(find_log_frame(&bytes, 7), None);
     }
 }

@@ -62,8 +62,9 @@ impl Gather {
 
     /// The wait is over, with so many commands waiting.
     pub(super) fn waited(&mut self, wait: Wait, waiting: usize) {
-        // Most of them is good: one may have left for good.
-        if waiting >= wait.enough - wait.enough / 4 {
+        // Those who waited already were not waited for. Most of the others is good: one may have left for good.
+        let came = waiting.saturating_sub(wait.enough.saturating_sub(self.answered));
+        if came >= self.answered - self.answered / 4 {
             self.vain = 0;
         } else {
             self.vain = (self.vain + 1).min(MOST_DOUBLINGS);
@@ -112,5 +113,14 @@ mod tests {
         let wait = std::iter::repeat_with(|| gather.wait(1)).flatten().next().unwrap();
         gather.waited(wait, 6);
         assert!(gather.wait(1).is_some(), "they came back, so it waits again");
+    }
+
+    #[test]
+    fn those_who_waited_already_do_not_count_as_come_back() {
+        let mut gather = Gather::default();
+        gather.answered(4, SYNC);
+        let wait = gather.wait(100).unwrap();
+        gather.waited(wait, 100);
+        assert_eq!(gather.wait(100), None, "nobody came back");
     }
 }

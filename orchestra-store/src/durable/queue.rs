@@ -1,16 +1,31 @@
 //! Where callers leave their transactions for the writer thread.
+//!
+//! What waits here is bounded in bytes. Callers beyond the bound wait in turn until the writer has taken up what was before them, and
+//! take nothing with them when they give up.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::gather::Gather;
 use crate::lease::{Lease, LeaseId};
 use crate::revision::Revision;
 use crate::store::{Error, Result};
 use crate::txn::{Committed, Txn};
+
+/// Most bytes of commands that wait or are being decided.
+const ROOM: u32 = 64 * 1024 * 1024;
+/// What a command takes beside its keys and values.
+const BESIDE: usize = 256;
+
+/// A command with the room it takes up until it is decided.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) command: Command,
+    pub(crate) bytes: usize,
+}
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -26,15 +41,23 @@ pub(crate) enum Command {
 }
 
 /// Commands in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queue {
     inner: Mutex<Inner>,
     ready: Condvar,
+    /// Bytes that may still be queued.
+    room: Semaphore,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), ready: Condvar::new(), room: Semaphore::new(ROOM as usize) }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    commands: VecDeque<Command>,
+    commands: VecDeque<Queued>,
     /// With how many commands the writer, which sleeps, is to be woken.
     wake_at: Option<usize>,
     end: Option<End>,
@@ -53,14 +76,29 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves a command, unless nobody would take it.
-    pub(crate) fn push(&self, command: Command) -> Result<()> {
+    /// Leaves a command of so many bytes when there is room for it, unless nobody would take it.
+    pub(crate) async fn push(&self, command: Command, bytes: usize) -> Result<()> {
+        let bytes = bytes + BESIDE;
+        let wanted = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);
+        let room = match self.room.try_acquire_many(wanted) {
+            Ok(room) => room,
+            // It is closed when nobody takes commands any more.
+            Err(_) => self.room.acquire_many(wanted).await.map_err(|_| self.refusal())?,
+        };
+        let queued = Queued { command, bytes: wanted as usize };
+        self.leave(queued)?;
+        // Until the writer gives it back.
+        room.forget();
+        Ok(())
+    }
+
+    fn leave(&self, queued: Queued) -> Result<()> {
         let mut inner = self.inner();
         if inner.end.is_some() {
             drop(inner);
             return Err(self.refusal());
         }
-        inner.commands.push_back(command);
+        inner.commands.push_back(queued);
         let is_enough = inner.wake_at.is_some_and(|enough| inner.commands.len() >= enough);
         if is_enough {
             inner.wake_at = None;
@@ -72,18 +110,26 @@ impl Queue {
         Ok(())
     }
 
+    /// The writer has decided commands of so many bytes.
+    pub(super) fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.room.add_permits(bytes);
+        }
+    }
+
     /// Moves what is queued to the end of `backlog`, waits for something if that is empty, and for company as `gather`
     /// thinks best. False when there is nothing left to do, ever.
-    pub(super) fn take(&self, backlog: &mut VecDeque<Command>, gather: &mut Gather) -> bool {
+    pub(super) fn take(&self, backlog: &mut VecDeque<Queued>, gather: &mut Gather) -> bool {
         let mut inner = self.inner();
-        if let Some(wait) = gather.wait(backlog.len() + inner.commands.len()) {
-            let enough = wait.enough.saturating_sub(backlog.len());
+        // What is left of a full batch waits long enough.
+        let wait = if backlog.is_empty() { gather.wait(inner.commands.len()) } else { None };
+        if let Some(wait) = wait {
             inner = if wait.awake {
-                self.linger(inner, enough, wait.time)
+                self.linger(inner, wait.enough, wait.time)
             } else {
-                self.sleep(inner, enough, Some(wait.time))
+                self.sleep(inner, wait.enough, Some(wait.time))
             };
-            gather.waited(wait, backlog.len() + inner.commands.len());
+            gather.waited(wait, inner.commands.len());
         }
         if backlog.is_empty() {
             inner = self.sleep(inner, 1, None);
@@ -134,6 +180,7 @@ impl Queue {
     /// Takes no more commands; those queued are still done.
     pub(crate) fn close(&self) {
         self.inner().end.get_or_insert(End::Closed);
+        self.room.close();
         self.ready.notify_one();
     }
 
@@ -145,7 +192,8 @@ impl Queue {
         }
         let commands = std::mem::take(&mut inner.commands);
         drop(inner);
-        commands.into_iter().for_each(|command| command.refuse(why));
+        self.room.close();
+        commands.into_iter().for_each(|queued| queued.command.refuse(why));
     }
 
     /// Why nothing can be written, if so.
@@ -163,6 +211,16 @@ impl Queue {
 }
 
 impl Command {
+    /// Whether its caller has gone away and nobody would ever know of it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Commit { reply, .. } => reply.is_closed(),
+            Self::Grant { reply, .. } => reply.is_closed(),
+            // These are wanted whoever asked for them.
+            Self::Compact { .. } | Self::Revoke { .. } => false,
+        }
+    }
+
     /// Answers that it was not done, or that nobody knows.
     pub(crate) fn refuse(self, why: &str) {
         let error = Error::Unavailable(why.to_owned());
@@ -173,5 +231,52 @@ impl Command {
             Self::Grant { reply, .. } => drop(reply.send(Err(error))),
             Self::Revoke { reply, .. } => drop(reply.send(Err(error))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    fn commit() -> (Command, oneshot::Receiver<Result<Committed>>) {
+        let (reply, answer) = oneshot::channel();
+        (Command::Commit { txn: Txn::new(), reply }, answer)
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_waits_until_the_writer_has_taken_up_what_was_before() {
+        let queue = Queue::default();
+        let half = ROOM as usize / 2;
+        let (first, _first) = commit();
+        queue.push(first, half).await.unwrap();
+        let (second, _second) = commit();
+        let mut waiting = pin!(queue.push(second, half));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        // One who gives up leaves nothing behind.
+        let (third, _third) = commit();
+        assert!(futures::poll!(pin!(queue.push(third, half))).is_pending());
+        let mut backlog = VecDeque::new();
+        assert!(queue.take(&mut backlog, &mut Gather::default()));
+        assert!(futures::poll!(&mut waiting).is_pending(), "it is not decided yet");
+        queue.give_back(backlog.drain(..).map(|queued| queued.bytes).sum());
+        waiting.await.unwrap();
+        assert!(queue.take(&mut backlog, &mut Gather::default()));
+        queue.give_back(backlog.drain(..).map(|queued| queued.bytes).sum());
+        assert_eq!(queue.room.available_permits(), ROOM as usize);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_is_told_when_nothing_is_written_any_more() {
+        let queue = Queue::default();
+        let (first, answer) = commit();
+        queue.push(first, ROOM as usize).await.unwrap();
+        let (second, _second) = commit();
+        let mut waiting = pin!(queue.push(second, 1));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        queue.fail("the disk is full");
+        assert!(matches!(waiting.await, Err(Error::Unavailable(why)) if why == "the disk is full"));
+        assert!(matches!(answer.await, Ok(Err(Error::Unavailable(_)))));
     }
 }

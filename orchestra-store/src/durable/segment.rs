@@ -9,7 +9,7 @@ use super::codec::{self, Item};
 use super::disk::{DiskFile, Draft, at, corrupt};
 use super::frame::{self, FRAME_HEAD, HEADER, Header, Kind, Next};
 use crate::lease::Lease;
-use crate::mvcc::{Latest, Mvcc};
+use crate::mvcc::{Latest, Mvcc, Share};
 use crate::revision::Revision;
 use crate::store::Result;
 
@@ -160,7 +160,7 @@ fn apply(payload: &[u8], state: &mut Mvcc) -> Result<(), String> {
         }
     }
     // What is compacted is dropped as it goes, so that opening needs no more memory than running did.
-    while state.trim(1024) {}
+    while state.trim(&mut Share::ALL.clone()).has_more {}
     Ok(())
 }
 

@@ -14,17 +14,17 @@ use super::batch::{self, Batch};
 use super::checkpointer::Checkpointer;
 use super::codec;
 use super::gather::Gather;
-use super::queue::{Command, Queue};
+use super::queue::{Queue, Queued};
 use super::segment::{self, Segment};
 use super::usage::DiskUsage;
 use crate::engine::Engine;
 use crate::limits::Retention;
 use crate::metrics::Timings;
-use crate::mvcc::{Latest, Write};
+use crate::mvcc::{Latest, Share, Write};
 use crate::store::Result;
 
 /// Changes freed below the window with each batch, beside the share of its writes.
-const TRIM_CHANGES: usize = 64;
+const TRIM_CHANGES: usize = 32;
 /// A buffer that a large batch has grown beyond this is not kept.
 const KEEP_BUFFER: usize = 1024 * 1024;
 
@@ -63,7 +63,7 @@ impl Writer {
             if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather) {
                 tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
                 queue.fail(&why);
-                backlog.drain(..).for_each(|command| command.refuse(&why));
+                backlog.drain(..).for_each(|queued| queued.command.refuse(&why));
                 is_failed = true;
                 break;
             }
@@ -74,7 +74,6 @@ impl Writer {
         if !is_failed && (self.segment.generation, self.segment.length) != begun {
             self.mark_end(&mut frame);
         }
-        self.checkpointer.stop();
     }
 
     /// Puts a frame behind the last write that says nothing new. With it there, damage to the last write is found at the next start;
@@ -91,7 +90,7 @@ impl Writer {
 
     fn step(
         &mut self,
-        backlog: &mut VecDeque<Command>,
+        backlog: &mut VecDeque<Queued>,
         frame: &mut Vec<u8>,
         gather: &mut Gather,
     ) -> Result<(), String> {
@@ -99,6 +98,7 @@ impl Writer {
             let state = self.engine.read().map_err(|error| error.to_string())?;
             batch::decide(backlog, &state, self.retention, frame)
         };
+        self.queue.give_back(batch.bytes);
         let begin = Instant::now();
         if frame.len() > Segment::ROOM {
             match self.segment.append(frame) {
@@ -120,10 +120,11 @@ impl Writer {
 
     fn publish(&self, batch: Batch) -> Result<()> {
         let is_idle = batch.is_idle();
-        let Batch { writes, compact, granted, ended, answers } = batch;
-        let mut wakers = Vec::new();
+        let Batch { writes, compact, granted, ended, answers, bytes: _ } = batch;
+        let (mut wakers, mut share) = (Vec::new(), Share::default());
         if !is_idle {
-            let share: usize = writes.iter().map(Write::trim_share).sum();
+            share = writes.iter().map(Write::trim_share).sum();
+            share.changes += TRIM_CHANGES;
             let mut state = self.engine.write()?;
             wakers = self.engine.publish(&mut state, writes);
             granted.into_iter().for_each(|lease| self.engine.granted(&mut state, lease));
@@ -131,11 +132,12 @@ impl Writer {
             if let Some(to) = compact {
                 state.compact(to)?;
             }
-            state.trim(TRIM_CHANGES + share);
         }
         // The writers first: there may be many watchers, and only writers keep this thread busy.
         answers.into_iter().for_each(batch::Answer::give);
         wakers.into_iter().for_each(Waker::wake);
+        // While those who were answered get their next writes ready.
+        while self.engine.trim_step(&mut share)? {}
         Ok(())
     }
 

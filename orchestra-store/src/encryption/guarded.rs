@@ -297,8 +297,10 @@ impl Encryption {
     pub async fn prune(&self) -> Result<Pruned> {
         let mut keys = self.keys.lock().await;
         let before = keys.file()?.keyring().reconciled((*self.store.keyring()).clone());
-        self.forget_past().await?;
+        // Whatever the past still holds afterwards was there when it was looked at, or was written with the newest key.
+        self.mark().await?;
         let audit = self.store.audit().await?;
+        self.forget_past().await?;
         let mut pruned = Pruned { dropped: Vec::new(), kept: Vec::new() };
         let keyring = self.change(&mut keys, |keyring, extent| {
             // What came into the file meanwhile may be in use by now.
@@ -384,9 +386,15 @@ impl Encryption {
         }
     }
 
+    /// Seals the marker with the newest key, as a change of its own.
+    async fn mark(&self) -> Result<Revision> {
+        Ok(self.store.commit(Txn::new().put(MARKER.into(), MARKED)).await?.revision)
+    }
+
+    /// Drops all values that were replaced. The last change of the past keeps what it replaced, so that one is the marker's.
     async fn forget_past(&self) -> Result<()> {
-        let now = self.store.status().await?.revision;
-        self.store.compact(Revision(now.0.saturating_sub(1))).await
+        let marked = self.mark().await?;
+        self.store.compact(Revision(marked.0.saturating_sub(1))).await
     }
 }
 

@@ -106,7 +106,10 @@ impl Live {
     fn overtaken(&self, compacted: Revision, position: i64) {
         let wakers = {
             let mut state = self.state();
-            state.position = state.position.max(position);
+            if position > state.position {
+                // Nothing of the store changed there that anyone could see go by.
+                (state.position, state.marked) = (position, false);
+            }
             state.hub.overtake(compacted)
         };
         self.reached.send_replace(position);
@@ -216,4 +219,23 @@ impl Pump {
 /// The events of a change, without those beside the keys.
 pub(super) fn translate(space: &Space, change: &Change) -> Result<Vec<Event>> {
     change.events.iter().filter_map(|event| space.event(event).transpose()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyRange;
+    use crate::limits::WatchBound;
+
+    #[test]
+    fn whoever_catches_up_with_a_compaction_has_a_mark_written_for_it() {
+        let feed = || Feed::new(KeyRange::all(), Revision(1), WatchBound::new());
+        let live = Live::behind(5);
+        live.publish(Vec::new(), 6);
+        assert!(live.join(6, feed).is_none());
+        assert_eq!(live.position(), (6, false), "it sees the change at 6 go by");
+        live.overtaken(Revision(9), 9);
+        assert!(live.join(8, feed).is_none());
+        assert_eq!(live.position(), (9, true), "there is nothing to see at 9");
+    }
 }

@@ -17,7 +17,17 @@ const HELD: Retention = Retention { changes: 1_000_000, bytes: 256 * 1024 * 1024
 /// Bytes of values that are handed out under one lock, before the last one.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Keys that are handed out under one lock, for a snapshot.
-const CHUNK_KEYS: usize = 256;
+const CHUNK_KEYS: usize = 128;
+
+/// Versions found under a lock, to be made entries without it: that takes allocations for each.
+#[derive(Debug)]
+pub(crate) struct Found(Vec<Record>);
+
+impl Found {
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.0.iter().filter_map(Record::entry).collect()
+    }
+}
 
 impl Mvcc {
     /// Keeps the past as it is until [`Mvcc::unpin`]; what is compacted meanwhile is freed later.
@@ -47,7 +57,7 @@ impl Mvcc {
     }
 
     /// The next keys behind `after` that hold a value at revision `at`, which was current when the hold began.
-    pub(crate) fn held_entries(&self, after: Option<&Key>, at: Revision) -> Result<Vec<Entry>> {
+    pub(crate) fn held_entries(&self, after: Option<&Key>, at: Revision) -> Result<Found> {
         if at < self.intact_from {
             return Err(Error::Compacted(self.intact_from));
         }
@@ -56,7 +66,7 @@ impl Mvcc {
 
     /// The next keys behind `after` that hold a value at revision `at`, which may be compacted but is kept:
     /// at most `limit`, and fewer when they are large, but none only when there are no more.
-    pub(crate) fn entries_behind(&self, after: Option<&Key>, at: Revision, limit: usize) -> Vec<Entry> {
+    pub(crate) fn entries_behind(&self, after: Option<&Key>, at: Revision, limit: usize) -> Found {
         let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
         let mut bytes = 0;
         let mut has_room = |record: &Record| {
@@ -65,7 +75,7 @@ impl Mvcc {
             before < CHUNK_BYTES
         };
         let records = self.versions.range(start, Bound::Unbounded, at).take(limit);
-        records.take_while(|record| has_room(record)).filter_map(Record::entry).collect()
+        Found(records.take_while(|record| has_room(record)).cloned().collect())
     }
 
     /// The next writes behind `after` up to `through`, of `limit` changes or a little more.

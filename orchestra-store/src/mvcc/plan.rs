@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Attached, Mvcc, plan_grant, plan_revoke};
+use super::{Attached, Mvcc, Share, plan_grant, plan_revoke};
 use crate::key::Key;
 use crate::lease::{Lease, LeaseId};
 use crate::limits::MAX_LEASE_BYTES;
 use crate::revision::Revision;
 use crate::store::{Entry, Error, Result};
 use crate::txn::{Committed, Op, Outcome, Txn};
+
+/// A value that is large for [`Write::trim_share`].
+const LARGE: usize = 16 * 1024;
 
 /// The state a transaction is decided against.
 pub(crate) trait Latest {
@@ -65,11 +68,12 @@ pub(crate) struct Change {
 }
 
 impl Write {
-    /// How many changes below the window may be freed along with this write. Twice as many as it adds, and more when it is
-    /// large, so that the past is freed faster than it grows, by count and by size, and no write pays for all.
-    pub(crate) fn trim_share(&self) -> usize {
-        let of = |change: &Change| 2 + change.value.as_ref().map_or(0, |value| value.len() / 64);
-        self.changes.iter().map(of).sum()
+    /// What is freed below the window along with this write: twice what it adds, so that the past is freed faster than
+    /// it grows, by count and by size, and no write pays for all. A large write, which takes its time anyway, frees more.
+    pub(crate) fn trim_share(&self) -> Share {
+        let of = |value: &Bytes| if value.len() < LARGE { 2 * value.len() } else { 16 * value.len() };
+        let bytes = self.changes.iter().filter_map(|change| change.value.as_ref()).map(of).sum();
+        Share { changes: 2 * self.changes.len(), bytes }
     }
 
     pub(crate) fn committed(&self) -> Committed {

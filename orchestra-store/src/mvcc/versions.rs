@@ -96,13 +96,14 @@ impl Versions {
         previous
     }
 
-    /// Drops what `record` and everything after it have replaced: all before it, and itself if it is a removal.
-    pub(super) fn prune(&mut self, record: &Record) {
+    /// Moves what `record` and everything after it have replaced to `freed`: all before it, and itself if it is a removal.
+    pub(super) fn prune(&mut self, record: &Record, freed: &mut Vec<Record>) {
         let (key, at) = (record.key(), record.revision());
         let is_needed = |older: &Record| older.revision() > at || older.revision() == at && older.is_set();
         if let Some(older) = self.older.get_mut(key) {
-            while let Some(freed) = older.pop_front_if(|older| !is_needed(older)) {
-                self.past_bytes = self.past_bytes.saturating_sub(freed.cost());
+            while let Some(old) = older.pop_front_if(|older| !is_needed(older)) {
+                self.past_bytes = self.past_bytes.saturating_sub(old.cost());
+                freed.push(old);
             }
             if older.is_empty() {
                 self.older.remove(key);

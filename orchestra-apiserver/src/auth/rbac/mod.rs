@@ -56,7 +56,7 @@ impl Rbac {
     /// `None` when a registry of one's own serves no roles.
     pub(crate) fn new(feed: Arc<Feed>, catalog: &Catalog) -> Option<Self> {
         let gv = GroupVersion::new(GROUP, "v1");
-        let [a, b, c, d] = PLURALS.map(|plural| catalog.find(&gv, plural).cloned());
+        let [a, b, c, d] = PLURALS.map(|plural| catalog.find(&gv, plural));
         Some(Self { feed, resources: [a?, b?, c?, d?], made: Mutex::default() })
     }
 

@@ -66,7 +66,7 @@ async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<
             state.catalog.find(&POLICY, BUDGETS).ok_or_else(|| StatusError::internal("no budgets"))?;
         let edit = Charge { pod: call.name(), now: stamp(state.clock.now()) };
         let key = resource.key(call.namespace(), budget);
-        state.writer.update(resource, key, budget, dry_run.into(), &edit).await?;
+        state.writer.update(&resource, key, budget, dry_run.into(), &edit).await?;
     }
     // A pod that was not ready or had not begun may have become so, and then its budget speaks for it.
     let must_stay = guard == Guard::Unready || (phase == "Pending" && !has_ended);

@@ -57,7 +57,7 @@ pub(crate) struct Builtin {
     validate_status: CheckChange,
     prepare_approval: PrepareUpdate,
     validate_approval: CheckChange,
-    fields: &'static [&'static str],
+    fields: Vec<Cow<'static, str>>,
     field_value: FieldValue,
     shows: Vec<Show>,
     columns: Vec<Column>,
@@ -71,6 +71,7 @@ impl Builtin {
             kind: kind.into(),
             plural: plural.into(),
             singular: kind.to_ascii_lowercase().into(),
+            list_kind: format!("{kind}List").into(),
             short_names: Vec::new(),
             categories: Vec::new(),
             scope,
@@ -95,7 +96,7 @@ impl Builtin {
             validate_status: |_, _, _| (),
             prepare_approval: |_, _| (),
             validate_approval: |_, _, _| (),
-            fields: &[],
+            fields: Vec::new(),
             field_value: |_, _| None,
             shows: Vec::new(),
             columns: Vec::new(),
@@ -169,9 +170,10 @@ impl Builtin {
     /// Serves `/scale` over `spec.replicas` and `status.replicas`.
     pub(crate) fn scale(mut self, selector: &'static str) -> Self {
         self.description.subresources.push(Subresource::Scale(ScalePaths {
-            spec: "/spec/replicas",
-            status: "/status/replicas",
-            selector,
+            spec: "/spec/replicas".into(),
+            status: "/status/replicas".into(),
+            selector: selector.into(),
+            spec_is_required: false,
         }));
         self
     }
@@ -232,7 +234,7 @@ impl Builtin {
 
     /// Fields that selectors may name: dotted paths into the object.
     pub(crate) fn fields(mut self, fields: &'static [&'static str]) -> Self {
-        self.fields = fields;
+        self.fields = fields.iter().map(|&field| field.into()).collect();
         self
     }
 
@@ -403,8 +405,8 @@ impl Kind for Builtin {
         out
     }
 
-    fn selectable_fields(&self) -> &[&'static str] {
-        self.fields
+    fn selectable_fields(&self) -> &[Cow<'static, str>] {
+        &self.fields
     }
 
     fn field_value<'a>(&self, object: &'a Value, field: &str) -> Cow<'a, str> {

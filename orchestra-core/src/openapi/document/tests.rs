@@ -12,6 +12,7 @@ fn deployments() -> Vec<ResourcePaths> {
         gv: apps(),
         kind: "Deployment".into(),
         verbs: Verb::ALL.to_vec(),
+        schema: None,
     };
     let scale = ResourcePaths {
         subresource: Some("scale".into()),
@@ -107,6 +108,7 @@ fn every_reference_leads_somewhere() {
         gv: GroupVersion::new("apiextensions.k8s.io", "v1"),
         kind: "CustomResourceDefinition".into(),
         verbs: Verb::ALL.to_vec(),
+        schema: None,
     };
     for document in [document(), v3_document(&crds.gv.clone(), &[crds])] {
         let mut targets = Vec::new();
@@ -127,6 +129,7 @@ fn a_kind_without_type_is_described_as_free() {
         gv: GroupVersion::new("things.example.com", "v1"),
         kind: "Gadget".into(),
         verbs: vec![Verb::Patch],
+        schema: None,
     };
     let document = v3_document(&gadgets.gv.clone(), &[gadgets]);
     let gadget = &document["components"]["schemas"]["com.example.things.v1.Gadget"];
