@@ -29,6 +29,7 @@ const NODE: &[&str] = &[
     "create /events",
     "patch /events",
     "update /events",
+    "get /endpoints",
     "create /nodes",
     "patch /nodes",
     "update /nodes",
