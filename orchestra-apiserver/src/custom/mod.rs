@@ -40,6 +40,16 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// How long a request waits for definitions to come into force; then it goes on without.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// What a definition may ask for and does not get here: a field that asks for it, and what its author is warned of, because what is kept
+/// and shown looks as if it were in force.
+const NOT_DONE: [(&str, &str); 2] = [
+    ("x-kubernetes-validations", "x-kubernetes-validations: rules are kept but not evaluated by this server"),
+    (
+        "conversionReviewVersions",
+        "spec.conversion.strategy: webhooks are not asked by this server; versions differ by name only",
+    ),
+];
+
 /// How far definitions are in force.
 #[derive(Debug)]
 pub(crate) struct Definitions {
@@ -86,6 +96,12 @@ pub(crate) async fn after(state: &State, call: &Call, response: &mut Response<Bo
         && let Err(error) = settle(state).await
     {
         tracing::warn!(%error, "it is not known whether definitions are in force");
+    }
+    if is_write && call.resource.is(GROUP, PLURAL) && response.status().is_success() {
+        // Whatever the body is, an object or a patch of one, these names stand in it as they are.
+        let body = String::from_utf8_lossy(&call.body);
+        let asked = NOT_DONE.iter().filter(|(field, _)| body.contains(field));
+        warning::add(response, &asked.map(|(_, text)| (*text).to_owned()).collect::<Vec<_>>());
     }
     if let Some(deprecation) = call.resource.custom().and_then(|kind| kind.deprecation()) {
         warning::add(response, &[deprecation.to_owned()]);
