@@ -18,7 +18,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 const LEASES: &str = "kube-node-lease";
 
 /// Labels in the name space of Kubernetes that a node may give itself.
-const OWN_LABELS: [&str; 13] = [
+const OWN_LABELS: [&str; 11] = [
     "kubernetes.io/hostname",
     "kubernetes.io/arch",
     "kubernetes.io/os",
@@ -30,8 +30,6 @@ const OWN_LABELS: [&str; 13] = [
     "topology.kubernetes.io/zone",
     "beta.kubernetes.io/arch",
     "beta.kubernetes.io/os",
-    "topology.k8s.aws/zone-id",
-    "kubernetes.io/role",
 ];
 const OWN_PREFIXES: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 

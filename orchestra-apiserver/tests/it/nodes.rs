@@ -150,6 +150,10 @@ async fn a_node_writes_about_itself_and_its_pods_only() {
             "node \"n1\" is not allowed to modify node \"n2\"",
         ),
         (
+            patch("/api/v1/nodes/n1", labels("kubernetes.io/role")),
+            "node \"n1\" is not allowed to modify labels: kubernetes.io/role",
+        ),
+        (
             patch("/api/v1/nodes/n1", labels("node-restriction.kubernetes.io/a")),
             "node \"n1\" is not allowed to modify labels: node-restriction.kubernetes.io/a",
         ),
