@@ -115,7 +115,7 @@ pub(super) enum Treatment {
 #[derive(Debug)]
 pub(super) struct Class {
     exemplar: PodView,
-    company: Company,
+    pub(super) company: Company,
     pub(super) treatment: Treatment,
     /// When it was last asked for.
     pub(super) used: u64,
