@@ -1,10 +1,11 @@
 //! Requests whose connection changes its protocol: exec, attach, port-forward, and what a proxy passes on.
 //!
 //! The server speaks none of these protocols. It finds out who may do it and which node it concerns, passes the request
-//! on, and once the node has agreed, copies bytes between the two connections. Two rules make that safe:
+//! on, and once the node has agreed, copies bytes between the two connections. Three rules make that safe:
 //!
 //! - The connection becomes a tunnel only by an answer of 101 to a request that asked for it. Whatever else a node
 //!   answers is an ordinary answer, after which the client still talks to this server (CVE-2018-1002105).
+//! - What opens a stream to a node is `create`, also when it comes as a GET, as WebSockets do: who may only read runs no commands.
 //! - Redirects are never followed (CVE-2020-8559), and of the client's headers only those of the handshake go on.
 
 mod pod;
@@ -16,7 +17,8 @@ use http::Response;
 use http::request::Parts;
 
 use crate::body::Body;
-use crate::request::ResourceRequest;
+use crate::request::{RequestInfo, ResourceRequest, Verb};
+use crate::server::ask;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
@@ -52,4 +54,10 @@ impl Connection {
             Self::Proxy => proxy::proxy(state, call, parts, body).await,
         }
     }
+}
+
+/// Asks whether whoever was let in to read may `create` as well.
+async fn demand_create(state: &State, call: &Call, path: &str) -> Result<(), StatusError> {
+    let create = RequestInfo::Resource(ResourceRequest { verb: Verb::Create, ..call.request.clone() });
+    ask(state, &call.user, Verb::Create.as_str(), &create, path).await
 }

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::upgrade;
 use crate::body::{self, Body};
-use crate::request::{RequestInfo, ResourceRequest, Verb};
-use crate::server::ask;
+use crate::request::Verb;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::subresource::container;
@@ -43,11 +42,7 @@ pub(super) async fn open(
 ) -> Result<Response<Body>, StatusError> {
     match call.request.verb {
         Verb::Create => {}
-        Verb::Get => {
-            let create = ResourceRequest { verb: Verb::Create, ..call.request.clone() };
-            let create = RequestInfo::Resource(create);
-            ask(state, &call.user, Verb::Create.as_str(), &create, parts.uri.path()).await?;
-        }
+        Verb::Get => super::demand_create(state, call, parts.uri.path()).await?,
         _ => return Err(StatusError::method_not_supported()),
     }
     let pod = call.resource.tree(&get::entry(state, call).await?)?;

@@ -20,6 +20,7 @@ use tower::BoxError;
 use super::target::{self, Target};
 use super::upgrade;
 use crate::body::{self, Body};
+use crate::request::Verb;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 
@@ -55,6 +56,10 @@ pub(super) async fn proxy(
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let inner = format!("{}{query}", if rest.is_empty() { "/" } else { rest });
     let upgrade = upgrade::is_asked(&call.headers);
+    // An agent runs commands on such a connection. Upstream lets `get` of nodes/proxy have that.
+    if upgrade && matches!(target, Target::Agent(_)) && call.request.verb != Verb::Create {
+        super::demand_create(state, call, &path).await?;
+    }
     let mut request = Request::builder()
         .method(&parts.method)
         .uri(&inner)

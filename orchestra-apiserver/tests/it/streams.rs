@@ -175,3 +175,30 @@ async fn a_proxy_reaches_no_address_of_the_machine_and_changes_no_protocol_unask
     assert_eq!((code, &status["reason"]), (503, &json!("ServiceUnavailable")), "{status}");
     drop(answering.await.unwrap());
 }
+
+#[tokio::test]
+async fn whoever_may_only_read_through_an_agents_proxy_runs_no_commands_by_it() {
+    let (server, node) = server(StatusCode::OK).await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    for (user, verbs) in [("reader", vec!["get"]), ("both", vec!["get", "create"])] {
+        let role = json!({"metadata": {"name": user}, "rules": [
+            {"apiGroups": [""], "resources": ["nodes/proxy"], "verbs": verbs}]});
+        let binding = json!({"metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]});
+        assert_eq!(post(&server, &format!("{rbac}/clusterroles"), &role).await.0, 201);
+        assert_eq!(post(&server, &format!("{rbac}/clusterrolebindings"), &binding).await.0, 201);
+    }
+    let node_object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
+    assert_eq!(post(&server, "/api/v1/nodes", &node_object).await.0, 201);
+    let path = "/api/v1/nodes/n1/proxy/exec/default/p/c?command=id&output=1";
+    for (user, reached) in [("reader", 0), ("both", 1)] {
+        let request = upgrade("GET", path).extension(User::new(user, [])).body(String::new()).unwrap();
+        let answer = server.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status() == StatusCode::FORBIDDEN, reached == 0, "{user}: {}", answer.status());
+        assert_eq!(node.asked.lock().unwrap().len(), reached, "{user}");
+    }
+    let plain = Request::get("/api/v1/nodes/n1/proxy/metrics").extension(User::new("reader", []));
+    let answer = server.clone().oneshot(plain.body(String::new()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+}
