@@ -160,8 +160,10 @@ impl NodeView {
         self.occupied
     }
 
-    /// Names the state the node is in: what it says and who is on it.
-    pub(crate) fn stamp(&self) -> Stamp {
+    /// Names the state the node is in: what it says and who is on it. Whoever works something out of a node may keep
+    /// it, by name and state, until the state is another.
+    #[must_use]
+    pub fn state(&self) -> Stamp {
         self.stamp
     }
 
