@@ -5,3 +5,8 @@
 //! runs in a live cluster.
 
 pub mod policies;
+mod time;
+pub mod trace;
+pub mod workload;
+
+pub use time::{SimTime, TimeError};
