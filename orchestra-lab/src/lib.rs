@@ -5,6 +5,7 @@
 //! runs in a live cluster.
 
 pub mod policies;
+pub mod run;
 mod time;
 pub mod trace;
 pub mod workload;
