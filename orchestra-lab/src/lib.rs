@@ -11,3 +11,9 @@
 pub mod gpu;
 pub mod papers;
 pub mod policies;
+pub mod run;
+mod time;
+pub mod trace;
+pub mod workload;
+
+pub use time::{SimTime, TimeError};

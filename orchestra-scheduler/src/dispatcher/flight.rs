@@ -68,6 +68,13 @@ impl Flight {
     }
 }
 
+/// The pods of flights in an order that does not depend on how they are kept.
+fn in_order<'a>(flights: impl Iterator<Item = &'a Flight>) -> Vec<PodUid> {
+    let mut flights: Vec<_> = flights.collect();
+    flights.sort_unstable_by(|left, right| (left.since, &left.pod.key).cmp(&(right.since, &right.pod.key)));
+    flights.into_iter().map(|flight| flight.pod.uid.clone()).collect()
+}
+
 /// What a stage came to.
 enum Progress {
     Next,
@@ -97,24 +104,14 @@ impl Dispatcher {
 
     /// Asks waiting pods again if the cluster changed, and ends waits that lasted too long.
     pub(super) fn ask_waiting(&mut self, now: Moment) {
-        let due: Vec<_> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        for uid in due {
+        let over = |flight: &&Flight| flight.deadline().is_some_and(|deadline| deadline <= now);
+        for uid in in_order(self.flights.values().filter(over)) {
             self.time_out(&uid, now);
         }
         while self.asked != self.epoch {
             self.asked = self.epoch;
             let asked = |flight: &&Flight| flight.deadline().is_some() && flight.asked != self.epoch;
-            let mut waiting: Vec<_> = self.flights.values().filter(asked).collect();
-            waiting.sort_unstable_by(|left, right| {
-                (left.since, &left.pod.key).cmp(&(right.since, &right.pod.key))
-            });
-            let waiting: Vec<_> = waiting.into_iter().map(|flight| flight.pod.uid.clone()).collect();
-            for uid in waiting {
+            for uid in in_order(self.flights.values().filter(asked)) {
                 self.advance(&uid, now);
             }
         }
