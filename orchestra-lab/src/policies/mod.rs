@@ -3,10 +3,12 @@
 mod best_fit;
 pub mod chance;
 mod dot_product;
+mod fair_share;
 pub mod fgd;
 mod gpu_clustering;
 mod gpu_packing;
 mod random;
+mod registry;
 mod worst_fit;
 
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use crate::gpu::{Account, GpuDevices, PickDevice};
 
 pub use best_fit::BestFit;
 pub use dot_product::DotProduct;
+pub use fair_share::FairShare;
 pub use fgd::Fgd;
 pub use gpu_clustering::GpuClustering;
 pub use gpu_packing::GpuPacking;
 pub use random::Random;
+pub use registry::{Policy, Setting, all, named};
 pub use worst_fit::WorstFit;
 
 /// Millicores of the largest node that scores are measured by.

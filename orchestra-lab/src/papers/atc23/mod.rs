@@ -4,14 +4,15 @@
 //! The protocol, as the authors' simulator carries it out: the pods of a trace in an order shuffled by a seed, then pods drawn
 //! from it again until those that came want 130 % of all devices (some taken out where they want more than that from the
 //! start); nobody leaves, who finds no node is dropped; of equally good nodes the first in an order drawn once takes the
-//! pod. The orders are those of Go's generator, so a seed here meets the pods that it met there.
+//! pod. The orders are those of Go's generator, so a seed here meets the pods, and the order of nodes, that it met there.
+//! `docs/fgd.md` compares what comes out.
 
 mod run;
 mod trace;
 mod workload;
 
 pub use run::{Curve, run};
-pub use trace::{Trace, TraceError};
+pub use trace::Trace;
 pub use workload::Workload;
 
 use orchestra_scheduler::Profile;

@@ -1,14 +1,14 @@
 //! One policy on one workload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use orchestra_scheduler::queue::Moment;
-use orchestra_scheduler::view::NodeName;
-use orchestra_scheduler::{Error, Profile, Scheduler, Step};
+use orchestra_scheduler::view::{NodeName, PodView};
+use orchestra_scheduler::{Dispatcher, Error, Profile, Resources, Scheduler, Step};
 
 use super::trace::Trace;
 use super::workload::Workload;
-use crate::gpu::Ask;
+use crate::gpu::{Ask, models};
 
 /// How much was given away as more and more came.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Curve {
     pub placed: usize,
     /// How many did not.
     pub dropped: usize,
-    /// Who went where, as the position of each node in the trace's list, or nothing.
+    /// Who went where, in the order they came.
     pub nodes: Vec<Option<NodeName>>,
 }
 
@@ -42,21 +42,16 @@ pub fn run(trace: &Trace, workload: &Workload, profile: Profile) -> Result<Curve
     let share = |milli: i64| milli as f64 / (trace.capacity() as f64 / 100.0);
     let mut sums: BTreeMap<i64, (f64, u32)> = BTreeMap::new();
     let mut nodes = Vec::with_capacity(workload.arrivals.len());
+    let mut hopeless: HashSet<(Resources, Vec<String>)> = HashSet::new();
     for pod in workload.pods(trace) {
-        let (key, milli) = (pod.key.clone(), Ask::of(&pod).milli());
+        let milli = Ask::of(&pod).milli();
         arrived += milli;
-        let mut chosen = None;
-        scheduler.pod_applied(pod, now);
-        while let Some(step) = scheduler.next(now) {
-            match step {
-                Step::Perform(job) => scheduler.performed(&job.pod.uid, Ok(()), now),
-                Step::Bound { node, .. } => chosen = Some(node),
-                _ => {}
-            }
-        }
+        // Nobody leaves: where one found no node, the next who wants the same finds none either and need not ask.
+        let wants = (pod.requests.clone(), models(&pod).into_iter().map(str::to_owned).collect());
+        let chosen = if hopeless.contains(&wants) { None } else { decide(&mut scheduler, pod) };
         match &chosen {
             Some(_) => given += milli,
-            None => scheduler.pod_deleted(&key, now),
+            None => drop(hopeless.insert(wants)),
         }
         nodes.push(chosen);
         let place = sums.entry(share(arrived).round_ties_even() as i64).or_default();
@@ -71,6 +66,23 @@ pub fn run(trace: &Trace, workload: &Workload, profile: Profile) -> Result<Curve
         dropped: nodes.len() - placed,
         nodes,
     })
+}
+
+/// Asks for one pod; who finds no node is forgotten.
+fn decide(scheduler: &mut Dispatcher, pod: PodView) -> Option<NodeName> {
+    let (now, key, mut chosen) = (Moment::default(), pod.key.clone(), None);
+    scheduler.pod_applied(pod, now);
+    while let Some(step) = scheduler.next(now) {
+        match step {
+            Step::Perform(job) => scheduler.performed(&job.pod.uid, Ok(()), now),
+            Step::Bound { node, .. } => chosen = Some(node),
+            _ => {}
+        }
+    }
+    if chosen.is_none() {
+        scheduler.pod_deleted(&key, now);
+    }
+    chosen
 }
 
 /// Rounded to two digits.

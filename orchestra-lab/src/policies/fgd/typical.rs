@@ -47,9 +47,16 @@ impl Typical {
     /// The most frequent wishes among `pods`, until they stand for 95 % of them.
     #[must_use]
     pub fn of<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Self {
+        Self::counted(pods.into_iter().map(|pod| (pod, 1)))
+    }
+
+    /// The same for pods of which there are so many each.
+    #[must_use]
+    pub fn counted<'a>(pods: impl IntoIterator<Item = (&'a PodView, u32)>) -> Self {
         let mut counts: HashMap<Wants, u32> = HashMap::new();
-        for pod in pods {
-            *counts.entry(Wants::of(pod)).or_default() += 1;
+        for (pod, count) in pods.into_iter().filter(|(_, count)| *count > 0) {
+            let known = counts.entry(Wants::of(pod)).or_default();
+            *known = known.saturating_add(count);
         }
         let total: f64 = counts.values().map(|count| f64::from(*count)).sum();
         let mut ordered: Vec<_> = counts.into_iter().collect();
