@@ -4,8 +4,12 @@
 //! [`Strategy`](orchestra_scheduler::Strategy), through the public traits of `orchestra-scheduler`, and the same value
 //! runs in a live cluster.
 
+pub mod experiment;
+pub mod output;
+pub mod plot;
 pub mod policies;
 pub mod run;
+pub mod strategy;
 mod time;
 pub mod trace;
 pub mod workload;

@@ -1,12 +1,6 @@
-//! How GPUs that pods may share look in the API.
-//!
-//! Kubernetes counts whole devices only. Here a node offers thousandths of its devices, and labels say how they are cut.
+//! How devices that pods may share look in the API.
 
-/// The resource: thousandths of a device; a node with two devices has 2000.
-pub const GPU_RESOURCE: &str = "gpu.orchestra.dev/milli";
-/// Label of a node and of a pod: how many devices it has, or wants.
-pub const GPU_COUNT: &str = "gpu.orchestra.dev/count";
-/// Label of a pod: how many thousandths it wants of each device.
-pub const GPU_MILLI: &str = "gpu.orchestra.dev/milli";
-/// Label of a node: what devices it has.
-pub const GPU_MODEL: &str = "gpu.orchestra.dev/model";
+/// The extended resource: thousandths of devices. Up to 999 is a share of one device, a multiple of 1000 so many whole ones.
+pub(crate) const MILLI: &str = "alibabacloud.com/gpu-milli";
+/// The label of a node that says which model its devices are.
+pub(crate) const MODEL: &str = "alibabacloud.com/gpu-card-model";
