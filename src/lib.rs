@@ -9,6 +9,7 @@ pub use cluster::{Cluster, ClusterBuilder, Node};
 pub use orchestra_apiserver as apiserver;
 pub use orchestra_controllers as controllers;
 pub use orchestra_core as core;
+pub use orchestra_lab as lab;
 pub use orchestra_net as net;
 pub use orchestra_runtime as runtime;
 pub use orchestra_scheduler as scheduler;

@@ -5,13 +5,17 @@
 //! runs in a live cluster.
 //!
 //! # Extension points
-//! [`policies::named`] knows every policy by name; a new one is a plugin and a line there (`docs/scheduling-policies.md`
-//! walks through one). [`gpu`] keeps account of devices that pods share.
+//! [`strategy::known`] knows every policy by name; a new one is a plugin and a [`strategy::Named`]
+//! (`docs/scheduling-policies.md` walks through one). [`gpu`] keeps account of devices that pods share.
 
+pub mod experiment;
 pub mod gpu;
+pub mod output;
 pub mod papers;
+pub mod plot;
 pub mod policies;
 pub mod run;
+pub mod strategy;
 mod time;
 pub mod trace;
 pub mod workload;

@@ -2,7 +2,6 @@
 //!
 //! What is wrong is said with file, line and column or field. Sizes are limited; nothing is read that was not asked for.
 
-mod gpu;
 mod json;
 mod openb;
 
@@ -10,7 +9,7 @@ use std::fmt;
 
 use crate::workload::Workload;
 
-pub use gpu::{GPU_COUNT, GPU_MILLI, GPU_MODEL, GPU_RESOURCE};
+pub(crate) use crate::gpu::{MILLI, MODEL};
 pub use openb::{OpenbNode, OpenbPod, read_nodes, read_pods};
 
 /// The largest file that is read, in bytes.
@@ -106,26 +105,30 @@ impl Skipped {
 /// # Errors
 /// With the first row, column or field that makes no sense; rows are left out instead with [`BadRows::Skip`].
 pub fn read(nodes: Option<Source<'_>>, trace: Source<'_>, bad: BadRows) -> Result<Read, TraceError> {
-    let mut read = Read::default();
-    for source in nodes.iter().chain([&trace]) {
-        if source.text.len() > LARGEST_FILE {
-            return Err(source.error(1, None, format!("larger than {LARGEST_FILE} bytes")));
-        }
-    }
-    if let Some(nodes) = nodes {
-        if is_json(nodes) {
-            json::read(nodes, bad, &mut read)?;
-            if !read.workload.pods.is_empty() {
-                return Err(nodes.error(1, Some("pods"), "a file of nodes has no pods"));
-            }
-        } else {
-            openb::nodes_into(nodes, bad, &mut read)?;
-        }
-    }
+    let mut read = nodes.map(|nodes| read_cluster(nodes, bad)).transpose()?.unwrap_or_default();
+    trace.check_size()?;
     if is_json(trace) {
         json::read(trace, bad, &mut read)?;
     } else {
         openb::pods_into(trace, bad, &mut read)?;
+    }
+    Ok(read)
+}
+
+/// Reads a file of nodes, and in the JSON form of their failures.
+///
+/// # Errors
+/// As [`read`]; also when there are pods in it.
+pub fn read_cluster(nodes: Source<'_>, bad: BadRows) -> Result<Read, TraceError> {
+    let mut read = Read::default();
+    nodes.check_size()?;
+    if is_json(nodes) {
+        json::read(nodes, bad, &mut read)?;
+    } else {
+        openb::nodes_into(nodes, bad, &mut read)?;
+    }
+    if !read.workload.pods.is_empty() {
+        return Err(nodes.error(1, Some("pods"), "a file of nodes has no pods"));
     }
     Ok(read)
 }
@@ -135,6 +138,13 @@ fn is_json(source: Source<'_>) -> bool {
 }
 
 impl Source<'_> {
+    fn check_size(&self) -> Result<(), TraceError> {
+        if self.text.len() > LARGEST_FILE {
+            return Err(self.error(1, None, format!("larger than {LARGEST_FILE} bytes")));
+        }
+        Ok(())
+    }
+
     pub(crate) fn error(&self, line: u64, field: Option<&str>, problem: impl fmt::Display) -> TraceError {
         let field = field.map(str::to_owned);
         TraceError { file: self.name.to_owned(), line, field, problem: problem.to_string() }

@@ -16,6 +16,7 @@ mod metrics;
 mod network;
 mod own_verbs;
 mod rollout;
+mod simulate;
 mod snapshot;
 mod start;
 mod streams;

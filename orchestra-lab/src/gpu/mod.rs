@@ -16,9 +16,9 @@ pub use devices::{Devices, MOST_DEVICES, Picked, WHOLE};
 pub use plugin::{GpuDevices, PickDevice, RandomDevice, TightestDevice};
 
 /// The extended resource: thousandths of devices.
-pub const MILLI: &str = crate::trace::GPU_RESOURCE;
+pub const MILLI: &str = "alibabacloud.com/gpu-milli";
 /// The label that says which model a node's devices are.
-pub const MODEL: &str = crate::trace::GPU_MODEL;
+pub const MODEL: &str = "alibabacloud.com/gpu-card-model";
 
 /// What a pod asks of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,10 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orchestra_scheduler::view::{NodeFacts, PodView};
 
-use super::{
-    BadRows, GPU_COUNT, GPU_MILLI, GPU_MODEL, GPU_RESOURCE, MOST_NODES, MOST_PODS, Read, Skipped, Source,
-    TraceError, check_name,
-};
+use super::{BadRows, MILLI, MODEL, MOST_NODES, MOST_PODS, Read, Skipped, Source, TraceError, check_name};
 use crate::time::SimTime;
 use crate::workload::{NodePlan, PodPlan, Stay};
 
@@ -100,6 +97,9 @@ pub fn read_pods(source: Source<'_>, bad: BadRows) -> Result<(Vec<OpenbPod>, Ski
         if gpus > 0 && gpu_milli == 0 {
             return Err(row.error("gpu_milli", "must be from 1 to 1000 for a pod with devices"));
         }
+        if gpus > 1 && gpu_milli < 1000 {
+            return Err(row.error("gpu_milli", "must be 1000 for a pod with several devices"));
+        }
         let models = row.text("gpu_spec").split('|').filter(|model| !model.is_empty());
         let pod = OpenbPod {
             name,
@@ -136,8 +136,7 @@ impl OpenbNode {
         let mut offered = amounts(self.cpu_milli, self.memory_mib, self.gpus * 1000);
         offered.insert("pods".to_owned(), Quantity(PODS_OF_A_NODE.to_string()));
         if self.gpus > 0 {
-            labels.insert(GPU_COUNT.to_owned(), self.gpus.to_string());
-            labels.insert(GPU_MODEL.to_owned(), self.model.clone());
+            labels.insert(MODEL.to_owned(), self.model.clone());
         }
         api::Node {
             metadata: ObjectMeta {
@@ -155,12 +154,6 @@ impl OpenbPod {
     /// The pod as the API has it, in the namespace `default`.
     #[must_use]
     pub fn to_api(&self) -> api::Pod {
-        let labels = (self.gpus > 0).then(|| {
-            BTreeMap::from([
-                (GPU_COUNT.to_owned(), self.gpus.to_string()),
-                (GPU_MILLI.to_owned(), self.gpu_milli.to_string()),
-            ])
-        });
         let requests = amounts(self.cpu_milli, self.memory_mib, self.gpus * self.gpu_milli);
         let container = api::Container {
             name: "main".to_owned(),
@@ -174,7 +167,6 @@ impl OpenbPod {
             metadata: ObjectMeta {
                 namespace: Some("default".to_owned()),
                 name: Some(self.name.clone()),
-                labels,
                 ..ObjectMeta::default()
             },
             spec: Some(api::PodSpec {
@@ -203,14 +195,14 @@ fn amounts(cpu_milli: u64, memory_mib: u64, gpu_milli: u64) -> BTreeMap<String, 
         ("memory".to_owned(), Quantity(format!("{memory_mib}Mi"))),
     ]);
     if gpu_milli > 0 {
-        amounts.insert(GPU_RESOURCE.to_owned(), Quantity(gpu_milli.to_string()));
+        amounts.insert(MILLI.to_owned(), Quantity(gpu_milli.to_string()));
     }
     amounts
 }
 
 fn on_models(models: &[String]) -> api::Affinity {
     let wanted = api::NodeSelectorRequirement {
-        key: GPU_MODEL.to_owned(),
+        key: MODEL.to_owned(),
         operator: "In".to_owned(),
         values: Some(models.to_vec()),
     };

@@ -227,4 +227,10 @@ impl GenerateSpec {
         }
         Ok(spec)
     }
+
+    /// How many pods it describes.
+    #[must_use]
+    pub fn pods(&self) -> usize {
+        self.pods.count
+    }
 }

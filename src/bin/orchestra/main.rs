@@ -10,6 +10,7 @@ mod leader_elect;
 mod manifests;
 mod server;
 mod signals;
+mod simulate;
 mod snapshot;
 mod store;
 mod up;
@@ -51,6 +52,8 @@ enum Verb {
     Snapshot(snapshot::Snapshot),
     /// Show and change the keys that a cluster's data is encrypted with.
     Encryption(encryption::Encryption),
+    /// Try scheduling strategies on a trace or a generated load, on virtual time.
+    Simulate(Box<simulate::Simulate>),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +104,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
             Verb::Logs(arguments) => client::logs::run(&arguments).await,
             Verb::Snapshot(arguments) => snapshot::run(&arguments).await,
             Verb::Encryption(arguments) => encryption::run(&arguments).await,
+            Verb::Simulate(arguments) => simulate::run(*arguments).await,
         }
     })
 }

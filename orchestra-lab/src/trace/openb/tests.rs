@@ -25,8 +25,8 @@ fn a_trace_becomes_nodes_classes_and_pods() {
     assert_eq!((workload.nodes.len(), workload.classes.len(), workload.pods.len()), (2, 2, 3));
     let facts = &workload.nodes[0].facts;
     assert_eq!((facts.allocatable.cpu.0, facts.allocatable_pods), (64_000, 1001));
-    assert_eq!(facts.allocatable.scalars[GPU_RESOURCE], 2000);
-    assert_eq!(facts.labels[GPU_MODEL], "P100");
+    assert_eq!(facts.allocatable.scalars[MILLI], 2000);
+    assert_eq!(facts.labels[MODEL], "P100");
     let stays: Vec<_> = workload.pods.iter().map(|pod| (pod.at, pod.stay)).collect();
     let secs = SimTime::from_secs;
     assert_eq!(
@@ -35,7 +35,7 @@ fn a_trace_becomes_nodes_classes_and_pods() {
     );
     let pod = workload.pod(&workload.pods[0]).unwrap();
     assert_eq!(pod.key.to_string(), "default/a");
-    assert_eq!(pod.requests.scalars[GPU_RESOURCE], 460);
+    assert_eq!(pod.requests.scalars[MILLI], 460);
     assert!(pod.rules.admit(facts) && !pod.rules.admit(&workload.nodes[1].facts));
 }
 
