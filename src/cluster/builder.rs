@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
-use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder, User};
+use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder, IntoAdmission, User};
 use orchestra_controllers::election::Timing;
 use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_net::NetworkMetrics;
@@ -63,7 +63,7 @@ pub struct ClusterBuilder {
     controllers: Part<Controllers>,
     scheduler: Part<Scheduler>,
     election: Part<Timing>,
-    admission: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
+    admission: Vec<Arc<dyn Admission>>,
     seed: Option<u64>,
     snapshots: Option<Schedule>,
 }
@@ -215,10 +215,10 @@ impl ClusterBuilder {
         self
     }
 
-    /// Lets `admission` change and refuse what is written.
+    /// Lets `admission` change and refuse what is written: an [`Admission`], or a closure such as `|pod: &mut Pod| ...`.
     #[must_use]
-    pub fn admission(mut self, admission: impl Admission) -> Self {
-        self.admission.push(Box::new(|server| server.admission(admission)));
+    pub fn admission<Form>(mut self, admission: impl IntoAdmission<Form>) -> Self {
+        self.admission.push(admission.into_admission());
         self
     }
 
@@ -273,7 +273,7 @@ impl ClusterBuilder {
             server = server.encryption(encryption);
         }
         for admission in self.admission {
-            server = admission(server);
+            server = server.admission(admission);
         }
         if let Some(seed) = self.seed {
             server = server.seed(seed);

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::admission::Operation;
 use crate::body::{self, Body};
 use crate::clock::stamp;
 use crate::custom;
@@ -88,6 +87,33 @@ impl DeleteOptions {
             .map_err(|error| StatusError::bad_request(format!("DeleteOptions: {error}")))
     }
 
+    /// As clients write them.
+    pub(crate) fn to_json(&self, dry_run: bool) -> Value {
+        let mut out = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(seconds) = self.grace_period_seconds {
+            out["gracePeriodSeconds"] = seconds.into();
+        }
+        if let Some(wanted) = &self.preconditions {
+            out["preconditions"] = json!({});
+            let fields = [("uid", &wanted.uid), ("resourceVersion", &wanted.resource_version)];
+            for (field, wish) in fields {
+                if let Some(wish) = wish {
+                    out["preconditions"][field] = wish.as_str().into();
+                }
+            }
+        }
+        if let Some(orphan) = self.orphan_dependents {
+            out["orphanDependents"] = orphan.into();
+        }
+        if let Some(policy) = self.propagation_policy {
+            out["propagationPolicy"] = format!("{policy:?}").into();
+        }
+        if dry_run || self.is_dry_run() {
+            out["dryRun"] = json!(["All"]);
+        }
+        out
+    }
+
     pub(crate) fn is_dry_run(&self) -> bool {
         self.dry_run.iter().any(|stage| stage == "All")
     }
@@ -128,9 +154,9 @@ pub(crate) async fn delete(state: &State, call: &Call) -> Result<Response<Body>,
         Written::Removed(last) => {
             let gr = &call.resource.gr;
             if RETURNS_OBJECT.contains(&(gr.group.as_str(), gr.resource.as_str())) {
-                return call.renderer(state).object(StatusCode::OK, last.json);
+                return call.renderer(state).object(StatusCode::OK, last.json());
             }
-            let object: Value = serde_json::from_slice(&last.json).map_err(StatusError::internal)?;
+            let object: Value = serde_json::from_slice(&last.json()).map_err(StatusError::internal)?;
             let mut details =
                 json!({"name": call.name(), "kind": gr.resource, "uid": meta::text(&object, "uid")});
             if !gr.group.is_empty() {
@@ -145,7 +171,7 @@ pub(crate) async fn delete(state: &State, call: &Call) -> Result<Response<Body>,
             let waits_for_owned = options.propagation_policy == Some(Propagation::Foreground)
                 || options.orphan_dependents == Some(false);
             let code = if waits_for_owned { StatusCode::ACCEPTED } else { StatusCode::OK };
-            call.renderer(state).object(code, pending.json)
+            call.renderer(state).object(code, pending.json())
         }
     }
 }
@@ -172,7 +198,10 @@ struct DeleteEdit<'a> {
 impl Edit for DeleteEdit<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
         self.options.check(&self.call.resource.gr, self.call.name(), current)?;
-        self.call.check(self.state, Operation::Delete, current, Some(current)).await?;
+        // What an eviction removes was admitted as an eviction.
+        if self.call.request.subresource.is_none() {
+            self.call.check_removal(self.state, self.options, current).await?;
+        }
         let now = self.state.clock.now();
         let gr = &self.call.resource.gr;
         let grace = self.call.resource.is("", "pods").then(|| pod_grace(current, self.options));

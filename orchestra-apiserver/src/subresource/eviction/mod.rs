@@ -12,7 +12,8 @@ use orchestra_core::selector::LabelSelector;
 use serde_json::{Value, json};
 
 use self::budget::{Guard, charge, guard};
-use super::done;
+use super::{complete, done};
+use crate::admission::Operation;
 use crate::body::Body;
 use crate::clock::stamp;
 use crate::negotiate::decode;
@@ -30,11 +31,14 @@ const TRIES: usize = 20;
 
 /// POST of an `Eviction`.
 pub(crate) async fn evict(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
-    let eviction = decode::other(call, &POLICY, "Eviction")?.value;
+    let mut eviction = decode::other(call, &POLICY, "Eviction")?.value;
     let name = meta::name(&eviction);
     if !name.is_empty() && name != call.name() {
         return Err(StatusError::bad_request("name in URL does not match name in Eviction object"));
     }
+    complete(call, &mut eviction);
+    call.admit_as(state, Operation::Create, (&POLICY, "Eviction"), &mut eviction, None).await?;
+    call.check_as(state, Operation::Create, (&POLICY, "Eviction"), &eviction, None).await?;
     let options = eviction.get("deleteOptions").cloned().unwrap_or(Value::Null);
     let options = DeleteOptions::from_value(options)?;
     for _ in 1..TRIES {
@@ -82,7 +86,7 @@ async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<
         match state.writer.update(&call.resource, key, call.name(), dry_run.into(), &edit).await {
             Ok(written) => {
                 let marked: Value =
-                    serde_json::from_slice(&written.into_encoded().json).map_err(StatusError::internal)?;
+                    serde_json::from_slice(&written.into_encoded().json()).map_err(StatusError::internal)?;
                 meta::text(&marked, "resourceVersion").clone_into(&mut last);
             }
             Err(error) if must_stay && error.code() == StatusCode::CONFLICT => return Ok(Attempt::Changed),
