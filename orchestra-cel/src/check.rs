@@ -9,9 +9,9 @@ use kube_cel::cel::Value;
 
 use crate::ast::{Expr, Fold, FoldKind, Node};
 use crate::cost;
+use crate::declared::{Declared, Type, UNBOUNDED};
 use crate::lexer::Unreadable;
 use crate::library;
-use crate::types::{Declared, Type, UNBOUNDED};
 
 /// What is known of an expression.
 #[derive(Clone, Debug)]

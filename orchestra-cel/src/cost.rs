@@ -61,14 +61,14 @@ pub(crate) fn estimate(name: &str, is_method: bool, operands: &[&Known]) -> Esti
     let plain = |cost: u64| Estimate { cost, size: None };
     let sized = |cost: u64, size: u64| Estimate { cost, size: Some(size) };
     let holds_text = || {
-        use crate::types::Type;
+        use crate::declared::Type;
         operands.first().is_some_and(
             |list| matches!(&list.ty, Type::List(item) if matches!(**item, Type::String | Type::Bytes)),
         )
     };
-    let is_text = operands
-        .first()
-        .is_some_and(|target| matches!(target.ty, crate::types::Type::String | crate::types::Type::Bytes));
+    let is_text = operands.first().is_some_and(|target| {
+        matches!(target.ty, crate::declared::Type::String | crate::declared::Type::Bytes)
+    });
     match name {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" if !is_text => {
             let of_text = operands
@@ -100,7 +100,7 @@ pub(crate) fn estimate(name: &str, is_method: bool, operands: &[&Known]) -> Esti
         }
         "_+_" => sized(1, size(0).saturating_add(size(1))),
         "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" => plain(times(size(0).min(size(1)), CHARACTER)),
-        "@in" if matches!(operands.get(1).map(|list| &list.ty), Some(crate::types::Type::List(_))) => {
+        "@in" if matches!(operands.get(1).map(|list| &list.ty), Some(crate::declared::Type::List(_))) => {
             plain(size(1))
         }
         "sets.contains" | "sets.intersects" => plain(size(0).saturating_mul(size(1))),

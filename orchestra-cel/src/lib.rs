@@ -34,12 +34,12 @@ mod ast;
 mod bridge;
 mod check;
 mod cost;
+mod declared;
 mod eval;
 mod lexer;
 mod library;
 mod operators;
 mod parser;
-mod types;
 pub mod values;
 
 #[cfg(test)]
@@ -49,10 +49,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+pub use declared::{Declared, Object, Type, UNBOUNDED};
 pub use eval::{Fault, Outcome, Scope};
 pub use kube_cel::cel::Value;
 pub use kube_cel::cel::objects::{Key, Map, Opaque, OptionalValue};
-pub use types::{Declared, Object, Type, UNBOUNDED};
 pub use values::escape;
 
 use check::Checker;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::types::Type;
+use crate::declared::Type;
 
 /// One form of a function.
 #[derive(Debug)]

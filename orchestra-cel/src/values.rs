@@ -10,8 +10,8 @@ use kube_cel::cel::Value;
 use kube_cel::cel::objects::{Key, Map};
 use serde_json::Value as Json;
 
+use crate::declared::{Declared, Type};
 use crate::eval::optional_of;
-use crate::types::{Declared, Type};
 
 /// Words of the language, which no field can be called.
 const RESERVED: [&str; 21] = [
