@@ -212,8 +212,8 @@ fn a_strategy_that_breaks_its_contract_is_told_how() {
 
 #[test]
 fn both_engines_and_every_repetition_decide_alike() {
-    let nodes: Vec<_> = (0..20).map(|at| node(&format!("n{at}"), "8")).collect();
-    let pods: Vec<_> = (0..400)
+    let nodes: Vec<_> = (0..10).map(|at| node(&format!("n{at}"), "8")).collect();
+    let pods: Vec<_> = (0..150)
         .map(|at| {
             let more = json!({"duration": 20 + at % 90, "priority": at % 3});
             pod(&format!("p{at}"), at, ["1", "2", "3", "5"][at as usize % 4], more)

@@ -1,4 +1,6 @@
 //! A live scheduler on a real API server in this process, on a paused clock, with someone who writes down what happens.
+//!
+//! Each thing that happens has a moment of its own, so that there is one order of things.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::recording::{Recorded, Recording};
+
+/// Between two things that happen.
+const APART: Duration = Duration::from_millis(10);
 
 pub(crate) struct Live {
     server: ApiServer,
@@ -79,11 +84,13 @@ impl Live {
         nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
         let status = json!({"status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "110"}}});
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        self.wait(APART).await;
     }
 
     pub(crate) async fn lose(&mut self, name: &str) {
         let nodes: Api<Node> = Api::all(self.server.client("default"));
         nodes.delete(name, &DeleteParams::default()).await.unwrap();
+        self.wait(APART).await;
     }
 
     pub(crate) async fn pod(&mut self, name: &str, cpu: &str, mut spec: Value, app: &str) {
@@ -92,6 +99,7 @@ impl Live {
         let pod = json!({"metadata": {"name": name, "labels": {"app": app}}, "spec": spec});
         let pods: Api<Pod> = Api::default_namespaced(self.server.client("default"));
         pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        self.wait(APART).await;
     }
 
     /// Deletes a pod at once.
@@ -99,6 +107,7 @@ impl Live {
         let pods: Api<Pod> = Api::default_namespaced(self.server.client("default"));
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         pods.delete(name, &now).await.unwrap();
+        self.wait(APART).await;
     }
 
     /// What was seen.
