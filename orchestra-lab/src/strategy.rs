@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use orchestra_scheduler::Scheduler;
 
+use crate::policies::fgd::Typical;
+use crate::policies::{self, Setting};
 use crate::run::Decider;
 use crate::workload::Workload;
 
@@ -70,8 +72,25 @@ impl Named {
     }
 }
 
-/// The strategies there are, `scheduler` being the one named [`DEFAULT`].
+/// The strategies there are: all [`policies`], `scheduler` being the one named [`DEFAULT`].
 #[must_use]
 pub fn known(scheduler: Scheduler) -> Vec<Named> {
-    vec![Named::scheduler(scheduler)]
+    let others = policies::all().filter(|policy| policy.name() != DEFAULT);
+    let others = others.map(|policy| {
+        Named::new(policy.name(), |context| {
+            policy.decider(&Setting { seed: context.seed, typical: typical(context.workload) })
+        })
+    });
+    std::iter::once(Named::scheduler(scheduler)).chain(others).collect()
+}
+
+/// What is typical of a workload.
+fn typical(workload: &Workload) -> Typical {
+    let mut counts = vec![0_u32; workload.classes.len()];
+    for pod in &workload.pods {
+        if let Some(count) = counts.get_mut(pod.class) {
+            *count = count.saturating_add(1);
+        }
+    }
+    Typical::counted(workload.classes.iter().zip(counts))
 }

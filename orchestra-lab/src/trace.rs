@@ -2,7 +2,6 @@
 //!
 //! What is wrong is said with file, line and column or field. Sizes are limited; nothing is read that was not asked for.
 
-mod gpu;
 mod json;
 mod openb;
 
@@ -10,7 +9,6 @@ use std::fmt;
 
 use crate::workload::Workload;
 
-pub(crate) use gpu::{MILLI, MODEL};
 pub use openb::{OpenbNode, OpenbPod, read_nodes, read_pods};
 
 /// The largest file that is read, in bytes.

@@ -2,6 +2,7 @@
 
 mod registration;
 
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use crate::plugin::{
@@ -47,6 +48,8 @@ pub enum TieBreak {
     Heap,
     /// Uniformly at random, from the seeded generator (until 1.34).
     Random,
+    /// The first of them that was found; the first in the order of the cluster where all nodes are looked at.
+    First,
 }
 
 /// A scoring plugin with its weight.
@@ -77,6 +80,8 @@ pub struct Profile {
     pub(crate) bind: Vec<Arc<dyn Bind>>,
     pub(crate) post_bind: Vec<Arc<dyn PostBind>>,
     pub(crate) requeue: Vec<Arc<dyn Requeue>>,
+    /// Plugins that look at one node at a time; see [`Registration::local`].
+    local: Vec<TypeId>,
 }
 
 impl Default for Profile {
@@ -116,6 +121,7 @@ impl Profile {
             bind: Vec::new(),
             post_bind: Vec::new(),
             requeue: Vec::new(),
+            local: Vec::new(),
         }
     }
 
@@ -177,7 +183,21 @@ impl Profile {
         self.bind.extend(set.bind);
         self.post_bind.extend(set.post_bind);
         self.requeue.extend(set.requeue);
+        self.local.extend(set.local);
         self
+    }
+
+    /// Takes all scorers out, to put others in their place.
+    #[must_use]
+    pub fn without_scorers(mut self) -> Self {
+        self.pre_score.clear();
+        self.score.clear();
+        self
+    }
+
+    /// Whether this plugin was registered as one that looks at one node at a time.
+    pub(crate) fn holds_local(&self, plugin: &dyn Any) -> bool {
+        self.local.contains(&plugin.type_id())
     }
 
     /// Adds a filter.

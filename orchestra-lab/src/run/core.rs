@@ -11,14 +11,14 @@ use crate::time::SimTime;
 #[derive(Debug)]
 pub(super) enum Core {
     Dispatcher(Box<Dispatcher>),
-    Batch(Batch),
+    Batch(Box<Batch>),
 }
 
 impl Core {
     pub(super) fn of(decider: &Decider, options: &RunOptions) -> Result<Self, RunError> {
         Ok(match decider {
             Decider::Scheduler(scheduler) => Self::Dispatcher(Box::new(scheduler.dispatcher()?)),
-            Decider::Strategy(strategy) => Self::Batch(Batch::new(strategy.clone(), options.batch)),
+            Decider::Strategy(strategy) => Self::Batch(Box::new(Batch::new(strategy.clone(), options.batch))),
         })
     }
 

@@ -26,7 +26,14 @@ pub(super) fn winner(scores: &[i64], tie_break: TieBreak, random: &mut SmallRng)
     match tie_break {
         TieBreak::Heap => heap_root(scores),
         TieBreak::Random => reservoir(scores, random),
+        TieBreak::First => first(scores),
     }
+}
+
+/// The first of the nodes with the most points.
+fn first(scores: &[i64]) -> Option<usize> {
+    let best = scores.iter().max()?;
+    scores.iter().position(|score| score == best)
 }
 
 /// The root of the max-heap that bottom-up sifting builds over `scores`: a node stays above its children unless

@@ -1,5 +1,6 @@
 //! Says at which extension points one plugin serves.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use super::Scorer;
@@ -26,6 +27,7 @@ pub struct PluginSet {
     pub(crate) requeue: Option<Arc<dyn Requeue>>,
     pub(crate) queue_sort: Option<Arc<dyn QueueSort>>,
     pub(crate) score: Option<Scorer>,
+    pub(crate) local: Option<TypeId>,
 }
 
 impl PluginSet {
@@ -63,6 +65,24 @@ impl<P: Plugin> Registration<P> {
     pub fn of(plugin: P) -> Self {
         let set = PluginSet { name: plugin.name().to_owned(), ..PluginSet::default() };
         Self { plugin: Arc::new(plugin), set }
+    }
+
+    /// Declares that the plugin looks at one node at a time, so that [`FastEngine`](crate::engine::FastEngine) may keep
+    /// what it said of a node until the node changes.
+    ///
+    /// # Contract
+    /// 1. In `Filter` and `Score` the answer is a function of the node's state
+    ///    ([`NodeView::state`](crate::view::NodeView::state)) and of what the pod asks for alone: its `requests`, `scored`,
+    ///    `host_ports` and `rules`; not of its name, labels or priority, nor of other nodes.
+    /// 2. In `PreFilter` and `PreScore` it is a function of the same fields of the pod. Notes left there are not found again,
+    ///    and `PreScore` is given no nodes.
+    /// 3. What the plugin keeps itself may matter as long as it changes together with the node it speaks of.
+    /// 4. It does not normalise.
+    ///
+    /// A plugin that breaks it makes the engines differ; it breaks nothing else.
+    pub fn local(mut self) -> Self {
+        self.set.local = Some(TypeId::of::<P>());
+        self
     }
 
     /// Adds the plugin as a scorer whose scores are in range as they are. A weight of 0 counts as 1.

@@ -3,13 +3,15 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+use crate::plugin::{Cycle, Filter, Plugin, Score};
 use crate::plugins::{
     self, DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation,
     NodeResourcesFit, NodeUnschedulable, PodTopologySpread, ScoredResource, ScoringStrategy, Shape,
     ShapePoint, TaintToleration,
 };
-use crate::unit::ResourceName;
-use crate::view::{NodeSelector, SpreadConstraint, Unsatisfiable};
+use crate::unit::{Points, ResourceName};
+use crate::verdict::Verdict;
+use crate::view::{NodeSelector, NodeView, PodView, SpreadConstraint, Unsatisfiable};
 use crate::{Profile, Registration, Sampling, TieBreak, Version};
 
 /// Which profile decides; a plain value, so that a history can be told again.
@@ -30,6 +32,8 @@ struct Custom {
     affinity: u32,
     added: bool,
     scores: bool,
+    /// With a plugin of somebody else's that looks at one node at a time.
+    local: bool,
 }
 
 impl ProfileChoice {
@@ -48,7 +52,8 @@ impl ProfileChoice {
         Self {
             version: [Version::V1_34, Version::V1_35, Version::V1_36][random.random_range(0..3)],
             sampling: [Sampling::All, Sampling::Adaptive, Sampling::Percent(30)][random.random_range(0..3)],
-            tie_break: [None, Some(TieBreak::Random), Some(TieBreak::Heap)][random.random_range(0..3)],
+            tie_break: [None, Some(TieBreak::Random), Some(TieBreak::Heap), Some(TieBreak::First)]
+                [random.random_range(0..4)],
             custom: random.random_bool(0.5).then(|| Custom {
                 strategy: random.random_range(0..4),
                 fit: weight(random),
@@ -56,6 +61,7 @@ impl ProfileChoice {
                 affinity: weight(random),
                 added: random.random_bool(0.3),
                 scores: random.random_bool(0.9),
+                local: random.random_bool(0.3),
             }),
         }
     }
@@ -84,6 +90,10 @@ impl Custom {
             .register(Registration::of(NodeUnschedulable).filter().into())
             .register(Registration::of(NodePorts).pre_filter().filter().into())
             .register(Registration::of(DefaultBinder).bind().into());
+        let profile = match self.local {
+            true => profile.register(Registration::of(Stranger).filter().score(self.fit).local().into()),
+            false => profile,
+        };
         if !self.scores {
             return profile
                 .register(Registration::of(taints).filter().into())
@@ -140,4 +150,33 @@ fn added() -> NodeAffinity {
         {"key": "disk", "operator": "NotIn", "values": ["7"]}]}]});
     let required = serde_json::from_value(terms).ok();
     NodeAffinity::adding(required.as_ref().map(NodeSelector::from_api), Vec::new())
+}
+
+/// What somebody else may have written: looks at one node at a time.
+#[derive(Debug)]
+struct Stranger;
+
+impl Stranger {
+    fn whim(pod: &PodView, node: &NodeView) -> i64 {
+        let used = node.requested().cpu.0 / 10 + node.facts().allocatable.cpu.0 / 100;
+        (used + pod.requests.cpu.0 / 50 + node.pods().len() as i64 * 13).rem_euclid(101)
+    }
+}
+
+impl Plugin for Stranger {
+    fn name(&self) -> &str {
+        "Stranger"
+    }
+}
+
+impl Filter for Stranger {
+    fn filter(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
+        if Self::whim(pod, node) % 11 == 7 { Verdict::unschedulable("a whim") } else { Verdict::Pass }
+    }
+}
+
+impl Score for Stranger {
+    fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
+        Points(Self::whim(pod, node) / 20)
+    }
 }

@@ -10,9 +10,10 @@ const KEPT: usize = 1024;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// Names one state: two things of a kind with the same stamp hold the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(u64);
+/// Names one state: two things of a kind with the same stamp hold the same. Made anew at every change and never twice in
+/// a process; it says nothing about which state came first, and no two runs have the same ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stamp(u64);
 
 impl Stamp {
     /// A stamp that nothing carries yet.

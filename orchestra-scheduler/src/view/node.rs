@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::change::Stamp;
 use super::request::{resource_list, resources};
-use super::{Labels, NodeName, PodUid, PodView, Taint, ViewError};
+use super::{Labels, NodeName, PodUid, PodView, Taint, TaintEffect, ViewError};
 use crate::unit::{NonZero, Resources};
 
 /// What a node says about itself.
@@ -160,9 +160,33 @@ impl NodeView {
         self.occupied
     }
 
-    /// Names the state the node is in: what it says and who is on it.
-    pub(crate) fn stamp(&self) -> Stamp {
+    /// Names the state the node is in: what it says and who is on it. Whoever works something out of a node may keep
+    /// it, by name and state, until the state is another.
+    #[must_use]
+    pub fn state(&self) -> Stamp {
         self.stamp
+    }
+
+    /// Whether the pod could be here by what it asks for and by the labels and taints of the node: what strategies have to see to
+    /// at least. What other pods or volumes have to do with it is for plugins.
+    #[must_use]
+    pub fn has_room_for(&self, pod: &PodView) -> bool {
+        let (asked, offered, used) = (&pod.requests, &self.facts.allocatable, &self.requested);
+        let enough =
+            |asked: i64, offered: i64, used: i64| asked <= 0 || asked <= offered.saturating_sub(used);
+        let of = |resources: &Resources, name: &Arc<str>| resources.scalars.get(name).copied().unwrap_or(0);
+        enough(asked.cpu.0, offered.cpu.0, used.cpu.0)
+            && enough(asked.memory.0, offered.memory.0, used.memory.0)
+            && enough(asked.ephemeral_storage.0, offered.ephemeral_storage.0, used.ephemeral_storage.0)
+            && asked.scalars.iter().all(|(name, asked)| enough(*asked, of(offered, name), of(used, name)))
+            && i64::try_from(self.pods.len()).is_ok_and(|pods| pods < self.facts.allocatable_pods)
+            && !self.facts.unschedulable
+            && pod.rules.admit(&self.facts)
+            && self
+                .facts
+                .taints
+                .iter()
+                .all(|taint| taint.effect == TaintEffect::PreferNoSchedule || pod.tolerates(taint))
     }
 
     /// Replaces what the node says about itself.

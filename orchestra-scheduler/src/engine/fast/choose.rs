@@ -25,8 +25,14 @@ pub(super) fn choose(
         return None;
     }
     let alone = index.around.as_ref().is_none_or(Around::is_indifferent);
-    let (position, found, evaluated) = if alone && feasible <= wanted && profile.tie_break == TieBreak::Heap {
-        (index.ranking.winner(start)?, feasible, nodes)
+    let at_once = match profile.tie_break {
+        _ if !alone || feasible > wanted => None,
+        TieBreak::Heap => Some(index.ranking.winner(start)?),
+        TieBreak::First => Some(index.ranking.first(start)?),
+        TieBreak::Random => None,
+    };
+    let (position, found, evaluated) = if let Some(position) = at_once {
+        (position, feasible, nodes)
     } else {
         let (sample, evaluated) = sample(index, start, wanted);
         let position = match sample.as_slice() {
@@ -35,7 +41,9 @@ pub(super) fn choose(
                 let totals = totals(plan, index, many);
                 let won = match profile.tie_break {
                     TieBreak::Heap => first_in_heap(&totals),
-                    TieBreak::Random => winner(&totals, profile.tie_break, &mut reference.random),
+                    TieBreak::Random | TieBreak::First => {
+                        winner(&totals, profile.tie_break, &mut reference.random)
+                    }
                 };
                 *many.get(won?)?
             }

@@ -1,8 +1,9 @@
 //! Which profiles can be answered from an index, and what the index has to know of their plugins.
 //!
 //! The index keeps what plugins said about a node until the node changes. That is right only for plugins whose
-//! answer is a function of the pod's class and the node alone, so they are named here, by type and not by name: a
-//! profile with any other filter or scorer is left to the reference engine.
+//! answer is a function of the pod's class and the node alone, so they are named here, by type and not by name, or
+//! have declared it themselves ([`Registration::local`](crate::Registration::local)): a profile with any other filter
+//! or scorer is left to the reference engine.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -46,16 +47,18 @@ pub(super) struct ScorerPlan {
 impl Plan {
     /// The plan for a profile; `None` when some plugin is not known.
     pub(super) fn of(profile: &Profile) -> Option<Self> {
-        let known = profile.filter.iter().all(|plugin| is_local(&**plugin))
-            && profile.pre_filter.iter().all(|plugin| is_local(&**plugin))
-            && profile.pre_score.iter().all(|plugin| is_local(&**plugin))
+        let local = |plugin: &dyn Any| is_local(plugin) || profile.holds_local(plugin);
+        let known = profile.filter.iter().all(|plugin| local(&**plugin))
+            && profile.pre_filter.iter().all(|plugin| local(&**plugin))
+            && profile.pre_score.iter().all(|plugin| local(&**plugin))
             && profile.adjust.iter().all(|plugin| is_local(&**plugin));
         if !known {
             return None;
         }
         let mut scorers = Vec::new();
         for scorer in &profile.score {
-            let normal = normal(&*scorer.plugin)?;
+            let declared = || profile.holds_local(&*scorer.plugin).then_some(None);
+            let normal = normal(&*scorer.plugin).or_else(declared)?;
             if normal.is_some() != scorer.normalise.is_some() {
                 return None;
             }

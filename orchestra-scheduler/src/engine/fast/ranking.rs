@@ -87,6 +87,15 @@ impl Ranking {
         self.feasible.select((rank + shift) % count)
     }
 
+    /// The first of the best when the nodes are listed from `start` on, around the end.
+    pub(super) fn first(&self, start: usize) -> Option<usize> {
+        let best = highest(&self.regions);
+        if best == INFEASIBLE {
+            return None;
+        }
+        self.find(start, self.len(), best).or_else(|| self.find(0, start, best))
+    }
+
     /// The first node with the total `best` among those of these ranks, which are counted from rank `shift` on.
     fn leftmost(&self, ranks: std::ops::Range<usize>, shift: usize, best: i32) -> Option<usize> {
         let count = self.feasible.count();
@@ -178,14 +187,14 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
 
-    /// What the plain reading of the heap takes.
-    fn plain(totals: &[i32], start: usize) -> Option<usize> {
+    /// What the plain reading of the rule takes.
+    fn plain(totals: &[i32], start: usize, rule: TieBreak) -> Option<usize> {
         let listed: Vec<_> = (start..totals.len())
             .chain(0..start)
             .filter(|position| totals[*position] != INFEASIBLE)
             .collect();
         let scores: Vec<_> = listed.iter().map(|position| i64::from(totals[*position])).collect();
-        let index = winner(&scores, TieBreak::Heap, &mut SmallRng::seed_from_u64(0))?;
+        let index = winner(&scores, rule, &mut SmallRng::seed_from_u64(0))?;
         listed.get(index).copied()
     }
 
@@ -206,7 +215,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
         #[test]
-        fn the_winner_is_the_root_of_the_heap(
+        fn the_winner_is_the_root_of_the_heap_and_the_first_the_leftmost(
             totals in prop::collection::vec(-1..4_i32, 1..300),
             changes in prop::collection::vec((any::<prop::sample::Index>(), -1..4_i32), 0..40),
             start in any::<prop::sample::Index>(),
@@ -214,12 +223,14 @@ mod tests {
             let mut totals = totals;
             let mut ranking = Ranking::new(totals.clone());
             let start = start.index(totals.len());
-            prop_assert_eq!(ranking.winner(start), plain(&totals, start));
+            prop_assert_eq!(ranking.winner(start), plain(&totals, start, TieBreak::Heap));
+            prop_assert_eq!(ranking.first(start), plain(&totals, start, TieBreak::First));
             for (position, total) in changes {
                 let position = position.index(totals.len());
                 totals[position] = total;
                 ranking.set(position, total);
-                prop_assert_eq!(ranking.winner(start), plain(&totals, start));
+                prop_assert_eq!(ranking.winner(start), plain(&totals, start, TieBreak::Heap));
+                prop_assert_eq!(ranking.first(start), plain(&totals, start, TieBreak::First));
             }
         }
 
@@ -233,7 +244,9 @@ mod tests {
             let totals: Vec<i32> =
                 (0..length).map(|position| (mix(position) % (spread + 1)) as i32 - 1).collect();
             let start = mix(length) as usize % length;
-            prop_assert_eq!(Ranking::new(totals.clone()).winner(start), plain(&totals, start));
+            let ranking = Ranking::new(totals.clone());
+            prop_assert_eq!(ranking.winner(start), plain(&totals, start, TieBreak::Heap));
+            prop_assert_eq!(ranking.first(start), plain(&totals, start, TieBreak::First));
             let scores: Vec<_> = totals.iter().map(|total| i64::from(*total)).collect();
             let random = &mut SmallRng::seed_from_u64(0);
             prop_assert_eq!(first_in_heap(&scores), winner(&scores, TieBreak::Heap, random));

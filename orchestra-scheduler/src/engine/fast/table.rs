@@ -110,7 +110,7 @@ impl Table {
         for (position, slot) in (0_u32..).zip(order) {
             self.positions[*slot] = position;
         }
-        self.stamps = cluster.nodes().map(|node| node.stamp()).collect();
+        self.stamps = cluster.nodes().map(|node| node.state()).collect();
         self.affine = cluster.nodes().map(|node| !node.pods_with_affinity().is_empty()).collect();
         self.affine_nodes = self.affine.iter().filter(|affine| **affine).count();
         self.now = Tick(self.now.0 + 1);
@@ -122,7 +122,7 @@ impl Table {
 
     fn look(&mut self, cluster: &ClusterView, position: usize) {
         let Some(node) = cluster.node_at(position) else { return };
-        if std::mem::replace(&mut self.stamps[position], node.stamp()) == node.stamp() {
+        if std::mem::replace(&mut self.stamps[position], node.state()) == node.state() {
             return;
         }
         let affine = !node.pods_with_affinity().is_empty();
