@@ -5,8 +5,8 @@
 //! runs in a live cluster.
 //!
 //! # Extension points
-//! [`policies::named`] knows every policy by name; a new one is a plugin and a line there (`docs/scheduling-policies.md`
-//! walks through one). [`gpu`] keeps account of devices that pods share.
+//! [`strategy::known`] knows every policy by name; a new one is a plugin and a [`strategy::Named`]
+//! (`docs/scheduling-policies.md` walks through one). [`gpu`] keeps account of devices that pods share.
 //!
 //! # Simulation
 //! [`run`] lives through a [`workload`] on a virtual clock, [`trace`] reads one from files, [`experiment`] tries strategies and

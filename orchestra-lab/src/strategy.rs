@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use orchestra_scheduler::Scheduler;
 
-use crate::policies::fgd::Typical;
-use crate::policies::{self, Setting};
+use crate::policies;
 use crate::run::Decider;
 use crate::workload::Workload;
 
@@ -72,25 +71,8 @@ impl Named {
     }
 }
 
-/// The strategies there are: all [`policies`], `scheduler` being the one named [`DEFAULT`].
+/// The strategies there are, all [`policies`] among them, `scheduler` being the one named [`DEFAULT`].
 #[must_use]
 pub fn known(scheduler: Scheduler) -> Vec<Named> {
-    let others = policies::all().filter(|policy| policy.name() != DEFAULT);
-    let others = others.map(|policy| {
-        Named::new(policy.name(), |context| {
-            policy.decider(&Setting { seed: context.seed, typical: typical(context.workload) })
-        })
-    });
-    std::iter::once(Named::scheduler(scheduler)).chain(others).collect()
-}
-
-/// What is typical of a workload.
-fn typical(workload: &Workload) -> Typical {
-    let mut counts = vec![0_u32; workload.classes.len()];
-    for pod in &workload.pods {
-        if let Some(count) = counts.get_mut(pod.class) {
-            *count = count.saturating_add(1);
-        }
-    }
-    Typical::counted(workload.classes.iter().zip(counts))
+    std::iter::once(Named::scheduler(scheduler)).chain(policies::all()).collect()
 }

@@ -25,7 +25,7 @@ pub use fgd::Fgd;
 pub use gpu_clustering::GpuClustering;
 pub use gpu_packing::GpuPacking;
 pub use random::Random;
-pub use registry::{Policy, Setting, all, named};
+pub use registry::all;
 pub use worst_fit::WorstFit;
 
 /// Millicores of the largest node that scores are measured by.

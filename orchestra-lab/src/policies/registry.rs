@@ -1,118 +1,65 @@
-//! Policies by name.
+//! The policies by name.
 
 use std::sync::Arc;
 
-use orchestra_scheduler::{Profile, Scheduler, Strategy};
+use orchestra_scheduler::{Profile, Scheduler};
 
 use super::fgd::Typical;
 use super::{BestFit, DotProduct, FairShare, Fgd, GpuClustering, GpuPacking, Random, WorstFit};
 use crate::run::Decider;
+use crate::strategy::{Context, Named};
 
-/// What a policy is made for.
-#[derive(Clone, Debug, Default)]
-pub struct Setting {
-    /// Where chance comes from.
-    pub seed: u64,
-    /// What is typical of the workload; only fragmentation gradient descent looks at it.
-    pub typical: Typical,
-}
-
-/// A policy that can be named.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    name: &'static str,
-    about: &'static str,
-    make: Make,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Make {
-    Profile(fn(&Setting) -> Profile),
-    Strategy(fn(&Setting) -> Arc<dyn Strategy>),
-}
-
-const POLICIES: &[Policy] = &[
-    plugins("default", "the default plugins of Kubernetes 1.36", |_| Profile::default()),
-    plugins("bestfit", "the node on which the least would be left", |_| BestFit::profile()),
-    plugins("worstfit", "the node on which the most would be left", |_| WorstFit::profile()),
-    plugins("dotprod", "the node whose free resources are least like the request", |_| DotProduct::profile()),
-    plugins("gpupacking", "devices in use before free ones, nodes in use before free ones", |_| {
-        GpuPacking::profile()
-    }),
-    plugins("gpuclustering", "pods that want the same number of devices together", |_| {
-        GpuClustering::profile()
-    }),
-    plugins("fgd", "the node whose devices are fragmented least (ATC'23)", |setting| {
-        Fgd::profile(&setting.typical)
-    }),
-    plugins("random", "any node that will do", |setting| Random::profile(setting.seed)),
-    Policy {
-        name: "fairshare",
-        about: "the namespace with the smallest dominant share first, gangs all or nothing",
-        make: Make::Strategy(|_| Arc::new(FairShare)),
-    },
-];
-
-const fn plugins(name: &'static str, about: &'static str, make: fn(&Setting) -> Profile) -> Policy {
-    Policy { name, about, make: Make::Profile(make) }
-}
-
-/// All policies.
-pub fn all() -> impl Iterator<Item = &'static Policy> {
-    POLICIES.iter()
-}
-
-/// The policy of this name.
-///
-/// ```
-/// use orchestra_lab::policies::{self, Setting};
-///
-/// let policy = policies::named("bestfit").ok_or("there is no such policy")?;
-/// let decider = policy.decider(&Setting { seed: 42, ..Setting::default() });
-/// # Ok::<(), &str>(())
-/// ```
+/// All policies of this crate, under the names that `orchestra simulate --strategy` takes.
 #[must_use]
-pub fn named(name: &str) -> Option<&'static Policy> {
-    POLICIES.iter().find(|policy| policy.name == name)
+pub fn all() -> Vec<Named> {
+    vec![
+        plugins("bestfit", |_| BestFit::profile()),
+        plugins("worstfit", |_| WorstFit::profile()),
+        plugins("dotprod", |_| DotProduct::profile()),
+        plugins("gpupacking", |_| GpuPacking::profile()),
+        plugins("gpuclustering", |_| GpuClustering::profile()),
+        plugins("fgd", |context| Fgd::profile(&typical(context))),
+        plugins("random", |context| Random::profile(context.seed)),
+        Named::new("fairshare", |_| Decider::Strategy(Arc::new(FairShare))),
+    ]
 }
 
-impl Policy {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
+fn plugins(name: &str, profile: impl Fn(Context<'_>) -> Profile + Send + Sync + 'static) -> Named {
+    Named::new(name, move |context| {
+        let scheduler = Scheduler::default().profiles(vec![profile(context)]).seed(context.seed);
+        Decider::Scheduler(Box::new(scheduler))
+    })
+}
 
-    /// What it does, in a line.
-    #[must_use]
-    pub fn about(&self) -> &'static str {
-        self.about
-    }
-
-    /// The policy itself, with nothing decided yet; two of them share nothing.
-    #[must_use]
-    pub fn decider(&self, setting: &Setting) -> Decider {
-        match self.make {
-            Make::Profile(make) => {
-                let scheduler = Scheduler::default().profiles(vec![make(setting)]).seed(setting.seed);
-                Decider::Scheduler(Box::new(scheduler))
-            }
-            Make::Strategy(make) => Decider::Strategy(make(setting)),
+/// What is typical of the pods of a workload.
+fn typical(context: Context<'_>) -> Typical {
+    let mut counts = vec![0_u32; context.workload.classes.len()];
+    for pod in &context.workload.pods {
+        if let Some(count) = counts.get_mut(pod.class) {
+            *count = count.saturating_add(1);
         }
     }
+    Typical::counted(context.workload.classes.iter().zip(counts))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Workload;
 
     #[test]
-    fn every_policy_is_found_by_its_name_and_can_be_made() {
+    fn every_policy_has_a_name_of_its_own_and_can_be_made() {
+        let workload = Workload::default();
+        let mut names = Vec::new();
         for policy in all() {
-            let found = named(policy.name()).expect("a policy that is listed is found");
-            assert_eq!(found.about(), policy.about());
-            let _ = found.decider(&Setting::default());
+            let decider = policy.decider(Context { workload: &workload, seed: 1 });
+            if let Decider::Scheduler(scheduler) = decider {
+                assert!(scheduler.dispatcher().is_ok(), "{}", policy.name());
+            }
+            names.push(policy.name().to_owned());
         }
-        assert!(named("no such policy").is_none());
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all().len());
     }
 }

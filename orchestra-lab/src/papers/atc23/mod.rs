@@ -70,3 +70,6 @@ impl Contestant {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
