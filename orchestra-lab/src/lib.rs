@@ -7,6 +7,11 @@
 //! # Extension points
 //! [`strategy::known`] knows every policy by name; a new one is a plugin and a [`strategy::Named`]
 //! (`docs/scheduling-policies.md` walks through one). [`gpu`] keeps account of devices that pods share.
+//!
+//! # Simulation
+//! [`run`] lives through a [`workload`] on a virtual clock, [`trace`] reads one from files, [`experiment`] tries strategies and
+//! seeds on it, and [`output`] and [`plot`] leave files that are the same whenever the same is run. `docs/simulation.md` shows
+//! all of it from the command line.
 
 pub mod experiment;
 pub mod gpu;

@@ -71,7 +71,7 @@ impl Named {
     }
 }
 
-/// The strategies there are, `scheduler` being the one named [`DEFAULT`].
+/// The strategies there are, all [`policies`] among them, `scheduler` being the one named [`DEFAULT`].
 #[must_use]
 pub fn known(scheduler: Scheduler) -> Vec<Named> {
     std::iter::once(Named::scheduler(scheduler)).chain(policies::all()).collect()

@@ -9,7 +9,6 @@ use std::fmt;
 
 use crate::workload::Workload;
 
-pub(crate) use crate::gpu::{MILLI, MODEL};
 pub use openb::{OpenbNode, OpenbPod, read_nodes, read_pods};
 
 /// The largest file that is read, in bytes.

@@ -18,9 +18,25 @@ fn example(name: &str) -> String {
 fn examples() -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     vec![
-        words(&["--nodes", &example("nodes.csv"), "--trace", &example("pods.csv"), "--seeds", "42,43"]),
+        words(&[
+            "--nodes",
+            &example("nodes.csv"),
+            "--trace",
+            &example("pods.csv"),
+            "--strategy",
+            "default,fgd,random",
+            "--seeds",
+            "42,43",
+        ]),
         words(&["--trace", &example("outage.json"), "--all-refusals"]),
-        words(&["--generate", &example("overload.json"), "--seeds", "1..3"]),
+        words(&[
+            "--generate",
+            &example("overload.json"),
+            "--strategy",
+            "default,bestfit,fairshare",
+            "--seeds",
+            "1..2",
+        ]),
     ]
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::statistics::{Interval, interval};
+use crate::gpu::MILLI;
 use crate::run::{Outcome, Resource, Sample, Usage};
 use crate::time::SimTime;
-use crate::trace::MILLI;
 use crate::workload::Workload;
 
 /// How many points of a distribution are kept, ends included.

@@ -9,7 +9,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use orchestra_scheduler::view::{NodeFacts, PodView};
 
-use super::{BadRows, MILLI, MODEL, MOST_NODES, MOST_PODS, Read, Skipped, Source, TraceError, check_name};
+use super::{BadRows, MOST_NODES, MOST_PODS, Read, Skipped, Source, TraceError, check_name};
+use crate::gpu::{MILLI, MODEL};
 use crate::time::SimTime;
 use crate::workload::{NodePlan, PodPlan, Stay};
 
