@@ -83,11 +83,9 @@ impl Recording {
             let Recorded::Pod(pod) = one else { continue };
             let name = pod.metadata.name.clone().unwrap();
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-            let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            let mut refused = conditions.filter(|one| one.type_ == "PodScheduled" && one.status == "False");
-            let said = node
-                .map(|node| format!("on {node}"))
-                .or(refused.next_back().and_then(|one| one.message.clone()));
+            let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            let refused = conditions.find(|one| one.type_ == "PodScheduled" && one.status == "False");
+            let said = node.map(|node| format!("on {node}")).or(refused.and_then(|one| one.message.clone()));
             decided.extend(said.map(|said| Decided { at: *at, pod: name, said }));
         }
         settled(decided)
