@@ -1,7 +1,5 @@
 //! Bodies of responses, and the limit on bodies of requests.
 
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -33,15 +31,9 @@ pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Bo
     StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).boxed_unsync()
 }
 
-/// How long a client may take to send a body, as upstream lets a request take.
-const MAX_READING: Duration = Duration::from_secs(60);
-
-/// Reads a request's body up to the limits of size and time.
+/// Reads a request's body up to the limit of size. The request's own deadline bounds how long that may take.
 pub(crate) async fn read(body: Body) -> Result<Bytes, StatusError> {
-    match tokio::time::timeout(MAX_READING, read_at_most(body, MAX_REQUEST_BYTES)).await {
-        Ok(read) => read,
-        Err(_) => Err(StatusError::timeout("request did not complete within requested timeout")),
-    }
+    read_at_most(body, MAX_REQUEST_BYTES).await
 }
 
 /// Reads a body up to another limit of size, however long it takes.

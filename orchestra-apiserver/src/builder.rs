@@ -23,13 +23,16 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, WallClock};
 use crate::custom::{self, Definitions};
 use crate::error::{Error, Result};
+use crate::flow::Flow;
 use crate::health::StoreHealth;
+use crate::limits::Limits;
 use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
 use crate::storage::writer::Writer;
+use crate::stream::Tunnels;
 
 /// Who issues the tokens of service accounts, as kubeadm has it.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -53,6 +56,7 @@ pub struct ApiServerBuilder {
     service_cidr: IpNet,
     node_ports: RangeInclusive<u16>,
     advertised: Option<SocketAddr>,
+    limits: Limits,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
 }
@@ -78,6 +82,7 @@ impl ApiServerBuilder {
             service_cidr,
             node_ports: 30000..=32767,
             advertised: None,
+            limits: Limits::default(),
             clock: Arc::new(WallClock),
             seed: None,
         }
@@ -192,6 +197,13 @@ impl ApiServerBuilder {
         self
     }
 
+    /// How long requests may take, and how many there may be at once; default: as upstream.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// What time objects show; default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -253,6 +265,7 @@ impl ApiServerBuilder {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
         admission.append(&mut self.admission);
+        let shutdown = CancellationToken::new();
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader,
@@ -274,7 +287,11 @@ impl ApiServerBuilder {
             loopback_endpoints: self.loopback_endpoints,
             clock: self.clock,
             chance,
-            shutdown: CancellationToken::new(),
+            flow: Flow::new(&self.limits),
+            streams: Tunnels::new(self.limits.streams, shutdown.clone()),
+            limits: self.limits,
+            leaving: CancellationToken::new(),
+            shutdown,
         };
         let server = ApiServer { state: Arc::new(state) };
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use orchestra_core::kind::Subresource;
@@ -22,11 +22,11 @@ use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::custom;
 use crate::encryption;
+use crate::front::{Arrival, answered};
 use crate::health;
 use crate::metrics;
 use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
-use crate::negotiate::write::Wish;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
@@ -56,40 +56,42 @@ impl ApiServer {
         self.state.shutdown.cancel();
     }
 
-    /// Answers a request. Whatever goes wrong is a response, too.
-    async fn answer(self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let wish = Wish::read(&parts.headers, parts.uri.query());
-        let mut response = wish.fulfil(answered(self.route(parts, body).await));
-        let headers = response.headers_mut();
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-        if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
-            headers.insert("audit-id", id);
-        }
-        response
+    /// Says that the server is about to go: from now on `/readyz` fails, and everything else goes on.
+    pub fn announce_end(&self) {
+        self.state.leaving.cancel();
     }
 
-    async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
-        let state = &*self.state;
-        let received = Instant::now();
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
-            .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
-        let user = authenticate(state, &parts).await?;
-        let user = impersonate(state, &parts, user).await?;
-        authorize(state, &parts, &info, &query, &user).await?;
-        let request = match info {
+    pub(crate) async fn route(
+        &self,
+        parts: Parts,
+        body: Body,
+        arrival: &Arrival,
+    ) -> Result<Response<Body>, StatusError> {
+        let (state, received) = (&*self.state, arrival.received);
+        let user = arrival.in_time(identify(state, &parts)).await?;
+        let _place = if arrival.is_long {
+            None
+        } else {
+            match state.flow.enter(&arrival.info, &parts.method, &user) {
+                Ok(place) => Some(place),
+                Err(refusal) => return Ok(self.refused(&parts, arrival, &refusal).await),
+            }
+        };
+        arrival.in_time(authorize(state, &parts, &arrival.info, &arrival.query, &user)).await?;
+        let request = match &arrival.info {
             RequestInfo::NonResource(path) => {
                 let run = state.metrics.requests.begin_plain(&parts, received);
-                return Ok(run.end(answered(self.plain(&parts, &path, &query).await)));
+                let answer = arrival.handled(&run, self.plain(&parts, path, &arrival.query)).await;
+                return Ok(run.end(answered(answer)));
             }
             RequestInfo::Resource(request) => request,
         };
-        if let Some(review) = Review::find(&request) {
-            let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
-            return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
+        if let Some(review) = Review::find(request) {
+            let run = state.metrics.requests.begin_review(&parts, request, review.plural(), received);
+            let answer = arrival.handled(&run, self.review(review, request, &parts, body, &user)).await;
+            return Ok(run.end(answered(answer)));
         }
-        let resource = custom::resource(state, &request).await?;
+        let resource = custom::resource(state, request).await?;
         if let Some(problem) = request.bad_name() {
             return Err(StatusError::bad_request(problem));
         }
@@ -105,19 +107,43 @@ impl ApiServer {
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
-        let run = state.metrics.requests.begin(&parts, &query, &request, resource.description(), received);
-        Ok(run.end(answered(self.about_objects(request, resource, parts, body, query, user).await)))
+        let description = resource.description();
+        let run = state.metrics.requests.begin(&parts, &arrival.query, request, description, received);
+        let answer =
+            arrival.handled(&run, self.about_objects(arrival, request.clone(), resource, parts, body, user));
+        let answer = answer.await;
+        Ok(run.end(answered(answer)))
+    }
+
+    /// The answer to a request for which there is no place; it counts, if it is of those that do.
+    async fn refused(&self, parts: &Parts, arrival: &Arrival, refusal: &StatusError) -> Response<Body> {
+        let requests = &self.state.metrics.requests;
+        let received = arrival.received;
+        let run = match &arrival.info {
+            RequestInfo::NonResource(_) => requests.begin_plain(parts, received),
+            RequestInfo::Resource(request) => match Review::find(request) {
+                Some(review) => requests.begin_review(parts, request, review.plural(), received),
+                None => match custom::resource(&self.state, request).await {
+                    Ok(known) => {
+                        requests.begin(parts, &arrival.query, request, known.description(), received)
+                    }
+                    Err(_) => return body::refusal(refusal),
+                },
+            },
+        };
+        run.end(body::refusal(refusal))
     }
 
     async fn about_objects(
         &self,
+        arrival: &Arrival,
         request: ResourceRequest,
         resource: Arc<Resource>,
         mut parts: Parts,
         body: Body,
-        query: Query,
         user: User,
     ) -> Result<Response<Body>, StatusError> {
+        let query = arrival.query.clone();
         if let Some(connection) = Connection::find(&resource, &request) {
             let (output, options) = (Output::plain(), WriteOptions::default());
             let headers = std::mem::take(&mut parts.headers);
@@ -131,7 +157,9 @@ impl ApiServer {
             Output::negotiate(&parts.headers, &query, endpoint, request.verb)?
         };
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
-        let body = body::read(body).await?;
+        // Who only sends slowly is not to stay, whatever stays open once it has come.
+        let reading = body::read(body);
+        let body = if arrival.is_long { arrival.in_time(reading).await? } else { reading.await? };
         let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
         let mut response = dispatch(&self.state, &call).await?;
         custom::after(&self.state, &call, &mut response).await;
@@ -195,11 +223,6 @@ impl ApiServer {
     }
 }
 
-/// What went wrong is an answer, too.
-fn answered(outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
-    outcome.unwrap_or_else(|error| body::refusal(&error))
-}
-
 fn options_kind(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "CreateOptions",
@@ -207,6 +230,12 @@ fn options_kind(verb: Verb) -> &'static str {
         Verb::Patch => "PatchOptions",
         _ => "DeleteOptions",
     }
+}
+
+/// Who is to be taken for the sender.
+async fn identify(state: &State, parts: &Parts) -> Result<User, StatusError> {
+    let user = authenticate(state, parts).await?;
+    impersonate(state, parts, user).await
 }
 
 async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {

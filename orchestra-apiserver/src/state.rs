@@ -19,7 +19,9 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, stamp};
 use crate::custom::Definitions;
 use crate::discovery::Discovery;
+use crate::flow::Flow;
 use crate::health::StoreHealth;
+use crate::limits::Limits;
 use crate::metrics::{Metrics, Phase};
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
@@ -31,6 +33,7 @@ use crate::service_network::ServiceNetwork;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 use crate::storage::writer::Writer;
+use crate::stream::Tunnels;
 
 /// The server behind its handles.
 #[derive(Debug)]
@@ -59,6 +62,12 @@ pub(crate) struct State {
     pub(crate) definitions: Definitions,
     pub(crate) discovery: Derived<Discovery>,
     pub(crate) openapi: Derived<OpenApi>,
+    /// How long requests may take, and how many there may be.
+    pub(crate) limits: Limits,
+    pub(crate) flow: Flow,
+    pub(crate) streams: Tunnels,
+    /// Told when the server is about to go: it is not ready any more.
+    pub(crate) leaving: CancellationToken,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
 }

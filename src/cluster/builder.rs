@@ -63,7 +63,7 @@ pub struct ClusterBuilder {
     controllers: Part<Controllers>,
     scheduler: Part<Scheduler>,
     election: Part<Timing>,
-    admission: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
+    changes: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
     seed: Option<u64>,
     snapshots: Option<Schedule>,
 }
@@ -82,7 +82,7 @@ impl Default for ClusterBuilder {
             controllers: Part::Default,
             scheduler: Part::Default,
             election: Part::Default,
-            admission: Vec::new(),
+            changes: Vec::new(),
             seed: None,
             snapshots: None,
         }
@@ -218,7 +218,26 @@ impl ClusterBuilder {
     /// Lets `admission` change and refuse what is written.
     #[must_use]
     pub fn admission(mut self, admission: impl Admission) -> Self {
-        self.admission.push(Box::new(|server| server.admission(admission)));
+        self.changes.push(Box::new(|server| server.admission(admission)));
+        self
+    }
+
+    /// Changes how the API server is put together, for what has no method of its own here.
+    ///
+    /// ```
+    /// use orchestra::Cluster;
+    /// use orchestra::apiserver::Limits;
+    ///
+    /// let mut limits = Limits::default();
+    /// limits.request_timeout = std::time::Duration::from_secs(30);
+    /// let cluster = Cluster::builder().api_server(|server| server.limits(limits));
+    /// ```
+    #[must_use]
+    pub fn api_server(
+        mut self,
+        change: impl FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send + 'static,
+    ) -> Self {
+        self.changes.push(Box::new(change));
         self
     }
 
@@ -272,8 +291,8 @@ impl ClusterBuilder {
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);
         }
-        for admission in self.admission {
-            server = admission(server);
+        for change in self.changes {
+            server = change(server);
         }
         if let Some(seed) = self.seed {
             server = server.seed(seed);

@@ -32,6 +32,7 @@ use storage::StorageMetrics;
 use watches::WatchMetrics;
 
 pub(crate) use admission::Phase;
+pub(crate) use requests::Run;
 pub(crate) use watches::{CacheCounts, CacheMetrics};
 
 /// The registry of a cluster, what the server counts, and what is looked up when the registry is read.

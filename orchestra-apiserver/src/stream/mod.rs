@@ -11,6 +11,7 @@
 mod pod;
 mod proxy;
 mod target;
+mod tunnels;
 mod upgrade;
 
 use http::Response;
@@ -22,6 +23,8 @@ use crate::server::ask;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
+
+pub(crate) use tunnels::Tunnels;
 
 /// A subresource that is a way to something else.
 #[derive(Clone, Copy, Debug)]

@@ -60,6 +60,7 @@ pub(super) async fn proxy(
     if upgrade && matches!(target, Target::Agent(_)) && call.request.verb != Verb::Create {
         super::demand_create(state, call, &path).await?;
     }
+    let place = upgrade.then(|| state.streams.place()).transpose()?;
     let mut request = Request::builder()
         .method(&parts.method)
         .uri(&inner)
@@ -83,10 +84,10 @@ pub(super) async fn proxy(
         }
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if !upgrade {
+        let Some(place) = place else {
             return Err(unreachable("the service changed to a protocol that nobody asked for".into()));
-        }
-        return Ok(upgrade::joined(state, parts.extensions.remove(), answer));
+        };
+        return Ok(upgrade::joined(state, place, parts.extensions.remove(), answer));
     }
     returned(&mut answer, prefix);
     Ok(answer)
