@@ -12,7 +12,8 @@ use orchestra_store::metrics::Metered;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{self, Admission, Reader, TokenSecrets, Tokens};
+use crate::admission::chain::{Chain, Slots};
+use crate::admission::{self, Admission, IntoAdmission, Reader, TokenSecrets, Tokens};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::token::{BootstrapTokens, TokenIssuer};
@@ -154,10 +155,11 @@ impl ApiServerBuilder {
         self
     }
 
-    /// One more rule about writes, asked after the built-in ones.
+    /// One more rule about writes, asked after the built-in ones and before policies and webhooks: an [`Admission`], or
+    /// a closure over a typed object such as `|pod: &mut Pod| ...`.
     #[must_use]
-    pub fn admission(mut self, admission: impl Admission) -> Self {
-        self.admission.push(Arc::new(admission));
+    pub fn admission<Form>(mut self, admission: impl IntoAdmission<Form>) -> Self {
+        self.admission.push(admission.into_admission());
         self
     }
 
@@ -264,7 +266,8 @@ impl ApiServerBuilder {
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
-        admission.append(&mut self.admission);
+        let slots = Slots::default();
+        let admission = Chain::new(admission, self.admission, slots);
         let shutdown = CancellationToken::new();
         let state = State {
             writer: Writer::new(self.store.clone()),
@@ -275,7 +278,7 @@ impl ApiServerBuilder {
             store: self.store,
             encryption: self.encryption,
             store_health: StoreHealth::default(),
-            metrics: Metrics::new(self.metrics, store, caches, &admission),
+            metrics: Metrics::new(self.metrics, store, caches, admission.metrics()),
             feed,
             catalog,
             authenticators: self.authenticators,

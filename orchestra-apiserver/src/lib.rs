@@ -25,7 +25,7 @@
 //! ```
 //!
 //! # Extension points
-//! [`Authenticator`], [`Authorizer`], [`Admission`] (or a closure in a [`TypedAdmission`]), [`NodeTransport`], [`Clock`],
+//! [`Authenticator`], [`Authorizer`], [`Admission`] (or a closure, see [`IntoAdmission`]), [`NodeTransport`], [`Clock`],
 //! and the kinds themselves through a [`Registry`](orchestra_core::kinds::Registry).
 //!
 //! # Invariants
@@ -72,7 +72,7 @@ mod subresource;
 mod verbs;
 mod warning;
 
-pub use admission::{Admission, AdmissionRequest, Operation, Reader, TypedAdmission};
+pub use admission::{Admission, AdmissionRequest, IntoAdmission, Operation, Reader, TypedAdmission, form};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,
     RuleSet, TokenKey, User,

@@ -1,7 +1,10 @@
 //! Query parameters, and the options that lists, watches and writes take from them.
 
 use orchestra_core::violation::{FieldPath, Violation, Violations};
+use serde_json::{Value, json};
 
+use crate::admission::Operation;
+use crate::request::Verb;
 use crate::status::StatusError;
 
 /// The decoded parameters of a query, in order.
@@ -205,6 +208,8 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) field_validation: FieldValidation,
+    /// As the client put it, if it did.
+    said_validation: Option<&'static str>,
     /// Empty when not given.
     pub(crate) field_manager: String,
     pub(crate) force: Option<bool>,
@@ -238,16 +243,41 @@ impl WriteOptions {
             Some("All") => true,
             Some(other) => return Err(refuse("dryRun", other, "\"All\"")),
         };
-        let field_validation = match query.get("fieldValidation") {
-            None | Some("Warn") => FieldValidation::Warn,
-            Some("Ignore") => FieldValidation::Ignore,
-            Some("Strict") => FieldValidation::Strict,
+        let (field_validation, said_validation) = match query.get("fieldValidation") {
+            None => (FieldValidation::Warn, None),
+            Some("Warn") => (FieldValidation::Warn, Some("Warn")),
+            Some("Ignore") => (FieldValidation::Ignore, Some("Ignore")),
+            Some("Strict") => (FieldValidation::Strict, Some("Strict")),
             Some(other) => {
                 return Err(refuse("fieldValidation", other, "\"\", \"Ignore\", \"Strict\", \"Warn\""));
             }
         };
         let force = query.get("force").map(|_| query.flag("force"));
-        Ok(Self { dry_run, field_validation, field_manager: field_manager(query, kind)?, force })
+        let field_manager = field_manager(query, kind)?;
+        Ok(Self { dry_run, field_validation, said_validation, field_manager, force })
+    }
+
+    /// The `CreateOptions`, `UpdateOptions` or `PatchOptions` they came as. What a patch creates was asked for by a patch.
+    pub(crate) fn to_json(&self, operation: Operation, verb: Verb) -> Value {
+        let kind = match (verb, operation) {
+            (Verb::Patch, _) => "PatchOptions",
+            (_, Operation::Create) => "CreateOptions",
+            _ => "UpdateOptions",
+        };
+        let mut out = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        if self.dry_run {
+            out["dryRun"] = json!(["All"]);
+        }
+        if let Some(force) = self.force {
+            out["force"] = force.into();
+        }
+        if !self.field_manager.is_empty() {
+            out["fieldManager"] = self.field_manager.as_str().into();
+        }
+        if let Some(validation) = self.said_validation {
+            out["fieldValidation"] = validation.into();
+        }
+        out
     }
 }
 

@@ -16,6 +16,8 @@ use orchestra_store::Store;
 use tokio::time::Instant;
 use tower::{BoxError, Service};
 
+use crate::admission::followed;
+use crate::admission::notes::{AuditAnnotations, Notes};
 use crate::auth::impersonate::Wanted;
 use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, selected, token};
 use crate::body::{self, Body};
@@ -38,6 +40,7 @@ use crate::stream::Connection;
 use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
+use crate::warning;
 
 /// The Kubernetes API over a store. A handle: clones share one server, which ends with the last of them.
 #[derive(Clone, Debug)]
@@ -147,8 +150,11 @@ impl ApiServer {
         if let Some(connection) = Connection::find(&resource, &request) {
             let (output, options) = (Output::plain(), WriteOptions::default());
             let headers = std::mem::take(&mut parts.headers);
-            let call = Call { request, resource, query, headers, user, output, options, body: Bytes::new() };
-            return connection.open(&self.state, &call, &mut parts, body).await;
+            let (body_read, notes) = (Bytes::new(), Notes::default());
+            let call =
+                Call { request, resource, query, headers, user, output, options, body: body_read, notes };
+            let outcome = connection.open(&self.state, &call, &mut parts, body).await;
+            return Ok(noted(&call, outcome));
         }
         let output = if request.subresource.as_deref() == Some("log") {
             Output::plain()
@@ -160,10 +166,16 @@ impl ApiServer {
         // Who only sends slowly is not to stay, whatever stays open once it has come.
         let reading = body::read(body);
         let body = if arrival.is_long { arrival.in_time(reading).await? } else { reading.await? };
-        let call = Call { request, resource, query, headers: parts.headers, user, output, options, body };
-        let mut response = dispatch(&self.state, &call).await?;
-        custom::after(&self.state, &call, &mut response).await;
-        Ok(response)
+        let (headers, notes) = (parts.headers, Notes::default());
+        let call = Call { request, resource, query, headers, user, output, options, body, notes };
+        let mut outcome = dispatch(&self.state, &call).await;
+        if let Ok(response) = &mut outcome {
+            custom::after(&self.state, &call, response).await;
+        }
+        if !matches!(call.request.verb, Verb::Get | Verb::List | Verb::Watch) {
+            followed::settle(&self.state, &call.resource).await;
+        }
+        Ok(noted(&call, outcome))
     }
 
     async fn review(
@@ -221,6 +233,17 @@ impl ApiServer {
         };
         found.ok_or_else(StatusError::no_such_resource)
     }
+}
+
+/// The answer with what admission had to say, also where it is a refusal.
+fn noted(call: &Call, outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
+    let mut response = answered(outcome);
+    let (warnings, annotations) = call.notes.take();
+    warning::add(&mut response, &warnings);
+    if annotations != AuditAnnotations::default() {
+        response.extensions_mut().insert(annotations);
+    }
+    response
 }
 
 fn options_kind(verb: Verb) -> &'static str {

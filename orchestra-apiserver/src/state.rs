@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use orchestra_core::gvk::GroupVersion;
 use orchestra_core::kinds::is_loopback_violation;
 use orchestra_core::violation::Violations;
 use orchestra_store::Store;
@@ -11,7 +12,9 @@ use orchestra_store::encryption::Encryption;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, AdmissionRequest, Operation, Reader};
+use crate::admission::chain::Chain;
+use crate::admission::notes::{Notes, Rounds};
+use crate::admission::{AdmissionRequest, Asked, Operation, Reader};
 use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
@@ -22,7 +25,7 @@ use crate::discovery::Discovery;
 use crate::flow::Flow;
 use crate::health::StoreHealth;
 use crate::limits::Limits;
-use crate::metrics::{Metrics, Phase};
+use crate::metrics::Metrics;
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
@@ -34,6 +37,7 @@ use crate::status::StatusError;
 use crate::storage::resource::Resource;
 use crate::storage::writer::Writer;
 use crate::stream::Tunnels;
+use crate::verbs::delete::DeleteOptions;
 
 /// The server behind its handles.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub(crate) struct State {
     /// One of them, which also makes tokens.
     pub(crate) tokens: Arc<TokenIssuer>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
-    pub(crate) admission: Vec<Arc<dyn Admission>>,
+    pub(crate) admission: Chain,
     pub(crate) nodes: Option<Arc<dyn NodeTransport>>,
     pub(crate) network: ServiceNetwork,
     /// Whether endpoints may have loopback addresses.
@@ -106,6 +110,8 @@ pub(crate) struct Call {
     pub(crate) output: Output,
     pub(crate) options: WriteOptions,
     pub(crate) body: Bytes,
+    /// What admission has to say beside its decision.
+    pub(crate) notes: Notes,
 }
 
 impl Call {
@@ -127,26 +133,7 @@ impl Call {
         Renderer { resource: self.resource.clone(), output: self.output, clock: state.clock.clone() }
     }
 
-    fn admission_request<'a>(
-        &'a self,
-        state: &'a State,
-        operation: Operation,
-        old: Option<&'a Value>,
-    ) -> AdmissionRequest<'a> {
-        AdmissionRequest {
-            operation,
-            request: &self.request,
-            kind: self.resource.kind_name(),
-            namespace: self.namespace().unwrap_or_default(),
-            name: self.name(),
-            user: &self.user,
-            old,
-            dry_run: self.options.dry_run,
-            reader: &state.reader,
-        }
-    }
-
-    /// Lets admission change an object.
+    /// Lets admission change an object of the call's own kind.
     pub(crate) async fn admit(
         &self,
         state: &State,
@@ -154,19 +141,10 @@ impl Call {
         object: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), StatusError> {
-        let mut request = self.admission_request(state, operation, old);
-        let name = crate::storage::meta::name(object).to_owned();
-        if request.name.is_empty() {
-            request.name = &name;
-        }
-        let mut laps = state.metrics.admission.laps(Phase::Admit, operation);
-        for admission in &state.admission {
-            laps.said(admission.mutate(&request, object).await)?;
-        }
-        Ok(())
+        self.admit_as(state, operation, self.own_kind(), object, old).await
     }
 
-    /// Lets admission refuse what is about to be stored or removed.
+    /// Lets admission refuse what is about to be stored.
     pub(crate) async fn check(
         &self,
         state: &State,
@@ -174,15 +152,88 @@ impl Call {
         object: &Value,
         old: Option<&Value>,
     ) -> Result<(), StatusError> {
-        let mut request = self.admission_request(state, operation, old);
-        if request.name.is_empty() {
-            request.name = crate::storage::meta::name(object);
+        self.check_as(state, operation, self.own_kind(), object, old).await
+    }
+
+    /// Lets admission refuse that an object is removed.
+    pub(crate) async fn check_removal(
+        &self,
+        state: &State,
+        options: &DeleteOptions,
+        object: &Value,
+    ) -> Result<(), StatusError> {
+        let rounds = Rounds::default();
+        let mut request = self.admission_request(state, Operation::Delete, self.own_kind(), &rounds);
+        request.old = Some(object);
+        request.asked = Asked::Removal(options);
+        request.dry_run |= options.is_dry_run();
+        request.name = self.named(object);
+        state.admission.validate(&request, object).await
+    }
+
+    /// Lets admission change an object of another kind, as subresources have it.
+    pub(crate) async fn admit_as(
+        &self,
+        state: &State,
+        operation: Operation,
+        kind: (&GroupVersion, &str),
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), StatusError> {
+        let rounds = Rounds::default();
+        let mut request = self.admission_request(state, operation, kind, &rounds);
+        let name = self.named(object).to_owned();
+        (request.old, request.name) = (old, &name);
+        state.admission.mutate(&request, object).await
+    }
+
+    /// Lets admission refuse an object of another kind.
+    pub(crate) async fn check_as(
+        &self,
+        state: &State,
+        operation: Operation,
+        kind: (&GroupVersion, &str),
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), StatusError> {
+        let rounds = Rounds::default();
+        let mut request = self.admission_request(state, operation, kind, &rounds);
+        (request.old, request.name) = (old, self.named(object));
+        state.admission.validate(&request, object).await
+    }
+
+    fn own_kind(&self) -> (&GroupVersion, &str) {
+        let description = self.resource.description();
+        (&description.gv, &description.kind)
+    }
+
+    /// The name of the path, or else the object's own.
+    fn named<'a>(&'a self, object: &'a Value) -> &'a str {
+        if self.name().is_empty() { crate::storage::meta::name(object) } else { self.name() }
+    }
+
+    fn admission_request<'a>(
+        &'a self,
+        state: &'a State,
+        operation: Operation,
+        (kind_version, kind): (&'a GroupVersion, &'a str),
+        rounds: &'a Rounds,
+    ) -> AdmissionRequest<'a> {
+        AdmissionRequest {
+            operation,
+            request: &self.request,
+            kind_version,
+            kind,
+            namespace: self.namespace().unwrap_or_default(),
+            name: self.name(),
+            user: &self.user,
+            old: None,
+            dry_run: self.options.dry_run,
+            reader: &state.reader,
+            asked: Asked::Write(&self.options),
+            notes: &self.notes,
+            rounds,
         }
-        let mut laps = state.metrics.admission.laps(Phase::Validate, operation);
-        for admission in &state.admission {
-            laps.said(admission.validate(&request, object).await)?;
-        }
-        Ok(())
     }
 
     /// 422 with what is wrong, or nothing.

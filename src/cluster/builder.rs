@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
-use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder, User};
+use orchestra_apiserver::{ApiServer, ApiServerBuilder, IntoAdmission, User};
 use orchestra_controllers::election::Timing;
 use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_net::NetworkMetrics;
@@ -215,11 +215,11 @@ impl ClusterBuilder {
         self
     }
 
-    /// Lets `admission` change and refuse what is written.
+    /// Lets `admission` change and refuse what is written: an [`Admission`], or a closure such as `|pod: &mut Pod| ...`.
     #[must_use]
-    pub fn admission(mut self, admission: impl Admission) -> Self {
-        self.changes.push(Box::new(|server| server.admission(admission)));
-        self
+    pub fn admission<Form>(self, admission: impl IntoAdmission<Form>) -> Self {
+        let admission = admission.into_admission();
+        self.api_server(|server| server.admission(admission))
     }
 
     /// Changes how the API server is put together, for what has no method of its own here.

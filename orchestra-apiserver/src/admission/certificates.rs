@@ -13,6 +13,10 @@ pub(super) struct CertificateRequester;
 
 #[async_trait]
 impl Admission for CertificateRequester {
+    fn name(&self) -> &str {
+        "CertificateRequester"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let is_new = request.operation == Operation::Create;
         if !is_new || !request.is("certificates.k8s.io", "certificatesigningrequests") {

@@ -18,6 +18,10 @@ pub(super) struct DefaultIngressClass;
 
 #[async_trait]
 impl Admission for DefaultIngressClass {
+    fn name(&self) -> &str {
+        "DefaultIngressClass"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         if request.operation != Operation::Create || !request.is("networking.k8s.io", "ingresses") {
             return Ok(());

@@ -16,6 +16,10 @@ pub(super) struct NamespaceLifecycle;
 
 #[async_trait]
 impl Admission for NamespaceLifecycle {
+    fn name(&self) -> &str {
+        "NamespaceLifecycle"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         // Checked first, so that nobody is told more about an object that cannot be.
         if request.operation != Operation::Create

@@ -1,14 +1,22 @@
 //! What the cluster has to say about a write before it is stored.
 //!
 //! An [`Admission`] may change an object, then all of them see the result and may refuse it. The built-in ones are
-//! upstream's plugins of the same names; [`TypedAdmission`] makes one of a closure.
+//! upstream's plugins of the same names; [`IntoAdmission`] makes one of a closure. [`chain`] has them in their order.
 
 mod certificates;
+pub(crate) mod chain;
+#[allow(dead_code, reason = "for what fills the slots of the chain")]
+pub(crate) mod conditions;
+#[allow(dead_code, reason = "for what fills the slots of the chain")]
+pub(crate) mod followed;
 mod ingress;
 mod lifecycle;
 mod node_restriction;
+#[allow(dead_code, reason = "for what fills the slots of the chain")]
+pub(crate) mod notes;
 mod pods;
 mod reader;
+mod request;
 mod resize;
 mod service_account;
 mod storage;
@@ -23,68 +31,14 @@ use serde_json::Value;
 
 pub(crate) use reader::Identity;
 pub use reader::Reader;
+pub(crate) use request::Asked;
+pub use request::{AdmissionRequest, Operation};
 pub(crate) use service_account::Tokens;
 pub(crate) use token_secret::TokenSecrets;
-pub use typed::TypedAdmission;
+pub use typed::{IntoAdmission, TypedAdmission, form};
 
-use crate::auth::User;
 use crate::clock::Chance;
-use crate::request::ResourceRequest;
-use crate::status::{GroupResource, StatusError};
-
-/// What is about to happen to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// It is made.
-    Create,
-    /// It is changed, also through a subresource.
-    Update,
-    /// It is removed.
-    Delete,
-}
-
-/// A write, as admission sees it.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct AdmissionRequest<'a> {
-    /// What happens.
-    pub operation: Operation,
-    /// The request: group, version, resource, namespace, name, subresource.
-    pub request: &'a ResourceRequest,
-    /// The kind of the object, such as `Pod`.
-    pub kind: &'a str,
-    /// The namespace, empty for objects of the whole cluster.
-    pub namespace: &'a str,
-    /// The object's name; empty while a name is still to be generated.
-    pub name: &'a str,
-    /// Who asks.
-    pub user: &'a User,
-    /// The object as it is stored; `None` when it is made.
-    pub old: Option<&'a Value>,
-    /// Whether nothing will be stored in the end.
-    pub dry_run: bool,
-    /// The rest of the cluster.
-    pub reader: &'a Reader,
-}
-
-impl AdmissionRequest<'_> {
-    /// Whether this writes the main resource `plural` of `group`.
-    pub fn is(&self, group: &str, plural: &str) -> bool {
-        self.request.subresource.is_none()
-            && self.request.gv.group == group
-            && self.request.resource == plural
-    }
-
-    /// The resource, for refusals.
-    pub fn group_resource(&self) -> GroupResource {
-        GroupResource::new(self.request.gv.group.as_ref(), self.request.resource.as_str())
-    }
-
-    /// A refusal: 403 with a reason.
-    pub fn refuse(&self, why: impl std::fmt::Display) -> StatusError {
-        StatusError::forbidden(&self.group_resource(), self.name, why)
-    }
-}
+use crate::status::StatusError;
 
 /// A rule about writes.
 ///
@@ -93,8 +47,11 @@ impl AdmissionRequest<'_> {
 ///    rule's `validate` sees what will be stored. For a removal only `validate` runs.
 /// 2. Both are called again, on the newer state, when a write meets a conflict: `mutate` is idempotent and neither has
 ///    effects elsewhere.
-/// 3. A rule sees every resource and subresource and passes over what is not its business.
+/// 3. A rule sees every resource and subresource and passes over what is not its business. Of a connection
+///    ([`Operation::Connect`]) the object is its options, such as `PodExecOptions`.
 /// 4. With `dry_run` nothing is stored; a rule decides as if it were.
+/// 5. A rule that panics fails the request it was asked about, with 500, and is asked about the next one.
+/// 6. `name` is always the same; it stands in metrics and in what is said of a panic.
 ///
 /// # Errors
 /// An error refuses the write and is the client's answer; [`AdmissionRequest::refuse`] makes the usual one. Nothing has
@@ -119,6 +76,10 @@ impl AdmissionRequest<'_> {
 ///
 /// #[async_trait]
 /// impl Admission for Makers {
+///     fn name(&self) -> &str {
+///         "Makers"
+///     }
+///
 ///     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
 ///         if request.operation == Operation::Create && request.is("", "configmaps") {
 ///             object["metadata"]["annotations"]["maker"] = request.user.name.as_str().into();
@@ -155,10 +116,13 @@ impl AdmissionRequest<'_> {
 /// # }
 /// ```
 #[diagnostic::on_unimplemented(
-    note = "a closure over a typed object becomes a rule through `TypedAdmission::new`"
+    note = "a closure over a typed object becomes a rule through `TypedAdmission`"
 )]
 #[async_trait]
 pub trait Admission: Debug + Send + Sync + 'static {
+    /// What it is called.
+    fn name(&self) -> &str;
+
     /// Changes an object that is about to be created or updated. Must be idempotent: a write that meets a conflict
     /// is admitted again.
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError>;
@@ -170,6 +134,10 @@ pub trait Admission: Debug + Send + Sync + 'static {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<T: Admission + ?Sized> Admission for Arc<T> {
+    fn name(&self) -> &str {
+        self.as_ref().name()
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         self.as_ref().mutate(request, object).await
     }

@@ -38,6 +38,10 @@ pub(super) struct NodeRestriction;
 
 #[async_trait]
 impl Admission for NodeRestriction {
+    fn name(&self) -> &str {
+        "NodeRestriction"
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }
@@ -100,8 +104,9 @@ fn own_pod(node: &str, request: &AdmissionRequest<'_>, pod: &Value) -> Result<()
         Operation::Delete => {
             Err(format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
         }
-        Operation::Update => Err(format!(
-            "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
+        Operation::Update | Operation::Connect => Err(format!(
+            "unexpected operation {:?}, node {node:?} can only create and delete mirror pods",
+            request.operation.as_str()
         )),
     }
 }

@@ -24,6 +24,10 @@ pub(super) struct Priority;
 
 #[async_trait]
 impl Admission for Priority {
+    fn name(&self) -> &str {
+        "Priority"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let Some(spec) = pod_spec(request, object) else { return Ok(()) };
         let name = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
@@ -81,6 +85,10 @@ pub(super) struct DefaultTolerationSeconds;
 
 #[async_trait]
 impl Admission for DefaultTolerationSeconds {
+    fn name(&self) -> &str {
+        "DefaultTolerationSeconds"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let Some(spec) = pod_spec(request, object) else { return Ok(()) };
         let slot = spec.entry("tolerations").or_insert_with(|| json!([]));

@@ -16,6 +16,10 @@ pub(super) struct PersistentVolumeClaimResize;
 
 #[async_trait]
 impl Admission for PersistentVolumeClaimResize {
+    fn name(&self) -> &str {
+        "PersistentVolumeClaimResize"
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }

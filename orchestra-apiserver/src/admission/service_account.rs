@@ -64,6 +64,10 @@ impl ServiceAccount {
 
 #[async_trait]
 impl Admission for ServiceAccount {
+    fn name(&self) -> &str {
+        "ServiceAccount"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         if request.operation != Operation::Create || !request.is("", "pods") || is_mirror(object) {
             return Ok(());

@@ -18,6 +18,10 @@ pub(super) struct StorageObjectInUseProtection;
 
 #[async_trait]
 impl Admission for StorageObjectInUseProtection {
+    fn name(&self) -> &str {
+        "StorageObjectInUseProtection"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let finalizer = if request.operation != Operation::Create {
             return Ok(());
@@ -47,6 +51,10 @@ pub(super) struct DefaultStorageClass;
 
 #[async_trait]
 impl Admission for DefaultStorageClass {
+    fn name(&self) -> &str {
+        "DefaultStorageClass"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         if request.operation != Operation::Create || !request.is("", "persistentvolumeclaims") {
             return Ok(());

@@ -33,6 +33,10 @@ impl TokenSecrets {
 
 #[async_trait]
 impl Admission for TokenSecrets {
+    fn name(&self) -> &str {
+        "TokenSecrets"
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         // A token names its Secret; one whose name is still to be drawn gets its token at the next change.
         if request.operation == Operation::Delete || !request.is("", "secrets") || request.name.is_empty() {

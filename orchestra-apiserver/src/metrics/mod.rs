@@ -20,18 +20,16 @@ use orchestra_store::{Key, Store};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-use crate::admission::Admission;
 use crate::body::{self, Body};
 use crate::state::State;
 use crate::status::StatusError;
 use access::AccessMetrics;
-use admission::AdmissionMetrics;
 use build::BuildInfo;
 use requests::RequestMetrics;
 use storage::StorageMetrics;
 use watches::WatchMetrics;
 
-pub(crate) use admission::Phase;
+pub(crate) use admission::{AdmissionMetrics, Phase};
 pub(crate) use requests::Run;
 pub(crate) use watches::{CacheCounts, CacheMetrics};
 
@@ -44,7 +42,6 @@ pub(crate) struct Metrics {
     store: Arc<dyn Store>,
     pub(crate) requests: RequestMetrics,
     pub(crate) access: AccessMetrics,
-    pub(crate) admission: AdmissionMetrics,
     pub(crate) watches: WatchMetrics,
     pub(crate) failed_handshakes: Counter,
 }
@@ -55,12 +52,11 @@ impl Metrics {
         mut registry: Registry,
         store: Arc<dyn Store>,
         cache: CacheMetrics,
-        rules: &[Arc<dyn Admission>],
+        admission: &AdmissionMetrics,
     ) -> Self {
         let (storage, requests, access) =
             (StorageMetrics::default(), RequestMetrics::default(), AccessMetrics::default());
-        let (admission, watches, failed_handshakes) =
-            (AdmissionMetrics::new(rules), WatchMetrics::default(), Counter::default());
+        let (watches, failed_handshakes) = (WatchMetrics::default(), Counter::default());
         storage.register(&mut registry);
         registry.register_collector(Box::new(requests.clone()));
         registry.register_collector(Box::new(access.clone()));
@@ -69,7 +65,7 @@ impl Metrics {
         registry.register_collector(Box::new(cache));
         registry.register_collector(Box::new(BuildInfo { failed_handshakes: failed_handshakes.clone() }));
         ProcessMetrics::register(&mut registry);
-        Self { registry, storage, store, requests, access, admission, watches, failed_handshakes }
+        Self { registry, storage, store, requests, access, watches, failed_handshakes }
     }
 }
 

@@ -8,6 +8,7 @@
 //! - What opens a stream to a node is `create`, also when it comes as a GET, as WebSockets do: who may only read runs no commands.
 //! - Redirects are never followed (CVE-2020-8559), and of the client's headers only those of the handshake go on.
 
+mod admit;
 mod pod;
 mod proxy;
 mod target;
@@ -52,6 +53,7 @@ impl Connection {
         parts: &mut Parts,
         body: Body,
     ) -> Result<Response<Body>, StatusError> {
+        admit::admit(state, call).await?;
         match self {
             Self::Pod(stream) => pod::open(state, stream, call, parts).await,
             Self::Proxy => proxy::proxy(state, call, parts, body).await,

@@ -5,7 +5,8 @@ use http::Response;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Value, json};
 
-use super::done;
+use super::{complete, done};
+use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate::decode;
 use crate::state::{Call, State};
@@ -14,9 +15,14 @@ use crate::storage::meta;
 use crate::storage::writer::{Edit, Step};
 use crate::verbs::update;
 
+const CORE: GroupVersion = GroupVersion::new("", "v1");
+
 /// POST of a `Binding`.
 pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
-    let binding = decode::other(call, &GroupVersion::new("", "v1"), "Binding")?.value;
+    let mut binding = decode::other(call, &CORE, "Binding")?.value;
+    complete(call, &mut binding);
+    call.admit_as(state, Operation::Create, (&CORE, "Binding"), &mut binding, None).await?;
+    call.check_as(state, Operation::Create, (&CORE, "Binding"), &binding, None).await?;
     let target = |field: &str| {
         binding.pointer(&format!("/target/{field}")).and_then(Value::as_str).unwrap_or_default().to_owned()
     };

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::admission::Operation;
 use crate::body::{self, Body};
 use crate::clock::stamp;
 use crate::custom;
@@ -86,6 +85,33 @@ impl DeleteOptions {
         }
         serde_json::from_value(value)
             .map_err(|error| StatusError::bad_request(format!("DeleteOptions: {error}")))
+    }
+
+    /// As clients write them.
+    pub(crate) fn to_json(&self, dry_run: bool) -> Value {
+        let mut out = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(seconds) = self.grace_period_seconds {
+            out["gracePeriodSeconds"] = seconds.into();
+        }
+        if let Some(wanted) = &self.preconditions {
+            out["preconditions"] = json!({});
+            let fields = [("uid", &wanted.uid), ("resourceVersion", &wanted.resource_version)];
+            for (field, wish) in fields {
+                if let Some(wish) = wish {
+                    out["preconditions"][field] = wish.as_str().into();
+                }
+            }
+        }
+        if let Some(orphan) = self.orphan_dependents {
+            out["orphanDependents"] = orphan.into();
+        }
+        if let Some(policy) = self.propagation_policy {
+            out["propagationPolicy"] = format!("{policy:?}").into();
+        }
+        if dry_run || self.is_dry_run() {
+            out["dryRun"] = json!(["All"]);
+        }
+        out
     }
 
     pub(crate) fn is_dry_run(&self) -> bool {
@@ -172,7 +198,10 @@ struct DeleteEdit<'a> {
 impl Edit for DeleteEdit<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
         self.options.check(&self.call.resource.gr, self.call.name(), current)?;
-        self.call.check(self.state, Operation::Delete, current, Some(current)).await?;
+        // What an eviction removes was admitted as an eviction.
+        if self.call.request.subresource.is_none() {
+            self.call.check_removal(self.state, self.options, current).await?;
+        }
         let now = self.state.clock.now();
         let gr = &self.call.resource.gr;
         let grace = self.call.resource.is("", "pods").then(|| pod_grace(current, self.options));

@@ -32,6 +32,7 @@ pub(crate) async fn delete_collection(state: &State, call: &Call) -> Result<Resp
             output: call.output,
             options: call.options.clone(),
             body: call.body.clone(),
+            notes: call.notes.clone(),
         };
         match delete::remove(state, &one, &options).await {
             Ok(_) => removed.push(object),

@@ -19,6 +19,7 @@ mod options;
 mod reads;
 mod request_metrics;
 mod rights;
+mod rules;
 mod shutdown;
 mod socket;
 mod streams;

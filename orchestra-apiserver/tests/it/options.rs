@@ -11,8 +11,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use orchestra_apiserver::{
-    AccessRequest, ApiServer, Authorizer, Body, Decision, NodeTransport, RuntimeClock, StatusError,
-    TypedAdmission, User,
+    AccessRequest, ApiServer, Authorizer, Body, Decision, NodeTransport, RuntimeClock, StatusError, User,
 };
 use orchestra_store::{MemoryStore, Store};
 use serde_json::{Value, json};
@@ -110,18 +109,19 @@ async fn a_restart_finds_everything_and_moves_the_servers_own_endpoint() {
 
 #[tokio::test]
 async fn a_closure_is_an_admission_rule() {
-    let rule = TypedAdmission::new(|map: &mut ConfigMap| {
+    let rule = |map: &mut ConfigMap| {
         if map.metadata.name.as_deref() == Some("bad") {
-            return Err("no bad maps".to_owned());
+            return Err("no bad maps".into());
         }
         map.data.get_or_insert_default().insert("by".into(), "rule".into());
         Ok(())
-    });
+    };
     let server = builder().admission(rule).build().await.unwrap();
     let (_, made) = post(&server, CONFIG_MAPS, &json!({"metadata": {"name": "x"}})).await;
     assert_eq!(made["data"], json!({"by": "rule"}));
     let (code, status) = post(&server, CONFIG_MAPS, &json!({"metadata": {"name": "bad"}})).await;
-    assert_eq!((code, &status["message"]), (403, &json!("configmaps \"bad\" is forbidden: no bad maps")));
+    let why = "configmaps \"bad\" is forbidden: admission plugin \"closure over ConfigMap\" denied the request: no bad maps";
+    assert_eq!((code, &status["message"]), (403, &json!(why)));
 }
 
 #[derive(Debug, Default)]

@@ -49,6 +49,10 @@ impl Gate {
 
 #[async_trait]
 impl orchestra_apiserver::Admission for Gate {
+    fn name(&self) -> &str {
+        "Gate"
+    }
+
     async fn mutate(
         &self,
         request: &orchestra_apiserver::AdmissionRequest<'_>,

@@ -139,6 +139,10 @@ fn rules_of(role: &Value) -> Vec<Rule> {
 
 #[async_trait]
 impl Admission for Escalation {
+    fn name(&self) -> &str {
+        "Escalation"
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }

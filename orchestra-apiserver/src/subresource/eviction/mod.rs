@@ -12,7 +12,8 @@ use orchestra_core::selector::LabelSelector;
 use serde_json::{Value, json};
 
 use self::budget::{Guard, charge, guard};
-use super::done;
+use super::{complete, done};
+use crate::admission::Operation;
 use crate::body::Body;
 use crate::clock::stamp;
 use crate::negotiate::decode;
@@ -30,11 +31,14 @@ const TRIES: usize = 20;
 
 /// POST of an `Eviction`.
 pub(crate) async fn evict(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
-    let eviction = decode::other(call, &POLICY, "Eviction")?.value;
+    let mut eviction = decode::other(call, &POLICY, "Eviction")?.value;
     let name = meta::name(&eviction);
     if !name.is_empty() && name != call.name() {
         return Err(StatusError::bad_request("name in URL does not match name in Eviction object"));
     }
+    complete(call, &mut eviction);
+    call.admit_as(state, Operation::Create, (&POLICY, "Eviction"), &mut eviction, None).await?;
+    call.check_as(state, Operation::Create, (&POLICY, "Eviction"), &eviction, None).await?;
     let options = eviction.get("deleteOptions").cloned().unwrap_or(Value::Null);
     let options = DeleteOptions::from_value(options)?;
     for _ in 1..TRIES {

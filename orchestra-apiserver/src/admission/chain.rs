@@ -1,0 +1,103 @@
+//! All rules in their order, asked in the two phases.
+//!
+//! The order is upstream's: its plugins, then the rules of whoever embeds the server, then what users of the API bring:
+//! policies that change, webhooks that change; and once the object is whole, policies and webhooks that only refuse; the quota
+//! comes last, so that nothing is charged that somebody else refuses.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use serde_json::Value;
+
+use super::{Admission, AdmissionRequest};
+use crate::metrics::{AdmissionMetrics, Phase};
+use crate::status::StatusError;
+
+/// The places at the end of the chain, each for one rule.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    /// `MutatingAdmissionPolicy`.
+    pub(crate) mutating_policies: Option<Arc<dyn Admission>>,
+    /// `MutatingAdmissionWebhook`.
+    pub(crate) mutating_webhooks: Option<Arc<dyn Admission>>,
+    /// `ValidatingAdmissionPolicy`.
+    pub(crate) validating_policies: Option<Arc<dyn Admission>>,
+    /// `ValidatingAdmissionWebhook`.
+    pub(crate) validating_webhooks: Option<Arc<dyn Admission>>,
+    /// `ResourceQuota`.
+    pub(crate) quota: Option<Arc<dyn Admission>>,
+}
+
+/// Every rule of a server.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    rules: Vec<Arc<dyn Admission>>,
+    metrics: AdmissionMetrics,
+}
+
+impl Chain {
+    /// Built-in rules, then those of the embedding program, then what fills the slots.
+    pub(crate) fn new(builtin: Vec<Arc<dyn Admission>>, own: Vec<Arc<dyn Admission>>, slots: Slots) -> Self {
+        let Slots { mutating_policies, mutating_webhooks, validating_policies, validating_webhooks, quota } =
+            slots;
+        let last = [mutating_policies, mutating_webhooks, validating_policies, validating_webhooks, quota]
+            .into_iter();
+        let rules: Vec<_> = builtin.into_iter().chain(own).chain(last.flatten()).collect();
+        let metrics = AdmissionMetrics::new(&rules);
+        Self { rules, metrics }
+    }
+
+    pub(crate) fn metrics(&self) -> &AdmissionMetrics {
+        &self.metrics
+    }
+
+    /// Lets every rule change the object; all of them once more when a late one asks for it.
+    pub(crate) async fn mutate(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &mut Value,
+    ) -> Result<(), StatusError> {
+        self.mutate_once(request, object).await?;
+        if request.rounds.begin_second() {
+            self.mutate_once(request, object).await?;
+        }
+        Ok(())
+    }
+
+    async fn mutate_once(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &mut Value,
+    ) -> Result<(), StatusError> {
+        let mut laps = self.metrics.laps(Phase::Admit, request.operation);
+        for rule in &self.rules {
+            let asked = AssertUnwindSafe(async { rule.mutate(request, object).await }).catch_unwind();
+            laps.said(asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
+        }
+        Ok(())
+    }
+
+    /// Lets every rule refuse the object.
+    pub(crate) async fn validate(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &Value,
+    ) -> Result<(), StatusError> {
+        let mut laps = self.metrics.laps(Phase::Validate, request.operation);
+        for rule in &self.rules {
+            let asked = AssertUnwindSafe(async { rule.validate(request, object).await }).catch_unwind();
+            laps.said(asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
+        }
+        Ok(())
+    }
+}
+
+/// A rule that panics fails the request it was asked about; its panic was printed where it happened.
+fn panicked(name: &str, panic: &(dyn Any + Send)) -> StatusError {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    tracing::error!(plugin = name, panic = said, "an admission plugin panicked");
+    StatusError::internal(format!("admission plugin {name:?} panicked"))
+}

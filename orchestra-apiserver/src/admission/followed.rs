@@ -1,0 +1,70 @@
+//! Something made of all objects of a resource, kept until one of them changes.
+//!
+//! Rules that users write (webhooks, policies, limits, quotas) are asked for on every write and change seldom: they are read
+//! from the watch cache, and arranged once for each change.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use orchestra_core::gvk::GroupVersion;
+use orchestra_store::Revision;
+use serde_json::Value;
+
+use crate::cache::feed::Feed;
+use crate::catalog::Catalog;
+use crate::state::State;
+use crate::status::StatusError;
+use crate::storage::resource::Resource;
+
+/// The objects of one resource, arranged as a `T`.
+pub(crate) struct Followed<T> {
+    feed: Arc<Feed>,
+    resource: Arc<Resource>,
+    made: Mutex<Option<(Revision, Arc<T>)>>,
+}
+
+impl<T> std::fmt::Debug for Followed<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Followed({})", self.resource.gr)
+    }
+}
+
+impl<T> Followed<T> {
+    /// `None` when a registry of one's own does not serve the resource.
+    pub(crate) fn new(feed: &Arc<Feed>, catalog: &Catalog, gv: &GroupVersion, plural: &str) -> Option<Self> {
+        let resource = catalog.find(gv, plural)?;
+        Some(Self { feed: feed.clone(), resource, made: Mutex::default() })
+    }
+
+    /// What `make` makes of the objects, in the order of their keys, as the watch cache has them.
+    pub(crate) async fn get(&self, make: impl FnOnce(Vec<Value>) -> T) -> Result<Arc<T>, StatusError> {
+        let collection = self.feed.collection(&self.resource).await?;
+        let stamp = collection.last();
+        if let Some((at, thing)) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner)
+            && *at == stamp
+        {
+            return Ok(thing.clone());
+        }
+        let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
+        let objects = snapshot.objects.iter().filter_map(|(key, object)| {
+            let read = serde_json::from_slice(&object.encoded.json);
+            read.map_err(|error| tracing::error!(%key, %error, "an object cannot be read")).ok()
+        });
+        let thing = Arc::new(make(objects.collect()));
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some((snapshot.last, thing.clone()));
+        Ok(thing)
+    }
+}
+
+/// What decides about later writes, by group and plural; an empty plural is all of the group.
+const DECISIVE: [(&str, &str); 3] =
+    [("admissionregistration.k8s.io", ""), ("", "limitranges"), ("", "resourcequotas")];
+
+/// Waits, after a write of what decides about later ones, until it does: its maker's next write is decided by it.
+pub(crate) async fn settle(state: &State, resource: &Arc<Resource>) {
+    let is_decisive = DECISIVE.iter().any(|(group, plural)| {
+        resource.gr.group == *group && (plural.is_empty() || resource.gr.resource == *plural)
+    });
+    if is_decisive && let Err(error) = state.feed.fresh(resource).await {
+        tracing::warn!(%error, resource = %resource.gr, "it is not known whether a change is in force");
+    }
+}

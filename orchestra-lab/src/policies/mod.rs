@@ -1,0 +1,1 @@
+//! Scheduling policies, each a set of plugins for the real scheduling framework.
