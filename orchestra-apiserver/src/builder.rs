@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::chain::{Chain, Slots};
 use crate::admission::{self, Admission, IntoAdmission, Reader, TokenSecrets, Tokens};
+use crate::audit::{AuditPolicy, AuditSink, Trails};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::token::{BootstrapTokens, TokenIssuer};
@@ -58,6 +59,7 @@ pub struct ApiServerBuilder {
     node_ports: RangeInclusive<u16>,
     advertised: Option<SocketAddr>,
     limits: Limits,
+    audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
 }
@@ -84,6 +86,7 @@ impl ApiServerBuilder {
             node_ports: 30000..=32767,
             advertised: None,
             limits: Limits::default(),
+            audit: None,
             clock: Arc::new(WallClock),
             seed: None,
         }
@@ -206,6 +209,13 @@ impl ApiServerBuilder {
         self
     }
 
+    /// Writes down who asks for what and what comes of it: as much of it as `policy` says, into `sink`. Not done unless told.
+    #[must_use]
+    pub fn audit(mut self, policy: AuditPolicy, sink: impl AuditSink) -> Self {
+        self.audit = Some((policy, Arc::new(sink)));
+        self
+    }
+
     /// What time objects show; default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -269,6 +279,10 @@ impl ApiServerBuilder {
         let slots = Slots::default();
         let admission = Chain::new(admission, self.admission, slots);
         let shutdown = CancellationToken::new();
+        let metrics = Metrics::new(self.metrics, store, caches, admission.metrics());
+        let audit = self.audit.map(|(policy, sink)| {
+            Arc::new(Trails::new(policy, sink, self.clock.clone(), metrics.audit.clone()))
+        });
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader,
@@ -278,7 +292,7 @@ impl ApiServerBuilder {
             store: self.store,
             encryption: self.encryption,
             store_health: StoreHealth::default(),
-            metrics: Metrics::new(self.metrics, store, caches, admission.metrics()),
+            metrics,
             feed,
             catalog,
             authenticators: self.authenticators,
@@ -290,6 +304,7 @@ impl ApiServerBuilder {
             loopback_endpoints: self.loopback_endpoints,
             clock: self.clock,
             chance,
+            audit,
             flow: Flow::new(&self.limits),
             streams: Tunnels::new(self.limits.streams, shutdown.clone()),
             limits: self.limits,

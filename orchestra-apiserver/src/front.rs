@@ -1,6 +1,7 @@
 //! What happens around every request, whatever it asks for: its id, its time, its place, and an answer even if a handler fails.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::OnceLock;
 
 use futures::FutureExt;
 use http::request::Parts;
@@ -8,6 +9,8 @@ use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
+use crate::audit::Trail;
+use crate::auth::User;
 use crate::body::{self, Body};
 use crate::flow;
 use crate::metrics::Run;
@@ -31,10 +34,12 @@ pub(crate) struct Arrival {
     pub(crate) is_long: bool,
     /// When it must be answered, or at least have been read and let in.
     deadline: Instant,
+    audit_id: String,
+    trail: OnceLock<Trail>,
 }
 
 impl Arrival {
-    fn read(state: &State, parts: &Parts, received: Instant) -> Result<Self, StatusError> {
+    fn read(state: &State, parts: &Parts, received: Instant, audit_id: &str) -> Result<Self, StatusError> {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
@@ -42,7 +47,29 @@ impl Arrival {
         // What a watch or a stream says of a timeout is not about being answered.
         let allotted =
             if is_long { state.limits.request_timeout } else { flow::allotted(&state.limits, &query)? };
-        Ok(Self { received, query, info, is_long, deadline: received + allotted })
+        let (audit_id, trail) = (audit_id.to_owned(), OnceLock::new());
+        Ok(Self { received, query, info, is_long, deadline: received + allotted, audit_id, trail })
+    }
+
+    /// What is told of the request, if anything is.
+    pub(crate) fn trail(&self) -> Option<&Trail> {
+        self.trail.get()
+    }
+
+    /// It is known who asks, or that nobody knows.
+    pub(crate) async fn identified(&self, state: &State, parts: &Parts, outcome: &Result<User, StatusError>) {
+        let Some(trails) = &state.audit else { return };
+        let user = outcome.as_ref().ok();
+        let begun = trails.begin(parts, &self.info, &self.audit_id, user, self.is_long).await;
+        let Some(trail) = begun else { return };
+        match outcome {
+            Ok(_) => {
+                trail.received();
+                // There is one beginning.
+                let _first = self.trail.set(trail);
+            }
+            Err(_) => trail.unauthenticated(parts),
+        }
     }
 
     /// What comes before the handler, or the refusal of who takes too long over it.
@@ -82,14 +109,22 @@ impl ApiServer {
         let state = self.state.clone();
         let wish = Wish::read(&parts.headers, parts.uri.query());
         let id = id(&state, &parts);
-        let arrival = Arrival::read(&state, &parts, received);
+        let audit_id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let arrival = Arrival::read(&state, &parts, received, audit_id);
+        let mut trail = None;
         let (is_long, is_plain) = arrival.as_ref().map_or((false, true), |arrival| {
             (arrival.is_long, matches!(arrival.info, RequestInfo::NonResource(_)))
         });
         let outcome = match arrival {
             Ok(arrival) => {
                 let routed = AssertUnwindSafe(self.route(parts, body, &arrival)).catch_unwind().await;
-                routed.unwrap_or_else(|_| Err(panicked()))
+                trail = arrival.trail.into_inner();
+                routed.unwrap_or_else(|_| {
+                    if let Some(trail) = &trail {
+                        trail.panicked();
+                    }
+                    Err(panicked())
+                })
             }
             Err(refusal) => Err(refusal),
         };
@@ -98,6 +133,9 @@ impl ApiServer {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Some(id) = id {
             headers.insert(AUDIT_ID, id);
+        }
+        if let Some(trail) = trail {
+            response = trail.answered(response).await;
         }
         let Some(visit) = visit else { return response };
         // A snapshot takes as long as it takes.

@@ -1,5 +1,6 @@
 //! The server as a service: one request in, one response out.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,7 +72,7 @@ impl ApiServer {
         arrival: &Arrival,
     ) -> Result<Response<Body>, StatusError> {
         let (state, received) = (&*self.state, arrival.received);
-        let user = arrival.in_time(identify(state, &parts)).await?;
+        let user = arrival.in_time(identify(state, &parts, arrival)).await?;
         let _place = if arrival.is_long {
             None
         } else {
@@ -80,7 +81,7 @@ impl ApiServer {
                 Err(refusal) => return Ok(self.refused(&parts, arrival, &refusal).await),
             }
         };
-        arrival.in_time(authorize(state, &parts, &arrival.info, &arrival.query, &user)).await?;
+        arrival.in_time(authorize(state, &parts, arrival, &user)).await?;
         let request = match &arrival.info {
             RequestInfo::NonResource(path) => {
                 let run = state.metrics.requests.begin_plain(&parts, received);
@@ -91,7 +92,8 @@ impl ApiServer {
         };
         if let Some(review) = Review::find(request) {
             let run = state.metrics.requests.begin_review(&parts, request, review.plural(), received);
-            let answer = arrival.handled(&run, self.review(review, request, &parts, body, &user)).await;
+            let answer =
+                arrival.handled(&run, self.review(arrival, review, request, &parts, body, &user)).await;
             return Ok(run.end(answered(answer)));
         }
         let resource = custom::resource(state, request).await?;
@@ -166,6 +168,9 @@ impl ApiServer {
         // Who only sends slowly is not to stay, whatever stays open once it has come.
         let reading = body::read(body);
         let body = if arrival.is_long { arrival.in_time(reading).await? } else { reading.await? };
+        if let Some(trail) = arrival.trail() {
+            trail.sent(&parts.headers, &body);
+        }
         let (headers, notes) = (parts.headers, Notes::default());
         let call = Call { request, resource, query, headers, user, output, options, body, notes };
         let mut outcome = dispatch(&self.state, &call).await;
@@ -180,6 +185,7 @@ impl ApiServer {
 
     async fn review(
         &self,
+        arrival: &Arrival,
         review: Review,
         request: &ResourceRequest,
         parts: &Parts,
@@ -192,6 +198,9 @@ impl ApiServer {
         // What a review cannot be written as is refused before it is made.
         Output::negotiate(&parts.headers, &Query::default(), Endpoint::Whole, request.verb)?;
         let body = body::read(body).await?;
+        if let Some(trail) = arrival.trail() {
+            trail.sent(&parts.headers, &body);
+        }
         let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
         let decoded =
             decode::by_kind(&parts.headers, &body, &request.gv, review.kind(), options.field_validation)?;
@@ -256,9 +265,10 @@ fn options_kind(verb: Verb) -> &'static str {
 }
 
 /// Who is to be taken for the sender.
-async fn identify(state: &State, parts: &Parts) -> Result<User, StatusError> {
-    let user = authenticate(state, parts).await?;
-    impersonate(state, parts, user).await
+async fn identify(state: &State, parts: &Parts, arrival: &Arrival) -> Result<User, StatusError> {
+    let outcome = authenticate(state, parts).await;
+    arrival.identified(state, parts, &outcome).await;
+    impersonate(state, parts, arrival, outcome?).await
 }
 
 async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
@@ -285,37 +295,68 @@ async fn who(state: &State, parts: &Parts) -> Result<User, StatusError> {
 }
 
 /// The user that a request is to be taken for, when the one who sent it may act as that user.
-async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User, StatusError> {
+async fn impersonate(
+    state: &State,
+    parts: &Parts,
+    arrival: &Arrival,
+    sender: User,
+) -> Result<User, StatusError> {
     let Some(wanted) = Wanted::read(&parts.headers)? else { return Ok(sender) };
     for question in wanted.questions() {
         ask(state, &sender, "impersonate", &question, "").await?;
     }
-    Ok(wanted.user())
+    let user = wanted.user();
+    if let Some(trail) = arrival.trail() {
+        trail.acts_as(&user);
+    }
+    Ok(user)
 }
 
-async fn authorize(
+async fn authorize(state: &State, parts: &Parts, arrival: &Arrival, user: &User) -> Result<(), StatusError> {
+    let (info, query) = (&arrival.info, &arrival.query);
+    let outcome = judge(state, parts, info, query, user).await;
+    if let Some(trail) = arrival.trail() {
+        match &outcome {
+            Ok(Decision::Allow(why)) => trail.decided(true, why),
+            Ok(Decision::Deny(why)) => trail.decided(false, why),
+            Err(problem) => trail.annotate("authorization.k8s.io/error", &problem.to_string()),
+        }
+    }
+    match outcome? {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(why) => Err(denied(user, verb(parts, info).as_ref(), info, parts.uri.path(), &why)),
+    }
+}
+
+/// The verb as authorizers know it.
+fn verb<'a>(parts: &Parts, info: &'a RequestInfo) -> Cow<'a, str> {
+    match info {
+        RequestInfo::Resource(request) => Cow::Borrowed(request.verb.as_str()),
+        RequestInfo::NonResource(_) => Cow::Owned(parts.method.as_str().to_ascii_lowercase()),
+    }
+}
+
+async fn judge(
     state: &State,
     parts: &Parts,
     info: &RequestInfo,
     query: &Query,
     user: &User,
-) -> Result<(), StatusError> {
+) -> Result<Decision, StatusError> {
     let is_known = !user.is_in(UNAUTHENTICATED);
     if matches!(info, RequestInfo::Resource(request) if is_known && reviews::is_open(request)) {
-        return Ok(());
+        return Ok(Decision::Allow(String::new()));
     }
-    let method = parts.method.as_str().to_ascii_lowercase();
-    let verb = match info {
-        RequestInfo::Resource(request) => request.verb.as_str(),
-        RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
-        RequestInfo::NonResource(_) => method.as_str(),
-    };
+    if matches!(info, RequestInfo::NonResource(path) if health::is_public(path)) {
+        return Ok(Decision::Allow(String::new()));
+    }
+    let verb = verb(parts, info);
     let fields = query.get("fieldSelector").unwrap_or_default();
     let named = named(info, fields);
     let info = named.as_ref().unwrap_or(info);
     let begun = Instant::now();
-    let asked = AccessRequest { user, verb, info, path: parts.uri.path(), fields };
-    let outcome = ask_about(state, asked).await;
+    let asked = AccessRequest { user, verb: verb.as_ref(), info, path: parts.uri.path(), fields };
+    let outcome = decide(state, asked).await;
     state.metrics.access.authorized(begun, &outcome);
     outcome
 }
@@ -341,12 +382,16 @@ pub(crate) async fn ask(
     ask_about(state, AccessRequest { user, verb, info, path, fields: "" }).await
 }
 
+async fn decide(state: &State, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
+    if request.user.is_in(MASTERS) {
+        return Ok(Decision::Allow(String::new()));
+    }
+    state.authorizer.authorize(request).await
+}
+
 async fn ask_about(state: &State, request: AccessRequest<'_>) -> Result<(), StatusError> {
     let AccessRequest { user, verb, info, path, .. } = request;
-    if user.is_in(MASTERS) {
-        return Ok(());
-    }
-    match state.authorizer.authorize(request).await? {
+    match decide(state, request).await? {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(why) => Err(denied(user, verb, info, path, &why)),
     }

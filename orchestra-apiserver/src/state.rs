@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::chain::Chain;
 use crate::admission::notes::{Notes, Rounds};
 use crate::admission::{AdmissionRequest, Asked, Operation, Reader};
+use crate::audit::Trails;
 use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
@@ -69,6 +70,8 @@ pub(crate) struct State {
     /// How long requests may take, and how many there may be.
     pub(crate) limits: Limits,
     pub(crate) flow: Flow,
+    /// Where it is written down who asks for what, if it is.
+    pub(crate) audit: Option<Arc<Trails>>,
     pub(crate) streams: Tunnels,
     /// Told when the server is about to go: it is not ready any more.
     pub(crate) leaving: CancellationToken,

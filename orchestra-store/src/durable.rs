@@ -4,6 +4,7 @@
 //! before it is acknowledged. Reads and watches are served from memory and never wait for the disk. The format of the
 //! files is described in `docs/store-format.md`.
 
+mod ahead;
 mod batch;
 pub(crate) mod checkpoint;
 mod checkpointer;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use tokio::sync::oneshot;
 
+use ahead::Ahead;
 use checkpointer::Checkpointer;
 use lock::DirLock;
 use queue::{Command, Queue};
@@ -158,6 +160,8 @@ impl DurableStore {
         let segment = recovered.segment;
         let closed_logs = recovered.log_bytes - segment.length;
         let usage = Arc::new(DiskUsage::new(recovered.checkpoint_bytes, closed_logs, segment.length));
+        usage.set_ahead(segment.room());
+        let ahead = Ahead::new(dir.to_owned(), options.checkpoint_bytes, segment.room());
         let engine = Arc::new(Engine::new(recovered.state, options.watch_bound));
         let timings = Arc::<Timings>::default();
         let (checkpoint_engine, checkpoint_usage) = (Arc::clone(&engine), Arc::clone(&usage));
@@ -169,7 +173,7 @@ impl DurableStore {
             options.checkpoint_bytes,
         );
         let (dir, queue, retention) = (dir.to_owned(), Arc::default(), options.retention);
-        Ok((Writer { dir, engine, queue, retention, segment, usage, timings, checkpointer }, lock))
+        Ok((Writer { dir, engine, queue, retention, segment, ahead, usage, timings, checkpointer }, lock))
     }
 
     fn start(writer: Writer, lock: DirLock) -> Result<Self> {

@@ -43,11 +43,11 @@ pub fn log(recipe: &[u8]) {
     fs::write(&file, cook(header, recipe)).expect("there is room for a log");
     let Some(Recovered { state, segment, .. }) = opened(recover(&dir)) else { return };
     check_state(&state);
-    let (before, length) = (everything(&state), segment.length);
+    let (before, length) = (everything(&state), segment.length + segment.room());
     assert_eq!(fs::metadata(&file).map(|file| file.len()).ok(), Some(length), "a torn end is cut");
     let again = recover(&dir).expect("what was opened once can be opened again");
     assert_eq!((everything(&again.state), again.state.compacted()), (before, state.compacted()));
-    assert_eq!(again.segment.length, length);
+    assert_eq!(again.segment.length + again.segment.room(), length);
 }
 
 fn opened(recovered: crate::Result<Recovered>) -> Option<Recovered> {

@@ -46,7 +46,7 @@ impl<T> Followed<T> {
         }
         let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
         let objects = snapshot.objects.iter().filter_map(|(key, object)| {
-            let read = serde_json::from_slice(&object.encoded.json);
+            let read = serde_json::from_slice(&object.encoded.json());
             read.map_err(|error| tracing::error!(%key, %error, "an object cannot be read")).ok()
         });
         let thing = Arc::new(make(objects.collect()));

@@ -55,7 +55,7 @@ impl Object {
 
     /// The object as a protobuf message, without envelope.
     pub(crate) fn message(&self, resource: &Resource) -> Result<Bytes, StatusError> {
-        shared(&self.message, || message(resource, &self.encoded.json))
+        shared(&self.message, || message(resource, &self.encoded.json()))
     }
 
     /// The value of a field that a selector names.
@@ -79,9 +79,7 @@ pub(crate) struct Change {
     pub(crate) now: Option<std::sync::Arc<Object>>,
     /// The state before it; `None` when the object is new.
     pub(crate) before: Option<std::sync::Arc<Object>>,
-    /// The state before under the revision of the change: what a DELETED event shows. Made when first wanted.
-    departed: OnceLock<Bytes>,
-    /// The same as a protobuf message.
+    /// What a DELETED event shows, as a protobuf message. Made when first wanted.
     departed_message: OnceLock<Bytes>,
 }
 
@@ -106,22 +104,30 @@ impl Change {
         now: Option<std::sync::Arc<Object>>,
         before: Option<std::sync::Arc<Object>>,
     ) -> Self {
-        Self { revision, now, before, departed: OnceLock::new(), departed_message: OnceLock::new() }
+        Self { revision, now, before, departed_message: OnceLock::new() }
     }
 
-    /// The last state, at the revision of the change.
-    pub(crate) fn departed(&self) -> Bytes {
-        let make = || self.before.as_ref().map(|b| b.encoded.at(self.revision)).unwrap_or_default();
-        self.departed.get_or_init(make).clone()
-    }
-
-    /// [`Self::departed`] as a protobuf message, without envelope.
-    pub(crate) fn departed_message(&self, resource: &Resource) -> Result<Bytes, StatusError> {
-        shared(&self.departed_message, || message(resource, &self.departed()))
+    /// The last state of an object that is gone, at the revision of the change.
+    pub(crate) fn departed<'c>(&'c self, before: &'c Object) -> Departed<'c> {
+        Departed { change: self, last: before.encoded.at(self.revision) }
     }
 
     /// How much memory the change holds alive, roughly.
     pub(crate) fn weight(&self) -> usize {
-        self.now.as_ref().map_or(64, |now| now.encoded.json.len() + 128)
+        self.now.as_ref().map_or(64, |now| now.encoded.length() + 128)
+    }
+}
+
+/// An object that is gone, as the event of its removal shows it.
+#[derive(Debug)]
+pub(crate) struct Departed<'c> {
+    change: &'c Change,
+    pub(crate) last: Encoded,
+}
+
+impl Departed<'_> {
+    /// It as a protobuf message, without envelope.
+    pub(crate) fn message(&self, resource: &Resource) -> Result<Bytes, StatusError> {
+        shared(&self.change.departed_message, || message(resource, &self.last.json()))
     }
 }

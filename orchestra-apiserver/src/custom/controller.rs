@@ -91,7 +91,7 @@ impl Controller {
         let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
         let mut all = Vec::with_capacity(snapshot.objects.len());
         for (_, object) in &snapshot.objects {
-            all.push(serde_json::from_slice(&object.encoded.json).map_err(StatusError::internal)?);
+            all.push(serde_json::from_slice(&object.encoded.json()).map_err(StatusError::internal)?);
         }
         let decisions = plan::decide(&all, |group| taken(state, group), &state.stamp());
         self.serve(state, &decisions);

@@ -19,8 +19,8 @@ where
     O: AsRef<Object> + Send + 'static,
 {
     let head = list_head(&renderer.resource.description().list_kind, &renderer.resource.api_version, meta);
-    let total = head.len() + 2 + objects.iter().map(|o| o.as_ref().encoded.item_length() + 2).sum::<usize>();
-    respond(renderer, total, text(head, objects))
+    let about = head.len() + 2 + objects.iter().map(|o| o.as_ref().encoded.length() + 2).sum::<usize>();
+    respond(renderer, about, text(head, objects))
 }
 
 /// A list as protobuf, of the messages that all readers of an object share.
@@ -97,7 +97,7 @@ where
             };
             chunk.extend_from_slice(if first { b"{" } else { b",{" });
             first = false;
-            chunk.extend_from_slice(&object.as_ref().encoded.item_tail());
+            object.as_ref().encoded.write_item(&mut chunk);
             if chunk.len() >= CHUNK_BYTES {
                 next = Some(Vec::with_capacity(CHUNK_BYTES + 4096));
                 return Some(chunk.into());

@@ -1,12 +1,14 @@
-//! One event of a watch, in pieces: the bytes of an object are shared by all who watch it and copied by none.
+//! One event of a watch, written behind the events before it.
 
-use bytes::Bytes;
 use orchestra_core::protobuf;
 
 use super::accept::{Shape, Syntax};
 use super::render::Renderer;
-use crate::cache::object::{Change, Object};
+use crate::cache::object::{Departed, Object};
 use crate::status::StatusError;
+
+/// Behind the object of an event.
+const CLOSING: &[u8] = b"}\n";
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +21,12 @@ pub(crate) enum EventKind {
 }
 
 /// The state of an object that an event shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Seen<'a> {
     Now(&'a Object),
     /// The state before the change, under the revision of the change.
-    Departed(&'a Change),
+    Departed(Departed<'a>),
 }
-
-/// The pieces of an event, in order.
-pub(crate) type Frame = [Bytes; 3];
 
 impl EventKind {
     fn as_str(self) -> &'static str {
@@ -52,34 +51,59 @@ impl EventKind {
 }
 
 impl Renderer {
-    /// The event of an object. Only the first table of a watch repeats the columns.
-    pub(crate) fn event(&self, kind: EventKind, seen: Seen<'_>, columns: bool) -> Result<Frame, StatusError> {
-        if (self.output.shape, self.output.syntax) == (Shape::Plain, Syntax::Protobuf) {
-            let message = match seen {
-                Seen::Now(object) => object.message(&self.resource)?,
-                Seen::Departed(change) => change.departed_message(&self.resource)?,
-            };
-            let opening =
-                protobuf::opening(&self.resource.api_version, self.resource.kind_name(), message.len());
-            let length = opening.len() + message.len() + protobuf::CLOSING.len();
-            let mut head = protobuf::frame_opening(kind.as_str(), length);
-            head.extend_from_slice(&opening);
-            return Ok([head.into(), message, Bytes::from_static(protobuf::CLOSING)]);
-        }
-        let json = match seen {
-            Seen::Now(object) => object.encoded.json.clone(),
-            Seen::Departed(change) => change.departed(),
+    /// Writes the event of an object. Only the first table of a watch repeats the columns. Writes nothing when it fails.
+    pub(crate) fn event(
+        &self,
+        kind: EventKind,
+        seen: &Seen<'_>,
+        columns: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StatusError> {
+        let encoded = match seen {
+            Seen::Now(object) => &object.encoded,
+            Seen::Departed(departed) => &departed.last,
         };
-        self.event_of_text(kind, self.shape(json, columns)?)
+        match (self.output.shape, self.output.syntax) {
+            (Shape::Plain, Syntax::Json) => {
+                out.extend_from_slice(kind.opening());
+                encoded.write(out);
+                out.extend_from_slice(CLOSING);
+                Ok(())
+            }
+            (Shape::Plain, Syntax::Protobuf) => {
+                let message = match seen {
+                    Seen::Now(object) => object.message(&self.resource)?,
+                    Seen::Departed(departed) => departed.message(&self.resource)?,
+                };
+                let opening =
+                    protobuf::opening(&self.resource.api_version, self.resource.kind_name(), message.len());
+                let length = opening.len() + message.len() + protobuf::CLOSING.len();
+                out.extend_from_slice(&protobuf::frame_opening(kind.as_str(), length));
+                out.extend_from_slice(&opening);
+                out.extend_from_slice(&message);
+                out.extend_from_slice(protobuf::CLOSING);
+                Ok(())
+            }
+            _ => self.event_of_text(kind, &self.shape(encoded.json(), columns)?, out),
+        }
     }
 
-    /// The event of something that no other watcher gets, from its JSON text.
-    pub(crate) fn event_of_text(&self, kind: EventKind, json: Bytes) -> Result<Frame, StatusError> {
+    /// Writes the event of something that no other watcher gets, from its JSON text.
+    pub(crate) fn event_of_text(
+        &self,
+        kind: EventKind,
+        json: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), StatusError> {
         if self.output.syntax == Syntax::Protobuf {
-            let envelope = protobuf::encode_envelope_json(&json).map_err(StatusError::internal)?;
-            let head = protobuf::frame_opening(kind.as_str(), envelope.len());
-            return Ok([head.into(), envelope.into(), Bytes::new()]);
+            let envelope = protobuf::encode_envelope_json(json).map_err(StatusError::internal)?;
+            out.extend_from_slice(&protobuf::frame_opening(kind.as_str(), envelope.len()));
+            out.extend_from_slice(&envelope);
+        } else {
+            out.extend_from_slice(kind.opening());
+            out.extend_from_slice(json);
+            out.extend_from_slice(CLOSING);
         }
-        Ok([Bytes::from_static(kind.opening()), json, Bytes::from_static(b"}\n")])
+        Ok(())
     }
 }

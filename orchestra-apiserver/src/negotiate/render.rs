@@ -116,14 +116,18 @@ impl Renderer {
                     if at > 0 {
                         out.push(',');
                     }
-                    out.push_str(&partial(&object.as_ref().encoded.json, version, "PartialObjectMetadata")?);
+                    out.push_str(&partial(
+                        &object.as_ref().encoded.json(),
+                        version,
+                        "PartialObjectMetadata",
+                    )?);
                 }
                 out.push_str("]}");
                 out.into()
             }
             (Shape::Table(version, include), _) => {
                 let rows: Result<Vec<_>, _> =
-                    objects.iter().map(|o| self.row(&o.as_ref().encoded.json, version, include)).collect();
+                    objects.iter().map(|o| self.row(&o.as_ref().encoded.json(), version, include)).collect();
                 self.table(version, &meta.to_json(), &rows?, true).into()
             }
         };

@@ -83,6 +83,7 @@ impl Host {
                     request.extensions_mut().insert(peer.clone());
                 }
                 request.extensions_mut().insert(account.clone());
+                request.extensions_mut().insert(Peer(from));
                 request
             })
             .service(self.server);
@@ -126,6 +127,10 @@ impl Host {
         }
     }
 }
+
+/// Where a request comes from; its extension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Who the client's certificate, which TLS has verified, says it is.
 fn peer(stream: &TlsStream<Paced<TcpStream>>) -> Option<PeerCertificate> {

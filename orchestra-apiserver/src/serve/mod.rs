@@ -21,6 +21,8 @@ use crate::limits::Limits;
 use crate::server::ApiServer;
 use connection::Host;
 
+pub(crate) use connection::Peer;
+
 /// A pause after an accept that failed for want of something, so that it does not spin.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -86,7 +88,16 @@ impl ApiServer {
             () = self.state.streams.ended() => {}
             () = sleep_until(end) => tracing::warn!("some streams did not end in time"),
         }
+        self.flush_audit(end).await;
         Ok(())
+    }
+
+    /// What happened is on disk when the server has ended, if the disk does not take for ever.
+    async fn flush_audit(&self, end: tokio::time::Instant) {
+        let Some(audit) = &self.state.audit else { return };
+        if timeout_at(end, audit.flush()).await.is_err() {
+            tracing::warn!("the audit log was not written to its end");
+        }
     }
 }
 

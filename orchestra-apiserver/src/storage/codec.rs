@@ -1,10 +1,11 @@
 //! How an object lies in the store, and how its resourceVersion gets into it.
 //!
 //! A stored object is its JSON without `metadata.resourceVersion`, written so that it begins with
-//! `{"kind":…,"apiVersion":…,"metadata":{`. The revision of the store is the resourceVersion; it is spliced in behind
-//! that head without parsing anything. The same head can be cut off, because items of a list do not repeat it.
+//! `{"kind":…,"apiVersion":…,"metadata":{`. The revision of the store is the resourceVersion; it is written in behind
+//! that head whenever the object is written out, without parsing anything, so that what is kept of an object is the
+//! store's own bytes. The same head can be left out, because items of a list do not repeat it.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use orchestra_store::Revision;
 use serde_json::{Map, Value};
 
@@ -16,18 +17,23 @@ pub(crate) struct Layout {
     item_at: usize,
 }
 
+/// What a resourceVersion adds at most: its field, twenty digits and a comma.
+const VERSION_BYTES: usize = r#""resourceVersion":"","#.len() + 20;
+
 /// Why stored bytes cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[error("stored value is no object of kind {0}")]
 pub(crate) struct ForeignValue(String);
 
-/// An object's JSON with its resourceVersion, and where the latter stands.
+/// A stored object under a resourceVersion: no copy of what the store keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
-    pub(crate) json: Bytes,
+    stored: Bytes,
+    /// Where `"metadata"` begins.
     item_at: u32,
-    version_at: u32,
-    version_end: u32,
+    /// Where the fields of the metadata begin.
+    fields_at: u32,
+    revision: Revision,
 }
 
 impl Layout {
@@ -53,64 +59,65 @@ impl Layout {
         out.into()
     }
 
-    /// Puts the resourceVersion into stored bytes.
-    pub(crate) fn attach(&self, stored: &[u8], revision: Revision) -> Result<Encoded, ForeignValue> {
-        let Some(rest) = stored.strip_prefix(self.head.as_bytes()) else {
-            // Somebody else wrote this value; bring it into our form once.
-            let value: Value = serde_json::from_slice(stored).map_err(|_| self.foreign())?;
-            if !value.is_object() {
-                return Err(self.foreign());
-            }
-            let stored = self.encode(&value);
-            let rest = stored.get(self.head.len()..).unwrap_or_default();
-            return Ok(self.splice(rest, revision));
-        };
-        Ok(self.splice(rest, revision))
+    /// Stored bytes under their resourceVersion.
+    pub(crate) fn attach(&self, stored: &Bytes, revision: Revision) -> Result<Encoded, ForeignValue> {
+        if stored.starts_with(self.head.as_bytes()) {
+            return Ok(self.under(stored.clone(), revision));
+        }
+        // Somebody else wrote this value; bring it into our form once.
+        let value: Value = serde_json::from_slice(stored).map_err(|_| self.foreign())?;
+        if !value.is_object() {
+            return Err(self.foreign());
+        }
+        Ok(self.under(self.encode(&value), revision))
+    }
+
+    fn under(&self, stored: Bytes, revision: Revision) -> Encoded {
+        let (item_at, fields_at) = (offset(self.item_at), offset(self.head.len()));
+        Encoded { stored, item_at, fields_at, revision }
     }
 
     fn foreign(&self) -> ForeignValue {
         ForeignValue(self.head.to_string())
     }
-
-    fn splice(&self, rest: &[u8], revision: Revision) -> Encoded {
-        let version = revision.to_string();
-        let mut json = BytesMut::with_capacity(self.head.len() + rest.len() + version.len() + 24);
-        json.put_slice(self.head.as_bytes());
-        json.put_slice(b"\"resourceVersion\":\"");
-        let version_at = json.len();
-        json.put_slice(version.as_bytes());
-        let version_end = json.len();
-        json.put_slice(if rest.first() == Some(&b'}') { b"\"" } else { b"\"," });
-        json.put_slice(rest);
-        Encoded {
-            json: json.freeze(),
-            item_at: offset(self.item_at),
-            version_at: offset(version_at),
-            version_end: offset(version_end),
-        }
-    }
 }
 
 impl Encoded {
-    /// What stands in a list behind the item's opening brace: the object without kind and apiVersion.
-    pub(crate) fn item_tail(&self) -> Bytes {
-        self.json.slice(self.item_at as usize..)
+    /// The object as JSON.
+    pub(crate) fn json(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.length());
+        self.write(&mut out);
+        out.into()
     }
 
-    /// How long that is.
-    pub(crate) fn item_length(&self) -> usize {
-        self.json.len().saturating_sub(self.item_at as usize)
+    /// About how long the JSON is, never less.
+    pub(crate) fn length(&self) -> usize {
+        self.stored.len() + VERSION_BYTES
+    }
+
+    /// Writes the object's JSON.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.write_from(0, out);
+    }
+
+    /// Writes what stands in a list behind the item's opening brace: the object without kind and apiVersion.
+    pub(crate) fn write_item(&self, out: &mut Vec<u8>) {
+        self.write_from(self.item_at as usize, out);
     }
 
     /// The same object under another resourceVersion, as the event of its removal carries it.
-    pub(crate) fn at(&self, revision: Revision) -> Bytes {
-        let (before, after) =
-            (&self.json[..self.version_at as usize], &self.json[self.version_end as usize..]);
-        let mut json = BytesMut::with_capacity(self.json.len() + 20);
-        json.put_slice(before);
-        json.put_slice(revision.to_string().as_bytes());
-        json.put_slice(after);
-        json.freeze()
+    pub(crate) fn at(&self, revision: Revision) -> Self {
+        Self { revision, ..self.clone() }
+    }
+
+    fn write_from(&self, start: usize, out: &mut Vec<u8>) {
+        out.reserve(self.length());
+        let (head, fields) = self.stored.split_at(self.fields_at as usize);
+        out.extend_from_slice(head.get(start..).unwrap_or_default());
+        out.extend_from_slice(b"\"resourceVersion\":\"");
+        out.extend_from_slice(self.revision.to_string().as_bytes());
+        out.extend_from_slice(if fields.first() == Some(&b'}') { b"\"" } else { b"\"," });
+        out.extend_from_slice(fields);
     }
 }
 
@@ -156,27 +163,29 @@ mod tests {
             "metadata": {"name": "x", "resourceVersion": "3"}});
         let stored = layout().encode(&object);
         let encoded = layout().attach(&stored, Revision(17)).unwrap();
-        let read: Value = serde_json::from_slice(&encoded.json).unwrap();
+        let read: Value = serde_json::from_slice(&encoded.json()).unwrap();
         assert_eq!(read["metadata"], json!({"name": "x", "resourceVersion": "17"}));
         assert_eq!(read["data"], json!({"a": "b"}));
-        let later: Value = serde_json::from_slice(&encoded.at(Revision(100))).unwrap();
+        let later: Value = serde_json::from_slice(&encoded.at(Revision(100)).json()).unwrap();
         assert_eq!(later["metadata"]["resourceVersion"], "100");
     }
 
     #[test]
     fn an_item_of_a_list_has_no_kind() {
         let stored = layout().encode(&json!({"metadata": {}}));
-        let tail = layout().attach(&stored, Revision(1)).unwrap().item_tail();
-        let item: Value = serde_json::from_slice(&[b"{", tail.as_ref()].concat()).unwrap();
+        let mut item = b"{".to_vec();
+        layout().attach(&stored, Revision(1)).unwrap().write_item(&mut item);
+        let item: Value = serde_json::from_slice(&item).unwrap();
         assert_eq!(item, json!({"metadata": {"resourceVersion": "1"}}));
     }
 
     #[test]
     fn a_value_written_by_somebody_else_is_brought_into_form() {
-        let encoded = layout().attach(br#"{"metadata":{"name":"x"},"a":1}"#, Revision(2)).unwrap();
-        let read: Value = serde_json::from_slice(&encoded.json).unwrap();
+        let encoded =
+            layout().attach(&Bytes::from_static(br#"{"metadata":{"name":"x"},"a":1}"#), Revision(2)).unwrap();
+        let read: Value = serde_json::from_slice(&encoded.json()).unwrap();
         assert_eq!(read["kind"], "ConfigMap");
         assert_eq!(read["metadata"]["resourceVersion"], "2");
-        assert!(layout().attach(b"[]", Revision(2)).is_err());
+        assert!(layout().attach(&Bytes::from_static(b"[]"), Revision(2)).is_err());
     }
 }

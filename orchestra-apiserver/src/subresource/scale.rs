@@ -50,13 +50,13 @@ pub(crate) async fn scale(state: &State, call: &Call) -> Result<Response<Body>, 
             let config = apply::Config::read(call, &AUTOSCALING, "Scale")?;
             let config = config.map(|scale| replicas_only(call, paths, &scale));
             let written = apply::write(state, call, Part::Main, &config).await?;
-            return shown(&written.into_encoded().json, paths, &config.warnings);
+            return shown(&written.into_encoded().json(), paths, &config.warnings);
         }
         Verb::Patch => Change::Patch(Patch::read(call)?),
         _ => return Err(StatusError::method_not_supported()),
     };
     let written = update::write(state, call, &ScaleEdit { state, call, paths, change }).await?;
-    shown(&written.into_encoded().json, paths, &[])
+    shown(&written.into_encoded().json(), paths, &[])
 }
 
 fn shown(json: &[u8], paths: &ScalePaths, warnings: &[String]) -> Result<Response<Body>, StatusError> {

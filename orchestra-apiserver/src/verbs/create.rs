@@ -23,7 +23,7 @@ const NAME_TRIES: usize = 8;
 pub(crate) async fn create(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
     let decoded = decode::object(call, call.options.field_validation)?;
     let encoded = create_object(state, call, decoded.value).await?;
-    let mut response = call.renderer(state).object(StatusCode::CREATED, encoded.json)?;
+    let mut response = call.renderer(state).object(StatusCode::CREATED, encoded.json())?;
     warning::add(&mut response, &decoded.warnings);
     Ok(response)
 }

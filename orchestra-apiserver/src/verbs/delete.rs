@@ -154,9 +154,9 @@ pub(crate) async fn delete(state: &State, call: &Call) -> Result<Response<Body>,
         Written::Removed(last) => {
             let gr = &call.resource.gr;
             if RETURNS_OBJECT.contains(&(gr.group.as_str(), gr.resource.as_str())) {
-                return call.renderer(state).object(StatusCode::OK, last.json);
+                return call.renderer(state).object(StatusCode::OK, last.json());
             }
-            let object: Value = serde_json::from_slice(&last.json).map_err(StatusError::internal)?;
+            let object: Value = serde_json::from_slice(&last.json()).map_err(StatusError::internal)?;
             let mut details =
                 json!({"name": call.name(), "kind": gr.resource, "uid": meta::text(&object, "uid")});
             if !gr.group.is_empty() {
@@ -171,7 +171,7 @@ pub(crate) async fn delete(state: &State, call: &Call) -> Result<Response<Body>,
             let waits_for_owned = options.propagation_policy == Some(Propagation::Foreground)
                 || options.orphan_dependents == Some(false);
             let code = if waits_for_owned { StatusCode::ACCEPTED } else { StatusCode::OK };
-            call.renderer(state).object(code, pending.json)
+            call.renderer(state).object(code, pending.json())
         }
     }
 }

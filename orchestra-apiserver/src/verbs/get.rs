@@ -21,5 +21,5 @@ pub(crate) async fn get(state: &State, call: &Call) -> Result<Response<Body>, St
         state.feed.wait_for(Revision(asked)).await?;
     }
     let entry = entry(state, call).await?;
-    call.renderer(state).object(StatusCode::OK, call.resource.attach(&entry)?.json)
+    call.renderer(state).object(StatusCode::OK, call.resource.attach(&entry)?.json())
 }

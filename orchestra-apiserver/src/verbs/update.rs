@@ -62,7 +62,7 @@ pub(crate) async fn write(state: &State, call: &Call, edit: &dyn Edit) -> Result
 /// The object after a write.
 pub(crate) fn respond(state: &State, call: &Call, written: Written) -> Result<Response<Body>, StatusError> {
     let code = if matches!(written, Written::Created(_)) { StatusCode::CREATED } else { StatusCode::OK };
-    call.renderer(state).object(code, written.into_encoded().json)
+    call.renderer(state).object(code, written.into_encoded().json())
 }
 
 struct Replace<'a> {

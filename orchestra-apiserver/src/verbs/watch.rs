@@ -1,11 +1,11 @@
 //! Following a collection.
 //!
 //! A watcher is a stream that sleeps until its collection has changed and then takes what lies behind its own
-//! revision. Frames are three pieces (opening, the object's shared bytes, closing), so an object that a thousand
-//! watchers follow is encoded once and copied by none of them.
+//! revision. It holds the changes themselves, which all watchers share, and writes events out only as its client takes
+//! them: however far behind a client is, one chunk is all that is written for it alone.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::vec;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -22,7 +22,7 @@ use crate::cache::feed::Feed;
 use crate::cache::object::{Change, Object};
 use crate::filter::Filter;
 use crate::negotiate::accept::{STREAM_MEDIA_TYPES, Syntax};
-use crate::negotiate::event::{EventKind, Frame, Seen};
+use crate::negotiate::event::{EventKind, Seen};
 use crate::negotiate::render::Renderer;
 use crate::query::ListOptions;
 use crate::serve::ledger::TakenBy;
@@ -30,6 +30,8 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
+/// Events are handed over in pieces of about this size, as long as there are more.
+const CHUNK_BYTES: usize = 32 << 10;
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Nobody watches for longer than a year: times have to stay countable.
 const LONGEST_WATCH_SECONDS: u64 = 365 * 24 * 3600;
@@ -53,10 +55,13 @@ struct Watcher {
     renderer: Renderer,
     /// Everything up to here has been delivered.
     cursor: Revision,
-    initial: std::vec::IntoIter<Arc<Object>>,
+    initial: vec::IntoIter<Arc<Object>>,
     /// Whether the end of the initial objects is still to be announced.
     announce: bool,
-    pending: VecDeque<Bytes>,
+    /// What happened up to the cursor and is still to be written.
+    changes: vec::IntoIter<Arc<Change>>,
+    /// Events that are written and not handed over yet.
+    chunk: Vec<u8>,
     bookmarks: bool,
     next_bookmark: Instant,
     deadline: Instant,
@@ -126,7 +131,8 @@ async fn start(
         cursor,
         initial: initial.into_iter(),
         announce: options.send_initial_events == Some(true) && options.allow_bookmarks,
-        pending: VecDeque::new(),
+        changes: Vec::new().into_iter(),
+        chunk: Vec::new(),
         bookmarks: options.allow_bookmarks,
         next_bookmark: Instant::now() + BOOKMARK_PERIOD,
         deadline: Instant::now() + duration(state, options),
@@ -162,22 +168,32 @@ impl Watcher {
     /// The next piece of the body; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(chunk) = self.pending.pop_front() {
-                return Some(chunk);
+            self.fill();
+            if !self.chunk.is_empty() {
+                return Some(std::mem::take(&mut self.chunk).into());
             }
             if self.done {
                 return None;
             }
-            if let Some(object) = self.initial.next() {
-                self.frame(EventKind::Added, Seen::Now(&object));
-                continue;
-            }
-            if std::mem::take(&mut self.announce) {
-                let bookmark = self.renderer.bookmark(self.cursor.0, true);
-                self.text_frame(EventKind::Bookmark, bookmark.into());
-                continue;
-            }
             self.advance().await;
+        }
+    }
+
+    /// Writes events until the chunk is full or there are no more.
+    fn fill(&mut self) {
+        while self.chunk.len() < CHUNK_BYTES && !self.done {
+            if let Some(object) = self.initial.next() {
+                self.write(EventKind::Added, &Seen::Now(&object));
+            } else if std::mem::take(&mut self.announce) {
+                let bookmark = self.renderer.bookmark(self.cursor.0, true);
+                self.write_text(EventKind::Bookmark, bookmark.as_bytes());
+            } else if let Some(change) = self.changes.next() {
+                if let Some((kind, seen)) = self.view(&change) {
+                    self.write(kind, &seen);
+                }
+            } else {
+                return;
+            }
         }
     }
 
@@ -201,7 +217,8 @@ impl Watcher {
                     Ok((changes, upto)) => {
                         self.cursor = upto;
                         if !changes.is_empty() {
-                            return self.deliver(&changes);
+                            self.changes = changes.into_iter();
+                            return;
                         }
                     }
                 }
@@ -252,7 +269,7 @@ impl Watcher {
                 let resource = self.renderer.resource.clone();
                 let changes: Vec<_> =
                     events.iter().filter_map(|e| change(&resource, revision, e)).map(Arc::new).collect();
-                self.deliver(&changes);
+                self.changes = changes.into_iter();
             }
             Some(Ok(WatchMessage::Progress(revision))) => self.cursor = self.cursor.max(revision),
             Some(Err(orchestra_store::Error::Compacted(_))) => self.expire(),
@@ -269,18 +286,10 @@ impl Watcher {
                 self.cursor = self.cursor.max(applied);
             }
             let bookmark = self.renderer.bookmark(self.cursor.0, false);
-            self.text_frame(EventKind::Bookmark, bookmark.into());
+            self.write_text(EventKind::Bookmark, bookmark.as_bytes());
             self.next_bookmark = now + BOOKMARK_PERIOD;
         }
         self.done = now >= self.deadline;
-    }
-
-    fn deliver(&mut self, changes: &[Arc<Change>]) {
-        for change in changes {
-            if let Some((kind, seen)) = self.view(change) {
-                self.frame(kind, seen);
-            }
-        }
     }
 
     /// What a change is to this watcher: an object that begins to match was added, one that no longer does is gone.
@@ -294,24 +303,26 @@ impl Watcher {
         match (before, now) {
             (None, Some(now)) => Some((EventKind::Added, Seen::Now(now))),
             (Some(_), Some(now)) => Some((EventKind::Modified, Seen::Now(now))),
-            (Some(_), None) => Some((EventKind::Deleted, Seen::Departed(change))),
+            (Some(before), None) => Some((EventKind::Deleted, Seen::Departed(change.departed(before)))),
             (None, None) => None,
         }
     }
 
-    fn frame(&mut self, kind: EventKind, seen: Seen<'_>) {
-        match self.renderer.event(kind, seen, !self.columns_sent) {
-            Ok(frame) => {
+    fn write(&mut self, kind: EventKind, seen: &Seen<'_>) {
+        let from = self.chunk.len();
+        match self.renderer.event(kind, seen, !self.columns_sent, &mut self.chunk) {
+            Ok(()) => {
                 self.columns_sent = true;
-                self.push(frame);
+                self.written(from);
             }
             Err(error) => self.fail(&error),
         }
     }
 
-    fn text_frame(&mut self, kind: EventKind, json: Bytes) {
-        match self.renderer.event_of_text(kind, json) {
-            Ok(frame) => self.push(frame),
+    fn write_text(&mut self, kind: EventKind, json: &[u8]) {
+        let from = self.chunk.len();
+        match self.renderer.event_of_text(kind, json, &mut self.chunk) {
+            Ok(()) => self.written(from),
             Err(error) => {
                 tracing::error!(%error, "an event of a watch cannot be written");
                 self.done = true;
@@ -319,10 +330,10 @@ impl Watcher {
         }
     }
 
-    fn push(&mut self, frame: Frame) {
-        let length: usize = frame.iter().map(Bytes::len).sum();
+    /// Counts the event that begins at `from`.
+    fn written(&mut self, from: usize) {
+        let length = self.chunk.len().saturating_sub(from);
         self.sent.observe(u64::try_from(length).unwrap_or(u64::MAX));
-        self.pending.extend(frame.into_iter().filter(|piece| !piece.is_empty()));
     }
 
     fn expire(&mut self) {
@@ -331,7 +342,7 @@ impl Watcher {
     }
 
     fn fail(&mut self, error: &StatusError) {
-        self.text_frame(EventKind::Error, error.to_json().to_string().into());
+        self.write_text(EventKind::Error, error.to_json().to_string().as_bytes());
         self.done = true;
     }
 }

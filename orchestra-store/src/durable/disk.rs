@@ -119,10 +119,14 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), DiskError> {
 
 /// Gives a file or directory another name in the same directory, durably.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
+    give_name(from, to)?;
+    sync_dir(parent(to))
+}
+
+fn give_name(from: &Path, to: &Path) -> Result<(), DiskError> {
     allow(Step::Rename(from, to))
         .and_then(|()| std::fs::rename(from, to))
-        .map_err(at("rename a draft to", to))?;
-    sync_dir(parent(to))
+        .map_err(at("rename a draft to", to))
 }
 
 /// Takes a file's name away; durable with the next [`sync_dir`].
@@ -222,6 +226,11 @@ impl Draft {
         Ok(Self { file: DiskFile::create(Path::new(&draft))?, path })
     }
 
+    /// Gives it another name to be published under.
+    pub(crate) fn named(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// Where it is until it is published.
     pub(crate) fn place(&self) -> &Path {
         &self.file.path
@@ -231,10 +240,14 @@ impl Draft {
         &mut self.file
     }
 
-    /// Syncs the file and gives it its name, durably.
+    /// Syncs the file and gives it its name, durably. One that does not get it is removed, for it may be large.
     pub(crate) fn publish(mut self) -> Result<(DiskFile, PathBuf), DiskError> {
-        self.file.sync_all().map_err(at("sync", self.place()))?;
-        rename(self.place(), &self.path)?;
+        let synced = self.file.sync_all().map_err(at("sync", self.place()));
+        if let Err(error) = synced.and_then(|()| give_name(self.place(), &self.path)) {
+            self.discard();
+            return Err(error);
+        }
+        sync_dir(parent(&self.path))?;
         self.file.path.clone_from(&self.path);
         Ok((self.file, self.path))
     }

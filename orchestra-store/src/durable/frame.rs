@@ -8,10 +8,12 @@ use std::io::{self, Read};
 
 use crate::revision::Revision;
 
-/// Version of the format that this program writes. It reads all from 1 on.
-pub(crate) const FORMAT: u32 = 2;
+/// Newest version of the format that this program writes. It reads all from 1 on.
+const FORMAT: u32 = 3;
 /// The first version with leases.
 pub(crate) const LEASES_SINCE: u32 = 2;
+/// The first version in which zeros may follow the last frame of a log.
+pub(crate) const ROOM_SINCE: u32 = 3;
 /// Largest payload of a frame.
 pub(crate) const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 /// Bytes of a header.
@@ -38,6 +40,14 @@ impl Kind {
             Self::Snapshot => b"orch-snp",
         }
     }
+
+    /// The version in which such a file is written. What has not changed keeps its version, so that older programs go on reading it.
+    pub(crate) fn format(self) -> u32 {
+        match self {
+            Self::Log => FORMAT,
+            Self::Checkpoint | Self::Snapshot => LEASES_SINCE,
+        }
+    }
 }
 
 /// How a file begins.
@@ -58,7 +68,7 @@ impl Header {
     pub(crate) fn new(kind: Kind, generation: u64, revision: Revision, compacted: Revision) -> Self {
         // A randomly keyed hasher is randomness enough: it has to differ, not to be secret.
         let salt = RandomState::new().hash_one(generation) as u32;
-        Self { kind, format: FORMAT, salt, generation, revision, compacted }
+        Self { kind, format: kind.format(), salt, generation, revision, compacted }
     }
 
     pub(crate) fn encode(&self) -> [u8; HEADER] {
@@ -83,8 +93,8 @@ impl Header {
             });
         }
         let format = u32_at(8);
-        if !(1..=FORMAT).contains(&format) {
-            return Err(format!("has format {format}, this program knows 1 to {FORMAT}"));
+        if !(1..=kind.format()).contains(&format) {
+            return Err(format!("has format {format}, this program knows 1 to {}", kind.format()));
         }
         if u32_at(40) != crc32fast::hash(&bytes[..40]) {
             return Err("its header is damaged".to_owned());

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::ahead;
 use super::disk::{DRAFT_SUFFIX, at, corrupt, remove_file, sync_dir};
-use super::frame::FORMAT;
+use super::frame::Kind;
 use super::segment::{Place, Segment};
 use super::{checkpoint, segment};
 use crate::mvcc::{Latest, Mvcc};
@@ -59,7 +60,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
     let path = present(dir, &files, last)?;
     let mut segment = segment::replay(&path, last, Place::Last, &mut state)?;
     log_bytes += segment.length;
-    if segment.format < FORMAT {
+    if segment.format < Kind::Log.format() {
         // A program that knows only the old format must not find anything else in a file of it.
         segment = Segment::create(dir, last + 1, state.revision(), state.compacted())?;
         log_bytes += segment.length;
@@ -105,8 +106,9 @@ fn list(dir: &Path) -> Result<Files> {
 }
 
 fn is_draft(name: &str) -> bool {
-    name.strip_suffix(DRAFT_SUFFIX)
-        .is_some_and(|name| generation(name, ".log").or_else(|| generation(name, ".checkpoint")).is_some())
+    name.strip_suffix(DRAFT_SUFFIX).is_some_and(|name| {
+        name == ahead::NAME || generation(name, ".log").or_else(|| generation(name, ".checkpoint")).is_some()
+    })
 }
 
 /// The number in a name as this store writes it; anything else in the directory is not ours.

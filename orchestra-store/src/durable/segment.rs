@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::codec::{self, Item};
 use super::disk::{DiskFile, Draft, at, corrupt};
-use super::frame::{self, FRAME_HEAD, HEADER, Header, Kind, Next};
+use super::frame::{self, FRAME_HEAD, HEADER, Header, Kind, Next, ROOM_SINCE};
 use crate::lease::Lease;
 use crate::mvcc::{Latest, Mvcc, Share};
 use crate::revision::Revision;
@@ -19,8 +19,10 @@ pub(crate) struct Segment {
     pub(crate) generation: u64,
     pub(crate) format: u32,
     pub(crate) path: PathBuf,
-    /// Bytes in the file.
+    /// Bytes of the header and the frames.
     pub(crate) length: u64,
+    /// Bytes of the file when it was begun or read. Behind `length` they are zeros, to be overwritten.
+    prepared: u64,
     salt: u32,
     file: DiskFile,
 }
@@ -38,25 +40,86 @@ impl Segment {
         revision: Revision,
         compacted: Revision,
     ) -> Result<Self> {
-        let path = path(dir, generation);
+        let draft = Draft::create(path(dir, generation))?;
+        Self::begin(draft, HEADER as u64, generation, revision, compacted)
+    }
+
+    /// A new segment in a file of `prepared` zeros, durably in its directory.
+    pub(crate) fn begin_in(
+        draft: Draft,
+        prepared: u64,
+        dir: &Path,
+        generation: u64,
+        revision: Revision,
+        compacted: Revision,
+    ) -> Result<Self> {
+        Self::begin(draft.named(path(dir, generation)), prepared, generation, revision, compacted)
+    }
+
+    fn begin(
+        mut draft: Draft,
+        prepared: u64,
+        generation: u64,
+        revision: Revision,
+        compacted: Revision,
+    ) -> Result<Self> {
         let header = Header::new(Kind::Log, generation, revision, compacted);
-        let mut draft = Draft::create(path.clone())?;
-        draft.file().write_all(&header.encode()).map_err(at("write", &path))?;
+        let file = draft.file();
+        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header.encode()));
+        if let Err(error) = written {
+            let error = at("write", draft.place())(error);
+            draft.discard();
+            return Err(error.into());
+        }
         let (file, path) = draft.publish()?;
         let (format, salt, length) = (header.format, header.salt, HEADER as u64);
-        Ok(Self { generation, format, path, length, salt, file })
+        Ok(Self { generation, format, path, length, prepared, salt, file })
+    }
+
+    /// Bytes that can be written where zeros are now.
+    pub(crate) fn room(&self) -> u64 {
+        self.prepared.saturating_sub(self.length)
+    }
+
+    /// Whether it has held frames or is as it was begun.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length <= HEADER as u64
+    }
+
+    /// Takes the zeros away, for only the last log may end in any. Durable with [`Segment::sync`].
+    pub(crate) fn cut_room(&mut self) -> io::Result<()> {
+        self.file.cut(self.length)?;
+        self.prepared = self.length;
+        Ok(())
+    }
+
+    /// Makes durable whatever was done to it.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
     }
 
     /// Room at the front of a buffer for the head of the frame that the rest will be.
     pub(crate) const ROOM: usize = FRAME_HEAD;
 
     /// Appends `buffer`, which begins with [`Segment::ROOM`], as one frame and makes it durable. Tells how long that took the disk.
-    pub(crate) fn append(&mut self, buffer: &mut [u8]) -> io::Result<Duration> {
+    /// When the disk is full, `make_room` may give back some of it, and the frame is written once more.
+    pub(crate) fn append(
+        &mut self,
+        buffer: &mut [u8],
+        make_room: impl FnOnce() -> bool,
+    ) -> io::Result<Duration> {
         let Some((room, payload)) = buffer.split_at_mut_checked(Self::ROOM) else {
             return Ok(Duration::ZERO);
         };
         room.copy_from_slice(&frame::checked_head(self.salt, payload)?);
-        self.file.write_all(buffer)?;
+        match self.file.write_all(buffer) {
+            // Nothing was promised yet, unlike behind a sync that failed.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && make_room() => {
+                self.file.seek(SeekFrom::Start(self.length))?;
+                self.file.write_all(buffer)?;
+            }
+            written => written?,
+        }
         let begun = Instant::now();
         self.file.sync_data()?;
         let took = begun.elapsed();
@@ -74,7 +137,7 @@ pub(crate) enum Place {
     Last,
 }
 
-/// Applies the segment's frames to `state`, cuts a torn tail, and returns it ready for appending.
+/// Applies the segment's frames to `state`, cuts a torn tail, and returns it ready for appending, where zeros follow if there are any.
 pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvcc) -> Result<Segment> {
     let mut file = DiskFile::reopen(path)?;
     let mut reader = BufReader::with_capacity(256 * 1024, &mut file);
@@ -86,7 +149,7 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
         let (then, now) = (header.revision, state.revision());
         return Err(corrupt(path, format!("begins at revision {then}, but what is before it ends at {now}")));
     }
-    let (mut good, mut last) = (HEADER as u64, None);
+    let (mut good, mut last, mut room) = (HEADER as u64, None, 0);
     loop {
         match frame::read(&mut reader, header.salt).map_err(at("read", path))? {
             Next::End => break,
@@ -100,6 +163,12 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
             }
             Next::Bad => {
                 drop(reader);
+                // No frame begins with as many zeros as its length has bytes. So a frame that was to stand here left nothing at all.
+                room = zeros_to_end(&mut file, good).map_err(at("read", path))?;
+                if room > 0 && header.format >= ROOM_SINCE {
+                    break;
+                }
+                room = 0;
                 cut(&mut file, path, header.salt, good)?;
                 break;
             }
@@ -113,7 +182,23 @@ pub(crate) fn replay(path: &Path, generation: u64, place: Place, state: &mut Mvc
     file.sync_all().map_err(at("sync", path))?;
     file.seek(SeekFrom::Start(good)).map_err(at("seek in", path))?;
     let (path, format, salt) = (path.to_owned(), header.format, header.salt);
-    Ok(Segment { generation, format, path, length: good, salt, file })
+    Ok(Segment { generation, format, path, length: good, prepared: good + room, salt, file })
+}
+
+/// How many zeros there are from `begin` to the end of the file; 0 when there is anything else.
+fn zeros_to_end(file: &mut DiskFile, begin: u64) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(begin))?;
+    let (mut zeros, mut piece) = (0, vec![0; 64 * 1024]);
+    loop {
+        let count = frame::fill(file, &mut piece)?;
+        let Some(read) = piece.get(..count).filter(|read| read.iter().all(|&byte| byte == 0)) else {
+            return Ok(0);
+        };
+        if read.is_empty() {
+            return Ok(zeros);
+        }
+        zeros += count as u64;
+    }
 }
 
 fn write_again(file: &mut DiskFile, range: Range<u64>) -> std::io::Result<()> {

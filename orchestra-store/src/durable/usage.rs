@@ -9,17 +9,29 @@ pub(crate) struct DiskUsage {
     /// Logs that the next checkpoint makes superfluous.
     closed_logs: AtomicU64,
     log: AtomicU64,
+    /// Zeros that the log has ready for what is written next.
+    ahead: AtomicU64,
 }
 
 // The numbers are told and compared with bounds; nothing else hangs on them, so no ordering is asked for.
 impl DiskUsage {
     pub(crate) fn new(checkpoint: u64, closed_logs: u64, log: u64) -> Self {
-        Self { checkpoint: checkpoint.into(), closed_logs: closed_logs.into(), log: log.into() }
+        Self {
+            checkpoint: checkpoint.into(),
+            closed_logs: closed_logs.into(),
+            log: log.into(),
+            ahead: AtomicU64::default(),
+        }
     }
 
     /// The log that is written has this size now.
     pub(crate) fn set_log(&self, bytes: u64) {
         self.log.store(bytes, Ordering::Relaxed);
+    }
+
+    /// So much is ready ahead of what is written.
+    pub(crate) fn set_ahead(&self, bytes: u64) {
+        self.ahead.store(bytes, Ordering::Relaxed);
     }
 
     /// The log that was written is closed, another is begun.
@@ -37,11 +49,16 @@ impl DiskUsage {
         self.checkpoint.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn ahead(&self) -> u64 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+
+    /// What was written to logs.
     pub(crate) fn logs(&self) -> u64 {
         self.closed_logs.load(Ordering::Relaxed) + self.log.load(Ordering::Relaxed)
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.checkpoint() + self.logs()
+        self.checkpoint() + self.logs() + self.ahead()
     }
 }

@@ -8,11 +8,13 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::ahead::{Ahead, Ready};
 use super::batch::{self, Batch};
 use super::checkpointer::Checkpointer;
 use super::codec;
+use super::disk;
 use super::gather::Gather;
 use super::queue::{Queue, Queued};
 use super::segment::{self, Segment};
@@ -21,7 +23,8 @@ use crate::engine::Engine;
 use crate::limits::Retention;
 use crate::metrics::Timings;
 use crate::mvcc::{Latest, Share, Write};
-use crate::store::Result;
+use crate::revision::Revision;
+use crate::store::{Error, Result};
 
 /// Changes freed below the window with each batch, beside the share of its writes.
 const TRIM_CHANGES: usize = 32;
@@ -36,6 +39,7 @@ pub(crate) struct Writer {
     pub(crate) queue: Arc<Queue>,
     pub(crate) retention: Retention,
     pub(crate) segment: Segment,
+    pub(super) ahead: Ahead,
     pub(crate) usage: Arc<DiskUsage>,
     pub(crate) timings: Arc<Timings>,
     pub(crate) checkpointer: Checkpointer,
@@ -83,7 +87,7 @@ impl Writer {
         frame.clear();
         frame.resize(Segment::ROOM, 0);
         codec::put_compact(frame, compacted);
-        if let Err(error) = self.segment.append(frame) {
+        if let Err(error) = self.segment.append(frame, || false) {
             tracing::warn!(path = %self.segment.path.display(), %error, "cannot mark the end of the log; nothing is lost");
         }
     }
@@ -101,10 +105,9 @@ impl Writer {
         self.queue.give_back(batch.bytes);
         let begin = Instant::now();
         if frame.len() > Segment::ROOM {
-            match self.segment.append(frame) {
+            match self.append(frame) {
                 Ok(sync) => self.timings.synced(batch.answers.len(), sync),
-                Err(error) => {
-                    let why = format!("writing to {} failed: {error}", self.segment.path.display());
+                Err(why) => {
                     // First, so that whoever has heard of it finds the store saying the same.
                     self.queue.fail(&why);
                     batch.answers.into_iter().for_each(|answer| answer.refuse(&why));
@@ -115,7 +118,29 @@ impl Writer {
         gather.answered(batch.answers.len(), begin.elapsed());
         self.usage.set_log(self.segment.length);
         self.publish(batch).map_err(|error| error.to_string())?;
-        self.checkpoint_if_due()
+        self.checkpoint_if_due()?;
+        self.ahead.attend(&self.segment);
+        self.usage.set_ahead(self.segment.room() + self.ahead.bytes());
+        Ok(())
+    }
+
+    /// Writes a frame to the log, in the next segment if that is ready and this one is full.
+    fn append(&mut self, frame: &mut [u8]) -> Result<Duration, String> {
+        if self.ahead.is_better(&self.segment, frame.len() as u64) {
+            match self.begin_log() {
+                Ok(_) => {}
+                Err(Setback::Ending(why)) => return Err(why),
+                Err(Setback::Passing(error)) => {
+                    tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin the next log; this one goes on growing");
+                    self.ahead.put_off(self.segment.generation, self.segment.length, self.segment.length);
+                }
+            }
+        }
+        let (segment, ahead) = (&mut self.segment, &mut self.ahead);
+        let (generation, length) = (segment.generation, segment.length);
+        segment
+            .append(frame, || ahead.give_up(generation, length))
+            .map_err(|error| format!("writing to {} failed: {error}", segment.path.display()))
     }
 
     fn publish(&self, batch: Batch) -> Result<()> {
@@ -142,34 +167,73 @@ impl Writer {
     }
 
     /// Begins a new log and has everything before it written into a checkpoint, beside the writing.
-    ///
-    /// A log that has got its name without having been made durable ends the writing: the old log may not go on
-    /// behind the revision at which the new one says it begins.
     fn checkpoint_if_due(&mut self) -> Result<(), String> {
         if !self.checkpointer.is_due() {
             return Ok(());
         }
-        let (before, path) = (self.segment.generation, segment::path(&self.dir, self.segment.generation + 1));
-        if let Err(error) = self.begin_checkpoint() {
-            if self.segment.generation == before && path.try_exists().unwrap_or(true) {
-                return Err(format!("beginning {} failed: {}", path.display(), chain(&error)));
+        match self.begin_checkpoint() {
+            Ok(()) => {}
+            Err(Setback::Ending(why)) => return Err(why),
+            Err(Setback::Passing(error)) => {
+                tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin a checkpoint; the log goes on growing");
+                self.checkpointer.put_off();
             }
-            tracing::warn!(dir = %self.dir.display(), error = &error as &dyn std::error::Error, "cannot begin a checkpoint; the log goes on growing");
-            self.checkpointer.put_off();
         }
         Ok(())
     }
 
-    fn begin_checkpoint(&mut self) -> Result<()> {
+    fn begin_checkpoint(&mut self) -> Result<(), Setback> {
+        let (revision, compacted) = self.begin_log()?;
+        Ok(self.checkpointer.start(self.segment.generation, revision, compacted)?)
+    }
+
+    /// Begins the next log behind all that is shown, and tells where.
+    fn begin_log(&mut self) -> Result<(Revision, Revision), Setback> {
         // No one but this thread moves the revision on, so what is read here still holds below.
         let (revision, compacted) = {
             let state = self.engine.read()?;
             (state.revision(), state.compacted())
         };
         let generation = self.segment.generation + 1;
-        self.segment = Segment::create(&self.dir, generation, revision, compacted)?;
+        let old = &mut self.segment;
+        if old.room() > 0 {
+            old.cut_room().map_err(disk::at("cut", &old.path)).map_err(Error::from)?;
+            old.sync().map_err(|error| {
+                Setback::Ending(format!("syncing {} failed: {error}", old.path.display()))
+            })?;
+        }
+        let begun = match self.ahead.take() {
+            Some(Ready { draft, length }) => {
+                Segment::begin_in(draft, length, &self.dir, generation, revision, compacted)
+            }
+            None => Segment::create(&self.dir, generation, revision, compacted),
+        };
+        let path = segment::path(&self.dir, generation);
+        self.segment = begun.map_err(|error| {
+            // The old log may not go on behind the revision at which the new one says it begins.
+            if path.try_exists().unwrap_or(true) {
+                Setback::Ending(format!("beginning {} failed: {}", path.display(), chain(&error)))
+            } else {
+                Setback::Passing(error)
+            }
+        })?;
         self.usage.begin_log(self.segment.length);
-        self.checkpointer.start(generation, revision, compacted)
+        Ok((revision, compacted))
+    }
+}
+
+/// What a failure to begin a log means.
+#[derive(Debug)]
+enum Setback {
+    /// Writing goes on where it was.
+    Passing(Error),
+    /// Nobody knows what is on disk. What was wrong.
+    Ending(String),
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self::Passing(error)
     }
 }
 

@@ -153,8 +153,10 @@ impl Collector for StoreMetrics {
         let help = "Checkpoints that could not be written";
         write::counter(out, "orchestra_store_failed_checkpoints_total", help, [([], failed)])?;
         if let Some(usage) = usage.upgrade() {
-            let help = "Size of the logs on disk";
+            let help = "Size of what is written to logs";
             write::gauge(out, "orchestra_store_log_bytes", help, whole(usage.logs()))?;
+            let help = "Size of what is ready on disk for the log to be written to";
+            write::gauge(out, "orchestra_store_log_ahead_bytes", help, whole(usage.ahead()))?;
             let help = "Size of the checkpoint on disk";
             write::gauge(out, "orchestra_store_checkpoint_bytes", help, whole(usage.checkpoint()))?;
         }

@@ -1,4 +1,4 @@
-//! What the first format wrote is still read. The files in `tests/data/format-1` were written by the program of that time.
+//! What older formats wrote is still read. The files in `tests/data/format-*` were written by the programs of their time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use orchestra_store::{
 };
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/format-1").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// A copy, for opening changes a directory.
@@ -65,22 +65,58 @@ async fn is_read_and_goes_on(name: &str, old_log: &str, expected: &[(&str, u64, 
 #[tokio::test]
 async fn a_log_of_the_first_format_is_read_and_left_as_it_was() {
     let expected = [("a", 2, 4, 3), ("b/0", 2, 2, 1), ("b/2", 4, 4, 1)];
-    is_read_and_goes_on("log", "0000000001.log", &expected, 5).await;
+    is_read_and_goes_on("format-1/log", "0000000001.log", &expected, 5).await;
 }
 
 #[tokio::test]
 async fn a_checkpoint_of_the_first_format_is_read() {
     let expected = [("a", 2, 4, 3), ("b/0", 2, 2, 1), ("b/2", 4, 4, 1), ("fill", 5, 5, 1)];
-    is_read_and_goes_on("checkpoint", "0000000002.log", &expected, 6).await;
+    is_read_and_goes_on("format-1/checkpoint", "0000000002.log", &expected, 6).await;
 }
 
 #[tokio::test]
 async fn a_snapshot_of_the_first_format_is_read() {
-    let info = snapshot::inspect(data("old.snapshot")).unwrap();
+    let info = snapshot::inspect(data("format-1/old.snapshot")).unwrap();
     assert_eq!((info.revision, info.keys, info.leases), (Revision(5), 3, 0));
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    DurableStore::restore(&state, Snapshot::open(data("old.snapshot")).unwrap()).await.unwrap();
+    DurableStore::restore(&state, Snapshot::open(data("format-1/old.snapshot")).unwrap()).await.unwrap();
     let store = DurableStore::open(&state).unwrap();
     assert_eq!(told(&entries(&store).await), [("a", 2, 4, 3), ("b/0", 2, 2, 1), ("b/2", 4, 4, 1)]);
+}
+
+/// What the second format wrote: leases, which the first has not.
+async fn is_read_with_leases_and_goes_on(
+    name: &str,
+    log: &str,
+    expected: &[(&str, u64, u64, u64)],
+    revision: u64,
+) {
+    let dir = copied(name);
+    let old = fs::read(dir.path().join(log)).unwrap();
+    for more in 0..2 {
+        let store = DurableStore::open(dir.path()).unwrap();
+        let held = entries(&store).await;
+        let (seen, added) =
+            told(&held).into_iter().partition::<Vec<_>, _>(|(key, ..)| !key.starts_with("new/"));
+        assert_eq!((seen.as_slice(), added.len()), (expected, more));
+        let leases = store.leases().await.unwrap().value;
+        assert_eq!((leases.len(), leases[0].keys.as_slice()), (1, &["leased".into()][..]));
+        let written = store.commit(Txn::new().put(format!("new/{more}").into(), "v")).await.unwrap();
+        assert_eq!(written.revision, Revision(revision + 1 + more as u64));
+    }
+    assert_eq!(fs::read(dir.path().join(log)).unwrap(), old, "an old file stays as it was");
+}
+
+#[tokio::test]
+async fn a_log_of_the_second_format_is_read_and_left_as_it_was() {
+    let expected = [("a", 2, 4, 3), ("b/1", 2, 2, 1), ("b/2", 4, 4, 1), ("leased", 5, 5, 1)];
+    is_read_with_leases_and_goes_on("format-2/log", "0000000001.log", &expected, 5).await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_the_second_format_is_read() {
+    let expected =
+        [("a", 2, 4, 3), ("b/1", 2, 2, 1), ("b/2", 4, 4, 1), ("fill", 6, 6, 1), ("leased", 5, 5, 1)];
+    is_read_with_leases_and_goes_on("format-2/checkpoint", "0000000002.log", &expected, 6).await;
 }

@@ -14,6 +14,7 @@ use orchestra::store::snapshot::Schedule;
 use orchestra::{Cluster, ClusterBuilder, Node};
 
 use crate::at_rest::AtRest;
+use crate::audit::Audit;
 use crate::bounds::Bounds;
 use crate::client::{self, Connection};
 use crate::failure::Failure;
@@ -48,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) at_rest: AtRest,
     #[command(flatten)]
     pub(crate) bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) audit: Audit,
 }
 
 /// A time between snapshots: a second at least.
@@ -132,6 +135,9 @@ pub(crate) async fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     let limits = place.bounds.limits();
     let mut builder = Cluster::builder().data_dir(&path).listen(place.listen);
     builder = builder.api_server(|server| server.limits(limits));
+    if let Some((policy, log)) = place.audit.open()? {
+        builder = builder.api_server(|server| server.audit(policy, log));
+    }
     if let Some(every) = place.snapshot_every {
         builder = builder.snapshots(Schedule { every, keep: place.snapshot_keep.into() });
     }

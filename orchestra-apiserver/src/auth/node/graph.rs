@@ -89,7 +89,7 @@ impl Known {
     fn put(&mut self, object: &Object) {
         let key = key(object);
         self.remove(&key);
-        let Ok(pod) = serde_json::from_slice::<Value>(&object.encoded.json) else { return };
+        let Ok(pod) = serde_json::from_slice::<Value>(&object.encoded.json()) else { return };
         let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
         // What a node makes up about itself gives it no rights.
         let is_mirror = pod

@@ -86,7 +86,7 @@ async fn attempt(state: &State, call: &Call, options: &DeleteOptions) -> Result<
         match state.writer.update(&call.resource, key, call.name(), dry_run.into(), &edit).await {
             Ok(written) => {
                 let marked: Value =
-                    serde_json::from_slice(&written.into_encoded().json).map_err(StatusError::internal)?;
+                    serde_json::from_slice(&written.into_encoded().json()).map_err(StatusError::internal)?;
                 meta::text(&marked, "resourceVersion").clone_into(&mut last);
             }
             Err(error) if must_stay && error.code() == StatusCode::CONFLICT => return Ok(Attempt::Changed),

@@ -2,6 +2,7 @@
 //!
 //! Steps are noted before they are done. Stores know nothing of it: a tape is found by the path that is worked on.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,9 @@ struct Inner {
     failed: Vec<(usize, PathBuf)>,
     /// The failing write has let its first half through.
     is_short: bool,
+    /// How many bytes the disk holds, if that is not without end.
+    room: Option<u64>,
+    sizes: BTreeMap<PathBuf, u64>,
 }
 
 /// The record of one directory.
@@ -80,7 +84,16 @@ pub(crate) struct Recording(Arc<Tape>);
 impl Recording {
     /// Records what is done to `root` and below it, and lets `fault` happen.
     pub(crate) fn of(root: &Path, fault: Option<Fault>) -> Self {
-        let inner = Mutex::new(Inner { fault, ..Inner::default() });
+        Self::begin(root, Inner { fault, ..Inner::default() })
+    }
+
+    /// Records what is done to `root` and below it, as on a disk that holds so many bytes of files.
+    pub(crate) fn with_room(root: &Path, bytes: u64) -> Self {
+        Self::begin(root, Inner { room: Some(bytes), ..Inner::default() })
+    }
+
+    fn begin(root: &Path, inner: Inner) -> Self {
+        let inner = Mutex::new(inner);
         let tape = Arc::new(Tape { root: root.to_owned(), inner });
         tapes().push(Arc::clone(&tape));
         Self(tape)
@@ -127,6 +140,36 @@ impl Inner {
         self.failed.push((self.done.len(), path.to_owned()));
         Some(error)
     }
+
+    /// How many of `bytes` find room.
+    fn fits(&self, path: &Path, offset: u64, bytes: usize) -> io::Result<usize> {
+        let Some(room) = self.room else { return Ok(bytes) };
+        let (used, size) =
+            (self.sizes.values().sum::<u64>(), self.sizes.get(path).copied().unwrap_or_default());
+        let left = (size + room.saturating_sub(used)).saturating_sub(offset);
+        match usize::try_from(left).map_or(bytes, |left| left.min(bytes)) {
+            0 if bytes > 0 => Err(io::ErrorKind::StorageFull.into()),
+            some => Ok(some),
+        }
+    }
+
+    fn note(&mut self, done: Done) {
+        match &done {
+            Done::Create(path) => drop(self.sizes.insert(path.clone(), 0)),
+            Done::Write(path, offset, bytes) => {
+                let size = self.sizes.entry(path.clone()).or_default();
+                *size = (*size).max(offset + bytes.len() as u64);
+            }
+            Done::Cut(path, length) => drop(self.sizes.insert(path.clone(), *length)),
+            Done::Rename(from, to) => {
+                let size = self.sizes.remove(from);
+                self.sizes.extend(size.map(|size| (to.clone(), size)));
+            }
+            Done::Remove(path) => drop(self.sizes.remove(path)),
+            Done::CreateDir(_) | Done::Sync(_) | Done::SyncDir(_) | Done::Told(_) => {}
+        }
+        self.done.push(done);
+    }
 }
 
 fn tape_of(path: &Path) -> Option<Arc<Tape>> {
@@ -150,7 +193,7 @@ pub(super) fn allow(step: Step<'_>) -> io::Result<()> {
     if let Some(error) = inner.fails(kind, path) {
         return Err(error);
     }
-    inner.done.extend(done);
+    done.into_iter().for_each(|done| inner.note(done));
     Ok(())
 }
 
@@ -170,6 +213,7 @@ pub(super) fn allow_write(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<
         }
         bytes.len()
     };
-    inner.done.push(Done::Write(path.to_owned(), offset, bytes[..count].to_vec()));
+    let count = inner.fits(path, offset, count)?;
+    inner.note(Done::Write(path.to_owned(), offset, bytes[..count].to_vec()));
     Ok(count)
 }

@@ -24,14 +24,16 @@ struct Fate {
     was_alive: bool,
 }
 
-fn options() -> DurableOptions {
-    DurableOptions::new().checkpoint_bytes(1500).retention(Retention::new().changes(30))
+/// Logs that grow, and logs that are written over zeros.
+fn options() -> [DurableOptions; 2] {
+    [1500, 16 * 1024]
+        .map(|bytes| DurableOptions::new().checkpoint_bytes(bytes).retention(Retention::new().changes(30)))
 }
 
 /// Writes until it is refused, or enough. Leaves time for checkpoints, which are written beside it.
-async fn live(dir: &Path, writes: u64, tape: &Recording) -> Fate {
+async fn live(dir: &Path, options: DurableOptions, writes: u64, tape: &Recording) -> Fate {
     let mut fate = Fate::default();
-    let Ok(store) = DurableStore::open_with(dir, options()) else { return fate };
+    let Ok(store) = DurableStore::open_with(dir, options) else { return fate };
     (fate.opened, fate.told) = (true, everything(&store).await.revision.0);
     for n in 0..writes {
         let before = everything(&store).await;
@@ -61,22 +63,26 @@ fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "log")
 }
 
+fn is_next(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "next.log.draft")
+}
+
 /// One life with a fault, one without. False when the fault never came, for there are no more steps of the kind.
-async fn fail_at(fault: Fault) -> bool {
+async fn fail_at(fault: Fault, options: DurableOptions) -> bool {
     let place = place();
     let dir = place.path().join("state");
     // Something to recover: a checkpoint, logs, and a torn tail.
-    let first = live(&dir, 20, &Recording::of(&dir, None)).await;
+    let first = live(&dir, options, 20, &Recording::of(&dir, None)).await;
     let torn = fs::OpenOptions::new().write(true).open(last_log(&dir)).unwrap();
     torn.write_all_at(&[1; 100], torn.metadata().unwrap().len()).unwrap();
 
     let tape = Recording::of(place.path(), Some(fault));
-    let fate = live(&dir, 100, &tape).await;
+    let fate = live(&dir, options, 100, &tape).await;
     let failed = tape.failed();
     check_nothing_is_tried_again(&tape, fault, &fate);
     drop(tape);
 
-    let store = DurableStore::open_with(&dir, options()).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+    let store = DurableStore::open_with(&dir, options).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
     let revision = everything(&store).await.revision;
     assert!(revision.0 >= fate.told.max(first.told), "{fault:?}: lost {fate:?}, {revision} is left");
     assert_eq!(store.commit(put("after", "x")).await.unwrap().revision, revision.next(), "{fault:?}");
@@ -84,7 +90,8 @@ async fn fail_at(fault: Fault) -> bool {
 }
 
 fn check_nothing_is_tried_again(tape: &Recording, fault: Fault, fate: &Fate) {
-    let Some((at, path)) = tape.failed().first().cloned() else {
+    // What is ready ahead is no log yet, and writing goes on without it.
+    let Some((at, path)) = tape.failed().into_iter().find(|(_, path)| !is_next(path)) else {
         assert!(fate.opened && !fate.refuses, "{fault:?}: it complains about nothing");
         return;
     };
@@ -93,18 +100,33 @@ fn check_nothing_is_tried_again(tape: &Recording, fault: Fault, fate: &Fate) {
         assert!(fate.refuses || !fate.opened, "{fault:?}: goes on with a log that failed");
         let touches =
             |done: &&Done| matches!(done, Done::Write(file, ..) | Done::Sync(file) if *file == path);
-        assert_eq!(tape.done()[at..].iter().find(touches), None, "{fault:?}: the log is touched again");
+        let done = tape.done();
+        let touched = done[at..].iter().position(|done| touches(&done));
+        // But for one try that has more room than the first, because what was ready ahead was given up.
+        let again = touched.filter(|_| fault.errno == ENOSPC && fault.kind == Kind::Write);
+        let gave_way = |to: usize| {
+            done[..at + to].iter().any(|done| matches!(done, Done::Remove(file) if is_next(file)))
+        };
+        let touched = match again {
+            Some(to) if gave_way(to) => done[at + to + 1..].iter().find(touches),
+            _ => touched.map(|to| &done[at + to]),
+        };
+        assert_eq!(touched, None, "{fault:?}: the log is touched again");
     }
 }
 
-/// Lets every step of a kind fail in turn, so many times in a row, and tells how many there were.
+/// Lets every step of a kind fail in turn, so many times in a row, and tells how many there were at least.
 async fn fail_everywhere(kind: Kind, errno: i32, times: usize) -> usize {
-    let mut after = 0;
-    while fail_at(Fault { kind, after, times, errno }).await {
-        after += 1;
+    let mut least = usize::MAX;
+    for options in options() {
+        let mut after = 0;
+        while fail_at(Fault { kind, after, times, errno }, options).await {
+            after += 1;
+        }
+        println!("each of {after} steps of {kind:?} failed in turn");
+        least = least.min(after);
     }
-    println!("each of {after} steps of {kind:?} failed in turn");
-    after
+    least
 }
 
 #[tokio::test]
@@ -139,5 +161,5 @@ async fn names_that_cannot_be_given_or_taken_away_lose_nothing() {
 async fn files_that_cannot_be_opened_read_or_cut_lose_nothing() {
     assert!(fail_everywhere(Kind::Open, EIO, 1).await >= 2);
     assert!(fail_everywhere(Kind::Read, EIO, 1).await >= 2);
-    assert_eq!(fail_everywhere(Kind::Cut, EIO, 1).await, 1);
+    assert!(fail_everywhere(Kind::Cut, EIO, 1).await >= 1);
 }

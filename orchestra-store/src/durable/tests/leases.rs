@@ -102,7 +102,7 @@ async fn a_log_that_tells_nonsense_of_leases_is_refused() {
     for (n, mut frame) in nonsense.into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
         let mut segment = Segment::create(dir.path(), 1, Revision(1), Revision::NONE).unwrap();
-        segment.append(&mut frame).unwrap();
+        segment.append(&mut frame, || false).unwrap();
         let opened = DurableStore::open(dir.path());
         assert!(matches!(opened, Err(Error::Corrupt(_))), "{n}: {opened:?}");
     }

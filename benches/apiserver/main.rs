@@ -1,0 +1,84 @@
+//! What the API server takes for each operation, as a client sees it. Guards the figures in docs/apiserver-performance.md.
+//!
+//! `cargo bench --bench apiserver [-- --quick]`
+//!
+//! The server is a process of its own, `orchestra server --components apiserver` with the durable store: every write is
+//! synced before it is answered. The load comes from this process over TLS, each connection one client that sends its next
+//! request when it has the answer to the last. CPU is what the server's process used, read from /proc. The last rows call
+//! the server in this process, without a socket.
+
+mod load;
+mod objects;
+mod process;
+mod report;
+mod watchers;
+mod wire;
+mod within;
+
+use std::time::Duration;
+
+use hyper::Method;
+
+use crate::load::Load;
+use crate::process::Server;
+use crate::report::Report;
+use crate::wire::Wire;
+
+/// Clients that write and read at the same time.
+const CONNECTIONS: usize = 32;
+const PODS: usize = 10_000;
+const CONFIG_MAPS: usize = 26_000;
+const GETS: usize = 40_000;
+const PAGE: usize = 500;
+const WATCHERS: usize = 100;
+const EVENTS: usize = 1_000;
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let share = if quick { 20 } else { 1 };
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    runtime.block_on(measure(share));
+}
+
+async fn measure(share: usize) {
+    let (pods, maps, gets) = (PODS / share, CONFIG_MAPS / share, GETS / share);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let mut report = Report::new();
+    report.figure("ready after start, ms", server.ready_after().as_secs_f64() * 1000.0);
+    // Idle means: everything that happens after a start has happened.
+    tokio::time::sleep(Duration::from_secs(10) / share as u32).await;
+    report.figure("idle memory, MiB", server.resident_mib());
+
+    let wire = Wire::of(&server.kubeconfig()).await;
+    let mut first = wire.connect().await;
+    for namespace in ["default", watchers::NAMESPACE] {
+        first.prepare(namespace).await;
+    }
+    let writes = Load { wire: &wire, server: &server, connections: CONNECTIONS };
+    let path = "/api/v1/namespaces/default/configmaps";
+    report.row(
+        "create ConfigMap",
+        &writes.run(maps, |at| (Method::POST, path.into(), objects::config_map(at))).await,
+    );
+    let path = "/api/v1/namespaces/default/pods";
+    report.row("create Pod", &writes.run(pods, |at| (Method::POST, path.into(), objects::pod(at))).await);
+    let one = |at| (Method::GET, format!("{path}/{}", objects::pod_name(at % pods)), Vec::new());
+    report.row("get Pod", &writes.run(gets, one).await);
+    report.figure(&format!("memory with {pods} pods and {maps} ConfigMaps, MiB"), server.resident_mib());
+
+    let reads = Load { wire: &wire, server: &server, connections: 1 };
+    let lists = (40 / share).max(2);
+    let whole = reads.run(lists, |_| (Method::GET, path.into(), Vec::new())).await;
+    report.row(&format!("list {pods} pods, {:.1} MB", whole.bytes as f64 / lists as f64 / 1e6), &whole);
+    report.row(&format!("the same in pages of {PAGE}"), &reads.paged(lists, path, PAGE).await);
+
+    for (what, resource, object) in watchers::KINDS {
+        let watched =
+            watchers::run(&wire, &server, resource, object, WATCHERS, (EVENTS / share).max(50)).await;
+        report.row(&format!("{WATCHERS} watchers, {what}: deliveries"), &watched);
+    }
+    server.stop();
+
+    within::measure(&mut report, pods).await;
+}

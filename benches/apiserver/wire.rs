@@ -1,0 +1,84 @@
+//! A connection to the server: TLS, HTTP/1.1, the administrator's certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request, Response, header};
+use hyper_util::rt::TokioIo;
+use kube::client::ConfigExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Where the server listens and how to be let in.
+pub(crate) struct Wire {
+    tls: Arc<ClientConfig>,
+    host: String,
+    port: u16,
+}
+
+/// One connection, used for one request after another.
+pub(crate) struct Connection(SendRequest<Full<Bytes>>);
+
+impl Wire {
+    pub(crate) async fn of(kubeconfig: &Path) -> Self {
+        let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let config =
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("whole");
+        let mut tls = config.rustls_client_config().expect("certificates");
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let url = &config.cluster_url;
+        let (host, port) = (url.host().expect("a host").to_owned(), url.port_u16().expect("a port"));
+        Self { tls: Arc::new(tls), host, port }
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        let name = ServerName::try_from(self.host.clone()).expect("a name");
+        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.expect("a handshake");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+        tokio::spawn(connection);
+        Connection(sender)
+    }
+}
+
+impl Connection {
+    /// Makes a namespace pods can be in: with its `default` account, which the controllers would make.
+    pub(crate) async fn prepare(&mut self, namespace: &str) {
+        if namespace != "default" {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            self.create("/api/v1/namespaces", &object).await;
+        }
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        self.create(&format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &account).await;
+    }
+
+    async fn create(&mut self, path: &str, object: &Value) {
+        let answer = self.send(Method::POST, path, object.to_string().into_bytes()).await;
+        answer.into_body().collect().await.expect("a whole answer");
+    }
+
+    /// Sends a request and waits for the head of its answer, which must be a success.
+    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Vec<u8>) -> Response<Incoming> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "orchestra")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .body(Full::new(body.into()))
+            .expect("a request");
+        self.0.ready().await.expect("the connection stands");
+        let response = self.0.send_request(request).await.expect("an answer");
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        response
+    }
+}
