@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::chain::{Chain, Slots};
 use crate::admission::{self, Admission, IntoAdmission, Reader, TokenSecrets, Tokens};
+use crate::aggregate::{self, Aggregated};
 use crate::audit::{AuditPolicy, AuditSink, Trails};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
@@ -30,6 +31,7 @@ use crate::health::StoreHealth;
 use crate::limits::Limits;
 use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
+use crate::pki::FrontProxy;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -59,6 +61,7 @@ pub struct ApiServerBuilder {
     node_ports: RangeInclusive<u16>,
     advertised: Option<SocketAddr>,
     limits: Limits,
+    front_proxy: Option<FrontProxy>,
     audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
@@ -86,6 +89,7 @@ impl ApiServerBuilder {
             node_ports: 30000..=32767,
             advertised: None,
             limits: Limits::default(),
+            front_proxy: None,
             audit: None,
             clock: Arc::new(WallClock),
             seed: None,
@@ -216,6 +220,14 @@ impl ApiServerBuilder {
         self
     }
 
+    /// Who this server is to servers behind it, which an `APIService` names. Without, it shows them no certificate, and few will
+    /// believe what it says of who asks.
+    #[must_use]
+    pub fn front_proxy(mut self, front_proxy: FrontProxy) -> Self {
+        self.front_proxy = Some(front_proxy);
+        self
+    }
+
     /// What time objects show; default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -305,6 +317,7 @@ impl ApiServerBuilder {
             clock: self.clock,
             chance,
             audit,
+            aggregated: Aggregated::new(self.front_proxy),
             flow: Flow::new(&self.limits),
             streams: Tunnels::new(self.limits.streams, shutdown.clone()),
             limits: self.limits,
@@ -314,6 +327,7 @@ impl ApiServerBuilder {
         let server = ApiServer { state: Arc::new(state) };
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
         custom::start(&server.state).await.map_err(Error::Bootstrap)?;
+        aggregate::start(&server.state);
         Ok(server)
     }
 }

@@ -34,6 +34,7 @@
 //! * Only this crate turns errors into `metav1.Status`.
 
 mod admission;
+mod aggregate;
 mod audit;
 mod auth;
 mod body;
@@ -74,6 +75,7 @@ mod verbs;
 mod warning;
 
 pub use admission::{Admission, AdmissionRequest, IntoAdmission, Operation, Reader, TypedAdmission, form};
+pub use aggregate::RequestHeaderAuthenticator;
 pub use audit::{AuditLevel, AuditLog, AuditLogOptions, AuditPolicy, AuditRefused, AuditSink, AuditStage};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,

@@ -19,6 +19,7 @@ use tower::{BoxError, Service};
 
 use crate::admission::followed;
 use crate::admission::notes::{AuditAnnotations, Notes};
+use crate::aggregate;
 use crate::auth::impersonate::Wanted;
 use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, selected, token};
 use crate::body::{self, Body};
@@ -82,6 +83,12 @@ impl ApiServer {
             }
         };
         arrival.in_time(authorize(state, &parts, arrival, &user)).await?;
+        let table = state.aggregated.table();
+        if aggregate::is_elsewhere(&table, &arrival.info) {
+            let mut parts = parts;
+            let passing = aggregate::pass_on(state, &table, &arrival.info, &mut parts, body, &user);
+            return if arrival.is_long { passing.await } else { arrival.in_time(passing).await };
+        }
         let request = match &arrival.info {
             RequestInfo::NonResource(path) => {
                 let run = state.metrics.requests.begin_plain(&parts, received);

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::chain::Chain;
 use crate::admission::notes::{Notes, Rounds};
 use crate::admission::{AdmissionRequest, Asked, Operation, Reader};
+use crate::aggregate::Aggregated;
 use crate::audit::Trails;
 use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
@@ -69,6 +70,8 @@ pub(crate) struct State {
     pub(crate) openapi: Derived<OpenApi>,
     /// How long requests may take, and how many there may be.
     pub(crate) limits: Limits,
+    /// Which groups other servers serve.
+    pub(crate) aggregated: Aggregated,
     pub(crate) flow: Flow,
     /// Where it is written down who asks for what, if it is.
     pub(crate) audit: Option<Arc<Trails>>,
@@ -88,12 +91,13 @@ impl Drop for State {
 impl State {
     /// What is served, for clients that ask.
     pub(crate) fn discovery(&self) -> Arc<Discovery> {
-        self.discovery.get(&self.catalog, Discovery::new)
+        self.discovery
+            .get(&self.catalog, |catalog| Discovery::new(catalog, &self.aggregated.table().versions()))
     }
 
     /// How it is described.
     pub(crate) fn openapi(&self) -> Arc<OpenApi> {
-        self.openapi.get(&self.catalog, OpenApi::new)
+        self.openapi.get(&self.catalog, |catalog| OpenApi::new(catalog, &self.aggregated.table()))
     }
 
     /// Now, as objects show it.

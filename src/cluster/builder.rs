@@ -313,7 +313,7 @@ impl ClusterBuilder {
                     jiff::Timestamp::now(),
                 )
                 .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
-                let server = server.advertise(reachable(local)).build().await;
+                let server = server.advertise(reachable(local)).front_proxy(pki.front_proxy()).build().await;
                 let server = server.map_err(|problem| part("API server")(problem.to_string()))?;
                 let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
                 data.write("admin.kubeconfig", &kubeconfig)?;

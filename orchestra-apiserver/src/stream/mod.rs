@@ -25,7 +25,10 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
+pub(crate) use proxy::{exchange, onward, returned};
+pub(crate) use target::{allowed, ready_endpoints};
 pub(crate) use tunnels::Tunnels;
+pub(crate) use upgrade::{is_asked as is_upgrade, joined};
 
 /// A subresource that is a way to something else.
 #[derive(Clone, Copy, Debug)]

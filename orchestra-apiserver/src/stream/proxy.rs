@@ -13,6 +13,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::BoxError;
@@ -121,7 +122,7 @@ fn moved(path: &str, query: Option<&str>) -> Response<Body> {
 }
 
 /// The headers that go on. Credentials are for this server, and whom the client acts as is settled here.
-fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
+pub(crate) fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
     let mut out = HeaderMap::new();
     let listed: Vec<String> = headers
         .get_all(header::CONNECTION)
@@ -153,7 +154,7 @@ fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
 }
 
 /// Adapts what comes back to where the client thinks it is.
-fn returned(answer: &mut Response<Body>, prefix: &str) {
+pub(crate) fn returned(answer: &mut Response<Body>, prefix: &str) {
     let headers = answer.headers_mut();
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -203,6 +204,14 @@ async fn send(host: std::net::SocketAddr, request: Request<Body>) -> Result<Resp
     let stream =
         timeout(DIAL, TcpStream::connect(host)).await.map_err(|_| format!("dial tcp {host}: i/o timeout"))?;
     let stream = stream.map_err(|error| format!("dial tcp {host}: {error}"))?;
+    exchange(stream, request).await
+}
+
+/// Sends a request over a connection that is open.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = connection.with_upgrades();
     tokio::spawn(async move {

@@ -27,7 +27,7 @@ impl Tunnels {
     }
 
     /// A place, taken before a node is asked for anything.
-    pub(super) fn place(&self) -> Result<Place, StatusError> {
+    pub(crate) fn place(&self) -> Result<Place, StatusError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         place
             .map(Place)

@@ -82,7 +82,7 @@ pub(super) async fn conclude(
 }
 
 /// The client's answer to an agreement, whose headers it keeps.
-pub(super) fn joined(
+pub(crate) fn joined(
     state: &State,
     place: Place,
     client: Option<OnUpgrade>,
