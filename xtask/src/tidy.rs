@@ -14,7 +14,8 @@ const LONGEST_TEST: usize = 1_200;
 /// Which workspace crates a crate may name in its `[dependencies]`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("orchestra-metrics", &[]),
-    ("orchestra-core", &[]),
+    ("orchestra-cel", &[]),
+    ("orchestra-core", &["orchestra-cel"]),
     ("orchestra-store", &["orchestra-core", "orchestra-metrics"]),
     ("orchestra-apiserver", &["orchestra-core", "orchestra-metrics", "orchestra-store"]),
     ("orchestra-controllers", &["orchestra-core", "orchestra-metrics"]),

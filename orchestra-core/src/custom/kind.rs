@@ -11,6 +11,7 @@ use crate::kind::{Column, Description, Kind, ScalePaths, Scope, Subresource};
 use crate::kinds::frame::cells::{list, text};
 use crate::meta::{self, name};
 use crate::schema::{DecodeError, Problem};
+use crate::structural::rules::Rules;
 use crate::structural::{self, Structural};
 use crate::violation::{FieldPath, Reason, Violation, Violations};
 
@@ -27,7 +28,7 @@ pub struct CustomKind {
     storage: GroupVersion,
     is_served: bool,
     deprecation: Option<String>,
-    has_rules: bool,
+    rules: Option<Rules>,
 }
 
 impl CustomKind {
@@ -68,13 +69,15 @@ impl CustomKind {
             delete_collection: true,
         };
         let source = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();
+        let schema = Structural::read(&source);
         let cells = columns::columns(version);
         let mut columns = vec![columns::name()];
         columns.extend(cells.iter().map(|cell| cell.column.clone()));
         let fields = list(version, "/selectableFields").iter();
         let deprecated = version.get("deprecated") == Some(&Value::Bool(true));
         Self {
-            schema: Arc::new(Structural::read(&source)),
+            rules: Rules::compile(&source, &schema),
+            schema: Arc::new(schema),
             columns,
             cells,
             fields: fields
@@ -82,7 +85,6 @@ impl CustomKind {
                 .collect(),
             storage: gv(storage.map_or(own_name, |version| text(version, "/name").to_owned())),
             is_served: version.get("served") == Some(&Value::Bool(true)),
-            has_rules: has_rules(&source),
             deprecation: deprecated.then(|| deprecation(version, &description)),
             source,
             description,
@@ -175,8 +177,10 @@ impl CustomKind {
         }
     }
 
-    /// Tells clients that rules were passed over, as upstream does where there are any.
-    fn finish(&self, out: &mut Violations) {
+    /// Asks the rules in CEL, unless the object is so wrong that they would not know what to make of it: then clients are
+    /// told that they were passed over.
+    fn finish(&self, object: &Value, old: Option<&Value>, out: &mut Violations) {
+        let Some(rules) = &self.rules else { return };
         let blocks = |violation: &Violation| {
             matches!(
                 violation.reason,
@@ -187,20 +191,14 @@ impl CustomKind {
                     | Reason::TypeInvalid
             )
         };
-        if self.has_rules && out.iter().any(blocks) {
+        if out.iter().any(blocks) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing \
                        errors to complete validation";
             out.push(Violation::invalid(&FieldPath::root(), "null", why));
+            return;
         }
+        out.extend(rules.validate(object, old));
     }
-}
-
-/// Whether some place in a schema has rules in CEL.
-fn has_rules(schema: &Value) -> bool {
-    let below = |field: &str| schema.get(field).and_then(Value::as_object).into_iter().flatten();
-    !list(schema, "/x-kubernetes-validations").is_empty()
-        || ["items", "additionalProperties"].iter().any(|field| schema.get(field).is_some_and(has_rules))
-        || below("properties").any(|(_, property)| has_rules(property))
 }
 
 fn deprecation(version: &Value, description: &Description) -> String {
@@ -324,14 +322,14 @@ impl Kind for CustomKind {
         let scope = self.description.scope;
         let mut out = meta::validate_object_meta(object, scope, name::is_dns1123_subdomain, &meta_path());
         self.rules(object, None, &mut out);
-        self.finish(&mut out);
+        self.finish(object, None, &mut out);
         out
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Violations {
         let mut out = meta::validate_object_meta_update(new, old, &meta_path());
         self.rules(new, Some(old), &mut out);
-        self.finish(&mut out);
+        self.finish(new, Some(old), &mut out);
         out
     }
 
@@ -344,7 +342,7 @@ impl Kind for CustomKind {
             self.scale_status(new, scale, &mut out);
         }
         self.lists(new, Some(old), &mut out);
-        self.finish(&mut out);
+        self.finish(new, Some(old), &mut out);
         out
     }
 

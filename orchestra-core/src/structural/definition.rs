@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::model::{Structural, Type};
-use super::{coerce_metadata, pattern, prune, validate_embedded, validate_lists};
+use super::{coerce_metadata, pattern, prune, rules, validate_embedded, validate_lists};
 use crate::violation::{FieldPath, Violation, Violations};
 
 /// How deep the JSON of a schema may nest. The reader of bodies lets no more through; definitions that come
@@ -27,6 +27,10 @@ pub fn validate(schema: &Value, path: &FieldPath) -> Violations {
     }
     let mut out = structure;
     Plain { out: &mut out }.schema(schema, &Place { is_root: true, ..Place::default() }, path);
+    rules::definition::written(schema, path, &mut out);
+    if out.is_empty() {
+        rules::definition::compiled(schema, path, &mut out);
+    }
     out
 }
 

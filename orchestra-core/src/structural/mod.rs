@@ -7,6 +7,7 @@
 //! * [`default`](default::default) fills in what is left out;
 //! * [`Structural::validate`] says what is wrong, in upstream's words, and lets pass on an update what was wrong before
 //!   and has not changed;
+//! * [`rules`] are what it says in CEL;
 //! * [`definition`] says what is wrong with a schema itself: whether it is structural;
 //! * [`publish`] turns it into what OpenAPI documents show.
 //!
@@ -24,6 +25,7 @@ mod pattern;
 pub mod prune;
 pub mod publish;
 mod read;
+pub mod rules;
 mod validate;
 
 #[cfg(test)]

@@ -31,22 +31,6 @@ async fn a_definition_is_established_and_served_when_its_maker_gets_the_answer()
     assert_eq!(all["items"].as_array().unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn whoever_asks_for_rules_that_are_not_evaluated_is_warned() {
-    let server = server().await;
-    let mut ruled = lamps(json!({}));
-    let rules = json!([{"rule": "self.watts < 100"}]);
-    ruled["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"] =
-        rules;
-    for (definition, count) in [(lamps(json!({})), 0), (ruled, 1)] {
-        let request =
-            Request::post(format!("{DEFINITIONS}?dryRun=All")).header("content-type", "application/json");
-        let response = send(&server, request, &definition.to_string()).await;
-        assert_eq!(response.status(), 201);
-        assert_eq!(response.headers().get_all("warning").iter().count(), count);
-    }
-}
-
 /// Conformance: "Custom Resource Definition, discovery", "Aggregated Discovery Interface CRDs",
 /// "Aggregated Discovery Endpoint Accept Headers CRDs".
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod definitions;
 mod objects;
+mod rules;
 mod versions;
 
 use orchestra_apiserver::ApiServer;
