@@ -24,12 +24,14 @@ const AGAIN: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(1);
 
 /// Follows all objects for as long as the server lives.
-pub(crate) fn start(state: &Arc<State>) {
+pub(crate) async fn start(state: &Arc<State>) -> Result<(), StatusError> {
     let Some(services) =
         state.catalog.find(&GroupVersion::new("apiregistration.k8s.io", "v1"), "apiservices")
     else {
-        return;
+        return Ok(());
     };
+    // From here on they are followed, and counted as such.
+    state.feed.fresh(&services).await?;
     let (shutdown, weak) = (state.shutdown.clone(), Arc::downgrade(state));
     tokio::spawn(async move {
         tokio::select! {
@@ -37,6 +39,7 @@ pub(crate) fn start(state: &Arc<State>) {
             () = follow(weak, services) => {}
         }
     });
+    Ok(())
 }
 
 async fn follow(state: Weak<State>, services: Arc<Resource>) {
