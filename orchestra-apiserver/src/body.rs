@@ -1,11 +1,13 @@
 //! Bodies of responses, and the limit on bodies of requests.
 
-use std::time::Duration;
+use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::Value;
@@ -33,15 +35,9 @@ pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Bo
     StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).boxed_unsync()
 }
 
-/// How long a client may take to send a body, as upstream lets a request take.
-const MAX_READING: Duration = Duration::from_secs(60);
-
-/// Reads a request's body up to the limits of size and time.
+/// Reads a request's body up to the limit of size. The request's own deadline bounds how long that may take.
 pub(crate) async fn read(body: Body) -> Result<Bytes, StatusError> {
-    match tokio::time::timeout(MAX_READING, read_at_most(body, MAX_REQUEST_BYTES)).await {
-        Ok(read) => read,
-        Err(_) => Err(StatusError::timeout("request did not complete within requested timeout")),
-    }
+    read_at_most(body, MAX_REQUEST_BYTES).await
 }
 
 /// Reads a body up to another limit of size, however long it takes.
@@ -79,6 +75,36 @@ async fn drain(mut body: Body, limit: usize) {
         && let Some(Ok(frame)) = body.frame().await
     {
         length += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+/// Keeps something until the last of a response's body is gone, be it read to its end or given up.
+pub(crate) fn keep(response: Response<Body>, kept: impl Send + 'static) -> Response<Body> {
+    response.map(|body| Kept { body, _kept: Box::new(kept) }.boxed_unsync())
+}
+
+struct Kept {
+    body: Body,
+    _kept: Box<dyn Any + Send>,
+}
+
+impl http_body::Body for Kept {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -8,6 +8,7 @@ use orchestra_core::kinds::flow_control;
 use orchestra_store::{Outcome, ReadAt, Revision, Txn};
 use serde_json::{Value, json};
 
+use crate::aggregate;
 use crate::auth::rbac;
 use crate::state::State;
 use crate::status::StatusError;
@@ -49,6 +50,9 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
                 stored["ports"] = object["ports"].take();
                 stored["addressType"] = object["addressType"].take();
                 resource.complete(&mut stored);
+                txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
+            } else if resource.is("", "configmaps") && stored["data"] != object["data"] {
+                stored["data"] = object["data"].take();
                 txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
             } else if resource.is("", "endpoints") && !same_place(&stored, &object) {
                 stored["subsets"] = object["subsets"].take();
@@ -161,6 +165,10 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
                 "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
             }],
         }));
+    }
+    out.extend(aggregate::local(&state.catalog));
+    if let Some(front) = &state.aggregated.front_proxy {
+        out.push(aggregate::authentication(front));
     }
     out.extend(flow_control::objects());
     out.extend(rbac::bootstrap::objects());

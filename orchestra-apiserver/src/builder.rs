@@ -17,6 +17,8 @@ use crate::admission::{
     self, Admission, IntoAdmission, MutatingWebhooks, Parts, PodSecurityOptions, Reader, ResourceQuota,
     TokenSecrets, Tokens, ValidatingWebhooks, Webhooks,
 };
+use crate::aggregate::{self, Aggregated};
+use crate::audit::{AuditPolicy, AuditSink, Trails};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::token::{BootstrapTokens, TokenIssuer};
@@ -27,13 +29,17 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, WallClock};
 use crate::custom::{self, Definitions};
 use crate::error::{Error, Result};
+use crate::flow::Flow;
 use crate::health::StoreHealth;
+use crate::limits::Limits;
 use crate::metrics::{CacheMetrics, Metrics, WebhookMetrics, classify};
 use crate::node::NodeTransport;
+use crate::pki::FrontProxy;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
 use crate::storage::writer::Writer;
+use crate::stream::Tunnels;
 use crate::webhook::WebhookTargets;
 
 /// Who issues the tokens of service accounts, as kubeadm has it.
@@ -61,6 +67,9 @@ pub struct ApiServerBuilder {
     service_cidr: IpNet,
     node_ports: RangeInclusive<u16>,
     advertised: Option<SocketAddr>,
+    limits: Limits,
+    front_proxy: Option<FrontProxy>,
+    audit: Option<(AuditPolicy, Arc<dyn AuditSink>)>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
 }
@@ -89,6 +98,9 @@ impl ApiServerBuilder {
             service_cidr,
             node_ports: 30000..=32767,
             advertised: None,
+            limits: Limits::default(),
+            front_proxy: None,
+            audit: None,
             clock: Arc::new(WallClock),
             seed: None,
         }
@@ -227,6 +239,28 @@ impl ApiServerBuilder {
         self
     }
 
+    /// How long requests may take, and how many there may be at once; default: as upstream.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Writes down who asks for what and what comes of it: as much of it as `policy` says, into `sink`. Not done unless told.
+    #[must_use]
+    pub fn audit(mut self, policy: AuditPolicy, sink: impl AuditSink) -> Self {
+        self.audit = Some((policy, Arc::new(sink)));
+        self
+    }
+
+    /// Who this server is to servers behind it, which an `APIService` names. Without, it shows them no certificate, and few will
+    /// believe what it says of who asks.
+    #[must_use]
+    pub fn front_proxy(mut self, front_proxy: FrontProxy) -> Self {
+        self.front_proxy = Some(front_proxy);
+        self
+    }
+
     /// What time objects show; default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -307,6 +341,11 @@ impl ApiServerBuilder {
             ..Slots::default()
         };
         let admission = Chain::new(admission, self.admission, slots);
+        let shutdown = CancellationToken::new();
+        let metrics = Metrics::new(self.metrics, store, caches, admission.metrics(), webhook_metrics);
+        let audit = self.audit.map(|(policy, sink)| {
+            Arc::new(Trails::new(policy, sink, self.clock.clone(), metrics.audit.clone()))
+        });
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader,
@@ -316,7 +355,7 @@ impl ApiServerBuilder {
             store: self.store,
             encryption: self.encryption,
             store_health: StoreHealth::default(),
-            metrics: Metrics::new(self.metrics, store, caches, admission.metrics(), webhook_metrics),
+            metrics,
             feed,
             catalog,
             authenticators: self.authenticators,
@@ -328,11 +367,18 @@ impl ApiServerBuilder {
             loopback_endpoints: self.loopback_endpoints,
             clock: self.clock,
             chance,
-            shutdown: CancellationToken::new(),
+            audit,
+            aggregated: Aggregated::new(self.front_proxy),
+            flow: Flow::new(&self.limits),
+            streams: Tunnels::new(self.limits.streams, shutdown.clone()),
+            limits: self.limits,
+            leaving: CancellationToken::new(),
+            shutdown,
         };
         let server = ApiServer { state: Arc::new(state) };
         bootstrap::bootstrap(&server.state, self.advertised).await.map_err(Error::Bootstrap)?;
         custom::start(&server.state).await.map_err(Error::Bootstrap)?;
+        aggregate::start(&server.state).await.map_err(Error::Bootstrap)?;
         Ok(server)
     }
 }

@@ -78,6 +78,13 @@ impl Catalog {
         *slot = Arc::new(Custom { served: Served::new(custom), generation: slot.generation + 1 });
     }
 
+    /// What is made of the catalog is to be made anew: other servers have changed what they serve.
+    pub(crate) fn touch(&self) {
+        let mut slot = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+        let served = Served::new(slot.served.ordered.clone());
+        *slot = Arc::new(Custom { served, generation: slot.generation + 1 });
+    }
+
     fn generation(&self) -> u64 {
         self.current().generation
     }

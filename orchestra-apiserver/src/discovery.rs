@@ -12,6 +12,7 @@ use orchestra_core::kind::{Scope, Subresource};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
+use crate::aggregate::RemoteVersion;
 use crate::body::{self, Body};
 use crate::catalog::Catalog;
 use crate::negotiate::accept::{self, MEDIA_TYPES};
@@ -126,7 +127,7 @@ pub(crate) fn verbs(resource: &Resource) -> Vec<&'static str> {
 }
 
 impl Discovery {
-    pub(crate) fn new(catalog: &Catalog) -> Self {
+    pub(crate) fn new(catalog: &Catalog, remote: &[RemoteVersion]) -> Self {
         let mut versions: Vec<(String, String, Vec<Arc<Resource>>)> = Vec::new();
         for resource in catalog.iter() {
             let gv = resource.description().gv.clone();
@@ -143,6 +144,10 @@ impl Discovery {
                 versions.push((review.group().to_owned(), "v1".to_owned(), Vec::new()));
             }
         }
+        // A version that another server serves is its own, whatever is defined here.
+        versions.retain(|(group, version, _)| {
+            !remote.iter().any(|other| other.group == *group && other.version == *version)
+        });
         for (_, _, list) in &mut versions {
             list.sort_by(|a, b| a.gr.resource.cmp(&b.gr.resource));
         }
@@ -155,6 +160,12 @@ impl Discovery {
             match groups.iter_mut().find(|(g, _)| g == group) {
                 Some((_, versions)) => versions.push(version.clone()),
                 None => groups.push((group.clone(), vec![version.clone()])),
+            }
+        }
+        for other in remote {
+            match groups.iter_mut().find(|(g, _)| *g == other.group) {
+                Some((_, versions)) => versions.push(other.version.clone()),
+                None => groups.push((other.group.clone(), vec![other.version.clone()])),
             }
         }
         let named: Vec<Value> =
@@ -180,7 +191,7 @@ impl Discovery {
             AGGREGATED.map(|(form, _)| {
                 let of_form = groups.iter().filter(|(g, _)| g.is_empty() == core);
                 let items: Vec<Value> =
-                    of_form.map(|(group, _)| aggregated_group(group, &versions)).collect();
+                    of_form.map(|(group, _)| aggregated_group(group, &versions, remote)).collect();
                 Document::new(&json!({
                     "kind": "APIGroupDiscoveryList",
                     "apiVersion": format!("apidiscovery.k8s.io/{form}"),
@@ -300,9 +311,13 @@ fn resource_list(group: &str, version: &str, list: &[Arc<Resource>]) -> Value {
     })
 }
 
-fn aggregated_group(group: &str, versions: &[(String, String, Vec<Arc<Resource>>)]) -> Value {
+fn aggregated_group(
+    group: &str,
+    versions: &[(String, String, Vec<Arc<Resource>>)],
+    remote: &[RemoteVersion],
+) -> Value {
     let of_group = versions.iter().filter(|(g, _, _)| g == group);
-    let versions: Vec<Value> = of_group
+    let mut versions: Vec<Value> = of_group
         .map(|(_, version, list)| {
             let mut resources: Vec<Value> =
                 list.iter().map(|resource| aggregated_resource(resource)).collect();
@@ -310,6 +325,10 @@ fn aggregated_group(group: &str, versions: &[(String, String, Vec<Arc<Resource>>
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
+    versions.extend(remote.iter().filter(|other| other.group == group).map(|other| {
+        let freshness = if other.is_fresh { "Current" } else { "Stale" };
+        json!({"version": other.version, "resources": other.resources, "freshness": freshness})
+    }));
     let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
     json!({"metadata": metadata, "versions": versions})
 }

@@ -130,7 +130,8 @@ impl StoreHealth {
 async fn check(state: &State, name: &str) -> Outcome {
     let problem = match name {
         "etcd" => state.store_health.problem(&*state.store).await,
-        "shutdown" => state.shutdown.is_cancelled().then(|| "process is shutting down".to_owned()),
+        "shutdown" => (state.leaving.is_cancelled() || state.shutdown.is_cancelled())
+            .then(|| "process is shutting down".to_owned()),
         _ => None,
     };
     match problem {

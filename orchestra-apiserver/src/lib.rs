@@ -34,6 +34,8 @@
 //! * Only this crate turns errors into `metav1.Status`.
 
 mod admission;
+mod aggregate;
+mod audit;
 mod auth;
 mod body;
 mod bootstrap;
@@ -44,10 +46,14 @@ mod client;
 mod clock;
 mod custom;
 mod discovery;
+mod duration;
 pub mod encryption;
 mod error;
 mod filter;
+mod flow;
+mod front;
 mod health;
+mod limits;
 mod metrics;
 mod negotiate;
 mod node;
@@ -73,6 +79,8 @@ pub use admission::{
     Admission, AdmissionRequest, IntoAdmission, Operation, PodSecurityLevel, PodSecurityOptions, Reader,
     TypedAdmission, form,
 };
+pub use aggregate::RequestHeaderAuthenticator;
+pub use audit::{AuditLevel, AuditLog, AuditLogOptions, AuditPolicy, AuditRefused, AuditSink, AuditStage};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,
     RuleSet, TokenKey, User,
@@ -82,6 +90,7 @@ pub use builder::ApiServerBuilder;
 pub use clock::{Clock, RuntimeClock, WallClock};
 pub use error::{Error, Result};
 pub use health::VERSION;
+pub use limits::Limits;
 pub use node::NodeTransport;
 pub use query::Query;
 pub use request::{RequestInfo, ResourceRequest, Verb};

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use orchestra_core::gvk::GroupVersion;
 use orchestra_core::openapi::{self, ResourcePaths, Verb};
 
+use crate::aggregate::Table;
 use crate::body::{self, Body};
 use crate::catalog::Catalog;
 use crate::discovery;
@@ -31,6 +32,8 @@ const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+pro
 #[derive(Debug)]
 pub(crate) struct OpenApi {
     versions: Vec<Version>,
+    /// Documents of other servers: their path, and what their links are told apart by.
+    remote: Vec<(String, String)>,
     index: OnceLock<Bytes>,
     v2: OnceLock<Bytes>,
 }
@@ -68,7 +71,7 @@ impl Version {
 }
 
 impl OpenApi {
-    pub(crate) fn new(catalog: &Catalog) -> Self {
+    pub(crate) fn new(catalog: &Catalog, table: &Table) -> Self {
         let mut versions: Vec<Version> = Vec::new();
         for resource in catalog.iter() {
             let gv = &resource.description().gv;
@@ -83,7 +86,8 @@ impl OpenApi {
                 }),
             }
         }
-        Self { versions, index: OnceLock::new(), v2: OnceLock::new() }
+        let remote: Vec<_> = table.openapi().map(|(path, hash)| (path, hash.to_owned())).collect();
+        Self { versions, remote, index: OnceLock::new(), v2: OnceLock::new() }
     }
 
     /// Answers a path below `/openapi`; `None` when there is nothing.
@@ -114,7 +118,12 @@ impl OpenApi {
     fn index(&self) -> Bytes {
         let make = || {
             let groups = self.versions.iter().map(|v| (&v.gv, v.resources.as_slice()));
-            openapi::v3_index(groups).to_string().into()
+            let mut index = openapi::v3_index(groups);
+            for (path, hash) in &self.remote {
+                let place = format!("/openapi/v3/{path}?hash={hash}");
+                index["paths"][path] = serde_json::json!({"serverRelativeURL": place});
+            }
+            index.to_string().into()
         };
         self.index.get_or_init(make).clone()
     }

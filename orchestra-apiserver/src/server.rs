@@ -1,5 +1,6 @@
 //! The server as a service: one request in, one response out.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use orchestra_core::kind::Subresource;
@@ -18,17 +19,18 @@ use tower::{BoxError, Service};
 
 use crate::admission::followed;
 use crate::admission::notes::{AuditAnnotations, Notes};
+use crate::aggregate;
 use crate::auth::impersonate::Wanted;
 use crate::auth::{AccessRequest, Decision, MASTERS, UNAUTHENTICATED, User, selected, token};
 use crate::body::{self, Body};
 use crate::builder::ApiServerBuilder;
 use crate::custom;
 use crate::encryption;
+use crate::front::{Arrival, answered};
 use crate::health;
 use crate::metrics;
 use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
-use crate::negotiate::write::Wish;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
@@ -59,40 +61,49 @@ impl ApiServer {
         self.state.shutdown.cancel();
     }
 
-    /// Answers a request. Whatever goes wrong is a response, too.
-    async fn answer(self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let wish = Wish::read(&parts.headers, parts.uri.query());
-        let mut response = wish.fulfil(answered(self.route(parts, body).await));
-        let headers = response.headers_mut();
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-        if let Ok(id) = HeaderValue::from_str(&self.state.chance.uuid()) {
-            headers.insert("audit-id", id);
-        }
-        response
+    /// Says that the server is about to go: from now on `/readyz` fails, and everything else goes on.
+    pub fn announce_end(&self) {
+        self.state.leaving.cancel();
     }
 
-    async fn route(&self, parts: Parts, body: Body) -> Result<Response<Body>, StatusError> {
-        let state = &*self.state;
-        let received = Instant::now();
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
-        let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
-            .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
-        let user = authenticate(state, &parts).await?;
-        let user = impersonate(state, &parts, user).await?;
-        authorize(state, &parts, &info, &query, &user).await?;
-        let request = match info {
+    pub(crate) async fn route(
+        &self,
+        parts: Parts,
+        body: Body,
+        arrival: &Arrival,
+    ) -> Result<Response<Body>, StatusError> {
+        let (state, received) = (&*self.state, arrival.received);
+        let user = arrival.in_time(identify(state, &parts, arrival)).await?;
+        let _place = if arrival.is_long {
+            None
+        } else {
+            match state.flow.enter(&arrival.info, &parts.method, &user) {
+                Ok(place) => Some(place),
+                Err(refusal) => return Ok(self.refused(&parts, arrival, &refusal).await),
+            }
+        };
+        arrival.in_time(authorize(state, &parts, arrival, &user)).await?;
+        let table = state.aggregated.table();
+        if aggregate::is_elsewhere(&table, &arrival.info) {
+            let mut parts = parts;
+            let passing = aggregate::pass_on(state, &table, &arrival.info, &mut parts, body, &user);
+            return if arrival.is_long { passing.await } else { arrival.in_time(passing).await };
+        }
+        let request = match &arrival.info {
             RequestInfo::NonResource(path) => {
                 let run = state.metrics.requests.begin_plain(&parts, received);
-                return Ok(run.end(answered(self.plain(&parts, &path, &query).await)));
+                let answer = arrival.handled(&run, self.plain(&parts, path, &arrival.query)).await;
+                return Ok(run.end(answered(answer)));
             }
             RequestInfo::Resource(request) => request,
         };
-        if let Some(review) = Review::find(&request) {
-            let run = state.metrics.requests.begin_review(&parts, &request, review.plural(), received);
-            return Ok(run.end(answered(self.review(review, &request, &parts, body, &user).await)));
+        if let Some(review) = Review::find(request) {
+            let run = state.metrics.requests.begin_review(&parts, request, review.plural(), received);
+            let answer =
+                arrival.handled(&run, self.review(arrival, review, request, &parts, body, &user)).await;
+            return Ok(run.end(answered(answer)));
         }
-        let resource = custom::resource(state, &request).await?;
+        let resource = custom::resource(state, request).await?;
         if let Some(problem) = request.bad_name() {
             return Err(StatusError::bad_request(problem));
         }
@@ -108,19 +119,43 @@ impl ApiServer {
         if !resource.namespaced() && request.namespace.is_some() && !is_own {
             return Err(StatusError::no_such_resource());
         }
-        let run = state.metrics.requests.begin(&parts, &query, &request, resource.description(), received);
-        Ok(run.end(answered(self.about_objects(request, resource, parts, body, query, user).await)))
+        let description = resource.description();
+        let run = state.metrics.requests.begin(&parts, &arrival.query, request, description, received);
+        let answer =
+            arrival.handled(&run, self.about_objects(arrival, request.clone(), resource, parts, body, user));
+        let answer = answer.await;
+        Ok(run.end(answered(answer)))
+    }
+
+    /// The answer to a request for which there is no place; it counts, if it is of those that do.
+    async fn refused(&self, parts: &Parts, arrival: &Arrival, refusal: &StatusError) -> Response<Body> {
+        let requests = &self.state.metrics.requests;
+        let received = arrival.received;
+        let run = match &arrival.info {
+            RequestInfo::NonResource(_) => requests.begin_plain(parts, received),
+            RequestInfo::Resource(request) => match Review::find(request) {
+                Some(review) => requests.begin_review(parts, request, review.plural(), received),
+                None => match custom::resource(&self.state, request).await {
+                    Ok(known) => {
+                        requests.begin(parts, &arrival.query, request, known.description(), received)
+                    }
+                    Err(_) => return body::refusal(refusal),
+                },
+            },
+        };
+        run.end(body::refusal(refusal))
     }
 
     async fn about_objects(
         &self,
+        arrival: &Arrival,
         request: ResourceRequest,
         resource: Arc<Resource>,
         mut parts: Parts,
         body: Body,
-        query: Query,
         user: User,
     ) -> Result<Response<Body>, StatusError> {
+        let query = arrival.query.clone();
         if let Some(connection) = Connection::find(&resource, &request) {
             let (output, options) = (Output::plain(), WriteOptions::default());
             let headers = std::mem::take(&mut parts.headers);
@@ -137,7 +172,12 @@ impl ApiServer {
             Output::negotiate(&parts.headers, &query, endpoint, request.verb)?
         };
         let options = WriteOptions::parse(&query, options_kind(request.verb))?;
-        let body = body::read(body).await?;
+        // Who only sends slowly is not to stay, whatever stays open once it has come.
+        let reading = body::read(body);
+        let body = if arrival.is_long { arrival.in_time(reading).await? } else { reading.await? };
+        if let Some(trail) = arrival.trail() {
+            trail.sent(&parts.headers, &body);
+        }
         let (headers, notes) = (parts.headers, Notes::default());
         let call = Call { request, resource, query, headers, user, output, options, body, notes };
         let mut outcome = dispatch(&self.state, &call).await;
@@ -152,6 +192,7 @@ impl ApiServer {
 
     async fn review(
         &self,
+        arrival: &Arrival,
         review: Review,
         request: &ResourceRequest,
         parts: &Parts,
@@ -164,6 +205,9 @@ impl ApiServer {
         // What a review cannot be written as is refused before it is made.
         Output::negotiate(&parts.headers, &Query::default(), Endpoint::Whole, request.verb)?;
         let body = body::read(body).await?;
+        if let Some(trail) = arrival.trail() {
+            trail.sent(&parts.headers, &body);
+        }
         let options = WriteOptions::parse(&Query::default(), options_kind(request.verb))?;
         let decoded =
             decode::by_kind(&parts.headers, &body, &request.gv, review.kind(), options.field_validation)?;
@@ -207,11 +251,6 @@ impl ApiServer {
     }
 }
 
-/// What went wrong is an answer, too.
-fn answered(outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
-    outcome.unwrap_or_else(|error| body::refusal(&error))
-}
-
 /// The answer with what admission had to say, also where it is a refusal.
 fn noted(call: &Call, outcome: Result<Response<Body>, StatusError>) -> Response<Body> {
     let mut response = answered(outcome);
@@ -230,6 +269,13 @@ fn options_kind(verb: Verb) -> &'static str {
         Verb::Patch => "PatchOptions",
         _ => "DeleteOptions",
     }
+}
+
+/// Who is to be taken for the sender.
+async fn identify(state: &State, parts: &Parts, arrival: &Arrival) -> Result<User, StatusError> {
+    let outcome = authenticate(state, parts).await;
+    arrival.identified(state, parts, &outcome).await;
+    impersonate(state, parts, arrival, outcome?).await
 }
 
 async fn authenticate(state: &State, parts: &Parts) -> Result<User, StatusError> {
@@ -256,37 +302,68 @@ async fn who(state: &State, parts: &Parts) -> Result<User, StatusError> {
 }
 
 /// The user that a request is to be taken for, when the one who sent it may act as that user.
-async fn impersonate(state: &State, parts: &Parts, sender: User) -> Result<User, StatusError> {
+async fn impersonate(
+    state: &State,
+    parts: &Parts,
+    arrival: &Arrival,
+    sender: User,
+) -> Result<User, StatusError> {
     let Some(wanted) = Wanted::read(&parts.headers)? else { return Ok(sender) };
     for question in wanted.questions() {
         ask(state, &sender, "impersonate", &question, "").await?;
     }
-    Ok(wanted.user())
+    let user = wanted.user();
+    if let Some(trail) = arrival.trail() {
+        trail.acts_as(&user);
+    }
+    Ok(user)
 }
 
-async fn authorize(
+async fn authorize(state: &State, parts: &Parts, arrival: &Arrival, user: &User) -> Result<(), StatusError> {
+    let (info, query) = (&arrival.info, &arrival.query);
+    let outcome = judge(state, parts, info, query, user).await;
+    if let Some(trail) = arrival.trail() {
+        match &outcome {
+            Ok(Decision::Allow(why)) => trail.decided(true, why),
+            Ok(Decision::Deny(why)) => trail.decided(false, why),
+            Err(problem) => trail.annotate("authorization.k8s.io/error", &problem.to_string()),
+        }
+    }
+    match outcome? {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(why) => Err(denied(user, verb(parts, info).as_ref(), info, parts.uri.path(), &why)),
+    }
+}
+
+/// The verb as authorizers know it.
+fn verb<'a>(parts: &Parts, info: &'a RequestInfo) -> Cow<'a, str> {
+    match info {
+        RequestInfo::Resource(request) => Cow::Borrowed(request.verb.as_str()),
+        RequestInfo::NonResource(_) => Cow::Owned(parts.method.as_str().to_ascii_lowercase()),
+    }
+}
+
+async fn judge(
     state: &State,
     parts: &Parts,
     info: &RequestInfo,
     query: &Query,
     user: &User,
-) -> Result<(), StatusError> {
+) -> Result<Decision, StatusError> {
     let is_known = !user.is_in(UNAUTHENTICATED);
     if matches!(info, RequestInfo::Resource(request) if is_known && reviews::is_open(request)) {
-        return Ok(());
+        return Ok(Decision::Allow(String::new()));
     }
-    let method = parts.method.as_str().to_ascii_lowercase();
-    let verb = match info {
-        RequestInfo::Resource(request) => request.verb.as_str(),
-        RequestInfo::NonResource(path) if health::is_public(path) => return Ok(()),
-        RequestInfo::NonResource(_) => method.as_str(),
-    };
+    if matches!(info, RequestInfo::NonResource(path) if health::is_public(path)) {
+        return Ok(Decision::Allow(String::new()));
+    }
+    let verb = verb(parts, info);
     let fields = query.get("fieldSelector").unwrap_or_default();
     let named = named(info, fields);
     let info = named.as_ref().unwrap_or(info);
     let begun = Instant::now();
-    let asked = AccessRequest { user, verb, info, path: parts.uri.path(), fields };
-    let outcome = ask_about(state, asked).await;
+    let asked = AccessRequest { user, verb: verb.as_ref(), info, path: parts.uri.path(), fields };
+    let outcome = decide(state, asked).await;
     state.metrics.access.authorized(begun, &outcome);
     outcome
 }
@@ -312,12 +389,16 @@ pub(crate) async fn ask(
     ask_about(state, AccessRequest { user, verb, info, path, fields: "" }).await
 }
 
+async fn decide(state: &State, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
+    if request.user.is_in(MASTERS) {
+        return Ok(Decision::Allow(String::new()));
+    }
+    state.authorizer.authorize(request).await
+}
+
 async fn ask_about(state: &State, request: AccessRequest<'_>) -> Result<(), StatusError> {
     let AccessRequest { user, verb, info, path, .. } = request;
-    if user.is_in(MASTERS) {
-        return Ok(());
-    }
-    match state.authorizer.authorize(request).await? {
+    match decide(state, request).await? {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(why) => Err(denied(user, verb, info, path, &why)),
     }

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::chain::Chain;
 use crate::admission::notes::{Notes, Rounds};
 use crate::admission::{AdmissionRequest, Asked, Operation, Reader};
+use crate::aggregate::Aggregated;
+use crate::audit::Trails;
 use crate::auth::token::TokenIssuer;
 use crate::auth::{Authenticator, Authorizer, User};
 use crate::cache::feed::Feed;
@@ -22,7 +24,9 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, stamp};
 use crate::custom::Definitions;
 use crate::discovery::Discovery;
+use crate::flow::Flow;
 use crate::health::StoreHealth;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
@@ -34,6 +38,7 @@ use crate::service_network::ServiceNetwork;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 use crate::storage::writer::Writer;
+use crate::stream::Tunnels;
 use crate::verbs::delete::DeleteOptions;
 
 /// The server behind its handles.
@@ -63,6 +68,16 @@ pub(crate) struct State {
     pub(crate) definitions: Definitions,
     pub(crate) discovery: Derived<Discovery>,
     pub(crate) openapi: Derived<OpenApi>,
+    /// How long requests may take, and how many there may be.
+    pub(crate) limits: Limits,
+    /// Which groups other servers serve.
+    pub(crate) aggregated: Aggregated,
+    pub(crate) flow: Flow,
+    /// Where it is written down who asks for what, if it is.
+    pub(crate) audit: Option<Arc<Trails>>,
+    pub(crate) streams: Tunnels,
+    /// Told when the server is about to go: it is not ready any more.
+    pub(crate) leaving: CancellationToken,
     /// Ends watches and background tasks when the server goes.
     pub(crate) shutdown: CancellationToken,
 }
@@ -76,12 +91,13 @@ impl Drop for State {
 impl State {
     /// What is served, for clients that ask.
     pub(crate) fn discovery(&self) -> Arc<Discovery> {
-        self.discovery.get(&self.catalog, Discovery::new)
+        self.discovery
+            .get(&self.catalog, |catalog| Discovery::new(catalog, &self.aggregated.table().versions()))
     }
 
     /// How it is described.
     pub(crate) fn openapi(&self) -> Arc<OpenApi> {
-        self.openapi.get(&self.catalog, OpenApi::new)
+        self.openapi.get(&self.catalog, |catalog| OpenApi::new(catalog, &self.aggregated.table()))
     }
 
     /// Now, as objects show it.

@@ -110,6 +110,11 @@ impl StatusError {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
+    /// 4xx: the request cannot be read at all.
+    pub(crate) fn unreadable(code: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(code, "", message)
+    }
+
     /// 401: nobody known is asking.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")

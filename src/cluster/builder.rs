@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use orchestra_apiserver::pki::{Pki, token_key};
-use orchestra_apiserver::{Admission, ApiServer, ApiServerBuilder, IntoAdmission, User};
+use orchestra_apiserver::{ApiServer, ApiServerBuilder, IntoAdmission, User};
 use orchestra_controllers::election::Timing;
 use orchestra_controllers::{ControllerMetrics, Controllers};
 use orchestra_net::NetworkMetrics;
@@ -63,7 +63,7 @@ pub struct ClusterBuilder {
     controllers: Part<Controllers>,
     scheduler: Part<Scheduler>,
     election: Part<Timing>,
-    admission: Vec<Arc<dyn Admission>>,
+    changes: Vec<Box<dyn FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send>>,
     seed: Option<u64>,
     snapshots: Option<Schedule>,
 }
@@ -82,7 +82,7 @@ impl Default for ClusterBuilder {
             controllers: Part::Default,
             scheduler: Part::Default,
             election: Part::Default,
-            admission: Vec::new(),
+            changes: Vec::new(),
             seed: None,
             snapshots: None,
         }
@@ -217,8 +217,27 @@ impl ClusterBuilder {
 
     /// Lets `admission` change and refuse what is written: an [`Admission`], or a closure such as `|pod: &mut Pod| ...`.
     #[must_use]
-    pub fn admission<Form>(mut self, admission: impl IntoAdmission<Form>) -> Self {
-        self.admission.push(admission.into_admission());
+    pub fn admission<Form>(self, admission: impl IntoAdmission<Form>) -> Self {
+        let admission = admission.into_admission();
+        self.api_server(|server| server.admission(admission))
+    }
+
+    /// Changes how the API server is put together, for what has no method of its own here.
+    ///
+    /// ```
+    /// use orchestra::Cluster;
+    /// use orchestra::apiserver::Limits;
+    ///
+    /// let mut limits = Limits::default();
+    /// limits.request_timeout = std::time::Duration::from_secs(30);
+    /// let cluster = Cluster::builder().api_server(|server| server.limits(limits));
+    /// ```
+    #[must_use]
+    pub fn api_server(
+        mut self,
+        change: impl FnOnce(ApiServerBuilder) -> ApiServerBuilder + Send + 'static,
+    ) -> Self {
+        self.changes.push(Box::new(change));
         self
     }
 
@@ -272,8 +291,8 @@ impl ClusterBuilder {
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);
         }
-        for admission in self.admission {
-            server = server.admission(admission);
+        for change in self.changes {
+            server = change(server);
         }
         if let Some(seed) = self.seed {
             server = server.seed(seed);
@@ -294,7 +313,7 @@ impl ClusterBuilder {
                     jiff::Timestamp::now(),
                 )
                 .map_err(|problem| Error::DataDir { path: data.pki(), problem: chain(&problem) })?;
-                let server = server.advertise(reachable(local)).build().await;
+                let server = server.advertise(reachable(local)).front_proxy(pki.front_proxy()).build().await;
                 let server = server.map_err(|problem| part("API server")(problem.to_string()))?;
                 let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
                 data.write("admin.kubeconfig", &kubeconfig)?;

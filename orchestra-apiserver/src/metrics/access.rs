@@ -8,7 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
-use crate::auth::User;
+use crate::auth::{Decision, User};
 use crate::status::StatusError;
 
 const SECONDS: &[f64] = &exponential::<15>(0.001, 2.0);
@@ -53,12 +53,12 @@ impl AccessMetrics {
     }
 
     /// A decision, begun at `begun`, came to this.
-    pub(crate) fn authorized(&self, begun: Instant, outcome: &Result<(), StatusError>) {
+    pub(crate) fn authorized(&self, begun: Instant, outcome: &Result<Decision, StatusError>) {
         let [allowed, no_opinion, error] = &self.authorized;
         let result = match outcome {
-            Ok(()) => allowed,
+            Ok(Decision::Allow(_)) => allowed,
             // That nobody allowed it is what upstream's authorizers say, too; none of them ever forbids.
-            Err(problem) if problem.code() == http::StatusCode::FORBIDDEN => no_opinion,
+            Ok(Decision::Deny(_)) => no_opinion,
             Err(_) => error,
         };
         result.observe_duration(begun.elapsed());

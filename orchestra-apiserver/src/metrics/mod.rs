@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod audit;
 mod build;
 mod inflight;
 mod measured;
@@ -31,6 +32,8 @@ use storage::StorageMetrics;
 use watches::WatchMetrics;
 
 pub(crate) use admission::{AdmissionMetrics, Phase};
+pub(crate) use audit::AuditMetrics;
+pub(crate) use requests::Run;
 pub(crate) use watches::{CacheCounts, CacheMetrics};
 pub(crate) use webhooks::{Asked, WebhookMetrics};
 
@@ -44,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: RequestMetrics,
     pub(crate) access: AccessMetrics,
     pub(crate) watches: WatchMetrics,
+    pub(crate) audit: AuditMetrics,
     pub(crate) failed_handshakes: Counter,
 }
 
@@ -58,17 +62,19 @@ impl Metrics {
     ) -> Self {
         let (storage, requests, access) =
             (StorageMetrics::default(), RequestMetrics::default(), AccessMetrics::default());
-        let (watches, failed_handshakes) = (WatchMetrics::default(), Counter::default());
+        let (watches, audit, failed_handshakes) =
+            (WatchMetrics::default(), AuditMetrics::default(), Counter::default());
         storage.register(&mut registry);
         registry.register_collector(Box::new(requests.clone()));
         registry.register_collector(Box::new(access.clone()));
         registry.register_collector(Box::new(admission.clone()));
         registry.register_collector(Box::new(webhooks));
         registry.register_collector(Box::new(watches.clone()));
+        registry.register_collector(Box::new(audit.clone()));
         registry.register_collector(Box::new(cache));
         registry.register_collector(Box::new(BuildInfo { failed_handshakes: failed_handshakes.clone() }));
         ProcessMetrics::register(&mut registry);
-        Self { registry, storage, store, requests, access, watches, failed_handshakes }
+        Self { registry, storage, store, requests, access, watches, audit, failed_handshakes }
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body::Body as _;
 use orchestra_core::kind::Description;
 use orchestra_metrics::{Family, Histogram, exponential, write};
@@ -48,8 +48,9 @@ pub(super) struct Counts {
     took: Histogram,
     took_sli: Histogram,
     sizes: Histogram,
-    /// A route sees few different codes.
-    codes: Mutex<Vec<(u16, u64)>>,
+    codes: Codes,
+    /// Requests that the server ended for its own sake.
+    terminations: Codes,
     open: Gauge,
 }
 
@@ -59,21 +60,28 @@ impl Counts {
             took: Histogram::new(SECONDS),
             took_sli: Histogram::new(SLI_SECONDS),
             sizes: Histogram::new(BYTES),
-            codes: Mutex::default(),
+            codes: Codes::default(),
+            terminations: Codes::default(),
             open: Gauge::default(),
         }
     }
+}
 
-    fn answered(&self, code: u16) {
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+/// How often each code was answered: a route sees few different ones.
+#[derive(Debug, Default)]
+struct Codes(Mutex<Vec<(u16, u64)>>);
+
+impl Codes {
+    fn count(&self, code: u16) {
+        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match codes.iter_mut().find(|(known, _)| *known == code) {
             Some((_, count)) => *count += 1,
             None => codes.push((code, 1)),
         }
     }
 
-    fn codes(&self) -> Vec<(String, u64)> {
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn all(&self) -> Vec<(String, u64)> {
+        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         codes.sort_unstable();
         codes.into_iter().map(|(code, count)| (code.to_string(), count)).collect()
     }
@@ -175,6 +183,13 @@ pub(super) struct Counted {
 }
 
 impl Run {
+    /// The server gives the request up for its own sake, with this code.
+    pub(crate) fn terminated(&self, code: StatusCode) {
+        if let Some(counted) = &self.0 {
+            counted.earnest.terminations.count(code.as_u16());
+        }
+    }
+
     /// The request is answered: it is counted now if the answer is there as a whole, else when its last piece is gone.
     pub(crate) fn end(self, response: Response<Body>) -> Response<Body> {
         let Some(counted) = self.0 else { return response };
@@ -192,7 +207,7 @@ impl Run {
 impl Counted {
     pub(super) fn answered(&self, code: u16, bytes: u64) {
         let took: Duration = self.received.elapsed();
-        self.counts.answered(code);
+        self.counts.codes.count(code);
         self.counts.took.observe_duration(took);
         if !self.is_dry {
             // Upstream subtracts the time in webhooks and in queues; there are none here yet.
@@ -209,7 +224,7 @@ impl Collector for RequestMetrics {
         let out = &mut out;
         let all = self.routes.all();
         let help = "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
-        let codes: Vec<_> = all.iter().map(|(route, counts)| (route, counts.codes())).collect();
+        let codes: Vec<_> = all.iter().map(|(route, counts)| (route, counts.codes.all())).collect();
         let requests = codes.iter().flat_map(|(route, codes)| {
             let [component, dry_run, group, resource, scope, subresource, verb, version] =
                 route.labels_with_dry_run();
@@ -219,6 +234,16 @@ impl Collector for RequestMetrics {
             })
         });
         write::counter(out, "apiserver_request_total", help, requests)?;
+        let help = "[ALPHA] Number of requests which apiserver terminated in self-defense.";
+        let codes: Vec<_> = all.iter().map(|(route, counts)| (route, counts.terminations.all())).collect();
+        let terminated = codes.iter().flat_map(|(route, codes)| {
+            let [component, group, resource, scope, subresource, verb, version] = route.labels();
+            codes.iter().map(move |(code, count)| {
+                let code = ("code", code.as_str());
+                ([code, component, group, resource, scope, subresource, verb, version], *count)
+            })
+        });
+        write::counter(out, "apiserver_request_terminations_total", help, terminated)?;
         let help = "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.";
         let took = all.iter().map(|(route, counts)| (route.labels_with_dry_run(), &counts.took));
         let took = took.filter(|(_, took)| took.count() > 0);

@@ -26,8 +26,8 @@ const NAMES: [&str; 5] = [
 ];
 
 /// A new authority.
-pub(super) fn authority(now: Timestamp) -> Result<Kept, Error> {
-    let mut params = params("kubernetes", &[], now, AUTHORITY_YEARS)?;
+pub(super) fn authority(name: &str, now: Timestamp) -> Result<Kept, Error> {
+    let mut params = params(name, &[], now, AUTHORITY_YEARS)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages =
         vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

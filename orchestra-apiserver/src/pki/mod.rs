@@ -32,6 +32,32 @@ pub struct Pki {
     authority: Kept,
     admin: Kept,
     server: Kept,
+    front_proxy: FrontProxy,
+}
+
+/// The base of the names of the front proxy's files, as kubeadm has it.
+const FRONT_AUTHORITY: &str = "front-proxy-ca";
+
+/// Who an API server is to those behind it: a client certificate of an authority that certifies nobody else, so that they may believe what
+/// it says of who asks.
+#[derive(Clone)]
+pub struct FrontProxy {
+    pub(crate) authority: String,
+    /// By which clients of this server are known.
+    pub(crate) client_authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl FrontProxy {
+    /// The name in the certificate.
+    pub const NAME: &str = "front-proxy-client";
+}
+
+impl std::fmt::Debug for FrontProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrontProxy").finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Pki {
@@ -52,24 +78,49 @@ impl Pki {
         files::make_dir(dir)?;
         let authority = match files::load(dir, "ca")? {
             Some(kept) => kept,
-            None => files::save(dir, "ca", issue::authority(now).map_err(made("the cluster's authority"))?)?,
+            None => files::save(
+                dir,
+                "ca",
+                issue::authority("kubernetes", now).map_err(made("the cluster's authority"))?,
+            )?,
         };
-        let issuer = issuer(dir, &authority)?;
+        let cluster = issuer(dir, "ca", &authority)?;
         let admin =
             match files::load(dir, "admin")?.filter(|kept| !issue::expires_soon(&kept.certificate, now)) {
                 Some(kept) => kept,
                 None => {
-                    let admin = issue::client(&issuer, ADMIN, &[crate::auth::MASTERS], now);
+                    let admin = issue::client(&cluster, ADMIN, &[crate::auth::MASTERS], now);
                     files::save(dir, "admin", admin.map_err(made("the administrator's certificate"))?)?
                 }
             };
-        let server = issue::server(&issuer, addresses, now).map_err(made("the server's certificate"))?;
-        Ok(Self { authority, admin, server })
+        let server = issue::server(&cluster, addresses, now).map_err(made("the server's certificate"))?;
+        let front_authority = match files::load(dir, FRONT_AUTHORITY)? {
+            Some(kept) => kept,
+            None => {
+                let made_now = issue::authority(FRONT_AUTHORITY, now);
+                files::save(dir, FRONT_AUTHORITY, made_now.map_err(made("the front proxy's authority"))?)?
+            }
+        };
+        let front_issuer = issuer(dir, FRONT_AUTHORITY, &front_authority)?;
+        let front = issue::client(&front_issuer, FrontProxy::NAME, &[], now)
+            .map_err(made("the front proxy's certificate"))?;
+        let front_proxy = FrontProxy {
+            authority: front_authority.certificate,
+            client_authority: authority.certificate.clone(),
+            certificate: front.certificate,
+            key: front.key,
+        };
+        Ok(Self { authority, admin, server, front_proxy })
     }
 
     /// The authority's certificate, PEM.
     pub fn ca_certificate(&self) -> &str {
         &self.authority.certificate
+    }
+
+    /// Who the server is to servers behind it.
+    pub fn front_proxy(&self) -> FrontProxy {
+        self.front_proxy.clone()
     }
 
     /// The administrator's kubeconfig for the server at `url`; it holds the administrator's key.
@@ -146,12 +197,12 @@ fn certificate(pem: &str) -> Result<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(made("a certificate"))
 }
 
-fn issuer(dir: &Path, authority: &Kept) -> Result<Issuer<'static, KeyPair>> {
-    let file = |name: &str| -> PathBuf { dir.join(name) };
+fn issuer(dir: &Path, base: &str, authority: &Kept) -> Result<Issuer<'static, KeyPair>> {
+    let file = |end: &str| -> PathBuf { dir.join(format!("{base}.{end}")) };
     let key = KeyPair::from_pem(&authority.key)
-        .map_err(|problem| Error::pki(format!("{} holds no key", file("ca.key").display()), problem))?;
+        .map_err(|problem| Error::pki(format!("{} holds no key", file("key").display()), problem))?;
     Issuer::from_ca_cert_pem(&authority.certificate, key)
-        .map_err(|problem| Error::pki(format!("{} holds no certificate", file("ca.crt").display()), problem))
+        .map_err(|problem| Error::pki(format!("{} holds no certificate", file("crt").display()), problem))
 }
 
 fn made<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl Fn(E) -> Error {

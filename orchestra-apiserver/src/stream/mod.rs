@@ -12,6 +12,7 @@ mod admit;
 mod pod;
 mod proxy;
 mod target;
+mod tunnels;
 mod upgrade;
 
 use http::Response;
@@ -23,6 +24,11 @@ use crate::server::ask;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
+
+pub(crate) use proxy::{exchange, onward, returned};
+pub(crate) use target::{allowed, ready_endpoints};
+pub(crate) use tunnels::Tunnels;
+pub(crate) use upgrade::{is_asked as is_upgrade, joined};
 
 /// A subresource that is a way to something else.
 #[derive(Clone, Copy, Debug)]

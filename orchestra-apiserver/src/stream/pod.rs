@@ -64,9 +64,10 @@ pub(super) async fn open(
         .body(body::whole(""))
         .map_err(StatusError::internal)?;
     *request.headers_mut() = upgrade::handshake(&call.headers);
+    let place = state.streams.place()?;
     let answer = nodes.send(node, request).await;
     let answer = answer.map_err(|error| StatusError::internal(format!("error dialing backend: {error}")))?;
-    upgrade::conclude(state, parts.extensions.remove(), answer).await
+    upgrade::conclude(state, place, parts.extensions.remove(), answer).await
 }
 
 /// The kubelet's path for the stream, with the kubelet's parameters.

@@ -13,6 +13,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::BoxError;
@@ -60,6 +61,7 @@ pub(super) async fn proxy(
     if upgrade && matches!(target, Target::Agent(_)) && call.request.verb != Verb::Create {
         super::demand_create(state, call, &path).await?;
     }
+    let place = upgrade.then(|| state.streams.place()).transpose()?;
     let mut request = Request::builder()
         .method(&parts.method)
         .uri(&inner)
@@ -83,10 +85,10 @@ pub(super) async fn proxy(
         }
     };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if !upgrade {
+        let Some(place) = place else {
             return Err(unreachable("the service changed to a protocol that nobody asked for".into()));
-        }
-        return Ok(upgrade::joined(state, parts.extensions.remove(), answer));
+        };
+        return Ok(upgrade::joined(state, place, parts.extensions.remove(), answer));
     }
     returned(&mut answer, prefix);
     Ok(answer)
@@ -120,7 +122,7 @@ fn moved(path: &str, query: Option<&str>) -> Response<Body> {
 }
 
 /// The headers that go on. Credentials are for this server, and whom the client acts as is settled here.
-fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
+pub(crate) fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
     let mut out = HeaderMap::new();
     let listed: Vec<String> = headers
         .get_all(header::CONNECTION)
@@ -152,7 +154,7 @@ fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMap {
 }
 
 /// Adapts what comes back to where the client thinks it is.
-fn returned(answer: &mut Response<Body>, prefix: &str) {
+pub(crate) fn returned(answer: &mut Response<Body>, prefix: &str) {
     let headers = answer.headers_mut();
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -202,6 +204,14 @@ async fn send(host: std::net::SocketAddr, request: Request<Body>) -> Result<Resp
     let stream =
         timeout(DIAL, TcpStream::connect(host)).await.map_err(|_| format!("dial tcp {host}: i/o timeout"))?;
     let stream = stream.map_err(|error| format!("dial tcp {host}: {error}"))?;
+    exchange(stream, request).await
+}
+
+/// Sends a request over a connection that is open.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = connection.with_upgrades();
     tokio::spawn(async move {

@@ -89,10 +89,23 @@ async fn service(state: &State, call: &Call, id: &Id, text: &str) -> Result<Targ
     let service = object(state, call, id).await?;
     let nothing = || StatusError::unavailable(format!("no endpoints available for service {text:?}"));
     let name = port_name(&service, id)?;
+    let found = ready_endpoints(state, call.namespace().unwrap_or_default(), &id.name, &name).await?;
+    let drawn = state.chance.below(found.len().max(1) as u64);
+    let (address, port) = found.get(usize::try_from(drawn).unwrap_or_default()).ok_or_else(nothing)?;
+    Ok(Target::Address(allowed(address, state.loopback_endpoints)?, *port))
+}
+
+/// Where a port of a service is answered.
+pub(crate) async fn ready_endpoints(
+    state: &State,
+    namespace: &str,
+    service: &str,
+    name: &str,
+) -> Result<Vec<(String, u16)>, StatusError> {
     let gv = GroupVersion { group: "discovery.k8s.io".into(), version: "v1".into() };
-    let slices = state.reader.list(&gv, "endpointslices", call.namespace()).await?;
+    let slices = state.reader.list(&gv, "endpointslices", Some(namespace)).await?;
     let mut found = Vec::new();
-    for slice in slices.iter().filter(|slice| belongs(slice, &id.name)) {
+    for slice in slices.iter().filter(|slice| belongs(slice, service)) {
         let ports = slice.get("ports").and_then(Value::as_array).into_iter().flatten();
         let named = |port: &&Value| port.get("name").and_then(Value::as_str).unwrap_or_default() == name;
         let Some(port) = ports.filter(named).find_map(|port| port.get("port")?.as_u64()) else { continue };
@@ -102,9 +115,7 @@ async fn service(state: &State, call: &Call, id: &Id, text: &str) -> Result<Targ
         let addresses = endpoints.filter(ready).filter_map(|e| e.pointer("/addresses/0")?.as_str());
         found.extend(addresses.map(|address| (address.to_owned(), port)));
     }
-    let drawn = state.chance.below(found.len().max(1) as u64);
-    let (address, port) = found.get(usize::try_from(drawn).unwrap_or_default()).ok_or_else(nothing)?;
-    Ok(Target::Address(allowed(address, state.loopback_endpoints)?, *port))
+    Ok(found)
 }
 
 fn belongs(slice: &Value, service: &str) -> bool {
@@ -156,7 +167,7 @@ fn number(port: &str) -> Result<u16, StatusError> {
 
 /// Addresses that belong to a machine alone, or to none, are no targets: whoever may write a pod's status would reach
 /// what listens beside this server. The `local` network has its pods on loopback addresses, but none below 127.1.0.0.
-fn allowed(text: &str, loopback: bool) -> Result<IpAddr, StatusError> {
+pub(crate) fn allowed(text: &str, loopback: bool) -> Result<IpAddr, StatusError> {
     let refused = || StatusError::bad_request("address not allowed");
     let ip: IpAddr = text.parse().map_err(|_| refused())?;
     let ip = ip.to_canonical();

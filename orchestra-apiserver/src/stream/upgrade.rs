@@ -4,15 +4,19 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::tunnels::Place;
 use crate::body::{self, Body};
 use crate::state::State;
 use crate::status::StatusError;
 
 /// How much is held of each direction of a tunnel.
 const BUFFER: usize = 32 * 1024;
+/// How long the two sides of a tunnel may take to hear that it ends.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// The most of a node's refusal that is shown.
 const MAX_REFUSAL: usize = 64 * 1024;
 /// A subprotocol that is a credential, for browsers; a node has no business with it.
@@ -53,6 +57,7 @@ pub(super) fn handshake(headers: &HeaderMap) -> HeaderMap {
 /// The client's answer to what the node answered: the node's agreement, with the connections joined, or a refusal.
 pub(super) async fn conclude(
     state: &State,
+    place: Place,
     client: Option<OnUpgrade>,
     mut answer: Response<Body>,
 ) -> Result<Response<Body>, StatusError> {
@@ -73,18 +78,23 @@ pub(super) async fn conclude(
         }
     }
     *answer.headers_mut() = headers;
-    Ok(joined(state, client, answer))
+    Ok(joined(state, place, client, answer))
 }
 
 /// The client's answer to an agreement, whose headers it keeps.
-pub(super) fn joined(state: &State, client: Option<OnUpgrade>, mut answer: Response<Body>) -> Response<Body> {
+pub(crate) fn joined(
+    state: &State,
+    place: Place,
+    client: Option<OnUpgrade>,
+    mut answer: Response<Body>,
+) -> Response<Body> {
     let node = hyper::upgrade::on(&mut answer);
     let mut agreed = Response::new(body::whole(""));
     *agreed.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     agreed.headers_mut().clone_from(answer.headers());
     match client {
         Some(client) => {
-            tokio::spawn(join(client, node, state.shutdown.clone()));
+            state.streams.run(place, |shutdown| join(client, node, shutdown));
         }
         // A client in this process takes the node's connection as it is.
         None => {
@@ -118,7 +128,13 @@ async fn join(client: OnUpgrade, node: OnUpgrade, shutdown: CancellationToken) {
     };
     let (mut client, mut node) = (TokioIo::new(client), TokioIo::new(node));
     tokio::select! {
-        () = shutdown.cancelled() => {}
+        () = shutdown.cancelled() => {
+            // Both learn that it is over, as far as they still listen.
+            let ending = async { tokio::join!(client.shutdown(), node.shutdown()) };
+            if let Err(problem) = timeout(GOODBYE, ending).await {
+                tracing::debug!(%problem, "a stream did not end in time");
+            }
+        }
         copied = copy_bidirectional_with_sizes(&mut client, &mut node, BUFFER, BUFFER) => {
             if let Err(problem) = copied {
                 tracing::debug!(%problem, "a stream was broken off");

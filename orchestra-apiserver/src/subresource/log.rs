@@ -2,9 +2,11 @@
 
 use http::{Request, Response};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::container;
 use crate::body::Body;
+use crate::flow;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::meta;
@@ -44,7 +46,8 @@ pub(crate) async fn log(state: &State, call: &Call) -> Result<Response<Body>, St
         .map_err(|error| StatusError::internal(format!("error trying to reach service: {error}")))?;
     if !answer.status().is_success() {
         let code = answer.status();
-        let text = crate::body::read(answer.into_body()).await?;
+        let reading = timeout(state.limits.request_timeout, crate::body::read(answer.into_body()));
+        let text = reading.await.unwrap_or_else(|_| Err(flow::too_slow()))?;
         let text = String::from_utf8_lossy(&text).trim().to_owned();
         return Err(StatusError::from_node(code, text));
     }

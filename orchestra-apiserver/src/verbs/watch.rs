@@ -25,6 +25,7 @@ use crate::negotiate::accept::{STREAM_MEDIA_TYPES, Syntax};
 use crate::negotiate::event::{EventKind, Seen};
 use crate::negotiate::render::Renderer;
 use crate::query::ListOptions;
+use crate::serve::ledger::TakenBy;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
@@ -32,8 +33,10 @@ use crate::storage::resource::Resource;
 /// Events are handed over in pieces of about this size, as long as there are more.
 const CHUNK_BYTES: usize = 32 << 10;
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
-/// Watches without a timeout of their own end after this long, plus up to as long again.
-const SHORTEST_WATCH_SECONDS: u64 = 1800;
+/// Nobody watches for longer than a year: times have to stay countable.
+const LONGEST_WATCH_SECONDS: u64 = 365 * 24 * 3600;
+/// How long after its end a client may take the rest of a watch.
+const REST: Duration = Duration::from_secs(60);
 
 /// Where a watcher's changes come from.
 enum Source {
@@ -80,11 +83,14 @@ pub(crate) async fn watch(state: &State, call: &Call) -> Result<Response<Body>, 
     };
     let filter = Filter::parse(&call.resource, &options, call.request.name.as_deref())?;
     let watcher = start(state, call, &options, filter).await?;
+    let taken_by = TakenBy(watcher.deadline + REST);
     let frames = futures::stream::unfold(watcher, |mut watcher| async move {
         let chunk = watcher.next().await?;
         Some((chunk, watcher))
     });
-    Ok(body::respond(StatusCode::OK, media, body::streamed(frames)))
+    let mut response = body::respond(StatusCode::OK, media, body::streamed(frames));
+    response.extensions_mut().insert(taken_by);
+    Ok(response)
 }
 
 async fn start(
@@ -144,8 +150,9 @@ async fn start(
 }
 
 fn duration(state: &State, options: &ListOptions) -> Duration {
-    let chosen = || SHORTEST_WATCH_SECONDS + state.chance.below(SHORTEST_WATCH_SECONDS);
-    Duration::from_secs(options.timeout_seconds.unwrap_or_else(chosen))
+    let shortest = state.limits.min_request_timeout.as_secs();
+    let chosen = || shortest.saturating_add(state.chance.below(shortest));
+    Duration::from_secs(options.timeout_seconds.unwrap_or_else(chosen).min(LONGEST_WATCH_SECONDS))
 }
 
 impl Watcher {

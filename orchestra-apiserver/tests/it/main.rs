@@ -4,13 +4,16 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod apply;
+mod audit;
 mod consistency;
 mod content;
 mod custom;
 mod flaws;
 mod harness;
 mod kubectl;
+mod limits;
 mod metrics;
 mod nodes;
 mod objects;
@@ -20,6 +23,8 @@ mod reads;
 mod request_metrics;
 mod rights;
 mod rules;
+mod shutdown;
+mod socket;
 mod streams;
 mod surface;
 mod tokens;

@@ -1,6 +1,8 @@
 //! `orchestra`: a whole cluster in one process, its parts alone, and the everyday verbs of a client.
 
 mod at_rest;
+mod audit;
+mod bounds;
 mod client;
 mod data_dir;
 mod demo;

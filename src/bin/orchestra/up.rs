@@ -14,6 +14,8 @@ use orchestra::store::snapshot::Schedule;
 use orchestra::{Cluster, ClusterBuilder, Node};
 
 use crate::at_rest::AtRest;
+use crate::audit::Audit;
+use crate::bounds::Bounds;
 use crate::client::{self, Connection};
 use crate::failure::Failure;
 use crate::manifests::{self, Document};
@@ -45,6 +47,10 @@ pub(crate) struct Place {
     pub(crate) snapshot_keep: u16,
     #[command(flatten)]
     pub(crate) at_rest: AtRest,
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+    #[command(flatten)]
+    pub(crate) audit: Audit,
 }
 
 /// A time between snapshots: a second at least.
@@ -126,7 +132,12 @@ pub(crate) async fn run_until_told(
 pub(crate) async fn open(place: &Place) -> Result<ClusterBuilder, Failure> {
     place.at_rest.check()?;
     let path = place.data_dir.clone().unwrap_or_else(data_dir::default);
+    let limits = place.bounds.limits();
     let mut builder = Cluster::builder().data_dir(&path).listen(place.listen);
+    builder = builder.api_server(|server| server.limits(limits));
+    if let Some((policy, log)) = place.audit.open()? {
+        builder = builder.api_server(|server| server.audit(policy, log));
+    }
     if let Some(every) = place.snapshot_every {
         builder = builder.snapshots(Schedule { every, keep: place.snapshot_keep.into() });
     }

@@ -1,0 +1,134 @@
+//! How many requests are worked on at once, and by when each has to be answered.
+//!
+//! After upstream's `maxinflight.go` and `request_deadline.go`: reads and writes have a bound each, watches and streams are
+//! not counted, and `system:masters` always come through. Priority and fairness would go here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::{MASTERS, User};
+use crate::duration;
+use crate::limits::Limits;
+use crate::query::Query;
+use crate::request::{RequestInfo, Verb};
+use crate::status::StatusError;
+
+/// The bounds on requests at once.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    reads: Option<Arc<Semaphore>>,
+    writes: Option<Arc<Semaphore>>,
+}
+
+/// A request's place among those that are worked on, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Flow {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let bound =
+            |most: usize| (most > 0).then(|| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
+        Self { reads: bound(limits.reads), writes: bound(limits.writes) }
+    }
+
+    /// A place, when there is one.
+    pub(crate) fn enter(
+        &self,
+        info: &RequestInfo,
+        method: &http::Method,
+        user: &User,
+    ) -> Result<Place, StatusError> {
+        let reads = match info {
+            RequestInfo::Resource(request) => matches!(request.verb, Verb::Get | Verb::List | Verb::Watch),
+            RequestInfo::NonResource(_) => matches!(*method, http::Method::GET | http::Method::HEAD),
+        };
+        let Some(places) = (if reads { &self.reads } else { &self.writes }) else {
+            return Ok(Place { _permit: None });
+        };
+        match Arc::clone(places).try_acquire_owned() {
+            Ok(permit) => Ok(Place { _permit: Some(permit) }),
+            Err(_) if user.is_in(MASTERS) => Ok(Place { _permit: None }),
+            Err(_) => Err(StatusError::too_many_requests("Too many requests, please try again later.", 1)),
+        }
+    }
+}
+
+/// Whether a request stays open as long as the client likes: watches, logs, and what connects to something else.
+pub(crate) fn is_long_running(info: &RequestInfo) -> bool {
+    let RequestInfo::Resource(request) = info else { return false };
+    request.verb == Verb::Watch
+        || matches!(request.subresource.as_deref(), Some("attach" | "exec" | "proxy" | "log" | "portforward"))
+}
+
+/// How long a request that is not long-running may take: what its client asks for, and never more than the server's bound.
+pub(crate) fn allotted(limits: &Limits, query: &Query) -> Result<Duration, StatusError> {
+    let Some(text) = query.get("timeout") else { return Ok(limits.request_timeout) };
+    let asked = duration::parse_go(text).map_err(|problem| {
+        StatusError::bad_request(format!("invalid timeout specified in the request URL - {problem}"))
+    })?;
+    Ok(match asked {
+        Some(asked) if !asked.is_zero() => asked.min(limits.request_timeout),
+        _ => limits.request_timeout,
+    })
+}
+
+/// What a request is told that took too long.
+pub(crate) fn too_slow() -> StatusError {
+    StatusError::timeout("request did not complete within the allotted timeout")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(method: &http::Method, path: &str) -> RequestInfo {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        RequestInfo::parse(method, path, &Query::parse(query)).unwrap()
+    }
+
+    #[test]
+    fn reads_and_writes_have_a_bound_each_and_masters_none() {
+        let mut limits = Limits::default();
+        (limits.reads, limits.writes) = (1, 1);
+        let flow = Flow::new(&limits);
+        let (get, post) = (http::Method::GET, http::Method::POST);
+        let (read, write) = (info(&get, "/api/v1/pods"), info(&post, "/api/v1/namespaces/a/pods"));
+        let jane = User::new("jane", []);
+        let held = (flow.enter(&read, &get, &jane).unwrap(), flow.enter(&write, &post, &jane).unwrap());
+        for (info, method) in [(&read, &get), (&write, &post)] {
+            let refused = flow.enter(info, method, &jane).unwrap_err();
+            assert_eq!((refused.code().as_u16(), refused.retry_after_seconds()), (429, Some(1)));
+            flow.enter(info, method, &User::admin()).unwrap();
+        }
+        drop(held);
+        flow.enter(&read, &get, &jane).unwrap();
+    }
+
+    #[test]
+    fn a_client_may_ask_for_less_time_and_not_for_more() {
+        let limits = Limits::default();
+        let of = |query: &str| allotted(&limits, &Query::parse(query)).map_err(|error| error.to_string());
+        assert_eq!(of(""), Ok(Duration::from_secs(60)));
+        assert_eq!(of("timeout=1.5s"), Ok(Duration::from_millis(1500)));
+        for more in ["timeout=0s", "timeout=-1s", "timeout=2m", "timeout="] {
+            assert_eq!(of(more), Ok(Duration::from_secs(60)), "{more}");
+        }
+        let said = "invalid timeout specified in the request URL - time: invalid duration \"soon\"";
+        assert_eq!(of("timeout=soon"), Err(said.to_owned()));
+    }
+
+    #[test]
+    fn watches_logs_and_streams_stay_open() {
+        let get = http::Method::GET;
+        for path in ["/api/v1/pods?watch=1", "/api/v1/namespaces/a/pods/p/log", "/api/v1/nodes/n/proxy/x"] {
+            assert!(is_long_running(&info(&get, path)), "{path}");
+        }
+        for path in ["/api/v1/pods", "/readyz", "/api/v1/namespaces/a/pods/p/status"] {
+            assert!(!is_long_running(&info(&get, path)), "{path}");
+        }
+    }
+}
