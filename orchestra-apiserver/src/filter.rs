@@ -53,7 +53,7 @@ impl Filter {
 
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {
         self.fields.matches(|field| object.field(resource, field))
-            && self.labels.matches(&object.labels.as_ref())
+            && (self.labels.is_everything() || self.labels.matches(&object.labels(resource)))
     }
 }
 

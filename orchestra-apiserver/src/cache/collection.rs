@@ -88,18 +88,22 @@ impl Collection {
         }
     }
 
-    /// Applies what one revision of the store changed in this resource.
-    pub(crate) fn apply(&self, revision: Revision, events: Vec<Event>) {
-        self.counts.received(events.len());
+    /// Applies what revisions of the store changed in this resource, oldest first. Watchers are woken once.
+    pub(crate) fn apply(&self, changes: Vec<(Revision, Vec<Event>)>) {
+        let Some((last, _)) = changes.last() else { return };
+        let (last, count) = (*last, changes.iter().map(|(_, events)| events.len()).sum());
+        self.counts.received(count);
         let mut state = self.state();
         if let Some(waiting) = &mut state.loading {
-            waiting.push((revision, events));
+            waiting.extend(changes);
             return;
         }
-        state.apply(&self.resource, revision, &events);
+        for (revision, events) in &changes {
+            state.apply(&self.resource, *revision, events);
+        }
         drop(state);
-        self.counts.dispatched(events.len(), revision);
-        self.changed.send_replace(revision);
+        self.counts.dispatched(count, last);
+        self.changed.send_replace(last);
     }
 
     /// The feed is lost: nothing more will come.

@@ -22,6 +22,9 @@ use crate::storage::resource::Resource;
 /// How long a read waits for the feed to reach the store's revision.
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Messages of the store that are taken together, when that many are there.
+const BATCH: usize = 256;
+
 /// All collections, and the task that keeps them current.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -169,28 +172,35 @@ impl Feed {
         Ok(())
     }
 
-    fn route(&self, revision: Revision, events: &[Event]) {
-        let mut by_slot: Vec<(Arc<Collection>, Vec<Event>)> = Vec::new();
+    /// Hands what happened to the collections it is about.
+    fn route(&self, happened: &[(Revision, Arc<[Event]>)]) {
+        let Some((last, _)) = happened.last() else { return };
+        let mut shares: Vec<Share> = Vec::new();
         {
             let slots = self.slots();
-            for event in events {
+            let events = happened.iter().flat_map(|(revision, events)| events.iter().map(|e| (*revision, e)));
+            for (revision, event) in events {
                 let key = match event {
                     Event::Put { entry, .. } => entry.key.as_bytes(),
                     Event::Delete { key, .. } => key.as_bytes(),
                 };
                 let Some(beside) = prefix_of(key).and_then(|prefix| slots.get(prefix)) else { continue };
                 for slot in beside {
-                    match by_slot.iter_mut().find(|(c, _)| Arc::ptr_eq(c, &slot.collection)) {
-                        Some((_, events)) => events.push(event.clone()),
-                        None => by_slot.push((slot.collection.clone(), vec![event.clone()])),
+                    let at = shares.iter().position(|share| Arc::ptr_eq(&share.collection, &slot.collection));
+                    let at = at.unwrap_or_else(|| {
+                        shares.push(Share { collection: slot.collection.clone(), changes: Vec::new() });
+                        shares.len() - 1
+                    });
+                    if let Some(share) = shares.get_mut(at) {
+                        share.add(revision, event.clone());
                     }
                 }
             }
         }
-        for (collection, events) in by_slot {
-            collection.apply(revision, events);
+        for share in shares {
+            share.collection.apply(share.changes);
         }
-        self.reached(revision);
+        self.reached(*last);
     }
 
     fn reached(&self, revision: Revision) {
@@ -211,6 +221,21 @@ impl Feed {
     }
 }
 
+/// What happened to one collection.
+struct Share {
+    collection: Arc<Collection>,
+    changes: Vec<(Revision, Vec<Event>)>,
+}
+
+impl Share {
+    fn add(&mut self, revision: Revision, event: Event) {
+        match self.changes.last_mut() {
+            Some((last, events)) if *last == revision => events.push(event),
+            _ => self.changes.push((revision, vec![event])),
+        }
+    }
+}
+
 /// The store's revision, by the cheapest read that sees every acknowledged write. (A status counts all keys.)
 async fn newest(store: &dyn Store) -> orchestra_store::Result<Revision> {
     Ok(store.get(&"/".into(), ReadAt::Latest).await?.revision)
@@ -225,33 +250,50 @@ fn prefix_of(key: &[u8]) -> Option<&str> {
 
 async fn follow(feed: Weak<Feed>, mut stream: WatchStream) {
     loop {
-        match stream.next().await {
-            Some(Ok(WatchMessage::Events { revision, events })) => {
-                let Some(feed) = feed.upgrade() else { return };
-                feed.route(revision, &events);
-            }
-            Some(Ok(WatchMessage::Progress(revision))) => {
-                let Some(feed) = feed.upgrade() else { return };
-                feed.reached(revision);
-            }
-            ended => {
-                let Some(strong) = feed.upgrade() else { return };
-                if let Some(Err(error)) = ended {
-                    tracing::warn!(%error, "the store's watch ended; every collection is read anew");
-                }
-                strong.reset();
-                let store = strong.store.clone();
-                drop(strong);
-                let Some((restarted, revision)) = reconnect(&feed, &store).await else { return };
-                stream = restarted;
-                if let Some(feed) = feed.upgrade() {
-                    // Collections made while there was no watch may lack changes.
-                    feed.reset();
-                    feed.reached(revision);
+        let ended = pass_on(&feed, stream).await;
+        let Some(strong) = feed.upgrade() else { return };
+        if let Some(error) = ended {
+            tracing::warn!(%error, "the store's watch ended; every collection is read anew");
+        }
+        strong.reset();
+        let store = strong.store.clone();
+        drop(strong);
+        let Some((restarted, revision)) = reconnect(&feed, &store).await else { return };
+        stream = restarted;
+        if let Some(feed) = feed.upgrade() {
+            // Collections made while there was no watch may lack changes.
+            feed.reset();
+            feed.reached(revision);
+        }
+    }
+}
+
+/// Applies what the store says, as much at once as is there, until it ends or nobody listens any more.
+async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_store::Error> {
+    let mut batches = stream.ready_chunks(BATCH);
+    while let Some(batch) = batches.next().await {
+        let feed = feed.upgrade()?;
+        let mut happened = Vec::with_capacity(batch.len());
+        let (mut progress, mut ended) = (None, None);
+        for message in batch {
+            match message {
+                Ok(WatchMessage::Events { revision, events }) => happened.push((revision, events)),
+                Ok(WatchMessage::Progress(revision)) => progress = Some(revision),
+                Err(error) => {
+                    ended = Some(error);
+                    break;
                 }
             }
         }
+        feed.route(&happened);
+        if let Some(revision) = progress {
+            feed.reached(revision);
+        }
+        if ended.is_some() {
+            return ended;
+        }
     }
+    None
 }
 
 /// Opens the watch again, with growing pauses; `None` when nobody needs it any more.

@@ -3,3 +3,4 @@
 pub(crate) mod collection;
 pub(crate) mod feed;
 pub(crate) mod object;
+pub(crate) mod skim;

@@ -7,9 +7,9 @@ use orchestra_core::protobuf;
 use orchestra_store::{Entry, Revision};
 use serde_json::{Map, Value};
 
+use super::collection::suffix_of;
 use crate::status::StatusError;
 use crate::storage::codec::Encoded;
-use crate::storage::meta;
 use crate::storage::resource::Resource;
 
 /// An object as lists and watches serve it.
@@ -18,11 +18,18 @@ pub(crate) struct Object {
     pub(crate) encoded: Encoded,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) name: Box<str>,
-    pub(crate) labels: Option<Map<String, Value>>,
-    /// Values of the kind's selectable fields, in the kind's order.
-    fields: Box<[Box<str>]>,
+    /// Read when a selector first asks; pages without one never do.
+    traits: OnceLock<Traits>,
     /// The protobuf message. Made when a client first wants it; most clusters have no such client for most kinds.
     message: OnceLock<Bytes>,
+}
+
+/// What selectors look at.
+#[derive(Debug, Default)]
+struct Traits {
+    labels: Option<Map<String, Value>>,
+    /// Values of the kind's selectable fields, in the kind's order.
+    fields: Box<[Box<str>]>,
 }
 
 impl AsRef<Object> for Object {
@@ -32,25 +39,47 @@ impl AsRef<Object> for Object {
 }
 
 impl Object {
-    /// Reads an entry of the store. The tree is parsed once, here, and dropped again.
-    pub(crate) fn read(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
-        let encoded = resource.attach(entry)?;
-        let mut tree = resource.tree(entry)?;
-        let kind = &resource.kind;
-        let fields =
-            kind.selectable_fields().iter().map(|f| kind.field_value(&tree, f).as_ref().into()).collect();
-        let labels = match tree.pointer_mut("/metadata/labels").map(Value::take) {
-            Some(Value::Object(labels)) if !labels.is_empty() => Some(labels),
-            _ => None,
+    /// An entry of the store, served as it is.
+    ///
+    /// # Errors
+    /// When the entry is no object of the resource.
+    pub(crate) fn of(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
+        let suffix = suffix_of(resource, entry.key.as_bytes()).unwrap_or_default();
+        let (namespace, name) = match suffix.split_once('/') {
+            Some((namespace, name)) => (Some(namespace.into()), name),
+            None => (None, suffix),
         };
         Ok(Self {
-            encoded,
-            namespace: meta::namespace(&tree).map(Into::into),
-            name: meta::name(&tree).into(),
-            labels,
-            fields,
+            encoded: resource.attach(entry)?,
+            namespace,
+            name: name.into(),
+            traits: OnceLock::new(),
             message: OnceLock::new(),
         })
+    }
+
+    /// An entry of the store that is to stay in memory: what selectors look at is read at once.
+    ///
+    /// # Errors
+    /// When the entry is no object of the resource, or not whole.
+    pub(crate) fn read(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
+        let object = Self::of(resource, entry)?;
+        let traits = Traits::of(resource, &resource.skim(entry)?);
+        Ok(Self { traits: traits.into(), ..object })
+    }
+
+    fn traits(&self, resource: &Resource) -> &Traits {
+        self.traits.get_or_init(|| match resource.looked_at().skim(&self.encoded.json()) {
+            Ok(tree) => Traits::of(resource, &tree),
+            Err(error) => {
+                tracing::error!(name = %self.name, %error, "an object in the store cannot be read");
+                Traits::default()
+            }
+        })
+    }
+
+    pub(crate) fn labels(&self, resource: &Resource) -> Option<&Map<String, Value>> {
+        self.traits(resource).labels.as_ref()
     }
 
     /// The object as a protobuf message, without envelope.
@@ -65,9 +94,20 @@ impl Object {
             "metadata.namespace" => self.namespace.as_deref().unwrap_or_default(),
             _ => {
                 let at = resource.kind.selectable_fields().iter().position(|f| *f == field);
-                at.and_then(|at| self.fields.get(at)).map(AsRef::as_ref).unwrap_or_default()
+                let fields = &self.traits(resource).fields;
+                at.and_then(|at| fields.get(at)).map(AsRef::as_ref).unwrap_or_default()
             }
         }
+    }
+}
+
+impl Traits {
+    fn of(resource: &Resource, tree: &Value) -> Self {
+        let kind = &resource.kind;
+        let fields =
+            kind.selectable_fields().iter().map(|f| kind.field_value(tree, f).as_ref().into()).collect();
+        let labels = tree.pointer("/metadata/labels").and_then(Value::as_object);
+        Self { labels: labels.filter(|labels| !labels.is_empty()).cloned(), fields }
     }
 }
 

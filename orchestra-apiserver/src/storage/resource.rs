@@ -12,6 +12,7 @@ use orchestra_store::{Entry, Key, KeyRange};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::skim::Parts;
 use crate::status::{GroupResource, StatusError};
 use crate::storage::codec::{Encoded, Layout};
 
@@ -66,6 +67,8 @@ pub(crate) struct Resource {
     layout: Layout,
     /// Set when the store holds another version than the one that is served.
     translation: Option<Translation>,
+    /// What selectors may ask for.
+    looked_at: Parts,
     /// `/registry/{group}/{plural}/`.
     prefix: Box<str>,
     pub(crate) kept: Kept,
@@ -87,6 +90,9 @@ impl Resource {
             gr: GroupResource::new(description.gv.group.as_ref(), description.plural.as_ref()),
             object_type: schema::of_kind(&description.gv, &description.kind),
             layout: Layout::new(&api_version, &description.kind),
+            looked_at: Parts::at(
+                std::iter::once("metadata.labels").chain(kind.selectable_fields().iter().map(AsRef::as_ref)),
+            ),
             prefix: registry_prefix(&description.gv.group, Some(&description.plural)).into(),
             kept: if is_event { Kept::AsEvents } else { Kept::UntilRemoved },
             api_version,
@@ -197,6 +203,19 @@ impl Resource {
         }
         set_resource_version(&mut value, entry.mod_revision.0);
         Ok(value)
+    }
+
+    /// What selectors may ask for.
+    pub(crate) fn looked_at(&self) -> &Parts {
+        &self.looked_at
+    }
+
+    /// A stored entry as a tree, of which only [`looked_at`](Self::looked_at) is sure to be there.
+    pub(crate) fn skim(&self, entry: &Entry) -> Result<Value, StatusError> {
+        match self.translation {
+            Some(_) => self.tree(entry),
+            None => self.looked_at.skim(&entry.value).map_err(StatusError::internal),
+        }
     }
 
     pub(crate) fn not_found(&self, name: &str) -> StatusError {

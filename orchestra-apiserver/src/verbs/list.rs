@@ -130,7 +130,7 @@ async fn from_store(
             Err(error) => return Err(error.into()),
         };
         for entry in &page.entries {
-            let object = Object::read(resource, entry)?;
+            let object = Object::of(resource, entry)?;
             if filter.matches(resource, &object) {
                 objects.push(Arc::new(object));
             }
