@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::health::StoreHealth;
 use crate::metrics::{CacheMetrics, Metrics, classify};
 use crate::node::NodeTransport;
+use crate::policy::ValidatingPolicies;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -254,7 +255,9 @@ impl ApiServerBuilder {
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
-        let slots = Slots::default();
+        let validating_policies =
+            ValidatingPolicies::new(&feed, &catalog).map(|policies| Arc::new(policies) as _);
+        let slots = Slots { validating_policies, ..Slots::default() };
         let admission = Chain::new(admission, self.admission, slots);
         let state = State {
             writer: Writer::new(self.store.clone()),

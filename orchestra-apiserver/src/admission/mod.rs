@@ -7,10 +7,10 @@ mod certificates;
 pub(crate) mod chain;
 #[allow(dead_code, reason = "for what fills the slots of the chain")]
 pub(crate) mod conditions;
-#[allow(dead_code, reason = "for what fills the slots of the chain")]
 pub(crate) mod followed;
 mod ingress;
 mod lifecycle;
+pub(crate) mod matching;
 mod node_restriction;
 #[allow(dead_code, reason = "for what fills the slots of the chain")]
 pub(crate) mod notes;

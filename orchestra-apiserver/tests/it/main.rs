@@ -18,6 +18,7 @@ mod options;
 mod reads;
 mod request_metrics;
 mod rights;
+mod policies;
 mod rules;
 mod streams;
 mod surface;
