@@ -64,7 +64,12 @@ async fn a_bound_policy_refuses_in_upstreams_words() {
 #[tokio::test]
 async fn a_binding_may_only_warn() {
     let server = server().await;
-    made(&server, POLICIES, &policy("none", json!({"validations": [{"expression": "false", "message": "careful"}]}))).await;
+    made(
+        &server,
+        POLICIES,
+        &policy("none", json!({"validations": [{"expression": "false", "message": "careful"}]})),
+    )
+    .await;
     made(&server, BINDINGS, &binding("soft", "none", &["Warn", "Audit"])).await;
     let request = Request::post(MAPS).header("content-type", "application/json");
     let response = send(&server, request, map("a", json!({})).to_string()).await;
@@ -84,7 +89,8 @@ async fn parameters_come_from_the_object_a_binding_names() {
         "validations": [{"expression": "object.data.size() <= int(params.data.most)"}]});
     made(&server, POLICIES, &policy("limited", spec)).await;
     let mut bound = binding("b", "limited", &["Deny"]);
-    bound["spec"]["paramRef"] = json!({"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    bound["spec"]["paramRef"] =
+        json!({"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"});
     made(&server, BINDINGS, &bound).await;
     let (code, refused) = post(&server, MAPS, &map("early", json!({"a": "1"}))).await;
     assert_eq!(code, 422);
