@@ -396,7 +396,7 @@ impl StatusError {
             _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
         };
         self.0.code = code;
-        self.0.reason = reason;
+        self.0.reason = reason.into();
         self
     }
 
