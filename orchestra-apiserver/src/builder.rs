@@ -35,6 +35,7 @@ use crate::limits::Limits;
 use crate::metrics::{CacheMetrics, Metrics, WebhookMetrics, classify};
 use crate::node::NodeTransport;
 use crate::pki::FrontProxy;
+use crate::policy::ValidatingPolicies;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -329,6 +330,8 @@ impl ApiServerBuilder {
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
+        let validating_policies =
+            ValidatingPolicies::new(&feed, &catalog).map(|policies| Arc::new(policies) as Arc<dyn Admission>);
         let quota = ResourceQuota::new(&feed, &catalog, &self.store, &self.clock);
         let webhook_metrics = WebhookMetrics::default();
         let webhooks = Webhooks::new(&feed, &catalog, &chance, self.webhook_targets, webhook_metrics.clone());
@@ -338,6 +341,7 @@ impl ApiServerBuilder {
             mutating_webhooks: mutating.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
             validating_webhooks: validating.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
             quota: quota.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
+            validating_policies,
             ..Slots::default()
         };
         let admission = Chain::new(admission, self.admission, slots);

@@ -59,6 +59,7 @@ mod negotiate;
 mod node;
 mod openapi;
 pub mod pki;
+mod policy;
 mod query;
 mod request;
 mod reviews;

@@ -391,6 +391,20 @@ impl StatusError {
         status
     }
 
+    /// The same refusal for one of the reasons that a policy may give.
+    #[must_use]
+    pub(crate) fn with_reason(mut self, reason: &str) -> Self {
+        let (code, reason) = match reason {
+            "Forbidden" => (StatusCode::FORBIDDEN, "Forbidden"),
+            "Unauthorized" => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            "RequestEntityTooLarge" => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            _ => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+        };
+        self.0.code = code;
+        self.0.reason = reason.into();
+        self
+    }
+
     /// The same refusal with one more cause.
     #[must_use]
     pub fn with_cause(mut self, cause: Cause) -> Self {

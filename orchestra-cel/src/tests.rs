@@ -211,3 +211,99 @@ fn names_that_no_expression_can_use_are_written_out() {
         assert_eq!(escape(field).as_deref(), wanted);
     }
 }
+
+/// Words from which expressions are made by chance.
+const WORDS: [&str; 62] = [
+    "self",
+    "text",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".",
+    ":",
+    "?",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "==",
+    "<",
+    ">=",
+    "&&",
+    "||",
+    "!",
+    " in ",
+    "1",
+    "0",
+    "-1",
+    "9223372036854775807",
+    "1.5",
+    "2u",
+    "'a'",
+    "''",
+    "'(a|b)*'",
+    "b'x'",
+    "true",
+    "null",
+    "x",
+    ".all(x, ",
+    ".map(x, ",
+    ".filter(x, ",
+    ".exists_one(i, x, ",
+    ".size()",
+    ".matches(",
+    ".split(",
+    ".replace(",
+    ".join(",
+    ".format([",
+    "])",
+    "quantity(",
+    "duration('1h')",
+    "timestamp(0)",
+    "ip('::1')",
+    "semver('1.2.3')",
+    "lists.range(",
+    ".indexOf(",
+    ".substring(",
+    ".sortBy(x, ",
+    "cel.bind(x, ",
+    "optional.of(",
+    ".?a",
+    "has(self.a)",
+    "string(",
+];
+
+#[test]
+fn nothing_that_chance_writes_ends_otherwise_than_with_a_value_or_a_reason() {
+    let scope = Variables(HashMap::from([
+        ("self", values::from_json(&json!([1, "a", {"a": [2]}]))),
+        ("text", text("äb")),
+    ]));
+    let environment = Environment::new()
+        .variable("self", Declared::dynamic())
+        .variable("text", Declared::simple(Type::String, 9, 2));
+    let mut state: u64 = 1;
+    let mut draw = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % most
+    };
+    let mut compiled = 0;
+    for _ in 0..30_000 {
+        let length = 1 + draw(9);
+        let source: String = (0..length).map(|_| WORDS[draw(WORDS.len())]).collect();
+        let closed = format!("{source}{}", [")", "x)", "])", ""][draw(4)]);
+        for source in [source, closed] {
+            if let Ok(program) = environment.compile(&source) {
+                compiled += 1;
+                let outcome = program.evaluate(&scope, 10_000);
+                assert!(outcome.cost <= 10_000 || outcome.result == Err(Fault::Cost), "{source}");
+            }
+        }
+    }
+    assert!(compiled > 500, "{compiled}");
+}

@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod meta;
 pub mod openapi;
 pub mod patch;
+pub mod policy;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;

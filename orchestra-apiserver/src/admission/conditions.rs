@@ -1,38 +1,29 @@
 //! `matchConditions`: expressions that say which requests a webhook is asked about.
 
+use orchestra_core::policy::{Conditions, Inputs};
 use serde_json::Value;
 
 use super::AdmissionRequest;
+use crate::policy::about;
 
-/// Whether a webhook is to be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "what an expression can answer, before there is an engine for them")]
-pub(crate) enum Matched {
-    /// Every condition holds.
-    Yes,
-    /// One does not.
-    No,
-    /// None is false, and one cannot be evaluated, for this reason.
-    Failed(String),
-}
+pub(crate) use orchestra_core::policy::Matched;
 
 /// The conditions of one webhook.
 #[derive(Clone, Debug)]
-pub(crate) struct MatchConditions {
-    is_empty: bool,
-}
+pub(crate) struct MatchConditions(Conditions);
 
 impl MatchConditions {
     /// Reads the list as the object has it; what cannot be read fails when it is asked.
     pub(crate) fn compile(conditions: &Value) -> Self {
-        Self { is_empty: conditions.as_array().is_none_or(Vec::is_empty) }
+        Self(Conditions::compile(conditions, false))
     }
 
     /// Asks about a request; `object` is `None` when something is removed.
-    pub(crate) async fn ask(&self, _request: &AdmissionRequest<'_>, _object: Option<&Value>) -> Matched {
-        if self.is_empty {
+    pub(crate) async fn ask(&self, request: &AdmissionRequest<'_>, object: Option<&Value>) -> Matched {
+        if self.0.is_empty() {
             return Matched::Yes;
         }
-        Matched::Failed("match conditions are not evaluated by this server".to_owned())
+        let review = about::request(request);
+        self.0.ask(&Inputs::new(&review, object, request.old))
     }
 }

@@ -19,6 +19,7 @@ mod nodes;
 mod objects;
 mod options;
 mod plugins;
+mod policies;
 mod reads;
 mod request_metrics;
 mod rights;

@@ -4,6 +4,7 @@ use crate::kinds::frame::check::{one_of, refuse, refuse_all, required};
 use crate::kinds::frame::{Fill, Object, View};
 use crate::kinds::{labels, meta};
 use crate::meta::name;
+use crate::policy;
 use crate::violation::{Violation, Violations};
 
 /// The most conditions of one rule.
@@ -126,13 +127,20 @@ pub(super) fn match_resources(out: &mut Violations, resources: &View) {
 }
 
 /// `matchConditions`: named expressions.
-pub(super) fn conditions(out: &mut Violations, conditions: &View) {
+pub(super) fn conditions(out: &mut Violations, conditions: &View, has_params: bool) {
     if conditions.len() > MOST_CONDITIONS {
         out.push(Violation::too_many(conditions.path(), conditions.len(), MOST_CONDITIONS));
     }
     let mut seen = Vec::new();
+    let environment = policy::environment(has_params);
     for condition in conditions.items() {
-        expression(out, &condition.get("expression"), "");
+        let written = condition.get("expression");
+        expression(out, &written, "");
+        if !written.text().trim().is_empty()
+            && let Err(why) = policy::compile(&environment, written.text(), policy::Wanted::Bool)
+        {
+            refuse(out, &written, why);
+        }
         let own = condition.get("name");
         if required(out, &own) {
             refuse_all(out, &own, name::is_qualified_name(own.text()));

@@ -10,7 +10,8 @@ use crate::kinds::frame::check::{one_of, refuse, required, required_one_of};
 use crate::kinds::frame::{Builtin, Fill, Generation, Object, View};
 use crate::kinds::meta;
 use crate::meta::name;
-use crate::violation::{Violation, Violations};
+use crate::policy::Policy;
+use crate::violation::{FieldPath, Violation, Violations};
 
 /// The most annotations of audit events.
 const MOST_ANNOTATIONS: usize = 20;
@@ -26,6 +27,11 @@ pub(crate) fn validating() -> Builtin {
         let spec = policy.get("spec");
         shared(out, &spec);
         validations(out, policy, &spec);
+        if let Some(value) = spec.value() {
+            let below = |path: &str| FieldPath::new(&format!("spec.{path}"));
+            let problems = Policy::problems(value).into_iter();
+            out.extend(problems.map(|(path, shown, why)| Violation::invalid(&below(&path), shown, why)));
+        }
     })
 }
 
@@ -82,7 +88,7 @@ fn shared(out: &mut Violations, spec: &View) {
     } else {
         out.push(Violation::required(constraints.path(), ""));
     }
-    conditions(out, &spec.get("matchConditions"));
+    conditions(out, &spec.get("matchConditions"), spec.get("paramKind").is_set());
     for variable in spec.get("variables").items() {
         let own = variable.get("name");
         if own.text().trim().is_empty() {

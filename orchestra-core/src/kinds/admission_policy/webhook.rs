@@ -106,7 +106,7 @@ fn one_hook(out: &mut Violations, hook: &View) {
         labels::selector(out, &hook.get(field));
     }
     client(out, &hook.get("clientConfig"));
-    conditions(out, &hook.get("matchConditions"));
+    conditions(out, &hook.get("matchConditions"), false);
 }
 
 /// Where a webhook is: a URL or a service.

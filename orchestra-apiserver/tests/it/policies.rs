@@ -1,0 +1,138 @@
+//! Validating admission policies, through the server.
+
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::harness::{delete, json as read, post, send, server};
+
+const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn policy(name: &str, spec: Value) -> Value {
+    let mut spec = spec;
+    spec["matchConstraints"] = json!({"resourceRules": [{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE", "DELETE"], "resources": ["configmaps"]}]});
+    json!({"metadata": {"name": name}, "spec": spec})
+}
+
+fn binding(name: &str, policy: &str, actions: &[&str]) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"policyName": policy, "validationActions": actions}})
+}
+
+fn map(name: &str, data: Value) -> Value {
+    json!({"metadata": {"name": name}, "data": data})
+}
+
+async fn made(server: &orchestra_apiserver::ApiServer, path: &str, object: &Value) {
+    let (code, answer) = post(server, path, object).await;
+    assert_eq!(code, 201, "{answer:#}");
+}
+
+#[tokio::test]
+async fn a_bound_policy_refuses_in_upstreams_words() {
+    let server = server().await;
+    let spec = json!({
+        "variables": [{"name": "keys", "expression": "has(object.data) ? object.data.size() : 0"}],
+        "validations": [
+            {"expression": "variables.keys <= 1", "messageExpression": "'too many keys: ' + string(variables.keys)"},
+            {"expression": "object.metadata.name != 'secret'", "reason": "Forbidden"},
+        ],
+    });
+    made(&server, POLICIES, &policy("few", spec)).await;
+    let two = json!({"a": "1", "b": "2"});
+    made(&server, MAPS, &map("unbound", two.clone())).await;
+    made(&server, BINDINGS, &binding("all", "few", &["Deny"])).await;
+    let (code, refused) = post(&server, MAPS, &map("many", two)).await;
+    let why = "ValidatingAdmissionPolicy 'few' with binding 'all' denied request: too many keys: 2";
+    assert_eq!(code, 422);
+    assert_eq!(refused["message"], format!("configmaps \"many\" is forbidden: {why}"));
+    assert_eq!(refused["reason"], "Invalid");
+    assert_eq!(refused["details"]["causes"], json!([{"message": why}]));
+    let (code, refused) = post(&server, MAPS, &map("secret", json!({}))).await;
+    assert_eq!((code, &refused["reason"]), (403, &json!("Forbidden")));
+    assert_eq!(
+        refused["message"],
+        "configmaps \"secret\" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'all' denied request: failed \
+         expression: object.metadata.name != 'secret'"
+    );
+    made(&server, MAPS, &map("one", json!({"a": "1"}))).await;
+    assert_eq!(delete(&server, &format!("{BINDINGS}/all")).await.0, 200);
+    made(&server, MAPS, &map("secret", json!({"a": "1", "b": "2"}))).await;
+}
+
+#[tokio::test]
+async fn a_binding_may_only_warn() {
+    let server = server().await;
+    made(
+        &server,
+        POLICIES,
+        &policy("none", json!({"validations": [{"expression": "false", "message": "careful"}]})),
+    )
+    .await;
+    made(&server, BINDINGS, &binding("soft", "none", &["Warn", "Audit"])).await;
+    let request = Request::post(MAPS).header("content-type", "application/json");
+    let response = send(&server, request, map("a", json!({})).to_string()).await;
+    let warning = response.headers()["warning"].to_str().unwrap().to_owned();
+    assert_eq!(
+        warning,
+        "299 - \"Validation failed for ValidatingAdmissionPolicy 'none' with binding 'soft': careful\""
+    );
+    assert_eq!(read(response).await.0, 201);
+}
+
+#[tokio::test]
+async fn parameters_come_from_the_object_a_binding_names() {
+    let server = server().await;
+    let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConditions": [{"name": "others", "expression": "object == null || object.metadata.name != 'limits'"}],
+        "validations": [{"expression": "object.data.size() <= int(params.data.most)"}]});
+    made(&server, POLICIES, &policy("limited", spec)).await;
+    let mut bound = binding("b", "limited", &["Deny"]);
+    bound["spec"]["paramRef"] =
+        json!({"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    made(&server, BINDINGS, &bound).await;
+    let (code, refused) = post(&server, MAPS, &map("early", json!({"a": "1"}))).await;
+    assert_eq!(code, 422);
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.ends_with(
+            "denied request: failed to configure binding: no params found for policy binding with `Deny` \
+             parameterNotFoundAction"
+        ),
+        "{message}"
+    );
+    assert_eq!(delete(&server, &format!("{BINDINGS}/b")).await.0, 200);
+    made(&server, MAPS, &map("limits", json!({"most": "1"}))).await;
+    made(&server, BINDINGS, &bound).await;
+    made(&server, MAPS, &map("small", json!({"a": "1"}))).await;
+    assert_eq!(post(&server, MAPS, &map("large", json!({"a": "1", "b": "2"}))).await.0, 422);
+}
+
+#[tokio::test]
+async fn expressions_that_cannot_be_compiled_are_refused() {
+    let server = server().await;
+    let spec = json!({"validations": [{"expression": "object.a +"}], "matchConditions": [{"name": "x", "expression": "1"}]});
+    let (code, refused) = post(&server, POLICIES, &policy("bad", spec)).await;
+    assert_eq!(code, 422);
+    let causes = refused["details"]["causes"].as_array().unwrap();
+    let fields: Vec<&str> = causes.iter().filter_map(|cause| cause["field"].as_str()).collect();
+    assert_eq!(fields, ["spec.matchConditions[0].expression", "spec.validations[0].expression"]);
+    assert_eq!(causes[0]["message"], "Invalid value: \"1\": must evaluate to bool but got int");
+    assert!(causes[1]["message"].as_str().unwrap().starts_with(
+        "Invalid value: \"object.a +\": compilation failed: ERROR: <input>:1:11: Syntax error: mismatched input '<EOF>'"
+    ));
+}
+
+#[tokio::test]
+async fn policies_say_nothing_about_policies() {
+    let server = server().await;
+    let mut spec = policy("all", json!({"validations": [{"expression": "false"}]}));
+    spec["spec"]["matchConstraints"]["resourceRules"] = json!([{
+        "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]);
+    made(&server, POLICIES, &spec).await;
+    made(&server, BINDINGS, &binding("all", "all", &["Deny"])).await;
+    assert_eq!(post(&server, MAPS, &map("a", json!({}))).await.0, 422);
+    assert_eq!(delete(&server, &format!("{BINDINGS}/all")).await.0, 200);
+    assert_eq!(post(&server, MAPS, &map("a", json!({}))).await.0, 201);
+}
