@@ -13,7 +13,10 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::chain::{Chain, Slots};
-use crate::admission::{self, Admission, IntoAdmission, Reader, TokenSecrets, Tokens};
+use crate::admission::{
+    self, Admission, IntoAdmission, MutatingWebhooks, Parts, PodSecurityOptions, Reader, ResourceQuota,
+    TokenSecrets, Tokens, ValidatingWebhooks, Webhooks,
+};
 use crate::auth::node::NodeAuthorizer;
 use crate::auth::rbac::{Escalation, Rbac};
 use crate::auth::token::{BootstrapTokens, TokenIssuer};
@@ -25,12 +28,13 @@ use crate::clock::{Chance, Clock, WallClock};
 use crate::custom::{self, Definitions};
 use crate::error::{Error, Result};
 use crate::health::StoreHealth;
-use crate::metrics::{CacheMetrics, Metrics, classify};
+use crate::metrics::{CacheMetrics, Metrics, WebhookMetrics, classify};
 use crate::node::NodeTransport;
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
 use crate::storage::writer::Writer;
+use crate::webhook::WebhookTargets;
 
 /// Who issues the tokens of service accounts, as kubeadm has it.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -48,6 +52,9 @@ pub struct ApiServerBuilder {
     token_issuer: String,
     token_audiences: Vec<String>,
     tokens: Tokens,
+    taints_new_nodes: bool,
+    webhook_targets: WebhookTargets,
+    pod_security: PodSecurityOptions,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
     loopback_endpoints: bool,
@@ -73,6 +80,9 @@ impl ApiServerBuilder {
             token_issuer: ISSUER.to_owned(),
             token_audiences: Vec::new(),
             tokens: Tokens::NotMounted,
+            taints_new_nodes: false,
+            webhook_targets: WebhookTargets::new(),
+            pod_security: PodSecurityOptions::new(),
             admission: Vec::new(),
             nodes: None,
             loopback_endpoints: false,
@@ -132,6 +142,29 @@ impl ApiServerBuilder {
     #[must_use]
     pub fn mount_account_tokens(mut self, mount: bool) -> Self {
         self.tokens = if mount { Tokens::Mounted } else { Tokens::NotMounted };
+        self
+    }
+
+    /// Keeps pods off a new node until it is known to be ready, by a taint, as upstream's server does
+    /// (`TaintNodesByCondition`). Off unless told otherwise, because it is the controllers that take the taint away.
+    #[must_use]
+    pub fn taint_new_nodes(mut self, taint: bool) -> Self {
+        self.taints_new_nodes = taint;
+        self
+    }
+
+    /// At which addresses webhooks may be.
+    #[must_use]
+    pub fn webhook_targets(mut self, targets: WebhookTargets) -> Self {
+        self.webhook_targets = targets;
+        self
+    }
+
+    /// What holds of the Pod Security Standards where a namespace's labels say nothing, and who is exempt; default: nothing
+    /// and nobody.
+    #[must_use]
+    pub fn pod_security(mut self, options: PodSecurityOptions) -> Self {
+        self.pod_security = options;
         self
     }
 
@@ -238,8 +271,6 @@ impl ApiServerBuilder {
         self.authenticators.push(tokens.clone());
         self.authenticators.push(Arc::new(BootstrapTokens::new(reader.clone(), self.clock.clone())));
         let chance = Arc::new(Chance::new(self.seed));
-        let mut admission = admission::builtin(self.tokens, &chance);
-        admission.push(Arc::new(TokenSecrets::new(tokens.clone())));
         let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
         let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
             (Some(own), _) => own,
@@ -251,10 +282,30 @@ impl ApiServerBuilder {
             }
             (None, None) => Arc::new(DenyAll),
         };
+        let mut admission = admission::builtin(Parts {
+            tokens: self.tokens,
+            new_nodes_are_tainted: self.taints_new_nodes,
+            pod_security: self.pod_security,
+            chance: &chance,
+            feed: &feed,
+            catalog: &catalog,
+            authorizer: &authorizer,
+        });
+        admission.push(Arc::new(TokenSecrets::new(tokens.clone())));
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
-        let slots = Slots::default();
+        let quota = ResourceQuota::new(&feed, &catalog, &self.store, &self.clock);
+        let webhook_metrics = WebhookMetrics::default();
+        let webhooks = Webhooks::new(&feed, &catalog, &chance, self.webhook_targets, webhook_metrics.clone());
+        let mutating = MutatingWebhooks::new(&webhooks, &feed, &catalog);
+        let validating = ValidatingWebhooks::new(&webhooks, &feed, &catalog);
+        let slots = Slots {
+            mutating_webhooks: mutating.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
+            validating_webhooks: validating.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
+            quota: quota.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
+            ..Slots::default()
+        };
         let admission = Chain::new(admission, self.admission, slots);
         let state = State {
             writer: Writer::new(self.store.clone()),
@@ -265,7 +316,7 @@ impl ApiServerBuilder {
             store: self.store,
             encryption: self.encryption,
             store_health: StoreHealth::default(),
-            metrics: Metrics::new(self.metrics, store, caches, admission.metrics()),
+            metrics: Metrics::new(self.metrics, store, caches, admission.metrics(), webhook_metrics),
             feed,
             catalog,
             authenticators: self.authenticators,

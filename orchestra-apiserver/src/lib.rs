@@ -67,8 +67,12 @@ mod stream;
 mod subresource;
 mod verbs;
 mod warning;
+mod webhook;
 
-pub use admission::{Admission, AdmissionRequest, IntoAdmission, Operation, Reader, TypedAdmission, form};
+pub use admission::{
+    Admission, AdmissionRequest, IntoAdmission, Operation, PodSecurityLevel, PodSecurityOptions, Reader,
+    TypedAdmission, form,
+};
 pub use auth::{
     AccessRequest, Authenticator, Authorizer, CertificateAuthenticator, Decision, DenyAll, PeerCertificate,
     RuleSet, TokenKey, User,
@@ -83,3 +87,9 @@ pub use query::Query;
 pub use request::{RequestInfo, ResourceRequest, Verb};
 pub use server::ApiServer;
 pub use status::{Cause, GroupResource, StatusError};
+pub use webhook::WebhookTargets;
+
+/// The guide, so that its code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/admission.md")]
+mod guide {}

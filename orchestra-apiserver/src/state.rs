@@ -159,7 +159,7 @@ impl Call {
         request.asked = Asked::Removal(options);
         request.dry_run |= options.is_dry_run();
         request.name = self.named(object);
-        state.admission.validate(&request, object).await
+        state.admission.remove(&request, object).await
     }
 
     /// Lets admission change an object of another kind, as subresources have it.

@@ -3,6 +3,7 @@
 //! Codes, reasons and wording follow `k8s.io/apimachinery/pkg/api/errors`, because clients branch on reasons and
 //! print messages.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::StatusCode;
@@ -60,7 +61,7 @@ struct Details {
 #[derive(Clone, Debug)]
 struct Inner {
     code: StatusCode,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Option<Details>,
     continue_token: Option<String>,
@@ -86,6 +87,7 @@ impl std::error::Error for StatusError {}
 
 impl StatusError {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        let reason = Cow::Borrowed(reason);
         Self(Box::new(Inner { code, reason, message: message.into(), details: None, continue_token: None }))
     }
 
@@ -320,6 +322,39 @@ impl StatusError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", why)
     }
 
+    /// A refusal in somebody else's words: a `metav1.Status`, of which everything may be missing. It is 400 at least.
+    pub(crate) fn from_json(status: &Value) -> Self {
+        let text =
+            |of: &Value, field: &str| of.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = status.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+        let code = code.filter(|code| (400..=999).contains(code)).unwrap_or(400);
+        let mut own = Self::new(
+            StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST),
+            "",
+            text(status, "message"),
+        );
+        own.0.reason = Cow::Owned(text(status, "reason"));
+        if let Some(details) = status.get("details").filter(|details| details.is_object()) {
+            let causes = details.get("causes").and_then(Value::as_array).into_iter().flatten();
+            let retry_after = details.get("retryAfterSeconds").and_then(Value::as_u64).unwrap_or_default();
+            own.0.details = Some(Details {
+                name: text(details, "name"),
+                group: text(details, "group"),
+                kind: text(details, "kind"),
+                uid: text(details, "uid"),
+                causes: causes
+                    .map(|cause| Cause {
+                        reason: text(cause, "reason"),
+                        message: text(cause, "message"),
+                        field: text(cause, "field"),
+                    })
+                    .collect(),
+                retry_after: u32::try_from(retry_after).unwrap_or(u32::MAX),
+            });
+        }
+        own
+    }
+
     /// What a node agent refused, passed on.
     pub(crate) fn from_node(code: StatusCode, message: String) -> Self {
         match code {
@@ -364,8 +399,8 @@ impl StatusError {
     }
 
     /// The machine-readable reason, such as `NotFound`.
-    pub fn reason(&self) -> &'static str {
-        self.0.reason
+    pub fn reason(&self) -> &str {
+        &self.0.reason
     }
 
     /// How long a client should wait before it tries again, where it should.
@@ -388,7 +423,7 @@ impl StatusError {
             "code": self.0.code.as_u16(),
         });
         if let (false, Some(object)) = (self.0.reason.is_empty(), status.as_object_mut()) {
-            object.insert("reason".into(), self.0.reason.into());
+            object.insert("reason".into(), self.0.reason.as_ref().into());
         }
         if let (Some(details), Some(object)) = (&self.0.details, status.as_object_mut()) {
             object.insert("details".into(), details.to_json());

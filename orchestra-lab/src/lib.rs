@@ -26,3 +26,10 @@ pub mod trace;
 pub mod workload;
 
 pub use time::{SimTime, TimeError};
+
+/// The guides of `docs/`, so that their code is compiled.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/scheduling-policies.md")]
+    mod scheduling_policies {}
+}

@@ -9,11 +9,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
 use super::{Admission, AdmissionRequest};
 use crate::metrics::{AdmissionMetrics, Phase};
 use crate::status::StatusError;
+use crate::storage::meta;
 
 /// The places at the end of the chain, each for one rule.
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 pub(crate) struct Chain {
     rules: Vec<Arc<dyn Admission>>,
+    /// Of those that change, whom a removal concerns as well.
+    removals: Option<Arc<dyn Admission>>,
     metrics: AdmissionMetrics,
 }
 
@@ -42,11 +46,12 @@ impl Chain {
     pub(crate) fn new(builtin: Vec<Arc<dyn Admission>>, own: Vec<Arc<dyn Admission>>, slots: Slots) -> Self {
         let Slots { mutating_policies, mutating_webhooks, validating_policies, validating_webhooks, quota } =
             slots;
+        let removals = mutating_webhooks.clone();
         let last = [mutating_policies, mutating_webhooks, validating_policies, validating_webhooks, quota]
             .into_iter();
         let rules: Vec<_> = builtin.into_iter().chain(own).chain(last.flatten()).collect();
         let metrics = AdmissionMetrics::new(&rules);
-        Self { rules, metrics }
+        Self { rules, removals, metrics }
     }
 
     pub(crate) fn metrics(&self) -> &AdmissionMetrics {
@@ -63,7 +68,7 @@ impl Chain {
         if request.rounds.begin_second() {
             self.mutate_once(request, object).await?;
         }
-        Ok(())
+        keeps_identity(request, object)
     }
 
     async fn mutate_once(
@@ -79,6 +84,19 @@ impl Chain {
         Ok(())
     }
 
+    /// Lets every rule refuse that an object is removed. Webhooks that change are asked as well, though there is nothing to
+    /// change.
+    pub(crate) async fn remove(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: &Value,
+    ) -> Result<(), StatusError> {
+        if let Some(rule) = &self.removals {
+            rule.mutate(request, &mut Value::Null).await?;
+        }
+        self.validate(request, object).await
+    }
+
     /// Lets every rule refuse the object.
     pub(crate) async fn validate(
         &self,
@@ -92,6 +110,31 @@ impl Chain {
         }
         Ok(())
     }
+}
+
+/// No rule makes another object of the one that the request is about.
+fn keeps_identity(request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+    let Some(old) = request.old else {
+        let is_own = request.request.subresource.is_none() && !request.namespace.is_empty();
+        if is_own && meta::text(object, "namespace") != request.namespace {
+            return Err(StatusError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        return Ok(());
+    };
+    let changed = ["name", "namespace", "uid"].into_iter();
+    let changed = changed.filter(|field| meta::text(object, field) != meta::text(old, field));
+    let violations: Vec<Violation> = changed
+        .map(|field| {
+            let path = FieldPath::new("metadata").child(field);
+            Violation::invalid(&path, meta::text(object, field), "field is immutable")
+        })
+        .collect();
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(StatusError::invalid(&request.kind_version.group, request.kind, request.name, &violations))
 }
 
 /// A rule that panics fails the request it was asked about; its panic was printed where it happened.

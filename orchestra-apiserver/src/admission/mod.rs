@@ -5,23 +5,28 @@
 
 mod certificates;
 pub(crate) mod chain;
-#[allow(dead_code, reason = "for what fills the slots of the chain")]
 pub(crate) mod conditions;
-#[allow(dead_code, reason = "for what fills the slots of the chain")]
 pub(crate) mod followed;
 mod ingress;
 mod lifecycle;
+mod limit_ranger;
+pub(crate) mod matching;
 mod node_restriction;
-#[allow(dead_code, reason = "for what fills the slots of the chain")]
+mod nodes;
 pub(crate) mod notes;
+mod pod_security;
 mod pods;
+mod quota;
 mod reader;
 mod request;
 mod resize;
+mod runtime_class;
 mod service_account;
+mod signers;
 mod storage;
 mod token_secret;
 mod typed;
+mod webhook;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -29,6 +34,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub use pod_security::{Level as PodSecurityLevel, PodSecurityOptions};
+pub(crate) use quota::ResourceQuota;
 pub(crate) use reader::Identity;
 pub use reader::Reader;
 pub(crate) use request::Asked;
@@ -36,7 +43,11 @@ pub use request::{AdmissionRequest, Operation};
 pub(crate) use service_account::Tokens;
 pub(crate) use token_secret::TokenSecrets;
 pub use typed::{IntoAdmission, TypedAdmission, form};
+pub(crate) use webhook::{MutatingWebhooks, ValidatingWebhooks, Webhooks};
 
+use crate::auth::Authorizer;
+use crate::cache::feed::Feed;
+use crate::catalog::Catalog;
 use crate::clock::Chance;
 use crate::status::StatusError;
 
@@ -147,18 +158,42 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
     }
 }
 
-/// The built-in rules, in upstream's order.
-pub(crate) fn builtin(tokens: Tokens, chance: &Arc<Chance>) -> Vec<Arc<dyn Admission>> {
-    vec![
-        Arc::new(lifecycle::NamespaceLifecycle),
-        Arc::new(certificates::CertificateRequester),
-        Arc::new(service_account::ServiceAccount::new(tokens, chance.clone())),
-        Arc::new(node_restriction::NodeRestriction),
-        Arc::new(pods::Priority),
-        Arc::new(pods::DefaultTolerationSeconds),
-        Arc::new(storage::DefaultStorageClass),
-        Arc::new(storage::StorageObjectInUseProtection),
-        Arc::new(resize::PersistentVolumeClaimResize),
-        Arc::new(ingress::DefaultIngressClass),
-    ]
+/// What the built-in rules work with.
+pub(crate) struct Parts<'a> {
+    pub(crate) tokens: Tokens,
+    pub(crate) new_nodes_are_tainted: bool,
+    pub(crate) pod_security: PodSecurityOptions,
+    pub(crate) chance: &'a Arc<Chance>,
+    pub(crate) feed: &'a Arc<Feed>,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) authorizer: &'a Arc<dyn Authorizer>,
+}
+
+/// The built-in rules, in upstream's order. What is about a kind that is not served is left out.
+pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
+    fn erased<T: Admission>(rule: T) -> Option<Arc<dyn Admission>> {
+        Some(Arc::new(rule))
+    }
+    let Parts { tokens, new_nodes_are_tainted, pod_security, chance, feed, catalog, authorizer } = parts;
+    let rules = [
+        erased(lifecycle::NamespaceLifecycle),
+        limit_ranger::LimitRanger::new(feed, catalog).and_then(erased),
+        erased(certificates::CertificateRequester),
+        erased(service_account::ServiceAccount::new(tokens, chance.clone())),
+        erased(node_restriction::NodeRestriction),
+        new_nodes_are_tainted.then_some(nodes::TaintNodesByCondition).and_then(erased),
+        pod_security::PodSecurity::new(pod_security, feed, catalog).and_then(erased),
+        erased(pods::Priority),
+        erased(pods::DefaultTolerationSeconds),
+        erased(storage::DefaultStorageClass),
+        erased(storage::StorageObjectInUseProtection),
+        erased(resize::PersistentVolumeClaimResize),
+        erased(runtime_class::RuntimeClass),
+        erased(signers::SignerRights::approval(authorizer.clone())),
+        erased(signers::SignerRights::signing(authorizer.clone())),
+        erased(signers::CertificateSubjectRestriction),
+        erased(ingress::DefaultIngressClass),
+        nodes::PodTopologyLabels::new(feed, catalog).and_then(erased),
+    ];
+    rules.into_iter().flatten().collect()
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::Value;
+
 /// Annotations of the audit event of a request: an extension of its response, for whoever writes the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AuditAnnotations(pub(crate) BTreeMap<String, String>);
@@ -56,6 +58,8 @@ struct Round {
     /// By what each was asked already that may want to be asked again, and whether it is to be.
     asked: BTreeSet<String>,
     again: BTreeSet<String>,
+    /// The object as the webhooks left it.
+    left: Option<Value>,
 }
 
 impl Rounds {
@@ -89,6 +93,20 @@ impl Rounds {
         let asked = std::mem::take(&mut round.asked);
         round.again.extend(asked);
         round.wants_second = true;
+    }
+
+    /// The object as it comes to the webhooks: if somebody changed it since [`Self::keep`], that counts as a change.
+    pub(crate) fn compare(&self, object: &Value) {
+        let differs = self.round().left.as_ref().is_some_and(|left| left != object);
+        if differs {
+            self.changed();
+        }
+    }
+
+    /// The object as the webhooks leave it, if there is another round to come.
+    pub(crate) fn keep(&self, object: &Value) {
+        let mut round = self.round();
+        round.left = (!round.is_second && round.wants_second).then(|| object.clone());
     }
 
     /// `who` was asked and wants to be asked again when something changes after it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use orchestra_core::custom::CustomKind;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::{RangeOptions, ReadAt, Store};
 use serde::Deserialize;
@@ -42,6 +43,11 @@ impl Reader {
         self.catalog
             .find(gv, plural)
             .ok_or_else(|| StatusError::internal(format!("{gv} {plural} is not served")))
+    }
+
+    /// The kind of a custom resource, if it is one.
+    pub(super) fn custom(&self, gv: &GroupVersion, plural: &str) -> Option<Arc<CustomKind>> {
+        self.catalog.find(gv, plural)?.custom().cloned()
     }
 
     /// One object, or `None`; the namespace is ignored for kinds of the whole cluster.

@@ -1,6 +1,7 @@
 //! A write, as admission sees it.
 
 use orchestra_core::gvk::GroupVersion;
+use orchestra_core::schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -119,6 +120,16 @@ impl AdmissionRequest<'_> {
             }
             Asked::Write(options) => Some(options.to_json(self.operation, self.request.verb)),
         }
+    }
+
+    /// Fits what somebody else made of the object to its kind, as what a client sends: types are checked, unknown fields go.
+    pub(crate) fn fit(&self, object: &mut Value) -> Result<(), StatusError> {
+        if let Some(ty) = schema::of_kind(self.kind_version, self.kind) {
+            schema::conform(object, ty).map_err(StatusError::internal)?;
+        } else if let Some(kind) = self.reader.custom(&self.request.gv, &self.request.resource) {
+            kind.conform(object).map_err(StatusError::internal)?;
+        }
+        Ok(())
     }
 
     /// Tells whoever asked, in a `Warning` header, whatever becomes of the request. The same text goes out once.

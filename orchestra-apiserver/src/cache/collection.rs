@@ -113,6 +113,11 @@ impl Collection {
         self.state().last
     }
 
+    /// The object behind the prefix with this key, `name` or `namespace/name`.
+    pub(crate) fn get(&self, suffix: &str) -> Option<Arc<Object>> {
+        self.state().objects.get(suffix).cloned()
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }

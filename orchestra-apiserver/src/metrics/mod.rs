@@ -11,6 +11,7 @@ mod requests;
 mod route;
 mod storage;
 mod watches;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use watches::WatchMetrics;
 
 pub(crate) use admission::{AdmissionMetrics, Phase};
 pub(crate) use watches::{CacheCounts, CacheMetrics};
+pub(crate) use webhooks::{Asked, WebhookMetrics};
 
 /// The registry of a cluster, what the server counts, and what is looked up when the registry is read.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl Metrics {
         store: Arc<dyn Store>,
         cache: CacheMetrics,
         admission: &AdmissionMetrics,
+        webhooks: WebhookMetrics,
     ) -> Self {
         let (storage, requests, access) =
             (StorageMetrics::default(), RequestMetrics::default(), AccessMetrics::default());
@@ -60,6 +63,7 @@ impl Metrics {
         registry.register_collector(Box::new(requests.clone()));
         registry.register_collector(Box::new(access.clone()));
         registry.register_collector(Box::new(admission.clone()));
+        registry.register_collector(Box::new(webhooks));
         registry.register_collector(Box::new(watches.clone()));
         registry.register_collector(Box::new(cache));
         registry.register_collector(Box::new(BuildInfo { failed_handshakes: failed_handshakes.clone() }));

@@ -26,6 +26,8 @@ const MOST: u64 = 16 * 1024 * 1024;
 const LEAST: u64 = 4096;
 /// Bytes that are written and synced at once, so that a commit beside it waits for no more.
 const PIECE: usize = 256 * 1024;
+/// When frames are larger than this, the disk has more to do with their bytes than with the journal: zeros would only double those.
+const LARGE_FRAME: u64 = 64 * 1024;
 
 /// How large segments are made: in steps, so that a store pays with its disk only for what it is about to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub(super) struct Ahead {
     before: u64,
     /// After a failure: not before the log with this number has this length, or is another.
     not_before: Option<(u64, u64)>,
+    /// How large frames were lately.
+    frame: u64,
     state: State,
     stopping: Arc<AtomicBool>,
 }
@@ -84,7 +88,8 @@ impl Ahead {
     /// For a store whose last segment was found with `room`.
     pub(super) fn new(dir: PathBuf, checkpoint_bytes: u64, room: u64) -> Self {
         let sizes = Sizes::within(checkpoint_bytes);
-        Self { dir, sizes, before: room, not_before: None, state: State::Idle, stopping: Arc::default() }
+        let (state, stopping) = (State::Idle, Arc::default());
+        Self { dir, sizes, before: room, not_before: None, frame: 0, state, stopping }
     }
 
     /// Bytes on disk, or about to be.
@@ -95,8 +100,9 @@ impl Ahead {
         }
     }
 
-    /// Sees to it that the next segment is made, and notices when it is.
-    pub(super) fn attend(&mut self, segment: &Segment) {
+    /// After a frame of so many bytes: sees to it that the next segment is made, and notices when it is.
+    pub(super) fn attend(&mut self, segment: &Segment, frame: usize) {
+        self.frame = (7 * self.frame + frame as u64) / 8;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Making(thread, length) if thread.is_finished() => match thread.join() {
                 Ok(Some(draft)) => self.state = State::Ready(Ready { draft, length }),
@@ -161,6 +167,9 @@ impl Ahead {
         let Some(sizes) = self.sizes.filter(|sizes| sizes.is_time(segment.length, segment.room())) else {
             return;
         };
+        if self.frame > LARGE_FRAME {
+            return;
+        }
         if self.not_before.is_some_and(|(log, length)| log == segment.generation && segment.length < length) {
             return;
         }

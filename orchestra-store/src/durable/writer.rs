@@ -119,7 +119,7 @@ impl Writer {
         self.usage.set_log(self.segment.length);
         self.publish(batch).map_err(|error| error.to_string())?;
         self.checkpoint_if_due()?;
-        self.ahead.attend(&self.segment);
+        self.ahead.attend(&self.segment, frame.len());
         self.usage.set_ahead(self.segment.room() + self.ahead.bytes());
         Ok(())
     }

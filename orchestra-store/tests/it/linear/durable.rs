@@ -42,7 +42,7 @@ async fn killed_history(kills: u64, calls: u64, mix: Mix, seed: u64) -> History 
 async fn a_history_goes_on_in_one_order_across_kills() {
     let history = killed_history(12, 20, Mix::Everything, 1).await;
     println!("{} moments, {} revisions", history.all().len(), history.watched().last());
-    assert!(world::fits(&history));
+    assert!(world::fits(&history) && world::search_fits(&history));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

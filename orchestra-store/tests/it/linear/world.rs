@@ -8,9 +8,17 @@ use todc_utils::Specification;
 
 use super::checker::{self, End};
 use super::history::{Call, History, Reply};
+use super::order;
 
-/// Whether an order exists in which a plain store would have said the same.
+/// Whether an order exists in which a plain store would have said the same, and which is the one that was watched.
 pub(crate) fn fits(history: &History) -> bool {
+    let misfits = order::misfits(history);
+    misfits.iter().take(10).for_each(|misfit| println!("{misfit:?}"));
+    misfits.is_empty()
+}
+
+/// Whether a search finds an order in which a plain store would have said the same. Many calls without an answer are beyond it.
+pub(crate) fn search_fits(history: &History) -> bool {
     let watched = history.watched();
     checker::fits::<World>(&history.all(), watched.last(), |call, end| match (call, end) {
         (_, End::Told(reply)) => Some(Operation::Told(Arc::new((call.clone(), reply.clone())))),
@@ -37,8 +45,8 @@ enum Operation {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct State {
-    revision: u64,
+pub(super) struct State {
+    pub(super) revision: u64,
     keys: BTreeMap<Vec<u8>, Held>,
 }
 
@@ -63,7 +71,29 @@ impl Held {
 }
 
 impl State {
-    fn get(&self, key: &Key) -> Option<Entry> {
+    pub(super) fn empty() -> Self {
+        Self { revision: 1, keys: BTreeMap::new() }
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.keys.iter().map(|(key, held)| held.entry(key))
+    }
+
+    pub(super) fn put(&mut self, entry: &Entry) {
+        let held = Held {
+            value: entry.value.to_vec(),
+            created: entry.create_revision.0,
+            modified: entry.mod_revision.0,
+            version: entry.version,
+        };
+        self.keys.insert(entry.key.as_bytes().to_vec(), held);
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) {
+        self.keys.remove(key.as_bytes());
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<Entry> {
         self.keys.get(key.as_bytes()).map(|held| held.entry(key.as_bytes()))
     }
 
@@ -74,7 +104,7 @@ impl State {
     }
 
     /// What a transaction answers, and the state after it.
-    fn commit(&self, txn: &Txn) -> (Committed, Option<Self>) {
+    pub(super) fn commit(&self, txn: &Txn) -> (Committed, Option<Self>) {
         let now = Revision(self.revision);
         if !self.holds(txn) {
             let found = txn.compares.iter().map(|compare| self.get(&compare.key)).collect();
@@ -108,7 +138,7 @@ impl Specification for World {
     type Operation = Operation;
 
     fn init() -> Self::State {
-        Arc::new(State { revision: 1, keys: BTreeMap::new() })
+        Arc::new(State::empty())
     }
 
     fn apply(operation: &Operation, state: &Arc<State>) -> (bool, Arc<State>) {
@@ -127,10 +157,7 @@ impl Specification for World {
                 (Call::Get(key), Reply::Entries(told)) => {
                     (state.get(key).as_slice() == told.value.as_slice(), same)
                 }
-                (Call::All, Reply::Entries(told)) => {
-                    let entries = state.keys.iter().map(|(key, held)| held.entry(key));
-                    (entries.eq(told.value.iter().cloned()), same)
-                }
+                (Call::All, Reply::Entries(told)) => (state.entries().eq(told.value.iter().cloned()), same),
                 _ => (false, same),
             },
             Operation::Unknown(unknown, found) => {
