@@ -92,7 +92,7 @@ impl Admission for PodTopologyLabels {
         let Some(node) = self.feed.collection(&self.nodes).await?.get(node) else { return Ok(()) };
         let Some(metadata) = meta::metadata_mut(object) else { return Ok(()) };
         for key in ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"] {
-            let Some(value) = node.labels.as_ref().and_then(|labels| labels.get(key)) else { continue };
+            let Some(value) = node.labels(&self.nodes).and_then(|labels| labels.get(key)) else { continue };
             let labels = metadata.entry("labels").or_insert_with(|| json!({}));
             if labels.is_null() {
                 *labels = json!({});

@@ -131,7 +131,7 @@ impl Finder {
             labels.and_then(|labels| labels.get("kubernetes.io/service-name")?.as_str()) == Some(name)
         };
         let snapshot = collection
-            .snapshot(&format!("{namespace}/"), "", usize::MAX, |slice| of_service(slice.labels.as_ref()));
+            .snapshot(&format!("{namespace}/"), "", usize::MAX, |slice| of_service(slice.labels(slices)));
         let mut found = Vec::new();
         for (_, slice) in snapshot.objects {
             let slice: Value =

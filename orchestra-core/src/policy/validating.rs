@@ -47,11 +47,14 @@ struct Validation {
     reason: String,
 }
 
+/// What a policy calls a value, and the expression that gives it; or why that cannot be compiled.
+type Variable = (String, Result<Program, String>);
+
 /// A policy whose expressions can be asked.
 #[derive(Clone, Debug)]
 pub struct Policy {
     conditions: Conditions,
-    variables: Vec<(String, Result<Program, String>)>,
+    variables: Vec<Variable>,
     validations: Vec<Validation>,
     annotations: Vec<(String, String, Result<Program, String>)>,
     fails_open: bool,
@@ -66,7 +69,7 @@ fn items<'v>(spec: &'v Value, field: &str) -> &'v [Value] {
 }
 
 /// The variables of a policy, each of which sees those before it, and the environment with all of them.
-fn variables(spec: &Value, base: &Environment) -> (Vec<(String, Result<Program, String>)>, Environment) {
+fn variables(spec: &Value, base: &Environment) -> (Vec<Variable>, Environment) {
     let mut fields: BTreeMap<String, Declared> = BTreeMap::new();
     let mut out = Vec::new();
     let with = |fields: &BTreeMap<String, Declared>| {

@@ -130,7 +130,7 @@ impl PodSecurity {
     async fn policy(&self, request: &AdmissionRequest<'_>) -> Result<(Policy, Violations), StatusError> {
         let known = self.feed.collection(&self.namespaces).await?.get(request.namespace);
         if let Some(namespace) = known {
-            return Ok(self.read(namespace.labels.as_ref()));
+            return Ok(self.read(namespace.labels(&self.namespaces)));
         }
         // The cache may be a moment behind.
         let namespace = request.reader.get(&CORE, "namespaces", "", request.namespace).await?;
