@@ -215,7 +215,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// Lets `admission` change and refuse what is written: an [`Admission`], or a closure such as `|pod: &mut Pod| ...`.
+    /// Lets `admission` change and refuse what is written: an [`Admission`](orchestra_apiserver::Admission), or a closure such as `|pod: &mut Pod| ...`.
     #[must_use]
     pub fn admission<Form>(self, admission: impl IntoAdmission<Form>) -> Self {
         let admission = admission.into_admission();

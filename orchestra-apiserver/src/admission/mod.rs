@@ -26,6 +26,7 @@ mod signers;
 mod storage;
 mod token_secret;
 mod typed;
+mod unenforced;
 mod webhook;
 
 use std::fmt::Debug;
@@ -194,6 +195,7 @@ pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
         erased(signers::CertificateSubjectRestriction),
         erased(ingress::DefaultIngressClass),
         nodes::PodTopologyLabels::new(feed, catalog).and_then(erased),
+        erased(unenforced::Unenforced),
     ];
     rules.into_iter().flatten().collect()
 }

@@ -1,5 +1,5 @@
 //! The rules in CEL of a schema (`x-kubernetes-validations`): checked when a definition is written
-//! ([`definition`]), asked whenever an object is.
+//! (`definition`), asked whenever an object is.
 //!
 //! Follows `k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel`, its words, its budgets, and what it lets pass: a rule
 //! that does not look at `oldSelf` does not refuse what was there before and has not changed. What upstream then warns of is
