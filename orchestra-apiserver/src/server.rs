@@ -84,9 +84,9 @@ impl ApiServer {
         };
         arrival.in_time(authorize(state, &parts, arrival, &user)).await?;
         let table = state.aggregated.table();
-        if aggregate::is_elsewhere(&table, &arrival.info) {
+        if let Some(remote) = table.find(&arrival.info) {
             let mut parts = parts;
-            let passing = aggregate::pass_on(state, &table, &arrival.info, &mut parts, body, &user);
+            let passing = aggregate::pass_on(state, remote, &arrival.info, &mut parts, body, &user);
             return if arrival.is_long { passing.await } else { arrival.in_time(passing).await };
         }
         let request = match &arrival.info {

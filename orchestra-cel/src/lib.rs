@@ -53,7 +53,7 @@ pub use declared::{Declared, Object, Type, UNBOUNDED};
 pub use eval::{Fault, Outcome, Scope};
 pub use kube_cel::cel::Value;
 pub use kube_cel::cel::objects::{Key, Map, Opaque, OptionalValue};
-pub use values::escape;
+pub use values::{escape, is_identifier};
 
 use check::Checker;
 use eval::Evaluator;

@@ -9,6 +9,7 @@ use kube_cel::cel::Value;
 
 use crate::ast::{Expr, Fold, FoldKind, Node};
 use crate::lexer::{Kind, Token, Unreadable, tokens};
+use crate::values::is_reserved;
 
 /// How deep an expression may nest.
 const MAX_DEPTH: usize = 100;
@@ -17,24 +18,6 @@ const MAX_LENGTH: usize = 100_000;
 /// What may begin an expression, as the grammar of upstream lists it.
 const BEGINNINGS: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, \
                           STRING, BYTES, IDENTIFIER}";
-const RESERVED: [&str; 16] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-];
 
 /// Reads an expression.
 pub(crate) fn parse(source: &str) -> Result<Expr, Unreadable> {
@@ -319,7 +302,7 @@ impl Parser {
 
     fn named(&mut self) -> Parsed {
         let (at, name) = self.ident()?;
-        if RESERVED.contains(&name.as_str()) || name == "while" {
+        if is_reserved(&name) {
             return Err(Unreadable { at, why: format!("reserved identifier: {name}") });
         }
         let open = self.token().at;

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use crate::declared::{Declared, Type};
 use crate::eval::optional_of;
 
-/// Words of the language, which no field can be called.
+/// Words of the language, which nothing can be called.
 const RESERVED: [&str; 21] = [
     "true",
     "false",
@@ -38,10 +38,22 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Whether the language keeps a word for itself.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
+
+/// Whether an expression can use a name as it is.
+pub fn is_identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !is_reserved(text)
+}
+
 /// How an expression names a field: words of the language and signs that names may not have are written out. `None` for a field that
 /// no expression can name.
 pub fn escape(field: &str) -> Option<String> {
-    if RESERVED.contains(&field) {
+    if is_reserved(field) {
         return Some(format!("__{field}__"));
     }
     let mut chars = field.chars();

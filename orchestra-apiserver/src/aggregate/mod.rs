@@ -22,7 +22,7 @@ pub(crate) use controller::start;
 pub(crate) use discovery::RemoteVersion;
 pub use identity::RequestHeaderAuthenticator;
 pub(crate) use objects::{authentication, local};
-pub(crate) use proxy::{is_elsewhere, pass_on};
+pub(crate) use proxy::pass_on;
 pub(crate) use table::Table;
 
 use crate::pki::FrontProxy;

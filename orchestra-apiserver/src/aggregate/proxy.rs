@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 
 use super::identity::introduce;
-use super::table::{Remote, Table};
+use super::table::Remote;
 use super::{availability, transport};
 use crate::auth::User;
 use crate::body::Body;
@@ -13,22 +13,19 @@ use crate::state::State;
 use crate::status::StatusError;
 use crate::stream;
 
-/// Whether another server answers what a request is about.
-pub(crate) fn is_elsewhere(table: &Table, info: &RequestInfo) -> bool {
-    table.find(info).is_some()
-}
-
 /// Answers with what the other server answers. The caller has let the user in.
 pub(crate) async fn pass_on(
     state: &State,
-    table: &Table,
+    remote: &Remote,
     info: &RequestInfo,
     parts: &mut Parts,
     body: Body,
     user: &User,
 ) -> Result<Response<Body>, StatusError> {
     let unavailable = || StatusError::unavailable("service unavailable");
-    let remote = table.find(info).filter(|remote| remote.is_available).ok_or_else(unavailable)?;
+    if !remote.is_available {
+        return Err(unavailable());
+    }
     let upgrade = stream::is_upgrade(&parts.headers);
     let place = upgrade.then(|| state.streams.place()).transpose()?;
     let target = availability::endpoint(state, &remote.spec).await.map_err(|_| unavailable())?;

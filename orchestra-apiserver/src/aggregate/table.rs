@@ -14,7 +14,7 @@ pub(crate) struct Table(pub(super) BTreeMap<(String, String), Remote>);
 
 /// One of them.
 #[derive(Clone, Debug)]
-pub(super) struct Remote {
+pub(crate) struct Remote {
     pub(super) spec: RemoteSpec,
     pub(super) is_available: bool,
     /// What it serves, as its own discovery said last.
@@ -72,7 +72,7 @@ impl RemoteSpec {
 
 impl Table {
     /// Who serves what a request is about, when it is not this server.
-    pub(super) fn find(&self, info: &RequestInfo) -> Option<&Remote> {
+    pub(crate) fn find(&self, info: &RequestInfo) -> Option<&Remote> {
         if self.0.is_empty() {
             return None;
         }

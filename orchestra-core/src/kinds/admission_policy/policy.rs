@@ -1,5 +1,6 @@
 //! `ValidatingAdmissionPolicy` and `MutatingAdmissionPolicy`.
 
+use orchestra_cel::is_identifier;
 use serde_json::json;
 
 use super::matching::{conditions, default_resources, expression, match_resources};
@@ -98,35 +99,6 @@ fn shared(out: &mut Violations, spec: &View) {
         }
         expression(out, &variable.get("expression"), "expression is not specified");
     }
-}
-
-/// A name that an expression can use.
-fn is_identifier(text: &str) -> bool {
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let reserved = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    starts && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !reserved.contains(&text)
 }
 
 fn param_kind(out: &mut Violations, of: &View) {
