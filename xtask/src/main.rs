@@ -1,9 +1,11 @@
 //! The workspace's own chores, run as `cargo xtask <chore>`.
 //!
 //! - `test`: every test of the workspace, doctests and examples included; installs what is missing.
+//! - `conformance`: the tests named after the rows of Kubernetes' conformance suite; writes docs/conformance.md.
 //! - `fuzz`: every fuzz target for a few seconds.
 //! - `tidy`: the house rules that a machine can check. Never writes.
 
+mod conformance;
 mod fuzz;
 mod need;
 mod test;
@@ -17,13 +19,14 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let outcome = match arguments.next().as_deref() {
         Some("test") => test::run(&root),
+        Some("conformance") => conformance::run(&root),
         Some("fuzz") => fuzz::run(&root, arguments),
         Some("tidy") => tidy::run(&root),
         other => {
             if let Some(other) = other {
                 eprintln!("xtask: no chore is called {other:?}");
             }
-            eprintln!("usage: cargo xtask test | fuzz [--seconds N] | tidy");
+            eprintln!("usage: cargo xtask test | conformance | fuzz [--seconds N] | tidy");
             return ExitCode::from(2);
         }
     };
