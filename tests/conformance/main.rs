@@ -11,6 +11,10 @@ mod apps;
 mod architecture;
 mod auth;
 mod crud;
+#[path = "../../orchestra-apiserver/tests/it/extension.rs"]
+mod extension;
+#[path = "../../orchestra-apiserver/tests/it/hook.rs"]
+mod hook;
 mod instrumentation;
 mod kubectl;
 mod network;

@@ -34,7 +34,8 @@ impl World {
         name: &str,
         wanted: impl Fn(&Value) -> bool,
     ) -> Value {
-        let mut watch = self.watch(&format!("{collection}?watch=true&fieldSelector=metadata.name={name}")).await;
+        let mut watch =
+            self.watch(&format!("{collection}?watch=true&fieldSelector=metadata.name={name}")).await;
         watch.until(|event| event["type"] != "DELETED" && wanted(&event["object"])).await
     }
 
@@ -46,7 +47,8 @@ impl World {
             return;
         }
         let version = list["metadata"]["resourceVersion"].as_str().expect("a version");
-        let mut watch = self.watch(&format!("{collection}?watch=true&{selector}&resourceVersion={version}")).await;
+        let mut watch =
+            self.watch(&format!("{collection}?watch=true&{selector}&resourceVersion={version}")).await;
         watch.until(|event| event["type"] == "DELETED").await;
     }
 }

@@ -1,6 +1,6 @@
 //! Lists in pages.
 
-use orchestra::store::{MemoryStore, Store as _};
+use orchestra::store::{MemoryStore, Revision, Store as _};
 use serde_json::{Value, json};
 
 use crate::world::{self, World};
@@ -72,8 +72,8 @@ async fn servers_with_support_for_api_chunking_should_support_continue_listing_f
 
     // Time goes on and history is thrown away.
     world.post("/api/v1/namespaces/conformance/configmaps", json!({"metadata": {"name": "later"}})).await;
-    let now = store.status().await.unwrap().revision;
-    store.compact(now).await.unwrap();
+    let listed = first["metadata"]["resourceVersion"].as_str().unwrap();
+    store.compact(Revision(listed.parse().unwrap())).await.unwrap();
     let (status, refusal) =
         world.ask("GET", &format!("{TEMPLATES}?limit={limit}&continue={expired}"), Value::Null).await;
     assert_eq!((status, &refusal["reason"]), (410, &json!("Expired")), "{refusal}");

@@ -152,7 +152,9 @@ async fn customresourcedefinition_watch_customresourcedefinition_watch_watch_on_
     definition.create_and_prime(&world).await;
     let objects = definition.objects("v1beta1", "");
     let watch = async |name: &str| {
-        world.watch(&format!("{objects}?fieldSelector=metadata.name%3D{name}&timeoutSeconds=600&watch=true")).await
+        world
+            .watch(&format!("{objects}?fieldSelector=metadata.name%3D{name}&timeoutSeconds=600&watch=true"))
+            .await
     };
     let names = ["name1", "name2"];
     let mut watches = [watch(names[0]).await, watch(names[1]).await];

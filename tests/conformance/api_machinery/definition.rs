@@ -33,7 +33,8 @@ impl Definition {
 
     /// With these versions, of which the first is stored.
     pub(super) fn versions(mut self, versions: &[(&str, Value)]) -> Self {
-        let mut versions: Vec<Value> = versions.iter().map(|(name, schema)| version(name, schema.clone())).collect();
+        let mut versions: Vec<Value> =
+            versions.iter().map(|(name, schema)| version(name, schema.clone())).collect();
         for later in versions.iter_mut().skip(1) {
             later["storage"] = false.into();
         }
