@@ -18,6 +18,8 @@ use crate::world::{self, MERGE_PATCH, World};
 const GROUP: &str = "wardle.example.com";
 const SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const NAME: &str = "v1alpha1.wardle.example.com";
+/// Where pods of the local network might be: what is the machine's own is no target.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 7, 1);
 const FLUNDERS: &str = "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders";
 
 /// Starts the sample server, and puts it behind a service of the test's namespace; the `APIService` to register.
@@ -36,7 +38,7 @@ async fn deploy(world: &World) -> (Value, DropGuard) {
     let request = http::Request::post(DEFINITIONS).header("content-type", "application/json");
     let request = request.body(kube::client::Body::from(definition.0.to_string().into_bytes())).unwrap();
     assert_eq!(sample.client("default").send(request).await.unwrap().status(), 201);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = TcpListener::bind((ADDRESS, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = CancellationToken::new();
     let token = stop.clone();
@@ -51,7 +53,7 @@ async fn deploy(world: &World) -> (Value, DropGuard) {
         "metadata": {"name": "sample-api", "labels": {"kubernetes.io/service-name": "sample-api"}},
         "addressType": "IPv4",
         "ports": [{"name": "", "port": port}],
-        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
+        "endpoints": [{"addresses": [ADDRESS], "conditions": {"ready": true}}],
     });
     world.post("/apis/discovery.k8s.io/v1/namespaces/conformance/endpointslices", slice).await;
     let registration = json!({
