@@ -13,8 +13,6 @@ const GIVEN: &[(&str, &[&str])] =
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let missing = need::provide();
 
-    // The end-to-end tests drive the release binary that users run.
-    cargo(root, &["build", "--release", "--locked", "--bin", "orchestra"])?;
     if need::has_cargo("nextest") {
         cargo(root, &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])?;
     } else {

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::{Admission, AdmissionRequest, Operation};
 use crate::status::{Cause, GroupResource, StatusError};
-use crate::storage::meta;
 
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
@@ -29,10 +28,11 @@ impl Admission for NamespaceLifecycle {
             return Ok(());
         }
         let namespaces = GroupResource::new("", "namespaces");
-        let Some(namespace) = request.reader.get(&CORE, "namespaces", "", request.namespace).await? else {
+        let Some(namespace) = request.reader.identity(&CORE, "namespaces", "", request.namespace).await?
+        else {
             return Err(StatusError::not_found(&namespaces, request.namespace));
         };
-        if meta::is_terminating(&namespace) {
+        if namespace.deleted.is_some() {
             let why = format!(
                 "unable to create new content in namespace {} because it is being terminated",
                 request.namespace

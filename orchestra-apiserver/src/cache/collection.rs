@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestra_store::{Event, Revision};
 use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
 
 use super::object::{Change, Object};
 use crate::metrics::CacheCounts;
@@ -18,6 +19,10 @@ use crate::storage::resource::Resource;
 const HISTORY_CHANGES: usize = 1024;
 /// Bytes of objects that those changes may hold alive.
 const HISTORY_BYTES: usize = 2 << 20;
+
+/// Watchers of a collection are woken at once, and then not again for this long: what changes meanwhile they take together,
+/// which under load makes one wake, one TLS record and one system call out of many, for each of them.
+const PACE: Duration = Duration::from_millis(2);
 
 /// The watcher's revision is no longer covered by the history.
 #[derive(Debug)]
@@ -29,7 +34,7 @@ pub(crate) struct Collection {
     pub(crate) resource: Arc<Resource>,
     pub(crate) counts: Arc<CacheCounts>,
     state: Mutex<State>,
-    /// Raised after each batch of changes; watchers sleep on it.
+    /// Raised when there are changes to take; watchers sleep on it.
     changed: watch::Sender<Revision>,
 }
 
@@ -46,6 +51,10 @@ struct State {
     loading: Option<Vec<(Revision, Vec<Event>)>>,
     /// The feed was lost; whoever reads must find a new collection.
     dead: bool,
+    /// When watchers may be woken again.
+    rested: Option<Instant>,
+    /// Whether the end of that rest is being waited for.
+    waking: bool,
 }
 
 /// A consistent view: objects in key order, and the last revision that touched them.
@@ -67,6 +76,8 @@ impl Collection {
             floor: Revision::NONE,
             loading: Some(Vec::new()),
             dead: false,
+            rested: None,
+            waking: false,
         };
         Self { resource, counts, state: Mutex::new(state), changed: watch::Sender::new(Revision::NONE) }
     }
@@ -88,21 +99,41 @@ impl Collection {
         }
     }
 
-    /// Applies what revisions of the store changed in this resource, oldest first. Watchers are woken once.
-    pub(crate) fn apply(&self, changes: Vec<(Revision, Vec<Event>)>) {
-        let Some((last, _)) = changes.last() else { return };
+    /// Applies what revisions of the store changed in this resource, oldest first. Watchers are woken once, now or when they
+    /// have rested: at the moment that is returned the caller has to [`wake`](Self::wake) them.
+    pub(crate) fn apply(&self, changes: Vec<(Revision, Vec<Event>)>) -> Option<Instant> {
+        let (last, _) = changes.last()?;
         let (last, count) = (*last, changes.iter().map(|(_, events)| events.len()).sum());
         self.counts.received(count);
         let mut state = self.state();
         if let Some(waiting) = &mut state.loading {
             waiting.extend(changes);
-            return;
+            return None;
         }
         for (revision, events) in &changes {
             state.apply(&self.resource, *revision, events);
         }
+        let now = Instant::now();
+        let rested = state.rested.filter(|rested| *rested > now);
+        let later = rested.filter(|_| !std::mem::replace(&mut state.waking, true));
+        if rested.is_none() {
+            state.rested = Some(now + PACE);
+        }
         drop(state);
         self.counts.dispatched(count, last);
+        if rested.is_none() {
+            self.changed.send_replace(last);
+        }
+        later
+    }
+
+    /// Wakes the watchers to take what has changed.
+    pub(crate) fn wake(&self) {
+        let mut state = self.state();
+        state.waking = false;
+        state.rested = Some(Instant::now() + PACE);
+        let last = state.last;
+        drop(state);
         self.changed.send_replace(last);
     }
 

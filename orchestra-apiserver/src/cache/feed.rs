@@ -4,7 +4,7 @@
 //! revision it is at. A consistent list therefore needs no read of the store: it waits until the feed has reached the
 //! store's revision and answers from memory, whoever wrote last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
@@ -173,7 +173,7 @@ impl Feed {
     }
 
     /// Hands what happened to the collections it is about.
-    fn route(&self, happened: &[(Revision, Arc<[Event]>)]) {
+    fn route(&self, happened: &[(Revision, Arc<[Event]>)], waking: &mut Waking) {
         let Some((last, _)) = happened.last() else { return };
         let mut shares: Vec<Share> = Vec::new();
         {
@@ -198,7 +198,9 @@ impl Feed {
             }
         }
         for share in shares {
-            share.collection.apply(share.changes);
+            if let Some(at) = share.collection.apply(share.changes) {
+                waking.0.push_back((at, share.collection));
+            }
         }
         self.reached(*last);
     }
@@ -217,6 +219,23 @@ impl Feed {
             for slot in slots {
                 slot.collection.kill();
             }
+        }
+    }
+}
+
+/// Collections whose watchers are to be woken, in the order in which they are due: all rest for the same time.
+#[derive(Default)]
+struct Waking(VecDeque<(Instant, Arc<Collection>)>);
+
+impl Waking {
+    /// Waits for the first that is due and wakes it; for ever, when there is none.
+    async fn next(&mut self) {
+        match self.0.front() {
+            Some((at, _)) => tokio::time::sleep_until(*at).await,
+            None => std::future::pending().await,
+        }
+        if let Some((_, collection)) = self.0.pop_front() {
+            collection.wake();
         }
     }
 }
@@ -271,7 +290,12 @@ async fn follow(feed: Weak<Feed>, mut stream: WatchStream) {
 /// Applies what the store says, as much at once as is there, until it ends or nobody listens any more.
 async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_store::Error> {
     let mut batches = stream.ready_chunks(BATCH);
-    while let Some(batch) = batches.next().await {
+    let mut waking = Waking::default();
+    loop {
+        let batch = tokio::select! {
+            () = waking.next() => continue,
+            batch = batches.next() => batch?,
+        };
         let feed = feed.upgrade()?;
         let mut happened = Vec::with_capacity(batch.len());
         let (mut progress, mut ended) = (None, None);
@@ -285,7 +309,7 @@ async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_sto
                 }
             }
         }
-        feed.route(&happened);
+        feed.route(&happened, &mut waking);
         if let Some(revision) = progress {
             feed.reached(revision);
         }
@@ -293,7 +317,6 @@ async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_sto
             return ended;
         }
     }
-    None
 }
 
 /// Opens the watch again, with growing pauses; `None` when nobody needs it any more.

@@ -30,20 +30,25 @@ pub(crate) async fn create(state: &State, call: &Call) -> Result<Response<Body>,
 
 /// Admits, checks and stores a new object.
 pub(crate) async fn create_object(state: &State, call: &Call, object: Value) -> Result<Encoded, StatusError> {
+    // Only what the server chose itself can be chosen otherwise: a name, or the addresses of a service.
+    let is_nameless = meta::name(&object).is_empty();
+    let wanted = (is_nameless || call.resource.is("", "services")).then(|| object.clone());
+    let mut object = object;
     let mut tries = NAME_TRIES;
     loop {
-        let prepared = prepare(state, call, object.clone(), Account::Track).await?;
-        match state.writer.create(&call.resource, &prepared, call.options.dry_run.into()).await? {
-            Ok(encoded) => return Ok(encoded),
-            Err(refused) => {
-                let generated = meta::name(&object).is_empty();
-                let again = generated || matches!(refused, Refused::Claimed);
-                tries -= 1;
-                if !again || tries == 0 {
-                    return Err(StatusError::already_exists(&call.resource.gr, meta::name(&prepared)));
-                }
+        let prepared = prepare(state, call, object, Account::Track).await?;
+        let refused =
+            match state.writer.create(&call.resource, &prepared, call.options.dry_run.into()).await? {
+                Ok(encoded) => return Ok(encoded),
+                Err(refused) => refused,
+            };
+        tries -= 1;
+        object = match &wanted {
+            Some(wanted) if tries > 0 && (is_nameless || matches!(refused, Refused::Claimed)) => {
+                wanted.clone()
             }
-        }
+            _ => return Err(StatusError::already_exists(&call.resource.gr, meta::name(&prepared))),
+        };
     }
 }
 

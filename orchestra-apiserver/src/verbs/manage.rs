@@ -25,8 +25,8 @@ pub(crate) enum Account {
 pub(crate) struct Settled(Option<Value>);
 
 impl Account {
-    /// The account of the object as its author wants it, before admission and the rules of the kind change it. Takes
-    /// what the client sent along out of the object.
+    /// The account of the object as its author wants it, [complete](crate::storage::resource::Resource::complete) and before
+    /// admission and the rules of the kind change it. Takes what the client sent along out of the object.
     pub(crate) fn settle(
         self,
         state: &State,
@@ -37,11 +37,10 @@ impl Account {
         let account = match self {
             Self::Known(account) => account,
             Self::Track => {
-                let mut whole = object.clone();
-                call.resource.complete(&mut whole);
+                call.resource.complete(object);
                 let now = state.stamp();
                 let manager = manager(call);
-                with_target(call, |target| apply::track(old, &whole, author(call, &manager, &now), target))
+                with_target(call, |target| apply::track(old, object, author(call, &manager, &now), target))
             }
         };
         meta::remove(object, FIELD);
