@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -93,7 +94,8 @@ macro_rules! owner {
 
 known!(Pod => pods, ReplicaSet => replica_sets, Deployment => deployments, StatefulSet => stateful_sets,
     DaemonSet => daemon_sets, ControllerRevision => revisions, Job => jobs, CronJob => cron_jobs,
-    PodDisruptionBudget => budgets, ReplicationController => replication_controllers);
+    PodDisruptionBudget => budgets, ReplicationController => replication_controllers,
+    HorizontalPodAutoscaler => autoscalers);
 owner!(ReplicaSet, Deployment, StatefulSet, DaemonSet);
 
 impl Owner for Job {

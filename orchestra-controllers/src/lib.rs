@@ -49,6 +49,7 @@ pub mod nodelifecycle;
 mod ownership;
 mod pod;
 mod pod_control;
+pub mod podautoscaler;
 pub mod podgc;
 mod queue;
 pub mod replicaset;

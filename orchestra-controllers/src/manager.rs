@@ -42,6 +42,8 @@ pub enum Controller {
     EndpointSliceMirroring,
     /// Deletes what nobody owns any more.
     GarbageCollector,
+    /// Gives its target as many replicas as its metrics ask for.
+    HorizontalPodAutoscaler,
     /// Runs the pods of Jobs to their end, and counts them.
     Job,
     /// Empties namespaces that are being deleted.
@@ -83,6 +85,7 @@ impl Controller {
         Self::EndpointSlice,
         Self::EndpointSliceMirroring,
         Self::GarbageCollector,
+        Self::HorizontalPodAutoscaler,
         Self::Job,
         Self::Namespace,
         Self::NodeLifecycle,
@@ -225,6 +228,9 @@ impl Controllers {
                 Controller::CronJob => launch(&mut tasks, &world, &shutdown, crate::cronjob::setup(&world)),
                 Controller::TtlAfterFinished => {
                     launch(&mut tasks, &world, &shutdown, crate::ttl::setup(&world))
+                }
+                Controller::HorizontalPodAutoscaler => {
+                    launch(&mut tasks, &world, &shutdown, crate::podautoscaler::setup(&world))
                 }
                 Controller::Job => {
                     launch(&mut tasks, &world, &shutdown, crate::job::setup(&world));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -110,6 +111,7 @@ world! {
     jobs: Job = Habits::default(),
     cron_jobs: CronJob = Habits::default(),
     budgets: PodDisruptionBudget = Habits::default(),
+    autoscalers: HorizontalPodAutoscaler = Habits::default(),
     revisions: ControllerRevision = Habits::default(),
     claims: PersistentVolumeClaim = Habits::default(),
     volumes: PersistentVolume = Habits::default(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop, in its helpers too
 
+mod autoscaler;
 mod cascade;
 mod cluster;
 mod cronjob;
