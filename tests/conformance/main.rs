@@ -10,11 +10,16 @@ mod api_machinery;
 mod apps;
 mod architecture;
 mod auth;
+#[path = "../it/harness.rs"]
+#[allow(dead_code, reason = "the tests beside need more of it")]
+mod harness;
 mod instrumentation;
+mod kind;
 mod kubectl;
 mod network;
 mod node;
 mod scheduling;
 mod storage;
 mod table;
+mod watching;
 mod world;
