@@ -1,9 +1,11 @@
 //! Where pods go.
 
+use orchestra::runtime::backend::sim::SimRuntime;
+use orchestra::{Cluster, Node};
 use serde_json::{Value, json};
 
 use crate::kind::{Kind, items, name};
-use crate::world::{STRATEGIC_PATCH, world};
+use crate::world::{STRATEGIC_PATCH, World, with, world};
 
 #[tokio::test]
 async fn limitrange_should_list_patch_and_delete_a_limitrange_by_collection() {
@@ -151,5 +153,53 @@ async fn schedulerpreemption_priorityclass_endpoints_verify_priorityclass_endpoi
         world.delete_with(&kind.path(name), json!({ "gracePeriodSeconds": 0 })).await;
         assert!(!kind.exists(name).await);
     }
+    world.end().await;
+}
+
+async fn with_a_node() -> World {
+    with(Cluster::builder().node(Node::named("node-1").runtime(SimRuntime::default()))).await
+}
+
+/// A pod that asks for nothing but a label of its node.
+fn choosy(name: &str, label: &str) -> Value {
+    let mut pod = pod(name, json!({}));
+    pod["spec"]["nodeSelector"] = json!({ label: "42" });
+    pod
+}
+
+#[tokio::test]
+async fn schedulerpredicates_validates_that_nodeselector_is_respected_if_matching() {
+    let world = with_a_node().await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    let nodes = Kind::cluster(&world, "v1", "Node", "nodes");
+    pods.create(pod("without-label", json!({}))).await;
+    let found = pods.eventually("without-label", |pod| pod["spec"]["nodeName"].is_string()).await;
+    let node = found["spec"]["nodeName"].as_str().expect("a node").to_owned();
+    pods.delete("without-label").await;
+    let label = "kubernetes.io/e2e-conformance";
+    nodes.strategic(&node, json!({ "metadata": { "labels": { label: "42" } } })).await;
+    pods.create(choosy("with-labels", label)).await;
+    let found = pods.eventually("with-labels", |pod| pod["status"]["phase"] == "Running").await;
+    assert_eq!(found["spec"]["nodeName"], node.as_str());
+    nodes.strategic(&node, json!({ "metadata": { "labels": { label: null } } })).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schedulerpredicates_validates_that_nodeselector_is_respected_if_not_matching() {
+    let world = with_a_node().await;
+    let nodes = Kind::cluster(&world, "v1", "Node", "nodes");
+    nodes.eventually("node-1", |node| node["status"]["allocatable"]["pods"].is_string()).await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    pods.create(choosy("restricted-pod", "label")).await;
+    // The scheduler says why.
+    let events =
+        "/api/v1/namespaces/conformance/events?watch=true&fieldSelector=involvedObject.name%3Drestricted-pod";
+    let event =
+        world.watch(events).await.until(|event| event["object"]["reason"] == "FailedScheduling").await;
+    assert_eq!(event["type"], "Warning");
+    let list = pods.list("").await;
+    assert_eq!(items(&list).len(), 1);
+    assert!(items(&list)[0]["spec"]["nodeName"].is_null(), "{list}");
     world.end().await;
 }

@@ -91,3 +91,97 @@ async fn disruptioncontroller_should_update_patch_poddisruptionbudget_status() {
     assert!(left.is_none_or(serde_json::Map::is_empty), "{patched}");
     world.end().await;
 }
+
+/// So many pods that the budget is about, running.
+async fn running(pods: &Kind<'_>, count: usize) {
+    for _ in 0..count {
+        let pod = pods
+            .create(json!({
+                "metadata": { "generateName": "pod-", "labels": { "foo": "bar" } },
+                "spec": { "containers": [{ "name": "donothing", "image": "pause" }], "restartPolicy": "Always" },
+            }))
+            .await;
+        pods.eventually(crate::kind::name(&pod), |pod| pod["status"]["phase"] == "Running").await;
+    }
+}
+
+#[tokio::test]
+async fn disruptioncontroller_should_observe_poddisruptionbudget_status_updated() {
+    let world = with_a_node().await;
+    let kind = budgets(&world);
+    kind.create(budget("foo", json!(1), &json!({ "foo": "bar" }))).await;
+    processed(&kind, "foo").await;
+    running(&Kind::namespaced(&world, "v1", "Pod", "pods"), 3).await;
+    kind.eventually("foo", |budget| budget["status"]["disruptionsAllowed"].as_i64() > Some(0)).await;
+    world.end().await;
+}
+
+/// Asks for a pod's eviction and returns the answer's code and its cause.
+async fn evict(world: &World, name: &str) -> (u16, Value) {
+    let path = format!("/api/v1/namespaces/conformance/pods/{name}/eviction");
+    let eviction = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": name, "namespace": "conformance" },
+    });
+    let (status, answer) = world.ask("POST", &path, eviction).await;
+    (status, answer["details"]["causes"][0]["reason"].clone())
+}
+
+/// The name of a pod that runs and stays, once so many of them do.
+async fn one_of(world: &World, count: usize) -> String {
+    let pods = Kind::namespaced(world, "v1", "Pod", "pods");
+    let mut watch = world.watch(&format!("{}?watch=true", pods.collection())).await;
+    loop {
+        let list = pods.list("labelSelector=foo%3Dbar").await;
+        let stays = |pod: &&Value| {
+            pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let stay: Vec<&Value> = crate::kind::items(&list).iter().filter(stays).collect();
+        if stay.len() == count {
+            return crate::kind::name(stay[0]).to_owned();
+        }
+        watch.next().await;
+    }
+}
+
+#[tokio::test]
+async fn disruptioncontroller_should_block_an_eviction_until_the_pdb_is_updated_to_allow_it() {
+    let world = with_a_node().await;
+    let kind = budgets(&world);
+    let labels = json!({ "foo": "bar" });
+    kind.create(budget("foo", json!(3), &labels)).await;
+    processed(&kind, "foo").await;
+    let sets = Kind::namespaced(&world, "apps/v1", "ReplicaSet", "replicasets");
+    sets.create(json!({
+        "metadata": { "name": "rs" },
+        "spec": {
+            "replicas": 3,
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "donothing", "image": "pause" }] },
+            },
+        },
+    }))
+    .await;
+    let refused = (429, json!("DisruptionBudget"));
+    let pod = one_of(&world, 3).await;
+    assert_eq!(evict(&world, &pod).await, refused);
+    kind.update("foo", |budget| budget["spec"]["minAvailable"] = 2.into()).await;
+    kind.eventually("foo", |budget| {
+        let status = &budget["status"];
+        status["currentHealthy"] == 3 && status["desiredHealthy"] == 2 && status["disruptionsAllowed"] == 1
+    })
+    .await;
+    assert_eq!(evict(&world, &pod).await.0, 201);
+
+    kind.merge("foo", json!({ "spec": { "minAvailable": null, "maxUnavailable": 0 } })).await;
+    processed(&kind, "foo").await;
+    let pod = one_of(&world, 3).await;
+    assert_eq!(evict(&world, &pod).await, refused);
+    kind.delete("foo").await;
+    kind.gone("foo").await;
+    assert_eq!(evict(&world, &pod).await.0, 201);
+    world.end().await;
+}
