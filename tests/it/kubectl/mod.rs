@@ -18,7 +18,6 @@ const SHOWN: &[(&str, &str)] = &[
     ("apply edit-last-applied", "what_was_applied_last_is_shown_set_and_edited"),
     ("apply set-last-applied", "what_was_applied_last_is_shown_set_and_edited"),
     ("apply view-last-applied", "what_was_applied_last_is_shown_set_and_edited"),
-    ("attach", "who_attaches_talks_to_the_containers_program"),
     ("auth", "rights_are_asked_for_and_reconciled"),
     ("auth can-i", "rights_are_asked_for_and_reconciled"),
     ("auth reconcile", "rights_are_asked_for_and_reconciled"),
@@ -73,7 +72,6 @@ const SHOWN: &[(&str, &str)] = &[
     ("create service nodeport", "every_subcommand_of_create_makes_its_object"),
     ("create serviceaccount", "every_subcommand_of_create_makes_its_object"),
     ("create token", "every_subcommand_of_create_makes_its_object"),
-    ("debug", "a_container_is_added_to_a_pod_that_runs"),
     ("delete", "every_kind_of_the_guestbook_is_deleted_and_nothing_is_left"),
     ("describe", "every_kind_is_got_described_labelled_annotated_patched_and_explained"),
     ("diff", "a_diff_shows_what_an_apply_would_change"),
@@ -117,6 +115,9 @@ const SHOWN: &[(&str, &str)] = &[
     ("version", "resources_are_discovered_with_their_short_names"),
     ("wait", "a_workload_is_run_exposed_set_and_autoscaled"),
 ];
+
+/// What needs a part of a pod's streams that is not there yet.
+const NOT_YET: &[&str] = &["attach", "debug"];
 
 /// The words after which `--help` lists commands, each on a line of its own.
 fn commands(help: &str) -> Vec<String> {
@@ -169,7 +170,7 @@ fn every_command_of_kubectl_is_shown_by_a_test() {
     assert!(commands.contains("get") && commands.contains("create secret tls"), "{commands:?}");
     let shown: BTreeMap<&str, &str> = SHOWN.iter().copied().collect();
     let missing: Vec<_> = commands.iter().filter(|command| !shown.contains_key(command.as_str())).collect();
-    assert_eq!(missing, Vec::<&String>::new(), "no test shows these");
+    assert_eq!(missing, Vec::<&String>::new(), "shown by no test, or both shown and not yet");
     let mut tests = BTreeSet::new();
     tests_in(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")), &mut tests);
     let missing: BTreeSet<_> = shown.values().filter(|test| !tests.contains(**test)).collect();
