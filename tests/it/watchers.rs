@@ -61,7 +61,7 @@ async fn a_controller_keeps_what_its_objects_own() {
         .owns(secrets, watcher::Config::default().streaming_lists());
     let again =
         |_: Arc<ConfigMap>, _: &kube::Error, _: Arc<Client>| Action::requeue(Duration::from_millis(50));
-    let running = tokio::spawn(controller.run(reconcile, again, Arc::new(client)).for_each(async |_| ()));
+    let running = tokio::spawn(controller.run(reconcile, again, Arc::new(client)).for_each(|_| async {}));
     let secrets = |wanted: &'static str| {
         cluster.eventually(&["get", "secrets", "-o", "jsonpath={.items[*].metadata.name}"], move |names| {
             names == wanted
@@ -101,7 +101,9 @@ async fn a_streaming_list_brings_what_is_there_then_every_change() {
     }
     assert_eq!(found, ["a", "b", "c"].map(str::to_owned).into());
     cluster.kubectl(&["patch", "configmap", "a", "-p", r#"{"data":{"of":"change"}}"#]);
-    assert!(matches!(next().await, watcher::Event::Apply(map) if map.data.unwrap()["of"] == "change"));
+    assert!(
+        matches!(next().await, watcher::Event::Apply(map) if map.data.as_ref().unwrap()["of"] == "change")
+    );
     cluster.kubectl(&["delete", "configmap", "b"]);
     assert!(matches!(next().await, watcher::Event::Delete(map) if map.name_any() == "b"));
     // One that does not fit the selector any more is gone for this watcher.

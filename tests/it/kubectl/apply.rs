@@ -28,11 +28,11 @@ fn what_was_applied_last_is_shown_set_and_edited() {
     let edited = cluster
         .kubectl_command()
         .args(["apply", "edit-last-applied", "configmap/m"])
-        .env("KUBE_EDITOR", r#"sed -i s/"1"/"3"/"#)
+        .env("KUBE_EDITOR", r"sed -i s/a:..1./a:\ three/")
         .output()
         .unwrap();
     assert!(edited.status.success(), "{edited:?}");
-    assert!(view().contains(r#""a": "3""#), "{}", view());
+    assert!(view().contains(r#""a": "three""#), "{}", view());
 }
 
 #[test]
