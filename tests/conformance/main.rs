@@ -22,4 +22,5 @@ mod scheduling;
 mod storage;
 mod table;
 mod watching;
+#[allow(dead_code, reason = "each area needs a part of it")]
 mod world;
