@@ -10,9 +10,14 @@ mod api_machinery;
 mod apps;
 mod architecture;
 mod auth;
+mod crud;
+#[path = "../../orchestra-apiserver/tests/it/extension.rs"]
+mod extension;
 #[path = "../it/harness.rs"]
 #[allow(dead_code, reason = "the tests beside need more of it")]
 mod harness;
+#[path = "../../orchestra-apiserver/tests/it/hook.rs"]
+mod hook;
 mod instrumentation;
 mod kind;
 mod kubectl;

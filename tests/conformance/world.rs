@@ -1,11 +1,10 @@
 //! A cluster for one test: in this process, on the memory store, without sockets unless asked for.
 
 use http_body_util::BodyExt as _;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::client::Body;
-use kube::{Client, Resource};
 use orchestra::{Cluster, ClusterBuilder};
 use serde_json::{Value, json};
 
@@ -32,14 +31,6 @@ impl World {
     /// A client who may do everything.
     pub(crate) fn client(&self) -> Client {
         self.cluster.client()
-    }
-
-    /// A kind in the test's namespace.
-    pub(crate) fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        Api::namespaced(self.client(), &self.namespace)
     }
 
     /// Makes another namespace.
