@@ -13,9 +13,13 @@ mod auth;
 mod crud;
 #[path = "../../orchestra-apiserver/tests/it/extension.rs"]
 mod extension;
+#[path = "../it/harness.rs"]
+#[allow(dead_code, reason = "the tests beside need more of it")]
+mod harness;
 #[path = "../../orchestra-apiserver/tests/it/hook.rs"]
 mod hook;
 mod instrumentation;
+mod kind;
 mod kubectl;
 mod network;
 mod node;
@@ -23,4 +27,5 @@ mod scheduling;
 mod storage;
 mod table;
 mod watching;
+#[allow(dead_code, reason = "each area needs a part of it")]
 mod world;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::frame::cells::{self, column, human, list, number, or_none, text};
 use super::frame::check::{refuse, required};
-use super::frame::{Builtin, Fill, Object, View};
+use super::frame::{Builtin, Object, View};
 use super::meta;
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
@@ -51,7 +51,7 @@ pub(super) fn kind() -> Builtin {
         .short_names(&["csr"])
         .name(|_| Vec::new())
         .status(|| json!({}))
-        .approval(keep_all_but_decisions, |new, old, out| {
+        .approval(keep_all_but_conditions, |new, old, out| {
             validate_kept(new, old, Part::Approval, out);
         })
         .prepare_update(|new, old| {
@@ -106,35 +106,34 @@ fn condition(request: &Value) -> String {
     out
 }
 
-fn is_decision(condition: &Value) -> bool {
-    matches!(text(condition, "/type"), "Approved" | "Denied")
-}
-
-/// A write of the status leaves approval and denial as they are.
+/// A write of the status leaves approval and denial as they stand, wherever it puts them. One that adds or removes any is
+/// left to the checks, which refuse it.
 fn keep_decisions(new: &mut Object, old: &Value) {
-    let kept = list(old, "/status/conditions").iter().filter(|c| is_decision(c)).cloned();
-    let own = new.get("status").map(|status| list(status, "/conditions")).unwrap_or_default();
-    let own = own.iter().filter(|c| !is_decision(c)).cloned();
-    let conditions: Vec<Value> = kept.chain(own).collect();
-    if conditions.is_empty() {
-        new.object("status").remove("conditions");
-    } else {
-        new.object("status").insert("conditions".to_owned(), conditions.into());
+    let is = |condition: &Value, kind: &str| text(condition, "/type") == kind;
+    for kind in ["Approved", "Denied"] {
+        let kept: Vec<Value> =
+            list(old, "/status/conditions").iter().filter(|c| is(c, kind)).cloned().collect();
+        let own = new.get_mut("status").and_then(|status| status.get_mut("conditions"));
+        let own = own.and_then(Value::as_array_mut).into_iter().flatten();
+        let own: Vec<&mut Value> = own.filter(|c| is(c, kind)).collect();
+        if own.len() == kept.len() {
+            own.into_iter().zip(kept).for_each(|(own, kept)| *own = kept);
+        }
     }
 }
 
-/// An approval changes approval and denial alone.
-fn keep_all_but_decisions(new: &mut Object, old: &Value) {
+/// An approval changes conditions alone, of any type.
+fn keep_all_but_conditions(new: &mut Object, old: &Value) {
     let conditions = new.get("status").and_then(|status| status.get("conditions")).cloned();
     if let Some(spec) = old.get("spec") {
         new.insert("spec".to_owned(), spec.clone());
     }
     let mut status = old.get("status").cloned().unwrap_or_else(|| json!({}));
     if let Some(status) = status.as_object_mut() {
-        let others = list(old, "/status/conditions").iter().filter(|c| !is_decision(c)).cloned();
-        let decisions = conditions.as_ref().and_then(Value::as_array).into_iter().flatten();
-        let all: Vec<Value> = decisions.filter(|c| is_decision(c)).cloned().chain(others).collect();
-        status.insert("conditions".to_owned(), all.into());
+        match conditions {
+            Some(conditions) => status.insert("conditions".to_owned(), conditions),
+            None => status.remove("conditions"),
+        };
     }
     new.insert("status".to_owned(), status);
 }
@@ -372,7 +371,12 @@ mod tests {
         let (old, wanted) = (request("example.com/s", json!(["client auth"])), decided("Approved"));
         let mut status = wanted.clone();
         kind.prepare_status_update(&mut status, &old);
-        assert_eq!(status["status"].get("conditions"), None);
+        let said: Vec<String> =
+            kind.validate_status_update(&status, &old).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [r#"status.conditions: Forbidden: updates may not add a condition of type "Approved""#]
+        );
         let mut approved = wanted.clone();
         approved["spec"]["signerName"] = "other.com/s".into();
         kind.prepare_approval_update(&mut approved, &old);
@@ -390,6 +394,30 @@ mod tests {
             said,
             [r#"status.conditions: Forbidden: updates may not remove a condition of type "Approved""#]
         );
+    }
+
+    #[test]
+    fn conditions_stay_in_the_order_they_were_written_in() {
+        let kind = served(kind());
+        let types = |object: &Value| -> Vec<String> {
+            list(object, "/status/conditions").iter().map(|c| text(c, "/type").to_owned()).collect()
+        };
+        let old = request("example.com/s", json!(["client auth"]));
+        let mut approved = old.clone();
+        approved["status"]["conditions"] = json!([
+            {"type": "Own", "status": "True"}, {"type": "Approved", "status": "True", "reason": "asked"}]);
+        let written = approved["status"].clone();
+        kind.prepare_approval_update(&mut approved, &old);
+        assert_eq!(approved["status"], written);
+        // Through the status one adds a condition; what is said of the decision is not heard.
+        let mut status = approved.clone();
+        status["status"]["conditions"] = json!([
+            {"type": "Own", "status": "False"}, {"type": "Approved", "status": "True", "reason": "mine"},
+            {"type": "Failed", "status": "True"}]);
+        kind.prepare_status_update(&mut status, &approved);
+        assert_eq!(types(&status), ["Own", "Approved", "Failed"]);
+        assert_eq!(status["status"]["conditions"][1], written["conditions"][1]);
+        assert_eq!(kind.validate_status_update(&status, &approved), []);
     }
 
     #[test]

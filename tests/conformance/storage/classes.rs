@@ -1,0 +1,51 @@
+//! Classes of storage and of its attributes.
+
+use serde_json::{Value, json};
+
+use crate::kind::{Kind, items, name};
+use crate::world::world;
+
+#[tokio::test]
+async fn storageclasses_csi_conformance_should_run_through_the_lifecycle_of_a_storageclass() {
+    let world = world().await;
+    let kind = Kind::cluster(&world, "storage.k8s.io/v1", "StorageClass", "storageclasses");
+    let mode = json!({ "provisioner": "e2e-fake-provisioner", "volumeBindingMode": "Immediate" });
+    lives(&kind, &mode).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn volumeattributesclass_should_run_through_the_lifecycle_of_a_volumeattributesclass() {
+    let world = world().await;
+    let kind = Kind::cluster(&world, "storage.k8s.io/v1", "VolumeAttributesClass", "volumeattributesclasses");
+    lives(&kind, &json!({ "driverName": "e2e-fake-csi-driver", "parameters": { "iops": "500" } })).await;
+    world.end().await;
+}
+
+/// Created, read, patched, listed, deleted; created again, updated, deleted with its collection.
+async fn lives(kind: &Kind<'_>, contents: &Value) {
+    let class = || {
+        let mut class = contents.clone();
+        class["metadata"] = json!({ "generateName": "e2e-", "labels": { "e2e-test": "conformance" } });
+        class
+    };
+    let first = kind.create(class()).await;
+    let found = kind.get(name(&first)).await;
+    assert_eq!(found["metadata"]["uid"], first["metadata"]["uid"]);
+    kind.gets_a_label(&found).await;
+    assert_eq!(items(&kind.list(&format!("labelSelector={}%3Dpatched", name(&first))).await).len(), 1);
+    kind.delete(name(&first)).await;
+    kind.gone(name(&first)).await;
+
+    let second = kind.create(class()).await;
+    let label = name(&second).to_owned();
+    let updated = kind
+        .update(name(&second), |class| class["metadata"]["labels"][label.as_str()] = "updated".into())
+        .await;
+    assert_eq!(updated["metadata"]["labels"][&label], "updated");
+    let selector = format!("labelSelector={label}%3Dupdated");
+    assert_eq!(kind.count(&selector).await, 1);
+    kind.delete_collection(&selector).await;
+    kind.emptied(&selector).await;
+    assert_eq!(kind.count("labelSelector=e2e-test%3Dconformance").await, 0);
+}
