@@ -14,6 +14,7 @@ mod flaws;
 mod harness;
 mod kubectl;
 mod limits;
+mod malformed;
 mod metrics;
 mod nodes;
 mod objects;
