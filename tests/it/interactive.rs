@@ -72,10 +72,12 @@ fn who_attaches_talks_to_the_containers_program() {
 fn a_pod_is_run_talked_to_and_removed() {
     let cluster = Cluster::start();
     for (name, web_socket) in PROTOCOLS {
-        let run = |script: &str| {
+        // kubectl does not wait until the pod is gone, so each has a name of its own.
+        let run = |pod: &str, script: &str| {
+            let pod = format!("{pod}-{}", name.to_lowercase());
             let line = [
                 "run",
-                "r",
+                &pod,
                 "-i",
                 "--rm",
                 "--image=host",
@@ -88,11 +90,11 @@ fn a_pod_is_run_talked_to_and_removed() {
             ];
             fed(kubectl(&cluster, web_socket, &line), b"word\n".to_vec())
         };
-        let output = run("read line; echo \"got $line\"");
+        let output = run("well", "read line; echo \"got $line\"");
         assert!(output.status.success(), "{name}: {}", text(&output.stderr));
         assert!(text(&output.stdout).contains("got word\n"), "{name}: {}", text(&output.stdout));
-        assert!(text(&output.stdout).contains("pod \"r\" deleted"), "{name}: {}", text(&output.stdout));
-        let output = run("read line; exit 3");
+        assert!(text(&output.stdout).contains("deleted"), "{name}: {}", text(&output.stdout));
+        let output = run("badly", "read line; exit 3");
         assert_eq!(output.status.code(), Some(3), "{name}: {}", text(&output.stderr));
     }
 }
@@ -103,7 +105,8 @@ fn a_command_and_a_container_have_the_terminal_of_the_client() {
     create(&cluster, &pod("p", "sleep 1000"));
     running(&cluster, "p");
     for (name, web_socket) in PROTOCOLS {
-        let typed = "stty size; test -t 1 && echo ter''minal; echo $TERM; exit 5\n";
+        // The size may come a moment after the shell.
+        let typed = "while test \"$(stty size)\" = '0 0'; do :; done; stty size; test -t 1 && echo ter''minal; echo $TERM; exit 5\n";
         let output = on_terminal(&cluster, web_socket, "exec -it p -- sh", typed);
         let seen = text(&output.stdout);
         assert_eq!(output.status.code(), Some(5), "{name}: {seen}");
@@ -112,10 +115,11 @@ fn a_command_and_a_container_have_the_terminal_of_the_client() {
             "{name}: {seen}"
         );
         let typed = "test -t 0 && echo ter''minal; exit 0\n";
-        let line = "run t -it --rm --image=host --restart=Never --command -- sh";
-        let output = on_terminal(&cluster, web_socket, line, typed);
+        let line =
+            format!("run t-{} -it --rm --image=host --restart=Never --command -- sh", name.to_lowercase());
+        let output = on_terminal(&cluster, web_socket, &line, typed);
         let seen = text(&output.stdout);
-        assert!(seen.contains("terminal") && seen.contains("pod \"t\" deleted"), "{name}: {seen}");
+        assert!(seen.contains("terminal") && seen.contains("deleted"), "{name}: {seen}");
     }
 }
 

@@ -222,6 +222,10 @@ fn pods_services_and_nodes_are_proxied() {
         \x20def do_GET(self):\n\
         \x20 if self.path == '/old':\n\
         \x20  self.send_response(302); self.send_header('Location', '/new'); self.end_headers(); return\n\
+        \x20 if self.headers.get('Upgrade'):\n\
+        \x20  self.protocol_version = 'HTTP/1.1'; self.send_response(101); self.send_header('Connection', 'Upgrade')\n\
+        \x20  self.send_header('Upgrade', 'echo'); self.end_headers(); self.wfile.write(self.rfile.readline().upper())\n\
+        \x20  self.close_connection = True; return\n\
         \x20 if self.path == '/page':\n\
         \x20  self.send_response(200); self.send_header('Content-Type', 'text/html'); self.end_headers()\n\
         \x20  self.wfile.write(b'<a href=\"/rewriteme\">test</a>'); return\n\
@@ -279,6 +283,24 @@ fn pods_services_and_nodes_are_proxied() {
     for method in ["POST", "PUT", "DELETE"] {
         let answer = ask(method, "/m", "body");
         assert!(answer.contains(&format!("{method} /m body None")), "{answer}");
+    }
+    // Another protocol through pod and service.
+    for path in [format!("{pods}/p/proxy/up"), format!("{services}/s:80/proxy/up")] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(text(&head).starts_with("HTTP/1.1 101"), "{}", text(&head));
+        stream.write_all(b"through and back\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "THROUGH AND BACK\n");
     }
     let answer = ask("GET", "", "");
     assert!(answer.starts_with("HTTP/1.1 301") && answer.contains(&format!("{pods}/p/proxy/")), "{answer}");
