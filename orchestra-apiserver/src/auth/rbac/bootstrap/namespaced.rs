@@ -8,12 +8,14 @@ const SYSTEM: &str = "kube-system";
 const PUBLIC: &str = "kube-public";
 const READ: &[&str] = &["get", "list", "watch"];
 
+/// Group, resource, verbs, and the names it is about, where it is not about all.
+type Rule = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
 /// A role with one rule for each resource, and a binding to it.
 struct Grant {
     namespace: &'static str,
     role: &'static str,
-    /// Group, resource, verbs, and the names it is about.
-    rules: &'static [(&'static str, &'static str, &'static [&'static str], &'static [&'static str])],
+    rules: &'static [Rule],
     binding: &'static str,
     subjects: &'static [Subject],
 }
