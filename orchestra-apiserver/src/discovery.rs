@@ -66,7 +66,7 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
     for subresource in &resource.description().subresources {
         out.push(match subresource {
             Subresource::Status => own("status", &["get", "patch", "update"][..]),
-            Subresource::Approval => own("approval", &["get", "patch", "update"]),
+            Subresource::Part(part) => own(part.name(), &["get", "patch", "update"]),
             Subresource::Scale(_) => Below {
                 name: "scale",
                 group: "autoscaling",
@@ -92,7 +92,11 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
             verbs: &["create"],
         });
         out.push(own("log", &["get"]));
-        for (name, kind) in [("exec", "PodExecOptions"), ("portforward", "PodPortForwardOptions")] {
+        for (name, kind) in [
+            ("attach", "PodAttachOptions"),
+            ("exec", "PodExecOptions"),
+            ("portforward", "PodPortForwardOptions"),
+        ] {
             out.push(Below { kind: kind.into(), ..own(name, &["create", "get"]) });
         }
     }
@@ -121,6 +125,9 @@ pub(crate) fn below(resource: &Resource) -> Vec<Below> {
 }
 
 pub(crate) fn verbs(resource: &Resource) -> Vec<&'static str> {
+    if let Some(only) = resource.description().only {
+        return only.to_vec();
+    }
     let no_collection = resource.is("", "namespaces");
     let verbs = VERBS.iter().copied();
     verbs.filter(|verb| !(no_collection && *verb == "deletecollection")).collect()

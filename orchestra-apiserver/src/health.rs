@@ -113,7 +113,7 @@ pub(crate) struct StoreHealth(Mutex<Option<(Instant, Option<String>)>>);
 
 impl StoreHealth {
     /// What is wrong with the store, if anything is.
-    async fn problem(&self, store: &dyn Store) -> Option<String> {
+    pub(crate) async fn problem(&self, store: &dyn Store) -> Option<String> {
         // Held while the store is asked: who waits is told what it says. When whoever asks goes away, the next one asks.
         let mut last = self.0.lock().await;
         if let Some((asked, problem)) = &*last

@@ -28,6 +28,8 @@ pub enum Verb {
     Delete,
     /// Remove what a selector matches.
     DeleteCollection,
+    /// A method that means nothing by itself, such as OPTIONS: proxies pass it on. Authorizers know it by the empty word.
+    Other,
 }
 
 impl Verb {
@@ -58,6 +60,7 @@ impl Verb {
             Self::Patch => "patch",
             Self::Delete => "delete",
             Self::DeleteCollection => "deletecollection",
+            Self::Other => "",
         }
     }
 }
@@ -132,7 +135,7 @@ impl RequestInfo {
             Method::PATCH => Verb::Patch,
             Method::DELETE if name.is_none() => Verb::DeleteCollection,
             Method::DELETE => Verb::Delete,
-            _ => return Some(Self::NonResource(segments)),
+            _ => Verb::Other,
         };
         Some(Self::Resource(ResourceRequest {
             verb,

@@ -39,7 +39,7 @@ use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::resource::Resource;
 use crate::stream::Connection;
-use crate::subresource::{account_token, binding, eviction, finalize, log, scale};
+use crate::subresource::{account_token, binding, component_status, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
 use crate::warning;
@@ -180,6 +180,15 @@ impl ApiServer {
         }
         let (headers, notes) = (parts.headers, Notes::default());
         let call = Call { request, resource, query, headers, user, output, options, body, notes };
+        if let Some(only) = call.resource.description().only {
+            let outcome = if only.contains(&call.request.verb.as_str()) && call.request.subresource.is_none()
+            {
+                made_up(&self.state, call).await
+            } else {
+                Err(StatusError::method_not_supported())
+            };
+            return Ok(answered(outcome));
+        }
         let mut outcome = dispatch(&self.state, &call).await;
         if let Ok(response) = &mut outcome {
             custom::after(&self.state, &call, response).await;
@@ -430,6 +439,14 @@ fn denied(user: &User, verb: &str, info: &RequestInfo, path: &str, why: &str) ->
     }
 }
 
+/// What is about kinds that have no objects in the store.
+async fn made_up(state: &State, call: Call) -> Result<Response<Body>, StatusError> {
+    if call.resource.is("", "componentstatuses") {
+        return component_status::read(state, &call).await;
+    }
+    binding::bind_named(state, call).await
+}
+
 async fn dispatch(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
     let ResourceRequest { verb, name, subresource, .. } = &call.request;
     match (subresource.as_deref(), name.is_some(), verb) {
@@ -456,7 +473,18 @@ async fn dispatch_below(
 ) -> Result<Response<Body>, StatusError> {
     let subresources = &call.resource.description().subresources;
     let has_status = subresources.iter().any(|s| matches!(s, Subresource::Status));
-    let has_approval = subresources.contains(&Subresource::Approval);
+    let part = subresources.iter().find_map(|s| match s {
+        Subresource::Part(part) if part.name() == below => Some(*part),
+        _ => None,
+    });
+    if let Some(part) = part {
+        return match verb {
+            Verb::Get => get::get(state, call).await,
+            Verb::Update => update::update(state, call, Part::Below(part)).await,
+            Verb::Patch => patch::patch(state, call, Part::Below(part)).await,
+            _ => Err(StatusError::method_not_supported()),
+        };
+    }
     let is_pod = call.resource.is("", "pods");
     let is_account = call.resource.is("", "serviceaccounts");
     match (below, verb) {
@@ -464,10 +492,6 @@ async fn dispatch_below(
         ("status", Verb::Update) if has_status => update::update(state, call, Part::Status).await,
         ("status", Verb::Patch) if has_status => patch::patch(state, call, Part::Status).await,
         ("status", _) if has_status => Err(StatusError::method_not_supported()),
-        ("approval", Verb::Get) if has_approval => get::get(state, call).await,
-        ("approval", Verb::Update) if has_approval => update::update(state, call, Part::Approval).await,
-        ("approval", Verb::Patch) if has_approval => patch::patch(state, call, Part::Approval).await,
-        ("approval", _) if has_approval => Err(StatusError::method_not_supported()),
         ("scale", _) => scale::scale(state, call).await,
         ("binding", Verb::Create) if is_pod => binding::bind(state, call).await,
         ("eviction", Verb::Create) if is_pod => eviction::evict(state, call).await,

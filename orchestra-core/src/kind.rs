@@ -25,8 +25,31 @@ pub enum Subresource {
     Status,
     /// `/scale`: an `autoscaling/v1` `Scale` over the fields named in [`ScalePaths`].
     Scale(ScalePaths),
-    /// `/approval`: writes change what was decided about the object, and nothing else.
+    /// A part of the object that has a path of its own for writing.
+    Part(ObjectPart),
+}
+
+/// A part of an object that is read and written below a path of its own, so that whoever may write it need not be allowed
+/// to write the rest. The whole object is sent and returned; what is outside the part stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectPart {
+    /// `/approval`: what was decided about a request for a certificate.
     Approval,
+    /// `/ephemeralcontainers`: the containers added to a pod that runs.
+    EphemeralContainers,
+    /// `/resize`: what the containers of a pod ask for and may use.
+    Resize,
+}
+
+impl ObjectPart {
+    /// The last segment of the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+        }
+    }
 }
 
 /// Where a kind keeps the numbers that `/scale` shows, as JSON pointers.
@@ -69,6 +92,8 @@ pub struct Description {
     pub unconditional_update: bool,
     /// Whether DELETE on the collection is served; namespaces refuse it.
     pub delete_collection: bool,
+    /// The verbs that are served, where it is not all: of a kind without objects of its own.
+    pub only: Option<&'static [&'static str]>,
 }
 
 /// A column of the kind's table, as `kubectl get` prints it.
@@ -121,13 +146,15 @@ pub trait Kind: Debug + Send + Sync + 'static {
     /// What is wrong with a change through `/status`.
     fn validate_status_update(&self, new: &Value, old: &Value) -> Violations;
 
-    /// Keeps everything but what a write through `/approval` may change.
-    fn prepare_approval_update(&self, new: &mut Value, old: &Value) {
+    /// Keeps everything but what a write of this part may change. Only asked for parts that the description names.
+    fn prepare_part_update(&self, part: ObjectPart, new: &mut Value, old: &Value) {
+        let _ = part;
         self.prepare_status_update(new, old);
     }
 
-    /// What is wrong with a change through `/approval`.
-    fn validate_approval_update(&self, new: &Value, old: &Value) -> Violations {
+    /// What is wrong with a change of this part.
+    fn validate_part_update(&self, part: ObjectPart, new: &Value, old: &Value) -> Violations {
+        let _ = part;
         self.validate_status_update(new, old)
     }
 

@@ -5,7 +5,9 @@
 
 mod admission_policy;
 mod api_service;
+mod binding;
 mod certificate_signing_request;
+mod component_status;
 mod config_map;
 mod controller_revision;
 mod cron_job;
@@ -21,7 +23,7 @@ mod endpoints;
 pub mod event;
 pub mod flow_control;
 pub(crate) mod frame;
-mod horizontal_pod_autoscaler;
+pub mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
 mod ip;
@@ -79,6 +81,8 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         event::core_kind(),
         limit_range::kind(),
         resource_quota::kind(),
+        binding::kind(),
+        component_status::kind(),
         deployment::kind(),
         replica_set::kind(),
         stateful_set::kind(),
@@ -122,6 +126,7 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
         rbac::cluster_role(),
         rbac::cluster_role_binding(),
         horizontal_pod_autoscaler::kind(),
+        horizontal_pod_autoscaler::v1_kind(),
         custom_resource_definition::kind(),
     ]
 }

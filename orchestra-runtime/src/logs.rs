@@ -5,6 +5,7 @@ mod encode;
 mod format;
 mod line;
 mod read;
+mod rotation;
 mod tail;
 
 pub use encode::{Encoder, MAX_LINE, Stream};
@@ -12,3 +13,5 @@ pub use format::LogOptions;
 pub use line::Line;
 pub use read::read;
 pub(crate) use read::{Follow, stream};
+pub use rotation::LogLimit;
+pub(crate) use rotation::{LogWriter, remove};

@@ -58,9 +58,10 @@ const ROUNDS: [&str; 3] = ["create", "update", "sync"];
 pub(crate) enum Sort {
     Container = 0,
     Init = 1,
+    Ephemeral = 2,
 }
 
-const SORTS: [&str; 2] = ["container", "init_container"];
+const SORTS: [&str; 3] = ["container", "init_container", "ephemeral_container"];
 
 /// What a node agent counts. Clones count the same: agents of one process may share one, which then shows what all of them
 /// do together. Given to [`crate::agent::NodeAgentBuilder::metrics`], and shown by the registry it is registered with.

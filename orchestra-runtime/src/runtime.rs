@@ -100,6 +100,11 @@ pub trait ContainerRuntime: Debug + Send + Sync + 'static {
     /// the future ends the command: its client is gone.
     async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32>;
 
+    /// Connects the client's streams to a running container: its output from now on, its input where it has one, the
+    /// size of its terminal. Returns once the container has ended and the client has taken its output. Dropping the
+    /// future detaches.
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()>;
+
     /// Connects to a TCP port of a pod.
     async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>>;
 
@@ -161,6 +166,9 @@ impl<T: ContainerRuntime + ?Sized> ContainerRuntime for Arc<T> {
     }
     async fn exec(&self, id: &ContainerId, command: &[String], streams: Streams) -> Result<i32> {
         (**self).exec(id, command, streams).await
+    }
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        (**self).attach(id, streams).await
     }
     async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>> {
         (**self).port_forward(sandbox, port).await

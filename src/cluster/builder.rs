@@ -287,6 +287,8 @@ impl ClusterBuilder {
         // What is mounted beside a token is made by the controllers, and of use where there is a socket.
         let has_accounts = matches!(self.controllers, Part::Default) && listener.is_some();
         server = server.token_key(token_key).mount_account_tokens(has_accounts);
+        // The controllers take the taint away when the node is ready.
+        server = server.taint_new_nodes(matches!(self.controllers, Part::Default));
         server = server.metrics(metrics);
         if let Some(encryption) = self.encryption {
             server = server.encryption(encryption);

@@ -9,6 +9,7 @@ mod etcd;
 mod guestbook;
 mod harness;
 mod healing;
+mod interactive;
 mod jobs;
 mod kubectl;
 mod kubectl_verbs;

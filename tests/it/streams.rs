@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::harness::{Cluster, text, until};
+use crate::harness::{Cluster, processes_with, text, until};
 
 /// What makes kubectl take one protocol or the other.
-const PROTOCOLS: [(&str, &str); 2] = [("WebSocket", "true"), ("SPDY", "false")];
+pub(crate) const PROTOCOLS: [(&str, &str); 2] = [("WebSocket", "true"), ("SPDY", "false")];
 
 const POD: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
     {"name": "main", "image": "host", "command": ["sh", "-c", "while :; do sleep 1; done"],
@@ -24,7 +24,7 @@ fn with_pod(manifest: &str) -> Cluster {
 }
 
 /// kubectl with one of the protocols.
-fn kubectl(cluster: &Cluster, web_socket: &str, arguments: &[&str]) -> Command {
+pub(crate) fn kubectl(cluster: &Cluster, web_socket: &str, arguments: &[&str]) -> Command {
     let mut command = cluster.kubectl_command();
     command
         .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", web_socket)
@@ -33,7 +33,7 @@ fn kubectl(cluster: &Cluster, web_socket: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn fed(mut command: Command, input: Vec<u8>) -> Output {
+pub(crate) fn fed(mut command: Command, input: Vec<u8>) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -113,6 +113,46 @@ impl Drop for Ended {
     }
 }
 
+/// What a process has written so far, by its command line.
+fn written_by(mark: &str) -> Option<u64> {
+    let pid = processes_with(mark).into_iter().find(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "head")
+    })?;
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok())
+}
+
+#[test]
+fn a_client_that_does_not_read_makes_the_command_wait_and_takes_it_along_when_it_goes() {
+    const MUCH: &str = "3000000017";
+    let cluster = with_pod(POD);
+    for (name, web_socket) in PROTOCOLS {
+        let mut client = kubectl(
+            &cluster,
+            web_socket,
+            &["exec", "p", "-c", "main", "--", "head", "-c", MUCH, "/dev/zero"],
+        );
+        let mut client = Ended(client.stdout(Stdio::piped()).spawn().unwrap());
+        // It stands still when it has written the same for ten looks.
+        let (mut last, mut same) = (0, 0);
+        until(
+            "the command stands still",
+            || {
+                let now = written_by(MUCH).unwrap_or_default();
+                same = if now == last && now > 0 { same + 1 } else { 0 };
+                last = now;
+                same == 10
+            },
+            || name,
+        );
+        let written = written_by(MUCH).unwrap();
+        assert!(written < 32 << 20, "{name}: {written} bytes are on the way");
+        client.0.kill().unwrap();
+        client.0.wait().unwrap();
+        until("the command ends", || written_by(MUCH).is_none(), || name);
+    }
+}
+
 #[test]
 fn ports_of_a_pod_are_forwarded() {
     let script = "import os, socket, threading\n\
@@ -182,6 +222,13 @@ fn pods_services_and_nodes_are_proxied() {
         \x20def do_GET(self):\n\
         \x20 if self.path == '/old':\n\
         \x20  self.send_response(302); self.send_header('Location', '/new'); self.end_headers(); return\n\
+        \x20 if self.headers.get('Upgrade'):\n\
+        \x20  self.protocol_version = 'HTTP/1.1'; self.send_response(101); self.send_header('Connection', 'Upgrade')\n\
+        \x20  self.send_header('Upgrade', 'echo'); self.end_headers(); self.wfile.write(self.rfile.readline().upper())\n\
+        \x20  self.close_connection = True; return\n\
+        \x20 if self.path == '/page':\n\
+        \x20  self.send_response(200); self.send_header('Content-Type', 'text/html'); self.end_headers()\n\
+        \x20  self.wfile.write(b'<a href=\"/rewriteme\">test</a>'); return\n\
         \x20 n = int(self.headers.get('Content-Length') or 0)\n\
         \x20 said = self.rfile.read(n).decode()\n\
         \x20 self.send_response(200); self.end_headers()\n\
@@ -205,6 +252,9 @@ fn pods_services_and_nodes_are_proxied() {
     }
     cluster.eventually(&["get", "--raw", &format!("{services}/s:80/proxy/")], |seen| seen == "GET /  None");
     assert_eq!(cluster.kubectl(&["get", "--raw", &format!("{services}/s/proxy/y")]), "GET /y  None");
+    // Links of pages lead through the proxy.
+    let page = cluster.kubectl(&["get", "--raw", &format!("{services}/s/proxy/page")]);
+    assert_eq!(page, format!("<a href=\"{services}/s/proxy/rewriteme\">test</a>"));
     let node = cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]);
     assert_eq!(cluster.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/healthz")]), "ok");
     let why = cluster.kubectl_fails(&["get", "--raw", &format!("{pods}/p:1/proxy/")]);
@@ -233,6 +283,24 @@ fn pods_services_and_nodes_are_proxied() {
     for method in ["POST", "PUT", "DELETE"] {
         let answer = ask(method, "/m", "body");
         assert!(answer.contains(&format!("{method} /m body None")), "{answer}");
+    }
+    // Another protocol through pod and service.
+    for path in [format!("{pods}/p/proxy/up"), format!("{services}/s:80/proxy/up")] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(text(&head).starts_with("HTTP/1.1 101"), "{}", text(&head));
+        stream.write_all(b"through and back\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "THROUGH AND BACK\n");
     }
     let answer = ask("GET", "", "");
     assert!(answer.starts_with("HTTP/1.1 301") && answer.contains(&format!("{pods}/p/proxy/")), "{answer}");

@@ -13,6 +13,7 @@ mod discovery;
 mod identity;
 mod objects;
 mod proxy;
+pub(crate) mod registration;
 mod table;
 mod transport;
 

@@ -47,7 +47,7 @@ pub(crate) async fn pass_on(
         };
         return Ok(stream::joined(state, place, parts.extensions.remove(), answer));
     }
-    stream::returned(&mut answer, "");
+    stream::returned(&mut answer, &stream::Place { prefix: String::new(), hosts: None });
     Ok(answer)
 }
 

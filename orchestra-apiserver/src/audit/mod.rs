@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 pub use log::{AuditLog, AuditLogOptions};
 pub use policy::{AuditLevel, AuditPolicy, AuditStage};
-pub(crate) use trail::{Trail, Trails};
+pub(crate) use trail::{Trail, Trails, Tunnelled};
 
 /// How long a request waits for a sink that is behind.
 const PATIENCE: Duration = Duration::from_secs(1);

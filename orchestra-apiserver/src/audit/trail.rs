@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -58,6 +58,17 @@ struct Open {
 struct Told {
     event: Event,
     is_complete: bool,
+}
+
+/// On an answer after which a tunnel goes on: the trail ends with the tunnel, which has the other copy of this.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tunnelled(Arc<OnceLock<Trail>>);
+
+impl Tunnelled {
+    fn keep(&self, trail: Trail) {
+        // There is one answer.
+        let _first = self.0.set(trail);
+    }
 }
 
 impl Trails {
@@ -239,9 +250,13 @@ impl Trail {
             }
         }
         self.settle(code, is_refusal, object, wants_object);
-        if self.0.is_long && code != StatusCode::SWITCHING_PROTOCOLS {
+        if self.0.is_long {
             let mut told = self.told();
             self.0.tell(&mut told, AuditStage::ResponseStarted);
+        }
+        if let Some(tunnel) = response.extensions_mut().remove::<Tunnelled>() {
+            tunnel.keep(self);
+            return response;
         }
         if response.body().size_hint().exact().is_some() {
             self.complete();

@@ -1,17 +1,19 @@
 //! The task that brings definitions into force.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use orchestra_core::custom::CustomKind;
+use orchestra_core::gvk::GroupVersion;
 use orchestra_store::Revision;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::cleanup::{self, Progress};
 use super::plan::{self, Decision, Taken};
+use crate::aggregate::registration;
 use crate::state::State;
 use crate::status::StatusError;
 use crate::storage::meta;
@@ -24,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Brings all definitions into force, and then every change of them, for as long as the server lives.
 pub(crate) async fn start(state: &Arc<State>) -> Result<(), StatusError> {
     let Some(definitions) = state.definitions.resource.clone() else { return Ok(()) };
-    let mut controller = Controller { definitions, served: HashMap::new() };
+    let mut controller = Controller { definitions, served: HashMap::new(), registered: BTreeSet::new() };
     controller.pass(state).await?;
     let shutdown = state.shutdown.clone();
     let weak = Arc::downgrade(state);
@@ -40,6 +42,8 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), StatusError> {
 struct Controller {
     definitions: Arc<Resource>,
     served: HashMap<String, Served>,
+    /// The versions that have an `APIService` by now.
+    registered: BTreeSet<GroupVersion>,
 }
 
 /// The resources of a definition, and what they were made of.
@@ -96,6 +100,12 @@ impl Controller {
         let decisions = plan::decide(&all, |group| taken(state, group), &state.stamp());
         self.serve(state, &decisions);
         state.definitions.in_force.send_replace(snapshot.last);
+        let versions = self.served.values().flat_map(|served| &served.resources);
+        let versions: BTreeSet<_> = versions.map(|resource| resource.description().gv.clone()).collect();
+        if versions != self.registered {
+            registration::keep(state, &versions).await?;
+            self.registered = versions;
+        }
         let mut left = Left::Nothing;
         for decision in decisions.iter().filter(|decision| decision.changed) {
             write(state, &self.definitions, &decision.definition).await?;

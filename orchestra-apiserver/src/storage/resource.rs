@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use orchestra_core::custom::CustomKind;
+use orchestra_core::gvk::GroupVersion;
 use orchestra_core::kind::{Description, Kind, Scope};
-use orchestra_core::kinds::event;
+use orchestra_core::kinds::{event, horizontal_pod_autoscaler};
 use orchestra_core::schema::{self, ObjectType};
 use orchestra_store::{Entry, Key, KeyRange};
 use serde_json::Value;
@@ -31,23 +32,67 @@ pub(crate) enum Kept {
 /// How what is served relates to the form in the store, where that is another.
 #[derive(Debug)]
 enum Translation {
-    /// Events are one set of objects under two names.
-    Events { stored: Layout },
+    /// One set of objects in two forms, of which the store has the other.
+    Form(&'static Form),
     /// Custom resources lie in one version, whichever they are served in, and their schema may have changed since.
     Custom { stored: Layout, kind: Arc<CustomKind> },
+}
+
+/// A built-in kind that is stored under another name, or in another version.
+#[derive(Debug)]
+struct Form {
+    served: (GroupVersion, &'static str),
+    stored: (GroupVersion, &'static str),
+    into_stored: fn(Value) -> Value,
+    from_stored: fn(Value) -> Value,
+}
+
+/// All of them.
+static FORMS: [Form; 2] = [
+    Form {
+        served: (GroupVersion::new(EVENTS_GROUP, "v1"), "Event"),
+        stored: (GroupVersion::new("", "v1"), "Event"),
+        into_stored: event::to_core,
+        from_stored: event::from_core,
+    },
+    Form {
+        served: (GroupVersion::new("autoscaling", "v1"), "HorizontalPodAutoscaler"),
+        stored: (GroupVersion::new("autoscaling", "v2"), "HorizontalPodAutoscaler"),
+        into_stored: horizontal_pod_autoscaler::to_v2,
+        from_stored: horizontal_pod_autoscaler::to_v1,
+    },
+];
+
+impl Form {
+    fn encode(&self, object: &Value) -> bytes::Bytes {
+        let (gv, kind) = &self.stored;
+        let mut object = (self.into_stored)(object.clone());
+        // As a server of that form would have stored it.
+        if let Some(ty) = schema::of_kind(gv, kind) {
+            schema::complete(&mut object, ty);
+        }
+        Layout::new(&gv.to_string(), kind).encode(&object)
+    }
 }
 
 impl Translation {
     fn encode(&self, object: &Value) -> bytes::Bytes {
         match self {
-            Self::Events { stored } => stored.encode(&event::to_core(object.clone())),
+            Self::Form(form) => form.encode(object),
             Self::Custom { stored, .. } => stored.encode(object),
         }
     }
 
     fn served(&self, mut stored: Value) -> Value {
         match self {
-            Self::Events { .. } => event::from_core(stored),
+            Self::Form(form) => {
+                let (gv, kind) = &form.served;
+                let mut served = (form.from_stored)(stored);
+                if let Some(ty) = schema::of_kind(gv, kind) {
+                    schema::complete(&mut served, ty);
+                }
+                served
+            }
             Self::Custom { kind, .. } => {
                 kind.revive(&mut stored);
                 stored
@@ -81,8 +126,10 @@ pub(crate) struct Resource {
 impl Resource {
     pub(crate) fn new(kind: Arc<dyn Kind>) -> Self {
         let description = kind.description();
-        let translation = (description.gv.group == EVENTS_GROUP)
-            .then(|| Translation::Events { stored: Layout::new("v1", "Event") });
+        let form = FORMS
+            .iter()
+            .find(|form| form.served.0 == description.gv && form.served.1 == description.kind.as_ref());
+        let translation = form.map(Translation::Form);
         let api_version = description.gv.to_string();
         let is_event =
             description.plural == "events" && matches!(description.gv.group.as_ref(), "" | EVENTS_GROUP);

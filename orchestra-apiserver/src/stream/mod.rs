@@ -9,6 +9,7 @@
 //! - Redirects are never followed (CVE-2020-8559), and of the client's headers only those of the handshake go on.
 
 mod admit;
+mod page;
 mod pod;
 mod proxy;
 mod target;
@@ -25,6 +26,7 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
+pub(crate) use page::Place;
 pub(crate) use proxy::{exchange, onward, returned};
 pub(crate) use target::{allowed, ready_endpoints};
 pub(crate) use tunnels::Tunnels;

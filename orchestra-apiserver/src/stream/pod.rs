@@ -16,6 +16,7 @@ use crate::verbs::get;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     Exec,
+    Attach,
     PortForward,
 }
 
@@ -24,6 +25,7 @@ impl Stream {
     pub(super) fn named(subresource: &str) -> Option<Self> {
         match subresource {
             "exec" => Some(Self::Exec),
+            "attach" => Some(Self::Attach),
             "portforward" => Some(Self::PortForward),
             _ => None,
         }
@@ -76,7 +78,7 @@ fn node_path(stream: Stream, pod: &Value, call: &Call) -> Result<String, StatusE
     let name = call.request.name.as_deref().unwrap_or_default();
     let mut query = Vec::new();
     let path = match stream {
-        Stream::Exec => {
+        Stream::Exec | Stream::Attach => {
             let container = container::chosen(pod, call)?;
             for (from, to) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")]
             {
@@ -84,9 +86,13 @@ fn node_path(stream: Stream, pod: &Value, call: &Call) -> Result<String, StatusE
                     query.push(format!("{to}=1"));
                 }
             }
-            let parts = call.query.pairs().iter().filter(|(key, _)| key == "command");
-            query.extend(parts.map(|(_, part)| format!("command={}", container::encode(part))));
-            format!("/exec/{namespace}/{name}/{container}")
+            if stream == Stream::Attach {
+                format!("/attach/{namespace}/{name}/{container}")
+            } else {
+                let parts = call.query.pairs().iter().filter(|(key, _)| key == "command");
+                query.extend(parts.map(|(_, part)| format!("command={}", container::encode(part))));
+                format!("/exec/{namespace}/{name}/{container}")
+            }
         }
         Stream::PortForward => {
             let ports: Vec<&str> = call

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::BoxError;
 
+use super::page::{self, Place};
 use super::target::{self, Target};
 use super::upgrade;
 use crate::body::{self, Body};
@@ -49,14 +50,14 @@ pub(super) async fn proxy(
 ) -> Result<Response<Body>, StatusError> {
     let path = parts.uri.path().to_owned();
     let Some((prefix, rest)) = split(&path) else { return Err(StatusError::no_such_resource()) };
-    if rest.is_empty() && matches!(parts.method, Method::GET | Method::HEAD) {
+    let upgrade = upgrade::is_asked(&call.headers);
+    if rest.is_empty() && !upgrade && matches!(parts.method, Method::GET | Method::HEAD) {
         // Relative links of the page would otherwise lead out of the proxy.
         return Ok(moved(&format!("{path}/"), parts.uri.query()));
     }
     let target = target::find(state, call).await?;
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let inner = format!("{}{query}", if rest.is_empty() { "/" } else { rest });
-    let upgrade = upgrade::is_asked(&call.headers);
     // An agent runs commands on such a connection. Upstream lets `get` of nodes/proxy have that.
     if upgrade && matches!(target, Target::Agent(_)) && call.request.verb != Verb::Create {
         super::demand_create(state, call, &path).await?;
@@ -68,6 +69,11 @@ pub(super) async fn proxy(
         .body(body)
         .map_err(|error| StatusError::bad_request(error.to_string()))?;
     *request.headers_mut() = onward(&call.headers, upgrade, &path);
+    let accepted = call.headers.get(header::ACCEPT).and_then(|media| media.to_str().ok());
+    if accepted.is_some_and(|media| media.contains("text/html")) {
+        // A page that is to be changed on its way comes as it is.
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
     let unreachable =
         |error: BoxError| StatusError::unavailable(format!("error trying to reach service: {error}"));
     let mut answer = match &target {
@@ -90,8 +96,16 @@ pub(super) async fn proxy(
         };
         return Ok(upgrade::joined(state, place, parts.extensions.remove(), answer));
     }
-    returned(&mut answer, prefix);
-    Ok(answer)
+    let host = |headers: &HeaderMap| {
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let place = Place { prefix: prefix.to_owned(), hosts: Some([target.host(), host(&call.headers)]) };
+    let is_redirect = returned(&mut answer, &place);
+    if is_redirect || !page::is_page(answer.headers()) {
+        return Ok(answer);
+    }
+    answer.headers_mut().remove(header::CONTENT_LENGTH);
+    Ok(answer.map(|page| page::inside(page, place).boxed_unsync()))
 }
 
 /// The part of a path up to `proxy`, and what follows it, as they came: encodings are the target's business.
@@ -153,8 +167,8 @@ pub(crate) fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMa
     out
 }
 
-/// Adapts what comes back to where the client thinks it is.
-pub(crate) fn returned(answer: &mut Response<Body>, prefix: &str) {
+/// Adapts what comes back to where the client thinks it is. Says whether it leads somewhere else.
+pub(crate) fn returned(answer: &mut Response<Body>, place: &Place) -> bool {
     let headers = answer.headers_mut();
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -165,15 +179,12 @@ pub(crate) fn returned(answer: &mut Response<Body>, prefix: &str) {
     for name in foreign {
         headers.remove(name);
     }
-    let location = headers.get(header::LOCATION).and_then(|to| to.to_str().ok()?.parse::<Uri>().ok());
-    if let Some(to) = location
-        && to.path().starts_with('/')
-    {
-        let whole = to.path_and_query().map_or(to.path(), |both| both.as_str());
-        if let Ok(to) = HeaderValue::try_from(format!("{prefix}{whole}")) {
-            headers.insert(header::LOCATION, to);
-        }
+    let Some(location) = headers.get(header::LOCATION) else { return false };
+    let inside = location.to_str().ok().map(|to| place.inside(to).into_owned());
+    if let Some(Ok(inside)) = inside.map(HeaderValue::try_from) {
+        headers.insert(header::LOCATION, inside);
     }
+    true
 }
 
 /// A body whose errors have a type of their own, which hyper needs.
@@ -269,7 +280,8 @@ mod tests {
             .headers_mut()
             .insert(header::LOCATION, HeaderValue::from_static("http://10.0.0.1:80/login?a=b"));
         answer.headers_mut().insert("access-control-allow-origin", HeaderValue::from_static("*"));
-        returned(&mut answer, "/api/v1/nodes/n/proxy");
+        let hosts = Some(["10.0.0.1:80".to_owned(), String::new()]);
+        returned(&mut answer, &Place { prefix: "/api/v1/nodes/n/proxy".to_owned(), hosts });
         assert_eq!(answer.headers()[header::LOCATION], "/api/v1/nodes/n/proxy/login?a=b");
         assert_eq!(answer.headers().len(), 1);
     }

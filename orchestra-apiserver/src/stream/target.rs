@@ -1,6 +1,6 @@
 //! Where a proxied request goes: the address behind `pods/NAME:PORT/proxy` and its like.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
@@ -43,6 +43,16 @@ pub(super) enum Target {
     Address(IpAddr, u16),
     /// The agent of a node.
     Agent(String),
+}
+
+impl Target {
+    /// The host in addresses that the target gives of itself.
+    pub(super) fn host(&self) -> String {
+        match self {
+            Self::Address(ip, port) => SocketAddr::new(*ip, *port).to_string(),
+            Self::Agent(node) => node.clone(),
+        }
+    }
 }
 
 /// Finds the target that the call's name means.

@@ -9,6 +9,7 @@ use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::tunnels::Place;
+use crate::audit::Tunnelled;
 use crate::body::{self, Body};
 use crate::state::State;
 use crate::status::StatusError;
@@ -94,7 +95,13 @@ pub(crate) fn joined(
     agreed.headers_mut().clone_from(answer.headers());
     match client {
         Some(client) => {
-            state.streams.run(place, |shutdown| join(client, node, shutdown));
+            // The request is over when the tunnel is.
+            let told = Tunnelled::default();
+            agreed.extensions_mut().insert(told.clone());
+            state.streams.run(place, |shutdown| async move {
+                join(client, node, shutdown).await;
+                drop(told);
+            });
         }
         // A client in this process takes the node's connection as it is.
         None => {

@@ -17,7 +17,24 @@ use crate::verbs::update;
 
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 
-/// POST of a `Binding`.
+/// POST of a `Binding` that names its pod itself.
+pub(crate) async fn bind_named(state: &State, mut call: Call) -> Result<Response<Body>, StatusError> {
+    let binding = decode::other(&call, &CORE, "Binding")?.value;
+    let pods = state.catalog.find(&CORE, "pods").ok_or_else(StatusError::no_such_resource)?;
+    let request = &mut call.request;
+    request.name = Some(meta::name(&binding).to_owned()).filter(|name| !name.is_empty());
+    if request.name.is_none() {
+        return Err(StatusError::bad_request("name is required"));
+    }
+    if let Some(problem) = request.bad_name() {
+        return Err(StatusError::bad_request(problem));
+    }
+    (request.resource, request.subresource) = ("pods".to_owned(), Some("binding".to_owned()));
+    call.resource = pods;
+    bind(state, &call).await
+}
+
+/// POST of a `Binding` below a pod.
 pub(crate) async fn bind(state: &State, call: &Call) -> Result<Response<Body>, StatusError> {
     let mut binding = decode::other(call, &CORE, "Binding")?.value;
     complete(call, &mut binding);

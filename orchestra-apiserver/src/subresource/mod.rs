@@ -3,6 +3,7 @@
 pub(crate) mod account_token;
 pub(crate) mod approval;
 pub(crate) mod binding;
+pub(crate) mod component_status;
 pub(crate) mod container;
 pub(crate) mod eviction;
 pub(crate) mod finalize;

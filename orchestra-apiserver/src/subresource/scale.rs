@@ -26,7 +26,7 @@ const AUTOSCALING: GroupVersion = GroupVersion::new("autoscaling", "v1");
 fn paths(call: &Call) -> Result<ScalePaths, StatusError> {
     let found = call.resource.description().subresources.iter().find_map(|s| match s {
         Subresource::Scale(paths) => Some(paths.clone()),
-        Subresource::Status | Subresource::Approval => None,
+        Subresource::Status | Subresource::Part(_) => None,
     });
     found.ok_or_else(StatusError::no_such_resource)
 }

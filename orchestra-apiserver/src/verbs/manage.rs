@@ -72,6 +72,7 @@ pub(crate) fn with_target<T>(call: &Call, then: impl FnOnce(Target<'_>) -> T) ->
     let ignored: &[&[&str]] = match call.request.subresource.as_deref() {
         Some("status") => &[&["spec"], &["metadata", "ownerReferences"]],
         Some("approval") => &[&["spec"]],
+        Some("ephemeralcontainers" | "resize") => &[&["status"]],
         None if has_status => &[&["status"]],
         _ => &[],
     };

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use http::{Response, StatusCode};
+use orchestra_core::kind::ObjectPart;
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
@@ -26,8 +27,8 @@ pub(crate) enum Part {
     Main,
     /// Status.
     Status,
-    /// What was decided about the object.
-    Approval,
+    /// What has a path of its own.
+    Below(ObjectPart),
 }
 
 /// PUT of an object or its status.
@@ -124,12 +125,14 @@ pub(crate) async fn finish(
             account.write(&mut new);
             kind.validate_status_update(&new, old)
         }
-        Part::Approval => {
-            kind.prepare_approval_update(&mut new, old);
-            approval::date(&mut new, old, &state.stamp());
+        Part::Below(below) => {
+            kind.prepare_part_update(below, &mut new, old);
+            if below == ObjectPart::Approval {
+                approval::date(&mut new, old, &state.stamp());
+            }
             call.resource.complete(&mut new);
             account.write(&mut new);
-            kind.validate_approval_update(&new, old)
+            kind.validate_part_update(below, &new, old)
         }
     };
     call.refuse_invalid(state, &new, violations)?;

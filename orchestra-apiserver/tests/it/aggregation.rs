@@ -241,3 +241,31 @@ async fn what_a_server_serves_itself_is_available() {
     assert_eq!(apps["status"]["conditions"][0]["reason"], "Local");
     assert!(items.iter().any(|item| item["metadata"]["name"] == "v1."), "{list}");
 }
+
+#[tokio::test]
+async fn custom_groups_have_an_object_of_their_own_while_they_are_served() {
+    let server = crate::harness::server().await;
+    let place = format!("{SERVICES}/v1.example.com");
+    let until = async |code: u16| {
+        let found = async {
+            while get(&server, &place).await.0 != code {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), found).await.expect("it is registered");
+    };
+    crate::custom::define(&server, &crate::custom::lamps(json!({}))).await;
+    until(200).await;
+    let (_, object) = get(&server, &place).await;
+    assert_eq!(object["metadata"]["labels"]["kube-aggregator.kubernetes.io/automanaged"], "true");
+    assert_eq!(object["status"]["conditions"][0]["reason"], "Local");
+    assert_eq!(
+        (&object["spec"]["groupPriorityMinimum"], &object["spec"]["versionPriority"]),
+        (&json!(1000), &json!(100))
+    );
+    let definition = format!("{}/lamps.example.com", crate::custom::DEFINITIONS);
+    assert_eq!(crate::harness::delete(&server, &definition).await.0, 200);
+    until(404).await;
+    // What this server serves from its first moment keeps its objects.
+    assert_eq!(get(&server, &format!("{SERVICES}/v1.apps")).await.0, 200);
+}

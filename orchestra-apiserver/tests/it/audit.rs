@@ -1,5 +1,6 @@
 //! What the audit log says of what people did.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,10 +8,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
-use orchestra_apiserver::{AuditLog, AuditLogOptions, AuditPolicy, AuditRefused, AuditSink, Limits};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use orchestra_apiserver::{
+    ApiServer, AuditLog, AuditLogOptions, AuditPolicy, AuditRefused, AuditSink, Limits, User,
+};
+use orchestra_store::MemoryStore;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
 
-use crate::harness::{get, post};
+use crate::harness::{get, post, put};
 use crate::socket::{Listening, listen};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -235,4 +246,53 @@ async fn what_rules_about_writes_say_is_told_with_the_request() {
     assert_eq!(post(&listening.server, MAPS, &map).await.0, 201);
     let events = kept.take();
     assert_eq!(events.last().unwrap()["annotations"]["rule.test/seen"], "yes");
+}
+
+#[tokio::test]
+async fn a_tunnel_is_told_when_it_opens_and_when_it_ends() {
+    let (kept, policy) = (Kept::default(), AuditPolicy::parse(POLICY).unwrap());
+    let builder = ApiServer::builder(Arc::new(MemoryStore::new())).allow_loopback_endpoints(true);
+    let server = builder.audit(policy, kept.clone()).build().await.unwrap();
+    let pods = "/api/v1/namespaces/default/pods";
+    let account = json!({"metadata": {"name": "default"}});
+    post(&server, "/api/v1/namespaces/default/serviceaccounts", &account).await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    let (_, mut pod) = post(&server, pods, &pod).await;
+    pod["status"] = json!({"phase": "Running", "podIP": "127.64.0.10", "podIPs": [{"ip": "127.64.0.10"}]});
+    assert_eq!(put(&server, &format!("{pods}/p/status"), &pod).await.0, 200);
+    kept.take();
+
+    let target = TcpListener::bind((Ipv4Addr::new(127, 64, 0, 10), 0)).await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let (mut client, far) = tokio::io::duplex(4096);
+    let serving = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(User::admin());
+        server.clone().oneshot(request)
+    });
+    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(far), serving).with_upgrades());
+    let upgrade = "HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    client.write_all(format!("GET {pods}/p:{port}/proxy/ {upgrade}").as_bytes()).await.unwrap();
+    let (mut other, _) = target.accept().await.unwrap();
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    other.write_all(agreed.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    let stage = |event: &Value| (event["stage"].clone(), event["responseStatus"]["code"].clone());
+    let opened: Vec<_> = kept.take().iter().map(stage).collect();
+    assert_eq!(opened, [(json!("ResponseStarted"), json!(101))]);
+    drop((client, other));
+    let ended = async {
+        loop {
+            let ended: Vec<_> = kept.take().iter().map(stage).collect();
+            if !ended.is_empty() {
+                return ended;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("its end is told");
+    assert_eq!(ended, [(json!("ResponseComplete"), json!(101))]);
 }

@@ -21,6 +21,7 @@ mod metrics;
 mod nodes;
 mod objects;
 mod options;
+mod parts;
 mod plugins;
 mod policies;
 mod reads;

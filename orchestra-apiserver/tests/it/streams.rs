@@ -68,6 +68,8 @@ async fn ask(server: &ApiServer, request: http::request::Builder, user: User) ->
 
 const EXEC: &str = "/api/v1/namespaces/default/pods/p/exec?command=ls&command=a%26b&stdout=true&tty=true";
 
+const ATTACH: &str = "/api/v1/namespaces/default/pods/p/attach?stdin=true&stdout=true&container=c";
+
 #[tokio::test]
 async fn a_node_that_refuses_leaves_an_ordinary_answer() {
     let (server, node) = server(StatusCode::INTERNAL_SERVER_ERROR).await;
@@ -79,7 +81,10 @@ async fn a_node_that_refuses_leaves_an_ordinary_answer() {
             "Internal error occurred: unable to upgrade connection: container not found (\"c\")"
         );
     }
+    let (code, status) = ask(&server, upgrade("GET", ATTACH), User::admin()).await;
+    assert_eq!(code, 500, "{status}");
     let asked = node.asked.lock().unwrap();
+    assert_eq!(asked[2].0, "n1 /attach/default/p/c?input=1&output=1");
     let (path, headers) = asked.first().unwrap();
     assert_eq!(path, "n1 /exec/default/p/c?output=1&tty=1&command=ls&command=a%26b");
     assert!(headers.contains_key("upgrade") && !headers.contains_key("authorization"));
@@ -95,6 +100,8 @@ async fn what_makes_no_sense_does_not_reach_a_node() {
         (upgrade("GET", &format!("{pods}/p/exec?container=x")), 400, "container x is not valid for pod p"),
         (upgrade("GET", &format!("{pods}/p/portforward?ports=x")), 400, "\"x\" is not a port"),
         (Request::get(EXEC), 400, "Upgrade request required"),
+        (Request::get(ATTACH), 400, "Upgrade request required"),
+        (upgrade("GET", &format!("{pods}/p/attach?container=x")), 400, "container x is not valid for pod p"),
         (Request::delete(EXEC), 405, "the server does not allow this method on the requested resource"),
     ] {
         let (got, status) = ask(&server, request, User::admin()).await;
@@ -119,7 +126,7 @@ async fn opening_a_stream_is_create_also_with_get() {
         assert_eq!(post(&server, &format!("{roles}/roles"), &role).await.0, 201);
         assert_eq!(post(&server, &format!("{roles}/rolebindings"), &binding).await.0, 201);
     }
-    for stream in ["exec?stdout=1", "portforward"] {
+    for stream in ["exec?stdout=1", "attach?stdout=1", "portforward"] {
         let path = format!("/api/v1/namespaces/default/pods/p/{stream}");
         for (user, with_get, with_post) in
             [("reader", 403, 403), ("writer", 403, 500), ("both", 500, 500), ("nobody", 403, 403)]

@@ -67,6 +67,7 @@ impl CustomKind {
             create_on_update: false,
             unconditional_update: false,
             delete_collection: true,
+            only: None,
         };
         let source = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();
         let schema = Structural::read(&source);
@@ -145,7 +146,7 @@ impl CustomKind {
     fn scale(&self) -> Option<&ScalePaths> {
         self.description.subresources.iter().find_map(|subresource| match subresource {
             Subresource::Scale(paths) => Some(paths),
-            Subresource::Status | Subresource::Approval => None,
+            Subresource::Status | Subresource::Part(_) => None,
         })
     }
 

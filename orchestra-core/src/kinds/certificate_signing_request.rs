@@ -8,7 +8,7 @@ use super::frame::check::{refuse, required};
 use super::frame::{Builtin, Object, View};
 use super::meta;
 use crate::gvk::GroupVersion;
-use crate::kind::Scope;
+use crate::kind::{ObjectPart, Scope};
 use crate::schema::BASE64;
 use crate::violation::{FieldPath, Violation, Violations};
 
@@ -51,7 +51,7 @@ pub(super) fn kind() -> Builtin {
         .short_names(&["csr"])
         .name(|_| Vec::new())
         .status(|| json!({}))
-        .approval(keep_all_but_conditions, |new, old, out| {
+        .part(ObjectPart::Approval, keep_all_but_conditions, |new, old, out| {
             validate_kept(new, old, Part::Approval, out);
         })
         .prepare_update(|new, old| {
@@ -379,14 +379,14 @@ mod tests {
         );
         let mut approved = wanted.clone();
         approved["spec"]["signerName"] = "other.com/s".into();
-        kind.prepare_approval_update(&mut approved, &old);
+        kind.prepare_part_update(ObjectPart::Approval, &mut approved, &old);
         assert_eq!(approved["spec"], old["spec"]);
         assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
-        assert_eq!(kind.validate_approval_update(&approved, &old), []);
+        assert_eq!(kind.validate_part_update(ObjectPart::Approval, &approved, &old), []);
         assert_eq!(kind.row(&approved, 0)[5], "Approved");
         // Once decided, it stays.
         let said: Vec<String> = kind
-            .validate_approval_update(&decided("Denied"), &approved)
+            .validate_part_update(ObjectPart::Approval, &decided("Denied"), &approved)
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -429,7 +429,7 @@ mod tests {
         assert_eq!(kind.validate_status_update(&issued, &old), []);
         assert_eq!(kind.row(&issued, 0)[5], "Approved,Issued");
         assert_eq!(
-            kind.validate_approval_update(&issued, &old)[0].to_string(),
+            kind.validate_part_update(ObjectPart::Approval, &issued, &old)[0].to_string(),
             "status.certificate: Forbidden: updates may not set certificate content"
         );
         let mut other = issued.clone();

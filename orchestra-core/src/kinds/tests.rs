@@ -133,6 +133,7 @@ fn a_status_is_served_where_upstream_serves_one() {
             "resourceclaims",
             "poddisruptionbudgets",
             "horizontalpodautoscalers",
+            "horizontalpodautoscalers",
             "customresourcedefinitions",
         ]
     );

@@ -25,6 +25,19 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// As discovery spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+
     /// All verbs.
     pub const ALL: [Self; 7] = [
         Self::Get,
@@ -79,7 +92,10 @@ impl ResourcePaths {
             namespaced: description.scope == Scope::Namespaced,
             gv: description.gv.clone(),
             kind: description.kind.to_string(),
-            verbs: Verb::ALL.to_vec(),
+            verbs: Verb::ALL
+                .into_iter()
+                .filter(|verb| description.only.is_none_or(|only| only.contains(&verb.name())))
+                .collect(),
             schema: None,
         };
         let below = |name: &str, gv: GroupVersion, kind: &str| Self {
@@ -92,7 +108,7 @@ impl ResourcePaths {
         let mut all = vec![main.clone()];
         all.extend(description.subresources.iter().map(|subresource| match subresource {
             Subresource::Status => below("status", description.gv.clone(), &description.kind),
-            Subresource::Approval => below("approval", description.gv.clone(), &description.kind),
+            Subresource::Part(part) => below(part.name(), description.gv.clone(), &description.kind),
             Subresource::Scale(_) => below("scale", GroupVersion::new("autoscaling", "v1"), "Scale"),
         }));
         all

@@ -7,18 +7,21 @@ use std::sync::Arc;
 
 use kube::Client;
 use orchestra_net::PodNetwork;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::machine::{self, Machine};
 use super::node_object;
 use super::pods::Table;
+use super::streams::MAX_STREAMS;
 use super::{Error, NodeAgent, Result};
 use crate::clock::{Clock, SystemClock};
 use crate::event::Recorder;
+use crate::logs::LogLimit;
 use crate::metrics::{Counted, NodeMetrics};
 use crate::pod::prober::RealProber;
+use crate::pod::resize::Ledger;
 use crate::pod::status::NodeFacts;
 use crate::runtime::ContainerRuntime;
 use crate::source::Sources;
@@ -38,6 +41,7 @@ pub struct NodeAgentBuilder {
     clock: Arc<dyn Clock>,
     stop_pods: bool,
     metrics: NodeMetrics,
+    log_limit: LogLimit,
 }
 
 struct DebugClient(Client);
@@ -67,6 +71,7 @@ impl NodeAgent {
             clock: Arc::new(SystemClock),
             stop_pods: false,
             metrics: NodeMetrics::default(),
+            log_limit: LogLimit::default(),
         }
     }
 }
@@ -121,6 +126,13 @@ impl NodeAgentBuilder {
         self
     }
 
+    /// How much is kept of each container's log; as the kubelet's defaults if not said.
+    #[must_use]
+    pub fn log_limit(mut self, limit: LogLimit) -> Self {
+        self.log_limit = limit;
+        self
+    }
+
     /// Counts into `metrics` what the agent does. Agents of one process may share them.
     #[must_use]
     pub fn metrics(mut self, metrics: NodeMetrics) -> Self {
@@ -172,6 +184,8 @@ impl NodeAgentBuilder {
             data,
             facts: NodeFacts { address: self.address.to_string(), runtime: version.name.clone() },
             allocatable: capacity.clone(),
+            ledger: Ledger::default(),
+            log_limit: self.log_limit,
         };
         let facts = node_object::NodeFacts {
             name,
@@ -190,6 +204,7 @@ impl NodeAgentBuilder {
             table: Table::default(),
             stop_pods: self.stop_pods,
             streams: CancellationToken::new(),
+            places: Arc::new(Semaphore::new(MAX_STREAMS)),
             recording: Box::pin(recording),
         })
     }

@@ -9,8 +9,10 @@ use orchestra_net::PodNetwork;
 
 use crate::clock::Clock;
 use crate::event::Recorder;
+use crate::logs::LogLimit;
 use crate::metrics::NodeMetrics;
 use crate::pod::probe::Prober;
+use crate::pod::resize::Ledger;
 use crate::pod::status::NodeFacts;
 use crate::runtime::{ContainerRuntime, PodMeta};
 use crate::source::Sources;
@@ -31,7 +33,11 @@ pub(crate) struct Context {
     pub(crate) tokens: Tokens,
     pub(crate) data: PathBuf,
     pub(crate) facts: NodeFacts,
+    /// How much is kept of each container's log.
+    pub(crate) log_limit: LogLimit,
     pub(crate) allocatable: BTreeMap<String, String>,
+    /// What its pods were given of that.
+    pub(crate) ledger: Ledger,
 }
 
 impl Context {

@@ -17,7 +17,7 @@ mod streams;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,7 @@ pub struct NodeAgent {
     stop_pods: bool,
     /// Ends streams to containers.
     streams: CancellationToken,
+    places: Arc<Semaphore>,
     recording: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -79,7 +80,8 @@ impl NodeAgent {
     /// The kubelet's HTTP paths for this node, answered in process. Cheap to clone; works while the agent runs.
     pub fn service(&self) -> AgentService {
         let logs = PodLogs::new(self.context.clone(), self.table.clone());
-        let streams = PodStreams::new(self.context.clone(), self.table.clone(), self.streams.clone());
+        let (stop, places) = (self.streams.clone(), self.places.clone());
+        let streams = PodStreams::new(self.context.clone(), self.table.clone(), stop, places);
         AgentService::new(Arc::new(logs), self.context.clock.clone())
             .metrics(self.context.metrics.clone())
             .with_streams(streams)

@@ -161,6 +161,7 @@ impl AgentService {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let target = match parts.as_slice() {
             ["exec", namespace, pod, container] => Target::Exec { namespace, pod, container },
+            ["attach", namespace, pod, container] => Target::Attach { namespace, pod, container },
             ["portForward", namespace, pod] => Target::Ports { namespace, pod },
             _ => return self.plain(request.method().clone(), request.uri().clone()).await,
         };

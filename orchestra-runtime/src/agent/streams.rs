@@ -1,4 +1,4 @@
-//! `exec` and `port-forward` on the kubelet's paths: which container is meant, and the change of protocol.
+//! `exec`, `attach` and `port-forward` on the kubelet's paths: which container is meant, and the change of protocol.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,18 +8,21 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{DuplexStream, copy_bidirectional};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::log_query::{self, BadQuery};
 use super::pods::{Listed, Table};
 use crate::pod::spec::member;
-use crate::runtime::{ContainerId, ContainerRuntime, ContainerState, SandboxId, SandboxState};
+use crate::runtime::{ContainerId, ContainerRuntime, ContainerState, SandboxId, SandboxState, Streams};
 use crate::stream::command::{self, Wanted};
 use crate::stream::forward::{self, Connect};
 use crate::stream::upgrade::{self, Agreed, Protocol, Purpose, Refused};
 use crate::stream::{Duplex, tunnel};
 
+/// The most streams that are open at once on one node: each holds a few pipes in memory.
+pub(super) const MAX_STREAMS: usize = 1024;
 /// The most ports that fit on the channels of a WebSocket.
 const MAX_PORTS: usize = 100;
 
@@ -56,6 +59,8 @@ impl From<BadQuery> for Denied {
 pub(super) enum Target<'a> {
     /// A command beside a container's program.
     Exec { namespace: &'a str, pod: &'a str, container: &'a str },
+    /// A container's program itself.
+    Attach { namespace: &'a str, pod: &'a str, container: &'a str },
     /// Ports of a pod.
     Ports { namespace: &'a str, pod: &'a str },
 }
@@ -67,6 +72,7 @@ pub(super) struct PodStreams {
     table: Table,
     /// Ends streams with the agent.
     stop: CancellationToken,
+    places: Arc<Semaphore>,
 }
 
 impl fmt::Debug for PodStreams {
@@ -76,8 +82,13 @@ impl fmt::Debug for PodStreams {
 }
 
 impl PodStreams {
-    pub(super) fn new(context: Arc<Context>, table: Table, stop: CancellationToken) -> Self {
-        Self { context, table, stop }
+    pub(super) fn new(
+        context: Arc<Context>,
+        table: Table,
+        stop: CancellationToken,
+        places: Arc<Semaphore>,
+    ) -> Self {
+        Self { context, table, stop, places }
     }
 
     /// Agrees on a protocol; everything after that happens on the upgraded connection, in a task of its own.
@@ -87,32 +98,41 @@ impl PodStreams {
         mut request: Request<B>,
     ) -> Result<Agreed, Denied> {
         let query = log_query::pairs(request.uri().query().unwrap_or_default())?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let why = "too many open streams on this node, please try again later";
+            Denied::new(StatusCode::TOO_MANY_REQUESTS, why)
+        })?;
         let agree = |purpose, method: &Method, headers: &HeaderMap| {
             upgrade::negotiate(purpose, method, headers).map_err(Denied::from)
         };
         match target {
             Target::Exec { namespace, pod, container } => {
-                let is_set = |key: &str| query.iter().any(|(k, v)| k == key && v == "1");
-                let tty = is_set("tty");
-                let wanted = Wanted {
-                    stdin: is_set("input"),
-                    stdout: is_set("output"),
-                    // A terminal has one output.
-                    stderr: is_set("error") && !tty,
-                    tty,
-                };
-                if !(wanted.stdin || wanted.stdout || wanted.stderr) {
-                    let why = "you must specify at least 1 of stdin, stdout, stderr";
-                    return Err(Denied::new(StatusCode::BAD_REQUEST, why));
-                }
+                let wanted = wanted(&query, false)?;
+                let id = self.container(namespace, pod, container, &missing(container)).await?;
                 let line: Vec<String> =
                     query.into_iter().filter(|(key, _)| key == "command").map(|(_, part)| part).collect();
-                let id = self.container(namespace, pod, container).await?;
                 let agreed = agree(Purpose::Command, request.method(), request.headers())?;
                 let runtime = self.context.runtime.clone();
                 let protocol = agreed.protocol;
-                self.upgraded(hyper::upgrade::on(&mut request), move |io| {
-                    exec(io, protocol, wanted, runtime, id, line)
+                let run = move |streams| async move { runtime.exec(&id, &line, streams).await };
+                self.upgraded(place, hyper::upgrade::on(&mut request), move |io| {
+                    serve(io, protocol, wanted, run)
+                });
+                Ok(agreed)
+            }
+            Target::Attach { namespace, pod, container } => {
+                let listed = self.pod(namespace, pod)?;
+                let has_terminal = member(&listed.pod, container).and_then(|m| m.container.tty) == Some(true);
+                let wanted = wanted(&query, has_terminal)?;
+                let gone = format!("container {container} not found in pod {pod}_{namespace}");
+                let id = self.container(namespace, pod, container, &gone).await?;
+                let agreed = agree(Purpose::Command, request.method(), request.headers())?;
+                let runtime = self.context.runtime.clone();
+                let protocol = agreed.protocol;
+                // How the program ended is in the pod's status; the connection only tells that it is over.
+                let run = move |streams| async move { runtime.attach(&id, streams).await.map(|()| 0) };
+                self.upgraded(place, hyper::upgrade::on(&mut request), move |io| {
+                    serve(io, protocol, wanted, run)
                 });
                 Ok(agreed)
             }
@@ -125,7 +145,7 @@ impl PodStreams {
                 }
                 let connect = connector(self.context.runtime.clone(), sandbox, pod.to_owned());
                 let protocol = agreed.protocol;
-                self.upgraded(hyper::upgrade::on(&mut request), move |io| {
+                self.upgraded(place, hyper::upgrade::on(&mut request), move |io| {
                     forward(io, protocol, ports, connect)
                 });
                 Ok(agreed)
@@ -133,7 +153,7 @@ impl PodStreams {
         }
     }
 
-    fn upgraded<F, S>(&self, upgrade: OnUpgrade, serve: S)
+    fn upgraded<F, S>(&self, place: OwnedSemaphorePermit, upgrade: OnUpgrade, serve: S)
     where
         S: FnOnce(TokioIo<hyper::upgrade::Upgraded>) -> F + Send + 'static,
         F: Future<Output = ()> + Send,
@@ -148,6 +168,7 @@ impl PodStreams {
                 () = stop.cancelled() => {}
                 () = serve(io) => {}
             }
+            drop(place);
         });
     }
 
@@ -156,11 +177,17 @@ impl PodStreams {
         found.ok_or_else(|| Denied::new(StatusCode::NOT_FOUND, "pod does not exist"))
     }
 
-    /// The running container of that name.
-    async fn container(&self, namespace: &str, pod: &str, name: &str) -> Result<ContainerId, Denied> {
+    /// The running container of that name; `absent` says that there is none.
+    async fn container(
+        &self,
+        namespace: &str,
+        pod: &str,
+        name: &str,
+        absent: &str,
+    ) -> Result<ContainerId, Denied> {
         let listed = self.pod(namespace, pod)?;
         let failed = |why: String| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, why);
-        let missing = || failed(format!("container not found ({name:?})"));
+        let missing = || failed(absent.to_owned());
         member(&listed.pod, name).ok_or_else(missing)?;
         let uid = listed.pod.metadata.uid.as_deref().unwrap_or_default();
         let all = self.context.runtime.list_containers().await.map_err(|e| failed(e.describe()))?;
@@ -198,15 +225,33 @@ fn ports(query: &[(String, String)]) -> Result<Vec<u16>, Denied> {
     Ok(ports)
 }
 
-async fn exec(
-    io: impl Duplex,
-    protocol: Protocol,
-    wanted: Wanted,
-    runtime: Arc<dyn ContainerRuntime>,
-    id: ContainerId,
-    line: Vec<String>,
-) {
-    let run = |streams| async move { runtime.exec(&id, &line, streams).await };
+fn missing(container: &str) -> String {
+    format!("container not found ({container:?})")
+}
+
+/// The streams a query asks for.
+fn wanted(query: &[(String, String)], has_terminal: bool) -> Result<Wanted, Denied> {
+    let is_set = |key: &str| query.iter().any(|(k, v)| k == key && v == "1");
+    let tty = is_set("tty");
+    let wanted = Wanted {
+        stdin: is_set("input"),
+        stdout: is_set("output"),
+        // A terminal has one output.
+        stderr: is_set("error") && !tty && !has_terminal,
+        tty,
+    };
+    if !(wanted.stdin || wanted.stdout || wanted.stderr) {
+        let why = "you must specify at least 1 of stdin, stdout, stderr";
+        return Err(Denied::new(StatusCode::BAD_REQUEST, why));
+    }
+    Ok(wanted)
+}
+
+/// Runs something on the streams of an upgraded connection.
+async fn serve<F>(io: impl Duplex, protocol: Protocol, wanted: Wanted, run: impl FnOnce(Streams) -> F + Send)
+where
+    F: Future<Output = crate::runtime::Result<i32>> + Send,
+{
     match protocol {
         Protocol::Channels(version, codec) => {
             command::over_channels(io, (version, codec), wanted, run).await;

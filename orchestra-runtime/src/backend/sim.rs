@@ -324,6 +324,25 @@ impl ContainerRuntime for SimRuntime {
         Ok(0)
     }
 
+    async fn attach(&self, id: &ContainerId, mut streams: Streams) -> Result<()> {
+        let mut ended = {
+            let tables = self.tables();
+            let container = tables.containers.get(id).ok_or_else(|| no_container(id))?;
+            container.state.subscribe()
+        };
+        let echo = async {
+            if let (Some(from), Some(to)) = (&mut streams.stdin, &mut streams.stdout) {
+                tokio::io::copy(from, to).await.map_err(Error::system("echoing"))?;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            // A container that is forgotten has ended, too.
+            _ = ended.wait_for(|ended| *ended) => Ok(()),
+            failed = echo => failed,
+        }
+    }
+
     async fn port_forward(&self, sandbox: &SandboxId, _: u16) -> Result<Box<dyn Connection>> {
         Err(Error::State(format!("sandbox {sandbox} is simulated and has no network")))
     }

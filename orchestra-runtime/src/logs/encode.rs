@@ -63,7 +63,7 @@ impl Encoder {
         }
     }
 
-    /// The stream ended: what has no line end yet becomes a partial line.
+    /// What has no line end yet becomes a partial line: the stream ended, or somebody waits for what was written.
     pub fn finish(&mut self, now: Timestamp, out: &mut Vec<u8>) {
         if !self.rest.is_empty() {
             self.line(now, 'P', &[], out);

@@ -88,8 +88,17 @@ impl Reader {
             let bytes = self.block().await?;
             if !bytes.is_empty() {
                 self.formatter.push(&bytes, &mut out);
-            } else if self.reopen().await? {
+            } else if let Some(newer) = self.newer().await? {
+                // Written to the old file after it was looked at, and before it was replaced.
+                loop {
+                    let rest = self.block().await?;
+                    if rest.is_empty() {
+                        break;
+                    }
+                    self.formatter.push(&rest, &mut out);
+                }
                 self.formatter.finish(&mut out);
+                self.file = Some(newer);
             } else if ended {
                 self.formatter.finish(&mut out);
                 self.done = true;
@@ -112,24 +121,19 @@ impl Reader {
     }
 
     /// At the end of a file that is followed, looks whether another one has taken its place.
-    async fn reopen(&mut self) -> io::Result<bool> {
+    async fn newer(&mut self) -> io::Result<Option<Source>> {
         if matches!(self.follow, Follow::No) {
-            return Ok(false);
+            return Ok(None);
         }
         let path = self.path.clone();
         let current = self.file.as_ref().map(|file| file.inode);
-        let newer = blocking(move || match std::fs::metadata(&path) {
+        blocking(move || match std::fs::metadata(&path) {
             Ok(found) if Some(found.ino()) == current => Ok(None),
             Ok(_) => Source::open(&path, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         })
-        .await?;
-        let found = newer.is_some();
-        if found {
-            self.file = newer;
-        }
-        Ok(found)
+        .await
     }
 
     async fn wait(&mut self) {

@@ -185,6 +185,10 @@ impl ContainerRuntime for Counted {
         self.timed("exec", self.runtime.exec(id, command, streams)).await
     }
 
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        self.timed("attach", self.runtime.attach(id, streams)).await
+    }
+
     async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>> {
         self.timed("port_forward", self.runtime.port_forward(sandbox, port)).await
     }

@@ -1,5 +1,6 @@
 //! What `fieldRef` and `resourceFieldRef` point at. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -67,7 +68,7 @@ pub(crate) fn resource(
     let named = selector.container_name.as_deref().filter(|n| !n.is_empty());
     let container = match named {
         Some(name) => super::spec::member(pod, name).map(|m| m.container),
-        None => own,
+        None => own.map(Cow::Borrowed),
     };
     let container = container.ok_or_else(|| format!("container {} not found", named.unwrap_or_default()))?;
     let (table, resource) = selector

@@ -12,6 +12,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod probe;
 pub(crate) mod prober;
 pub(crate) mod recall;
+pub(crate) mod resize;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -33,16 +33,22 @@ pub(crate) fn recall(
     for member in members(pod) {
         let name = &member.container.name;
         let told = status.and_then(|s| {
-            let all = s.init_container_statuses.iter().chain(s.container_statuses.iter()).flatten();
+            let all = s.init_container_statuses.iter().chain(s.container_statuses.iter());
+            let all = all.chain(s.ephemeral_container_statuses.iter()).flatten();
             all.clone().find(|c| c.name == *name)
         });
+        if let Some(given) =
+            told.and_then(|told| told.resources.clone()).filter(|_| member.role != Role::Ephemeral)
+        {
+            state.given.insert(name.clone(), given);
+        }
         let mut lives: Vec<&ContainerStatus> = containers
             .iter()
             .filter(|c| c.config.name == *name && alive.is_none_or(|s| s.id == c.sandbox))
             .collect();
         lives.sort_by_key(|c| c.config.attempt);
         // In a new sandbox, the init containers run again.
-        if member.role != Role::Main && alive.is_none() && !over {
+        if matches!(member.role, Role::Init | Role::Sidecar) && alive.is_none() && !over {
             continue;
         }
         if let Some(container) = recall_one(&lives, told, now) {

@@ -1,6 +1,8 @@
 //! Readings of a pod's specification that everything here shares.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use std::borrow::Cow;
+
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod};
 
 use crate::runtime::{Exit, PodMeta};
 
@@ -13,6 +15,8 @@ pub(crate) enum Role {
     Sidecar,
     /// One of the pod's containers.
     Main,
+    /// Added to a pod that runs, for a look at it: started once, and of no account for the pod.
+    Ephemeral,
 }
 
 /// When a container that ended is started again.
@@ -37,10 +41,10 @@ impl RestartPolicy {
 pub(crate) const NODE_SHUTDOWN: &str = "NodeShutdown";
 
 /// A container of a pod with its part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Member<'a> {
     pub(crate) role: Role,
-    pub(crate) container: &'a Container,
+    pub(crate) container: Cow<'a, Container>,
     pub(crate) policy: RestartPolicy,
 }
 
@@ -77,14 +81,43 @@ pub(crate) fn members(pod: &Pod) -> Vec<Member<'_>> {
     let inits = spec.init_containers.iter().flatten().map(|container| {
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         let role = if sidecar { Role::Sidecar } else { Role::Init };
-        Member { role, container, policy: policy(container) }
+        Member { role, policy: policy(container), container: Cow::Borrowed(container) }
     });
     let mains = spec.containers.iter().map(|container| Member {
         role: Role::Main,
-        container,
         policy: policy(container),
+        container: Cow::Borrowed(container),
     });
-    inits.chain(mains).collect()
+    let added = spec.ephemeral_containers.iter().flatten().map(|container| Member {
+        role: Role::Ephemeral,
+        policy: RestartPolicy::Never,
+        container: Cow::Owned(ordinary(container)),
+    });
+    inits.chain(mains).chain(added).collect()
+}
+
+/// A container that was added to a pod, as a container like others. What it may not have is left out.
+fn ordinary(added: &EphemeralContainer) -> Container {
+    let added = added.clone();
+    Container {
+        args: added.args,
+        command: added.command,
+        env: added.env,
+        env_from: added.env_from,
+        image: added.image,
+        image_pull_policy: added.image_pull_policy,
+        name: added.name,
+        security_context: added.security_context,
+        stdin: added.stdin,
+        stdin_once: added.stdin_once,
+        termination_message_path: added.termination_message_path,
+        termination_message_policy: added.termination_message_policy,
+        tty: added.tty,
+        volume_devices: added.volume_devices,
+        volume_mounts: added.volume_mounts,
+        working_dir: added.working_dir,
+        ..Container::default()
+    }
 }
 
 /// The container called `name`.

@@ -16,6 +16,7 @@ use super::field::Addresses;
 use super::spec::meta;
 use crate::agent::context::Context;
 use crate::event::Severity;
+use crate::logs;
 use crate::runtime::{
     ContainerConfig, ContainerId, ContainerState, Error, Mount, SandboxConfig, SandboxId, User,
 };
@@ -308,7 +309,11 @@ async fn config(
         working_dir: container.working_dir.as_deref().filter(|d| !d.is_empty()).map(PathBuf::from),
         mounts,
         log_path: context.log_path(&meta(pod), &container.name, attempt),
+        log_limit: Some(context.log_limit),
         user: user(pod, container)?,
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        tty: container.tty == Some(true),
         labels: pod.metadata.labels.clone().unwrap_or_default(),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         env,
@@ -416,7 +421,9 @@ async fn clear_old(context: &Context, pod: &Pod, name: &str, attempt: u32) {
             if let Err(error) = context.runtime.remove_container(&old.id).await {
                 tracing::debug!(error = error.describe(), "an old container could not be removed");
             }
-            let _ = std::fs::remove_file(&old.config.log_path);
+            if let Err(error) = logs::remove(&old.config.log_path) {
+                tracing::debug!(%error, "an old log could not be removed");
+            }
         }
     }
 }

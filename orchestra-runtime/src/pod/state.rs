@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 
 use super::backoff::Backoff;
+use super::resize::Pending;
 use super::spec::{Member, Role, members};
 use crate::runtime::{ContainerId, Exit, SandboxId};
 
@@ -22,6 +23,10 @@ pub(crate) struct PodState {
     pub(crate) start_time: Option<Timestamp>,
     /// Set once the pod has to end.
     pub(crate) stop: Option<Stop>,
+    /// What its containers were given, by name.
+    pub(crate) given: BTreeMap<String, ResourceRequirements>,
+    /// Why they do not have yet what the pod asks for now.
+    pub(crate) pending: Option<Pending>,
     /// Whether the init containers once were all done; they do not run again in the same sandbox.
     pub(crate) initialized: bool,
 }
@@ -84,6 +89,8 @@ pub(crate) struct Container {
     pub(crate) ready: bool,
     /// The liveness or startup probe wants it restarted, and says why.
     pub(crate) condemned: Option<String>,
+    /// It was given more or less, and begins anew with it.
+    pub(crate) resized: bool,
 }
 
 /// Where a container stands.
@@ -122,6 +129,7 @@ impl Container {
             started: false,
             ready: false,
             condemned: None,
+            resized: false,
         }
     }
 
@@ -185,7 +193,7 @@ pub(crate) fn outcome(pod: &Pod, state: &PodState) -> Option<Outcome> {
         let container = state.containers.get(&member.container.name);
         let exit = container.and_then(Container::exit);
         match member.role {
-            Role::Sidecar => {}
+            Role::Sidecar | Role::Ephemeral => {}
             Role::Init => {
                 if let Some(exit) = exit
                     && exit.code != 0
@@ -282,6 +290,9 @@ fn keep_running(
     now: Timestamp,
     decision: &mut Decision,
 ) {
+    for member in members.iter().filter(|member| member.role == Role::Ephemeral) {
+        keep_one(pod, member, state.containers.get(&member.container.name), now, decision);
+    }
     let mut initializing = false;
     for member in members {
         let name = &member.container.name;
@@ -301,6 +312,7 @@ fn keep_running(
                 }
             }
             Role::Main => keep_one(pod, member, container, now, decision),
+            Role::Ephemeral => {}
         }
         if initializing {
             return;
@@ -313,7 +325,7 @@ pub(crate) fn init_done(pod: &Pod, state: &PodState) -> bool {
     members(pod).iter().all(|member| {
         let container = state.containers.get(&member.container.name);
         match member.role {
-            Role::Main => true,
+            Role::Main | Role::Ephemeral => true,
             Role::Init => container.and_then(Container::exit).is_some_and(|exit| exit.code == 0),
             Role::Sidecar => container.is_some_and(is_started),
         }
@@ -346,6 +358,12 @@ fn keep_one(
                     name: name.clone(),
                     grace_seconds: super::spec::grace_seconds(pod),
                     message: format!("Container {name} definition changed, will be restarted"),
+                });
+            } else if container.resized {
+                decision.actions.push(Action::Stop {
+                    name: name.clone(),
+                    grace_seconds: super::spec::grace_seconds(pod),
+                    message: format!("Container {name} resize requires restart"),
                 });
             } else if let Some(message) = &container.condemned {
                 let probes = [&member.container.liveness_probe, &member.container.startup_probe];

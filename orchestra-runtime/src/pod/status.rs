@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::resize;
 use super::spec::{Member, Role, full_name, members};
 use super::state::{self, Ended, Life, Outcome, PodState, Sandbox, StopReason, crash_loop, outcome};
 
@@ -30,11 +31,12 @@ pub(crate) fn time(at: Timestamp) -> Time {
 pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timestamp) -> PodStatus {
     let members = members(pod);
     let old = pod.status.clone().unwrap_or_default();
-    let statuses = |main: bool| -> Vec<ContainerStatus> {
-        let chosen = members.iter().filter(|m| (m.role == Role::Main) == main);
+    let statuses = |roles: &[Role]| -> Vec<ContainerStatus> {
+        let chosen = members.iter().filter(|m| roles.contains(&m.role));
         chosen.map(|m| container_status(pod, m, state, node, now)).collect()
     };
-    let (inits, mains) = (statuses(false), statuses(true));
+    let (inits, mains) = (statuses(&[Role::Init, Role::Sidecar]), statuses(&[Role::Main]));
+    let added = statuses(&[Role::Ephemeral]);
     let phase = phase(pod, &members, state, &inits, &mains);
     let addresses = match &state.sandbox {
         Sandbox::Ready { addresses, .. } => addresses.iter().map(ToString::to_string).collect(),
@@ -51,6 +53,7 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
         phase: Some(phase.to_owned()),
         observed_generation: pod.metadata.generation,
         container_statuses: Some(mains),
+        ephemeral_container_statuses: (!added.is_empty()).then_some(added),
         init_container_statuses: (!inits.is_empty()).then_some(inits),
         qos_class: old.qos_class,
         reason: old.reason,
@@ -123,11 +126,12 @@ fn container_status(
     node: &NodeFacts,
     now: Timestamp,
 ) -> ContainerStatus {
-    let spec = member.container;
+    let spec = &*member.container;
     let mut status = ContainerStatus {
         name: spec.name.clone(),
         image: spec.image.clone().unwrap_or_default(),
-        started: Some(false),
+        // Nobody waits for a container that was added.
+        started: (member.role != Role::Ephemeral).then_some(false),
         state: Some(waiting(first_reason(pod, member, state), None)),
         last_state: Some(ContainerState::default()),
         ..ContainerStatus::default()
@@ -140,8 +144,10 @@ fn container_status(
         ..VolumeMountStatus::default()
     });
     status.volume_mounts = spec.volume_mounts.as_ref().map(|_| mounts.collect());
-    status.resources = spec.resources.clone();
-    status.allocated_resources = spec.resources.as_ref().and_then(|r| r.requests.clone());
+    if member.role != Role::Ephemeral {
+        status.resources = state.given.get(&spec.name).cloned().or_else(|| spec.resources.clone());
+        status.allocated_resources = status.resources.as_ref().and_then(|r| r.requests.clone());
+    }
     let Some(container) = state.containers.get(&spec.name) else { return status };
     status.restart_count = container.restarts;
     status.image_id.clone_from(&container.image_ref);
@@ -175,8 +181,10 @@ fn container_status(
             // A container that is being stopped still answers, as long as its probes say so.
             let stopping = matches!(container.life, Life::Stopping { .. }) && container.started;
             let running = state::is_started(container) || stopping;
-            status.started = Some(running);
-            status.ready = running && container.ready;
+            if member.role != Role::Ephemeral {
+                status.started = Some(running);
+                status.ready = running && container.ready;
+            }
         }
         Life::Ended(end) => {
             status.container_id = end.id.as_ref().and_then(id);
@@ -202,11 +210,12 @@ fn container_status(
 fn first_reason(pod: &Pod, member: &Member<'_>, state: &PodState) -> &'static str {
     let has_inits =
         pod.spec.as_ref().is_some_and(|s| s.init_containers.as_ref().is_some_and(|i| !i.is_empty()));
-    if has_inits && (member.role == Role::Main && !state.initialized || member.role != Role::Main) {
-        "PodInitializing"
-    } else {
-        "ContainerCreating"
-    }
+    let waits = match member.role {
+        Role::Main => !state.initialized,
+        Role::Init | Role::Sidecar => true,
+        Role::Ephemeral => false,
+    };
+    if has_inits && waits { "PodInitializing" } else { "ContainerCreating" }
 }
 
 /// A failed pull is told as such at first, then as waiting for the next attempt.
@@ -313,15 +322,25 @@ fn conditions(
     {
         ready = because("Ready", "ReadinessGatesNotReady", Some(message));
     }
-    let findings = [
+    let mut findings = vec![
         plain("PodReadyToStartContainers", sandboxed),
         initial,
         ready,
         containers("ContainersReady"),
         plain("PodScheduled", true),
     ];
+    if let Some(pending) = &state.pending {
+        let (reason, message) = (Some(pending.reason), Some(pending.message.clone()));
+        findings.push(Finding { kind: resize::PENDING, holds: true, reason, message });
+    }
+    if state.containers.values().any(|container| container.resized) {
+        findings.push(plain(resize::IN_PROGRESS, true));
+    }
+    let ours = |kind: &str| {
+        findings.iter().any(|f| f.kind == kind) || matches!(kind, resize::PENDING | resize::IN_PROGRESS)
+    };
     let old: Vec<PodCondition> = pod.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
-    let foreign = old.iter().filter(|c| !findings.iter().any(|f| f.kind == c.type_)).cloned();
+    let foreign = old.iter().filter(|c| !ours(&c.type_)).cloned();
     let ours = findings.iter().map(|f| finding(pod, f, &old, now));
     ours.chain(foreign).collect()
 }

@@ -7,7 +7,7 @@ mod notes;
 mod probes;
 mod report;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,16 +20,19 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::probe::{ProbeKind, Verdict};
-use super::spec::{grace_seconds, member, members, meta};
+use super::spec::{Role, grace_seconds, member, members, meta};
 use super::start::{self, Failure, Home, StartedContainer};
 use super::state::{Action, Container, Life, PodState, Sandbox, Stop, StopReason, decide, init_done};
-use super::{env, lifecycle};
+use super::{env, lifecycle, resize};
 use crate::agent::context::Context;
 use crate::event::Severity;
 use crate::metrics::{Round, Sort};
 use crate::runtime::{ContainerId, Exit, SandboxId};
-use crate::source::Held;
+use crate::source::{Held, Reference};
 use crate::volume;
+
+/// After how long room that others had is looked for again.
+const RESIZE_AGAIN: SignedDuration = SignedDuration::from_secs(3);
 
 /// Something happened.
 #[derive(Debug)]
@@ -96,6 +99,8 @@ pub(crate) struct Worker {
     state: PodState,
     /// Addresses and volumes, once they are there.
     home: Option<Home>,
+    /// What its containers and volumes name.
+    references: BTreeSet<Reference>,
     held: Arc<Held>,
     changes: BoxStream<'static, ()>,
     inbox: mpsc::UnboundedReceiver<Note>,
@@ -124,18 +129,16 @@ impl Worker {
         channel: (mpsc::UnboundedSender<Note>, mpsc::UnboundedReceiver<Note>),
         shown: watch::Sender<Shown>,
     ) -> Self {
-        let mut references = volume::references(pod);
-        references.extend(members(pod).iter().flat_map(|m| env::references(m.container)));
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let held =
-            if context.simulation { Held::default() } else { context.sources.hold(namespace, &references) };
+        let references = references(pod);
+        let held = hold(&context, pod, &references);
         let changes = held.changes();
         let (sender, inbox) = channel;
-        Self {
+        let mut worker = Self {
             context,
             pod: pod.clone(),
             state,
             home: None,
+            references,
             held: Arc::new(held),
             changes,
             inbox,
@@ -151,7 +154,24 @@ impl Worker {
             seen: Instant::now(),
             round: Round::Create,
             has_run: false,
-        }
+        };
+        worker.resize();
+        worker
+    }
+
+    /// Gives the pod what it asks for, where the node has room.
+    fn resize(&mut self) {
+        let uid = self.pod.metadata.uid.clone().unwrap_or_default();
+        let ledger = &self.context.ledger;
+        resize::settle(&self.pod, &mut self.state, &self.context.allocatable, ledger.others(&uid));
+        let is_over = self.state.released || self.state.stop.is_some();
+        ledger.note(&uid, (!is_over).then(|| resize::given(&self.pod, &self.state)));
+    }
+
+    /// When what the pod waits for may be there.
+    fn retry_resize(&self, now: Timestamp) -> Option<Timestamp> {
+        let waits = self.state.pending.as_ref().is_some_and(resize::Pending::may_pass);
+        waits.then(|| now.checked_add(RESIZE_AGAIN).ok())?
     }
 
     /// Looks after the pod until nothing is left of it on this node.
@@ -236,6 +256,9 @@ impl Worker {
             let now = self.context.clock.now();
             self.state.start_time.get_or_insert(now);
             self.note_ends(now);
+            if self.state.pending.is_some() {
+                self.resize();
+            }
             if !self.state.initialized
                 && matches!(self.state.sandbox, Sandbox::Ready { .. })
                 && init_done(&self.pod, &self.state)
@@ -244,7 +267,13 @@ impl Worker {
             }
             let decision = decide(&self.pod, &self.state, now);
             if decision.actions.is_empty() {
-                let times = [decision.wake, self.deadline(), self.report_again, self.renewal()];
+                let times = [
+                    decision.wake,
+                    self.deadline(),
+                    self.report_again,
+                    self.renewal(),
+                    self.retry_resize(now),
+                ];
                 return (false, times.into_iter().flatten().min());
             }
             for action in decision.actions {
@@ -321,7 +350,7 @@ impl Worker {
     fn start(&mut self, name: &str, now: Timestamp) {
         let Some(member) = member(&self.pod, name) else { return };
         let Sandbox::Ready { id: sandbox, .. } = self.state.sandbox.clone() else { return };
-        let spec = member.container.clone();
+        let (spec, role) = (member.container.into_owned(), member.role);
         let container = self.state.containers.entry(name.to_owned()).or_insert_with(Container::new);
         if let Life::Ended(ended) = &container.life {
             container.backoff.step(ended.exit.finished_at, now);
@@ -333,10 +362,14 @@ impl Worker {
         container.started = spec.startup_probe.is_none();
         container.ready = spec.readiness_probe.is_none();
         container.condemned = None;
+        container.resized = false;
         let attempt = u32::try_from(container.restarts).unwrap_or(0);
-        let is_init = self.pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
-        let is_init = is_init.is_some_and(|init| init.iter().any(|container| container.name == name));
-        self.context.metrics.container_starts(if is_init { Sort::Init } else { Sort::Container });
+        let sort = match role {
+            Role::Init | Role::Sidecar => Sort::Init,
+            Role::Main => Sort::Container,
+            Role::Ephemeral => Sort::Ephemeral,
+        };
+        self.context.metrics.container_starts(sort);
         let (context, pod, held, home) =
             (self.context.clone(), self.pod.clone(), self.held.clone(), self.home.clone());
         let sender = self.sender.clone();
@@ -367,7 +400,7 @@ impl Worker {
         let (id, started_at) = (id.clone(), *started_at);
         container.life = Life::Stopping { id: id.clone(), started_at };
         self.context.recorder.note(&self.pod, Some(name), Severity::Normal, "Killing", message);
-        let Some(spec) = member(&self.pod, name).map(|m| m.container.clone()) else { return };
+        let Some(spec) = member(&self.pod, name).map(|m| m.container.into_owned()) else { return };
         let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
         let (context, pod, address) = (self.context.clone(), self.pod.clone(), self.address());
         self.job(async move {
@@ -400,6 +433,7 @@ impl Worker {
     /// Gives back what an ended pod needs no more; its containers stay for their logs.
     fn release(&mut self) {
         self.state.released = true;
+        self.context.ledger.note(self.pod.metadata.uid.as_deref().unwrap_or_default(), None);
         let (context, pod) = (self.context.clone(), self.pod.clone());
         let sandbox = match &self.state.sandbox {
             Sandbox::Ready { id, .. } => Some(id.clone()),
@@ -450,6 +484,19 @@ impl Worker {
             }
         }
     }
+}
+
+fn references(pod: &Pod) -> BTreeSet<Reference> {
+    let mut references = volume::references(pod);
+    references.extend(members(pod).iter().flat_map(|m| env::references(&m.container)));
+    references
+}
+
+fn hold(context: &Context, pod: &Pod, references: &BTreeSet<Reference>) -> Held {
+    if context.simulation {
+        return Held::default();
+    }
+    context.sources.hold(pod.metadata.namespace.as_deref().unwrap_or_default(), references)
 }
 
 fn until(at: Timestamp, now: Timestamp) -> Duration {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::logs::LogLimit;
+
 /// The pod something belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PodMeta {
@@ -57,8 +59,20 @@ pub struct ContainerConfig {
     pub mounts: Vec<Mount>,
     /// Where output goes, in CRI's log format.
     pub log_path: PathBuf,
+    /// How much is kept of that; as the kubelet's defaults when `None`.
+    #[serde(default)]
+    pub log_limit: Option<LogLimit>,
     /// Who the program runs as; the image decides when `None`.
     pub user: Option<User>,
+    /// Keeps an input open for [`attach`](super::ContainerRuntime::attach); without it, the program reads nothing.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Closes that input when the first client that had it goes.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// Gives the program a terminal for all its streams.
+    #[serde(default)]
+    pub tty: bool,
     /// Kept with the container and listed with it.
     pub labels: BTreeMap<String, String>,
     /// Kept with the container and listed with it.

@@ -25,6 +25,11 @@ impl Terminal {
         self.0.try_clone()
     }
 
+    /// The same terminal for one more owner.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Makes reads and writes return at once, of every descriptor.
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         let flags = fcntl_getfl(&self.0)?;

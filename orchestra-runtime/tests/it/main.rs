@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 mod agent;
+mod attach;
 #[cfg(target_os = "linux")]
 mod cluster;
 #[cfg(target_os = "linux")]

@@ -63,6 +63,11 @@ fn is_new_pod(request: &AdmissionRequest<'_>) -> bool {
     request.operation == Operation::Create && request.is("", "pods")
 }
 
+/// A pod that is to have more or less while it runs.
+fn is_resize(request: &AdmissionRequest<'_>) -> bool {
+    request.operation == Operation::Update && request.is_subresource("", "pods", "resize")
+}
+
 fn is_claim(request: &AdmissionRequest<'_>) -> bool {
     matches!(request.operation, Operation::Create | Operation::Update)
         && request.is("", "persistentvolumeclaims")
@@ -84,7 +89,7 @@ impl Admission for LimitRanger {
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
-        let check: fn(&LimitRangeSpec, &Value) -> Vec<String> = if is_new_pod(request) {
+        let check: fn(&LimitRangeSpec, &Value) -> Vec<String> = if is_new_pod(request) || is_resize(request) {
             bounds::of_pod
         } else if is_claim(request) {
             bounds::of_claim

@@ -13,7 +13,7 @@ use super::cells::{self, Show};
 use super::fill::{Fill, Object};
 use super::view::View;
 use crate::gvk::GroupVersion;
-use crate::kind::{Column, Description, Kind, ScalePaths, Scope, Subresource};
+use crate::kind::{Column, Description, Kind, ObjectPart, ScalePaths, Scope, Subresource};
 use crate::violation::Violations;
 
 type Default = fn(&mut Object);
@@ -39,6 +39,14 @@ pub(crate) enum Generation {
     Content,
 }
 
+/// The rules of a part that has a path of its own.
+#[derive(Clone, Copy)]
+struct Partial {
+    part: ObjectPart,
+    prepare: PrepareUpdate,
+    validate: CheckChange,
+}
+
 /// A kind compiled in.
 #[derive(Clone)]
 pub(crate) struct Builtin {
@@ -55,8 +63,7 @@ pub(crate) struct Builtin {
     validate_create: Check,
     validate_change: CheckChange,
     validate_status: CheckChange,
-    prepare_approval: PrepareUpdate,
-    validate_approval: CheckChange,
+    parts: Vec<Partial>,
     fields: Vec<Cow<'static, str>>,
     field_value: FieldValue,
     shows: Vec<Show>,
@@ -79,6 +86,7 @@ impl Builtin {
             create_on_update: false,
             unconditional_update: true,
             delete_collection: true,
+            only: None,
         };
         Self {
             description,
@@ -94,8 +102,7 @@ impl Builtin {
             validate_create: |_, _| (),
             validate_change: |_, _, _| (),
             validate_status: |_, _, _| (),
-            prepare_approval: |_, _| (),
-            validate_approval: |_, _, _| (),
+            parts: Vec::new(),
             fields: Vec::new(),
             field_value: |_, _| None,
             shows: Vec::new(),
@@ -140,6 +147,12 @@ impl Builtin {
         self
     }
 
+    /// Nothing can be done but this: the kind has no objects in a store.
+    pub(crate) fn only(mut self, verbs: &'static [&'static str]) -> Self {
+        self.description.only = Some(verbs);
+        self
+    }
+
     /// How `metadata.generation` counts.
     pub(crate) fn generation(mut self, generation: Generation) -> Self {
         self.generation = generation;
@@ -159,11 +172,10 @@ impl Builtin {
         self
     }
 
-    /// Serves `/approval`, which `prepare` restricts to what an approval may change, and `validate` judges (new, old).
-    pub(crate) fn approval(mut self, prepare: PrepareUpdate, validate: CheckChange) -> Self {
-        self.description.subresources.push(Subresource::Approval);
-        self.prepare_approval = prepare;
-        self.validate_approval = validate;
+    /// Serves a part below a path of its own; `prepare` puts the rest back, and `validate` judges the change (new, old).
+    pub(crate) fn part(mut self, part: ObjectPart, prepare: PrepareUpdate, validate: CheckChange) -> Self {
+        self.description.subresources.push(Subresource::Part(part));
+        self.parts.push(Partial { part, prepare, validate });
         self
     }
 
@@ -249,6 +261,24 @@ impl Builtin {
         self.columns = shows.iter().map(|show| show.column.clone()).collect();
         self.shows = shows;
         self
+    }
+
+    fn partial(&self, part: ObjectPart) -> Option<Partial> {
+        self.parts.iter().find(|partial| partial.part == part).copied()
+    }
+
+    /// Generations are the server's: whatever the client sent is dropped.
+    fn count_generation(&self, new: &mut Object, old: &Value) {
+        let mut count = generation(old);
+        if self.content_changed(new, old) {
+            count += 1;
+        }
+        let metadata = new.object("metadata");
+        if count > 0 {
+            metadata.insert("generation".to_owned(), count.into());
+        } else {
+            metadata.remove("generation");
+        }
     }
 
     fn has_status(&self) -> bool {
@@ -344,17 +374,7 @@ impl Kind for Builtin {
             keep(new, old, "status");
         }
         (self.prepare_update)(new, old);
-        // Generations are the server's: whatever the client sent is dropped.
-        let mut count = generation(old);
-        if self.content_changed(new, old) {
-            count += 1;
-        }
-        let metadata = new.object("metadata");
-        if count > 0 {
-            metadata.insert("generation".to_owned(), count.into());
-        } else {
-            metadata.remove("generation");
-        }
+        self.count_generation(new, old);
     }
 
     fn prepare_status_update(&self, new: &mut Value, old: &Value) {
@@ -392,16 +412,19 @@ impl Kind for Builtin {
         out
     }
 
-    fn prepare_approval_update(&self, new: &mut Value, old: &Value) {
+    fn prepare_part_update(&self, part: ObjectPart, new: &mut Value, old: &Value) {
         keep_metadata(new, old);
-        if let Some(new) = new.as_object_mut() {
-            (self.prepare_approval)(new, old);
+        if let (Some(new), Some(partial)) = (new.as_object_mut(), self.partial(part)) {
+            (partial.prepare)(new, old);
+            self.count_generation(new, old);
         }
     }
 
-    fn validate_approval_update(&self, new: &Value, old: &Value) -> Violations {
+    fn validate_part_update(&self, part: ObjectPart, new: &Value, old: &Value) -> Violations {
         let mut out = super::super::meta::validate_update(new, old);
-        (self.validate_approval)(&View::root(new), &View::root(old), &mut out);
+        if let Some(partial) = self.partial(part) {
+            (partial.validate)(&View::root(new), &View::root(old), &mut out);
+        }
         out
     }
 

@@ -1,6 +1,8 @@
 //! `Pod`: the specification that [`super::pod_spec`] rules, with a life of its own around it.
 
+mod ephemeral;
 mod qos;
+mod resize;
 mod show;
 mod status;
 mod update;
@@ -12,8 +14,8 @@ use serde_json::{Value, json};
 use super::frame::{Builtin, Fill, Generation, Object, View};
 use super::pod_spec::{self, Holder};
 use crate::gvk::GroupVersion;
-use crate::kind::Scope;
-use crate::violation::Violations;
+use crate::kind::{ObjectPart, Scope};
+use crate::violation::{Violation, Violations};
 
 pub(super) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("", "v1"), "Pod", "pods", Scope::Namespaced)
@@ -27,6 +29,8 @@ pub(super) fn kind() -> Builtin {
         .validate_create(validate_create)
         .validate_change(update::validate)
         .validate_status(status::validate)
+        .part(ObjectPart::EphemeralContainers, ephemeral::prepare, ephemeral::validate)
+        .part(ObjectPart::Resize, resize::prepare, resize::validate)
         .fields(&[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -72,7 +76,12 @@ fn prepare_create(pod: &mut Object) {
 }
 
 fn validate_create(pod: &View, out: &mut Violations) {
-    pod_spec::validate(out, &pod.get("spec"), Holder::Pod);
+    let spec = pod.get("spec");
+    pod_spec::validate(out, &spec, Holder::Pod);
+    let ephemeral = spec.get("ephemeralContainers");
+    if !ephemeral.is_empty() {
+        out.push(Violation::forbidden(ephemeral.path(), "cannot be set on create"));
+    }
 }
 
 fn field_value<'a>(pod: &'a Value, field: &str) -> Option<Cow<'a, str>> {

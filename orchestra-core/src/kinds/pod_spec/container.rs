@@ -38,7 +38,7 @@ pub(super) fn validate_all(out: &mut Violations, spec: &View, context: &Context)
     if context.host_network {
         port::host_network(out, &init);
     }
-    ephemeral(out, &spec.get("ephemeralContainers"), context);
+    ephemeral(out, spec, &mut names, context);
 }
 
 /// What every container must obey.
@@ -86,19 +86,49 @@ fn no_handlers(out: &mut Violations, container: &View) {
     }
 }
 
-fn ephemeral(out: &mut Violations, containers: &View, context: &Context) {
+/// Containers that are added to a pod that runs: they have names of their own, and nothing that has to be given back.
+fn ephemeral<'a>(out: &mut Violations, spec: &View<'a>, names: &mut HashSet<&'a str>, context: &Context) {
+    let containers = spec.get("ephemeralContainers");
     if context.holder == Holder::Template && !containers.is_empty() {
         let detail = "ephemeral containers not allowed in pod template";
         out.push(Violation::forbidden(containers.path(), detail));
         return;
     }
+    let targets: Vec<&str> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|list| spec.get(list).items())
+        .map(|container| container.get("name").text())
+        .collect();
     for container in containers.items() {
         one(out, &container, context);
-        for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
+        own_name(out, &container, names);
+        let target = container.get("targetContainerName");
+        if !target.is_empty() && !targets.contains(&target.text()) {
+            out.push(Violation::not_found(target.path(), target.text()));
+        }
+        let forbidden =
+            |value: &View| Violation::forbidden(value.path(), "cannot be set for an Ephemeral Container");
+        for field in [
+            "ports",
+            "resources",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "lifecycle",
+            "resizePolicy",
+            "restartPolicy",
+        ] {
             let value = container.get(field);
             if !value.is_empty() {
-                let detail = "cannot be set for an Ephemeral Container";
-                out.push(Violation::forbidden(value.path(), detail));
+                out.push(forbidden(&value));
+            }
+        }
+        for mount in container.get("volumeMounts").items() {
+            for field in ["subPath", "subPathExpr"] {
+                let value = mount.get(field);
+                if !value.is_empty() {
+                    out.push(forbidden(&value));
+                }
             }
         }
     }

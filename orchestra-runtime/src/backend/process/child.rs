@@ -3,8 +3,6 @@
 //! The kernel ties a child's death to the *thread* that spawned it. So one thread does nothing but spawn, and lives as
 //! long as the runtime: when the runtime is dropped, or the program ends in whatever way, the containers are killed.
 
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -18,10 +16,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-use super::launch;
+use super::input;
+use super::launch::{self, Launched};
 use super::layout::{ContainerDir, ContainerRecord, ProcessRecord, read_json, write_json};
 use super::procfs::ProcessId;
-use super::shim::open_log;
+use super::shim::{Log, is_interactive, open_log, write_log};
 use super::supervisor::{Adopted, Running, Supervisor, ended, exit_of, lost};
 use crate::logs::{Encoder, Stream};
 use crate::runtime::{Error, Exit, Result};
@@ -29,7 +28,7 @@ use crate::runtime::{Error, Exit, Result};
 struct Order {
     record: ContainerRecord,
     dir: ContainerDir,
-    reply: oneshot::Sender<Result<Child, String>>,
+    reply: oneshot::Sender<Result<Launched, String>>,
 }
 
 /// Supervises children.
@@ -44,10 +43,10 @@ impl Children {
         std::thread::Builder::new().name("orchestra-spawn".to_owned()).stack_size(256 * 1024).spawn(
             move || {
                 for order in inbox {
-                    let child = launch::spawn(&order.record, &order.dir, true);
-                    if let Err(Ok(mut unwanted)) = order.reply.send(child) {
-                        let _ = unwanted.kill();
-                        let _ = unwanted.wait();
+                    let launched = launch::spawn(&order.record, &order.dir, true);
+                    if let Err(Ok(mut unwanted)) = order.reply.send(launched) {
+                        let _ = unwanted.child.kill();
+                        let _ = unwanted.child.wait();
                     }
                 }
             },
@@ -63,7 +62,7 @@ impl Supervisor for Children {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::State("the runtime is shutting down".to_owned());
         self.orders.send(Order { record: record.clone(), dir: dir.clone(), reply }).map_err(|_| gone())?;
-        let mut child = answer.await.map_err(|_| gone())?.map_err(Error::Start)?;
+        let Launched { mut child, terminal } = answer.await.map_err(|_| gone())?.map_err(Error::Start)?;
         let started_at = Timestamp::now();
         let pid = child.id().cast_signed();
         let process = ProcessRecord {
@@ -73,13 +72,19 @@ impl Supervisor for Children {
         };
         let watching = Error::system(format!("watching process {pid}"));
         let prepared = (|| {
-            let out = child.stdout.take().map(|o| pipe::Receiver::from_owned_fd(o.into())).transpose()?;
+            let mut out = child.stdout.take().map(|o| pipe::Receiver::from_owned_fd(o.into())).transpose()?;
             let err = child.stderr.take().map(|e| pipe::Receiver::from_owned_fd(e.into())).transpose()?;
+            if let Some(terminal) = &terminal {
+                terminal.set_nonblocking()?;
+                out = Some(pipe::Receiver::from_owned_fd_unchecked(terminal.another()?)?);
+            }
+            let input = input::open(record, dir, child.stdin.take(), terminal.as_ref());
+            let input = input.map_err(std::io::Error::other)?;
             write_json(&dir.process(), &process)?;
-            Ok::<_, std::io::Error>((out, err))
+            Ok::<_, std::io::Error>((out, err, input))
         })();
-        let (out, err) = match prepared {
-            Ok(outputs) => outputs,
+        let (out, err, input) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -87,8 +92,14 @@ impl Supervisor for Children {
             }
         };
         let pumps = [(out, Stream::Stdout), (err, Stream::Stderr)]
-            .map(|(from, stream)| tokio::spawn(pump(from, stream, log.clone())));
-        let exit = watch(child, process.clone(), dir.clone(), pumps).boxed();
+            .map(|(from, stream)| tokio::spawn(pump(from, stream, !is_interactive(record), log.clone())));
+        let watched = watch(child, process.clone(), dir.clone(), pumps);
+        let exit = async move {
+            let exit = watched.await;
+            drop(input);
+            exit
+        };
+        let exit = exit.boxed();
         Ok(Running { process, exit })
     }
 
@@ -181,7 +192,7 @@ fn pidfd(process: &ProcessRecord) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK).ok()
 }
 
-async fn pump(from: Option<pipe::Receiver>, stream: Stream, log: Arc<File>) {
+async fn pump(from: Option<pipe::Receiver>, stream: Stream, by_line: bool, log: Arc<Log>) {
     let Some(mut from) = from else { return };
     let mut encoder = Encoder::new(stream);
     let mut buffer = vec![0; 8 * 1024];
@@ -191,10 +202,12 @@ async fn pump(from: Option<pipe::Receiver>, stream: Stream, log: Arc<File>) {
             break;
         }
         encoder.push(Timestamp::now(), &buffer[..read], &mut out);
-        // A full disk loses lines; it must not stop the program.
-        let _ = (&*log).write_all(&out);
+        if !by_line {
+            encoder.finish(Timestamp::now(), &mut out);
+        }
+        write_log(&log, &out);
         out.clear();
     }
     encoder.finish(Timestamp::now(), &mut out);
-    let _ = (&*log).write_all(&out);
+    write_log(&log, &out);
 }

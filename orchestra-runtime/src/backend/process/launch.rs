@@ -9,15 +9,29 @@ use std::process::{Child, Command, Stdio};
 use super::layout::{ContainerDir, ContainerRecord};
 use super::mount::{self, Host, Node};
 use super::procfs::ProcessId;
-use crate::sys::{self, Confinement, Namespaces};
+use crate::sys::{self, Confinement, Namespaces, Terminal};
+
+/// A container's program that runs, and the terminal that its streams are, if it has one.
+pub(super) struct Launched {
+    pub(super) child: Child,
+    pub(super) terminal: Option<Terminal>,
+}
 
 /// Starts a container's program with its output piped. The error is for the user.
 pub(super) fn spawn(
     record: &ContainerRecord,
     dir: &ContainerDir,
     die_with_parent: bool,
-) -> Result<Child, String> {
+) -> Result<Launched, String> {
     let mut command = command(record)?;
+    let terminal = if record.config.tty {
+        command.env("TERM", term(record));
+        Some(sys::with_terminal(&mut command).map_err(|e| format!("opening a terminal: {e}"))?)
+    } else {
+        let stdin = if record.config.stdin { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        None
+    };
     let mut confinement = Confinement {
         mounts: None,
         user: other_user(record)?,
@@ -33,8 +47,14 @@ pub(super) fn spawn(
         }
         confinement.mounts = Some(planned.plan);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    sys::spawn(&mut command, confinement).map_err(|e| explain(record, &e))
+    let child = sys::spawn(&mut command, confinement).map_err(|e| explain(record, &e))?;
+    Ok(Launched { child, terminal })
+}
+
+/// The kind of terminal, unless the container says another.
+fn term(record: &ContainerRecord) -> &str {
+    let said = record.env.iter().rev().find(|(key, _)| key == "TERM");
+    said.map_or("xterm", |(_, value)| value.as_str())
 }
 
 /// A command to execute beside a container's program.

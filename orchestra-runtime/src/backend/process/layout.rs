@@ -5,6 +5,7 @@
 //! <dir>/containers/<id>/container.json  the container as asked for, and its command line
 //!                       process.json    the supervising and the running process, once started
 //!                       exit.json       how it ended, once it did
+//!                       input           where clients of its input connect, if it has one
 //!                       lock            held by the shim as long as it lives
 //!                       root/           where the shim builds mounts, in its own namespace: always empty on the host
 //! ```
@@ -111,6 +112,9 @@ impl ContainerDir {
     }
     pub(super) fn exit(&self) -> PathBuf {
         self.0.join("exit.json")
+    }
+    pub(super) fn input(&self) -> PathBuf {
+        self.0.join("input")
     }
     pub(super) fn lock(&self) -> PathBuf {
         self.0.join("lock")

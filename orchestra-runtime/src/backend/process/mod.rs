@@ -10,9 +10,11 @@
 //! Containers are supervised by a shim each, which survives the agent, or are children of the embedding program and die
 //! with it: [`Supervision`].
 
+mod attach;
 mod child;
 mod exec;
 mod image;
+mod input;
 mod launch;
 mod layout;
 mod mount;
@@ -308,6 +310,12 @@ impl ContainerRuntime for ProcessRuntime {
         let terminal = streams.terminal.is_some();
         let command = self.inner.supervisor.exec(&entry.record, &dir, &process, command, terminal)?;
         session::run(command, streams).await
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: Streams) -> Result<()> {
+        let entry = self.inner.registry.container(id)?;
+        entry.process().ok_or_else(|| Error::State(format!("container {id} is not running")))?;
+        attach::run(&entry, &self.inner.layout.container(id), streams).await
     }
 
     async fn port_forward(&self, sandbox: &SandboxId, port: u16) -> Result<Box<dyn Connection>> {

@@ -8,22 +8,24 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitCode};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::launch;
+use super::input;
+use super::launch::{self, Launched};
 use super::layout::{ContainerDir, ContainerRecord, ProcessRecord, read_json, write_json};
 use super::procfs::ProcessId;
 use super::supervisor::exit_of;
-use crate::logs::{Encoder, Stream};
+use crate::logs::{Encoder, LogWriter, Stream};
+use crate::sys::Terminal;
 
 /// The verb that starts a container.
 pub(super) const RUN: &str = "run";
@@ -99,7 +101,7 @@ fn run(dir: &ContainerDir) -> Result<(), String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("becoming a reaper: {e}"))?;
     let log = open_log(&record)?;
-    let mut child = launch::spawn(&record, dir, true)?;
+    let Launched { mut child, terminal } = launch::spawn(&record, dir, true)?;
     let started_at = Timestamp::now();
     let process = match identify(&child, started_at) {
         Ok(process) => process,
@@ -109,18 +111,28 @@ fn run(dir: &ContainerDir) -> Result<(), String> {
             return Err(message);
         }
     };
-    if let Err(error) = write_json(&dir.process(), &process) {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!("writing {}: {error}", dir.process().display()));
-    }
+    // Clients connect once the process is known, so its input has to be there before.
+    let opened = input::open(&record, dir, child.stdin.take(), terminal.as_ref());
+    let written = write_json(&dir.process(), &process);
+    let written = written.map_err(|e| format!("writing {}: {e}", dir.process().display()));
+    let output = terminal.as_ref().map(Terminal::another).transpose();
+    let output = output.map_err(|e| format!("opening a terminal: {e}"));
+    let (_input, output) = match (opened, written, output) {
+        (Ok(input), Ok(()), Ok(output)) => (input, output),
+        (Err(message), _, _) | (_, Err(message), _) | (_, _, Err(message)) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(message);
+        }
+    };
     say(&Handshake::Started(process));
-    let pumped = pump_all(&mut child, &log);
+    let outputs = Outputs { child: &mut child, terminal: output, by_line: !is_interactive(&record) };
+    let (pumps, pumped) = outputs.pump(&log);
     let (code, signal) = wait(&child);
     // The end of the first process is the end of all: leftovers would keep the pipes open.
     end_descendants(&child);
     let exit = exit_of(code, signal, started_at);
-    for _ in 0..2 {
+    for _ in 0..pumps {
         // Ends at once when every writer ended; a writer elsewhere on the machine must not hold us up.
         let _ = pumped.recv_timeout(Duration::from_secs(2));
     }
@@ -133,14 +145,18 @@ fn lock(dir: &ContainerDir) -> Result<File, String> {
     Ok(file)
 }
 
+/// A container's log, which both of its outputs go to.
+pub(super) type Log = Mutex<LogWriter>;
+
 /// Opens a container's log, making its directory.
-pub(super) fn open_log(record: &ContainerRecord) -> Result<Arc<File>, String> {
-    let path = &record.config.log_path;
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|e| format!("making {}: {e}", parent.display()))?;
-    }
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    file.map(Arc::new).map_err(|e| format!("opening log {}: {e}", path.display()))
+pub(super) fn open_log(record: &ContainerRecord) -> Result<Arc<Log>, String> {
+    let limit = record.config.log_limit.unwrap_or_default();
+    LogWriter::open(&record.config.log_path, limit).map(|log| Arc::new(Mutex::new(log)))
+}
+
+/// Writes lines to a log. A writer that failed left it as it was.
+pub(super) fn write_log(log: &Log, lines: &[u8]) {
+    log.lock().unwrap_or_else(PoisonError::into_inner).write(Timestamp::now(), lines);
 }
 
 fn identify(child: &Child, started_at: Timestamp) -> Result<ProcessRecord, String> {
@@ -160,30 +176,47 @@ fn say(handshake: &Handshake) {
     }
 }
 
-/// Copies both outputs to the log; each tells when it is done.
-fn pump_all(child: &mut Child, log: &Arc<File>) -> mpsc::Receiver<()> {
-    let (done, pumped) = mpsc::channel();
-    let outputs: [(Option<Box<dyn Read + Send>>, Stream); 2] = [
-        (child.stdout.take().map(|o| Box::new(o) as _), Stream::Stdout),
-        (child.stderr.take().map(|o| Box::new(o) as _), Stream::Stderr),
-    ];
-    for (output, stream) in outputs {
-        let (log, done) = (log.clone(), done.clone());
-        let spare = log.clone();
-        let pump = move || {
-            if let Some(output) = output {
-                pump(output, stream, &log);
-            }
-            let _ = done.send(());
-        };
-        if let Err(error) = std::thread::Builder::new().stack_size(128 * 1024).spawn(pump) {
-            let _ = writeln!(&*spare, "{:.9} stderr F orchestra: output is lost: {error}", Timestamp::now());
-        }
-    }
-    pumped
+/// Whether somebody may wait for what has no line end yet.
+pub(super) fn is_interactive(record: &ContainerRecord) -> bool {
+    record.config.stdin || record.config.tty
 }
 
-fn pump(mut from: Box<dyn Read + Send>, stream: Stream, mut log: &File) {
+/// What a program writes to.
+struct Outputs<'a> {
+    child: &'a mut Child,
+    terminal: Option<OwnedFd>,
+    by_line: bool,
+}
+
+impl Outputs<'_> {
+    /// Copies everything to the log: how many do that, each of which tells when it is done.
+    fn pump(self, log: &Arc<Log>) -> (usize, mpsc::Receiver<()>) {
+        let (done, pumped) = mpsc::channel();
+        let outputs: [(Option<Box<dyn Read + Send>>, Stream); 3] = [
+            (self.child.stdout.take().map(|o| Box::new(o) as _), Stream::Stdout),
+            (self.child.stderr.take().map(|o| Box::new(o) as _), Stream::Stderr),
+            (self.terminal.map(|o| Box::new(File::from(o)) as _), Stream::Stdout),
+        ];
+        let mut pumps = 0;
+        for (output, stream) in outputs {
+            let Some(output) = output else { continue };
+            pumps += 1;
+            let (log, done, by_line) = (log.clone(), done.clone(), self.by_line);
+            let spare = log.clone();
+            let pump = move || {
+                pump(output, stream, by_line, &log);
+                let _ = done.send(());
+            };
+            if let Err(error) = std::thread::Builder::new().stack_size(128 * 1024).spawn(pump) {
+                let lost = format!("{:.9} stderr F orchestra: output is lost: {error}\n", Timestamp::now());
+                write_log(&spare, lost.as_bytes());
+            }
+        }
+        (pumps, pumped)
+    }
+}
+
+fn pump(mut from: Box<dyn Read + Send>, stream: Stream, by_line: bool, log: &Log) {
     let mut encoder = Encoder::new(stream);
     let mut buffer = vec![0; 8 * 1024];
     let mut out = Vec::new();
@@ -195,12 +228,14 @@ fn pump(mut from: Box<dyn Read + Send>, stream: Stream, mut log: &File) {
             Err(_) => break,
         };
         encoder.push(Timestamp::now(), &buffer[..read], &mut out);
-        // A full disk loses lines; it must not stop the program.
-        let _ = log.write_all(&out);
+        if !by_line {
+            encoder.finish(Timestamp::now(), &mut out);
+        }
+        write_log(log, &out);
         out.clear();
     }
     encoder.finish(Timestamp::now(), &mut out);
-    let _ = log.write_all(&out);
+    write_log(log, &out);
 }
 
 /// Waits for the program, and buries orphans until then.

@@ -85,7 +85,7 @@ impl Worker {
                 container.image_ref = started.image_ref;
                 container.attempts = Default::default();
                 let (id, started_at) = (started.id, started.started_at);
-                let spec = member(&self.pod, name).map(|m| m.container.clone());
+                let spec = member(&self.pod, name).map(|m| m.container.into_owned());
                 let post_start =
                     spec.as_ref().and_then(|c| c.lifecycle.as_ref()).is_some_and(|l| l.post_start.is_some());
                 container.life = Life::Running { id: id.clone(), started_at, hooked: !post_start };
@@ -212,7 +212,7 @@ impl Worker {
         if exit.message.is_none() {
             let attempt = u32::try_from(container.restarts).unwrap_or(0);
             let log = self.context.log_path(&meta(&self.pod), name, attempt);
-            let file = own_message_path(member.container)
+            let file = own_message_path(&member.container)
                 .map(|_| self.context.message_path(&meta(&self.pod).uid, name));
             let from_log =
                 member.container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");

@@ -10,7 +10,7 @@ use crate::runtime::ContainerId;
 impl Worker {
     /// Begins the probes of a container that runs: the startup probe, or when that is through, the others.
     pub(super) fn probe(&mut self, name: &str, id: &ContainerId) {
-        let Some(spec) = member(&self.pod, name).map(|m| m.container.clone()) else { return };
+        let Some(spec) = member(&self.pod, name).map(|m| m.container.into_owned()) else { return };
         let started = self.state.containers.get(name).is_some_and(|c| c.started);
         let kinds: &[ProbeKind] =
             if started { &[ProbeKind::Readiness, ProbeKind::Liveness] } else { &[ProbeKind::Startup] };

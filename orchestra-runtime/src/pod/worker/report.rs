@@ -1,5 +1,6 @@
 //! What a worker tells the API server, and the end of its pod.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Note, Shown, ShownContainer, Worker};
 use crate::agent::context::Context;
+use crate::pod::resize;
 use crate::pod::spec::{grace_seconds, members, meta};
 use crate::pod::start::leave_network;
 use crate::pod::state::{Life, Sandbox, StopReason, outcome};
@@ -17,8 +19,15 @@ use crate::pod::status::status;
 use crate::volume;
 
 /// The conditions the node agent owns.
-const OURS: [&str; 5] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+const OURS: [&str; 7] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    resize::PENDING,
+    resize::IN_PROGRESS,
+];
 
 /// How long after a failure a status is sent again.
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
@@ -63,6 +72,12 @@ impl Worker {
             self.hurry(asked);
         }
         self.retry_changed();
+        self.resize();
+        let references = super::references(&self.pod);
+        if references != self.references {
+            let held = super::hold(&self.context, &self.pod, &references);
+            (self.changes, self.references, self.held) = (held.changes(), references, Arc::new(held));
+        }
         if let (Some(mut ours), Some(theirs)) = (ours, &pod.status) {
             let foreign = |c: &&PodCondition| !OURS.contains(&c.type_.as_str());
             let mut conditions = ours.conditions.take().unwrap_or_default();
@@ -114,6 +129,7 @@ impl Worker {
     pub(super) async fn finish(mut self) {
         self.show();
         self.held = Default::default();
+        self.context.ledger.note(self.pod.metadata.uid.as_deref().unwrap_or_default(), None);
         while self.reporting {
             match self.inbox.recv().await {
                 Some(Note::Reported { status, written }) => self.reported(*status, written),
@@ -213,7 +229,16 @@ fn patch(mut status: Value) -> Value {
     if let Some(conditions) = &mut conditions {
         conditions.retain(|c| c["type"].as_str().is_some_and(|t| OURS.contains(&t)));
     }
-    for condition in conditions.into_iter().flatten() {
+    // These two go when there is nothing more to tell.
+    for kind in [resize::PENDING, resize::IN_PROGRESS] {
+        if let Some(conditions) = &mut conditions
+            && !conditions.iter().any(|condition| condition["type"] == kind)
+        {
+            conditions.push(json!({"type": kind, "$patch": "delete"}));
+        }
+    }
+    let told = conditions.into_iter().flatten().filter(|condition| condition.get("$patch").is_none());
+    for condition in told {
         if let Some(condition) = condition.as_object_mut() {
             for field in ["reason", "message"] {
                 condition.entry(field).or_insert(Value::Null);

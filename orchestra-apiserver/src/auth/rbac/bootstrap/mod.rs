@@ -3,6 +3,8 @@
 //! They are kept right at every start: what somebody took away from one of them comes back, what was added stays, unless the
 //! object says `rbac.authorization.kubernetes.io/autoupdate: "false"`.
 
+mod namespaced;
+
 use serde_json::{Value, json};
 
 use super::GROUP;
@@ -67,6 +69,7 @@ pub(crate) fn objects() -> Vec<Value> {
         }
         binding
     }));
+    objects.extend(namespaced::objects());
     objects
 }
 

@@ -1,12 +1,23 @@
-//! `HorizontalPodAutoscaler`: description, defaults and columns; its controller is not part of the product yet.
+//! `HorizontalPodAutoscaler`, served as `autoscaling/v2` and as `autoscaling/v1`; its controller is not part of the product yet.
+//!
+//! They are one set of objects. A server stores the `v2` form and translates with [`to_v2`] and [`to_v1`]: what `v1` has no
+//! field for stands in annotations there.
+
+mod metric;
+mod translate;
+mod v1;
 
 use serde_json::{Value, json};
 
-use super::frame::cells::{self, column, list, number, text};
+use super::frame::cells::{self, Show, column, list, number, text};
 use super::frame::check::{not_negative, refuse, required};
-use super::frame::{Builtin, Fill};
+use super::frame::{Builtin, Fill, View};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
+use crate::violation::Violations;
+
+pub use translate::{to_v1, to_v2};
+pub(super) use v1::kind as v1_kind;
 
 pub(super) fn kind() -> Builtin {
     let gv = GroupVersion::new("autoscaling", "v2");
@@ -28,44 +39,46 @@ pub(super) fn kind() -> Builtin {
             status.fill("desiredReplicas", 0);
             status.fill("currentMetrics", Value::Null);
         })
-        .validate(|scaler, out| {
-            let spec = scaler.get("spec");
-            let (least, most) = (spec.get("minReplicas"), spec.get("maxReplicas"));
-            not_negative(out, &least);
-            let count = most.int().unwrap_or_default();
-            if count < 1 {
-                refuse(out, &most, "must be greater than 0");
-            } else if count < least.int().unwrap_or_default() {
-                refuse(out, &most, "must be greater than or equal to `minReplicas`");
+        .validate(validate)
+        .columns(columns(|scaler, _| targets(scaler).into()))
+}
+
+fn validate(scaler: &View, out: &mut Violations) {
+    let spec = scaler.get("spec");
+    let (least, most) = (spec.get("minReplicas"), spec.get("maxReplicas"));
+    not_negative(out, &least);
+    let count = most.int().unwrap_or_default();
+    if count < 1 {
+        refuse(out, &most, "must be greater than 0");
+    } else if count < least.int().unwrap_or_default() {
+        refuse(out, &most, "must be greater than or equal to `minReplicas`");
+    }
+    for field in ["kind", "name"] {
+        required(out, &spec.get("scaleTargetRef").get(field));
+    }
+}
+
+fn columns(targets: fn(&Value, i64) -> Value) -> Vec<Show> {
+    vec![
+        cells::name(),
+        column("Reference", "string", "What it scales.", |scaler, _| {
+            let (kind, name) =
+                (text(scaler, "/spec/scaleTargetRef/kind"), text(scaler, "/spec/scaleTargetRef/name"));
+            format!("{kind}/{name}").into()
+        }),
+        column("Targets", "string", "What is measured, and what is wanted.", targets),
+        column("MinPods", "string", "The fewest pods.", |scaler, _| {
+            match scaler.pointer("/spec/minReplicas").and_then(Value::as_i64) {
+                Some(count) => count.to_string().into(),
+                None => "<unset>".into(),
             }
-            for field in ["kind", "name"] {
-                required(out, &spec.get("scaleTargetRef").get(field));
-            }
-        })
-        .columns(vec![
-            cells::name(),
-            column("Reference", "string", "What it scales.", |scaler, _| {
-                let (kind, name) =
-                    (text(scaler, "/spec/scaleTargetRef/kind"), text(scaler, "/spec/scaleTargetRef/name"));
-                format!("{kind}/{name}").into()
-            }),
-            column("Targets", "string", "What is measured, and what is wanted.", |scaler, _| {
-                targets(scaler).into()
-            }),
-            column("MinPods", "string", "The fewest pods.", |scaler, _| {
-                match scaler.pointer("/spec/minReplicas").and_then(Value::as_i64) {
-                    Some(count) => count.to_string().into(),
-                    None => "<unset>".into(),
-                }
-            }),
-            column("MaxPods", "string", "The most pods.", |scaler, _| {
-                number(scaler, "/spec/maxReplicas").into()
-            }),
-            column("Replicas", "string", "The pods there are.", |scaler, _| {
-                number(scaler, "/status/currentReplicas").into()
-            }),
-            cells::age(),
-        ])
+        }),
+        column("MaxPods", "string", "The most pods.", |scaler, _| number(scaler, "/spec/maxReplicas").into()),
+        column("Replicas", "string", "The pods there are.", |scaler, _| {
+            number(scaler, "/status/currentReplicas").into()
+        }),
+        cells::age(),
+    ]
 }
 
 /// Utilisation of resources against its target; measures of other kinds show their target alone.
