@@ -7,7 +7,6 @@
 //! At one moment, first pods end, then nodes go, then nodes come, then pods come, each in the order of the workload; then
 //! the scheduler decides until it has nothing more to do. Nothing reads a clock, and no order depends on a hash.
 
-mod batch;
 mod core;
 mod fragment;
 mod gauge;
@@ -164,8 +163,8 @@ pub enum RunError {
     /// The profiles contradict each other.
     #[error(transparent)]
     Scheduler(#[from] orchestra_scheduler::Error),
-    /// A strategy broke its contract.
-    #[error("the strategy broke its contract at {time} s: {problem}")]
+    /// A strategy broke its contract, or broke itself.
+    #[error("at {time} s: {problem}")]
     Contract {
         /// When.
         time: SimTime,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_scheduler::{Profile, Scheduler};
 
 use super::fgd::Typical;
-use super::{BestFit, DotProduct, FairShare, Fgd, GpuClustering, GpuPacking, Random, WorstFit};
+use super::{BestFit, DotProduct, FairShare, Fgd, Flow, GpuClustering, GpuPacking, Random, WorstFit};
 use crate::run::Decider;
 use crate::strategy::{Context, Named};
 
@@ -21,6 +21,7 @@ pub fn all() -> Vec<Named> {
         plugins("fgd", |context| Fgd::profile(&typical(context))),
         plugins("random", |context| Random::profile(context.seed)),
         Named::new("fairshare", |_| Decider::Strategy(Arc::new(FairShare))),
+        Named::new("flow", |_| Decider::Strategy(Arc::new(Flow::default()))),
     ]
 }
 
