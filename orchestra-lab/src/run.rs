@@ -15,6 +15,7 @@ mod world;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use orchestra_scheduler::engine::Explain;
 use orchestra_scheduler::{Scheduler, Strategy};
 
 use crate::time::SimTime;
@@ -31,6 +32,17 @@ pub enum Decider {
     Strategy(Arc<dyn Strategy>),
 }
 
+impl Decider {
+    /// The same, with decisions explained to `listener`. A strategy has no plugins to ask; what it decides is not explained.
+    #[must_use]
+    pub fn explained_to(self, listener: Arc<dyn Explain>) -> Self {
+        match self {
+            Self::Scheduler(scheduler) => Self::Scheduler(Box::new(scheduler.explain(listener))),
+            Self::Strategy(strategy) => Self::Strategy(strategy),
+        }
+    }
+}
+
 /// How a simulation is run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -41,6 +53,9 @@ pub struct RunOptions {
     pub batch: SimTime,
     /// Whether every refusal is recorded, or only the first of each pod.
     pub refusals: Refusals,
+    /// The pod on which all decisions are explained, by name or by namespace and name; an
+    /// [`Experiment`](crate::experiment::Experiment) writes them into a file for each strategy.
+    pub explain: Option<Arc<str>>,
     /// Ends the run early.
     pub stop: Stop,
 }
@@ -79,6 +94,7 @@ impl Default for RunOptions {
             grace: SimTime::from_secs(30),
             batch: SimTime::from_secs(1),
             refusals: Refusals::default(),
+            explain: None,
             stop: Stop::default(),
         }
     }

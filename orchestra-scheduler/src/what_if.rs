@@ -73,7 +73,7 @@ pub struct NoRoom {
     /// The first of the pods that found no node.
     pub pod: Arc<PodView>,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: Box<Outcome>,
 }
 
 impl WhatIf {
@@ -127,7 +127,7 @@ impl WhatIf {
                 Outcome::Chosen(choice) => nodes.push(choice.node),
                 outcome => {
                     self.undo();
-                    return Err(NoRoom { pod: pod.clone(), outcome });
+                    return Err(NoRoom { pod: pod.clone(), outcome: Box::new(outcome) });
                 }
             }
         }
@@ -165,13 +165,13 @@ impl WhatIf {
                 continue;
             }
             if added == most {
-                return Err(NoRoom { pod: pod.clone(), outcome });
+                return Err(NoRoom { pod: pod.clone(), outcome: Box::new(outcome) });
             }
             self.set_node(Arc::new(self.another(shape)));
             added += 1;
             let outcome = self.place(pod);
             if !matches!(outcome, Outcome::Chosen(_)) {
-                return Err(NoRoom { pod: pod.clone(), outcome });
+                return Err(NoRoom { pod: pod.clone(), outcome: Box::new(outcome) });
             }
         }
         Ok(added)

@@ -68,7 +68,7 @@ impl Strategy for FairShare {
 }
 
 /// The namespace with the smallest dominant share among those that wait; the first by name among equals.
-fn poorest<'a>(tenants: &'a mut BTreeMap<Arc<str>, Tenant>, all: (i64, i64)) -> Option<&'a mut Tenant> {
+fn poorest(tenants: &mut BTreeMap<Arc<str>, Tenant>, all: (i64, i64)) -> Option<&mut Tenant> {
     let waiting = tenants.values_mut().filter(|tenant| !tenant.waiting.is_empty());
     waiting.min_by(|left, right| left.dominant(all).total_cmp(&right.dominant(all)))
 }

@@ -63,4 +63,21 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), all().len());
     }
+
+    #[test]
+    fn a_scoring_policy_is_less_than_sixty_lines_with_its_registration() {
+        let files = [
+            ("best_fit.rs", include_str!("best_fit.rs")),
+            ("worst_fit.rs", include_str!("worst_fit.rs")),
+            ("dot_product.rs", include_str!("dot_product.rs")),
+            ("gpu_packing.rs", include_str!("gpu_packing.rs")),
+            ("gpu_clustering.rs", include_str!("gpu_clustering.rs")),
+            ("random.rs", include_str!("random.rs")),
+        ];
+        for (name, text) in files {
+            let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+            // And its line in the list above.
+            assert!(lines + 1 < 60, "{name} has {lines} lines");
+        }
+    }
 }
