@@ -2,7 +2,7 @@
 //!
 //! A [`WhatIf`] is a fork of a cluster and a scheduler for it. Pods are placed and evicted in it, nodes come and go, and all of it
 //! can be taken back. Nothing that is done there is seen by anyone else; a fork costs about as much as a look at the clock,
-//! whatever the size of the cluster (`docs/what-if.md` has the numbers).
+//! whatever the size of the cluster (`docs/what-if.md` says how to measure it).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
