@@ -152,7 +152,7 @@ async fn bursts_preemption_affinity_and_losses_are_decided_as_they_were_live() {
     run(&recording.workload(), &Decider::Scheduler(Box::default()), &options, &mut log).unwrap();
     let (live, simulated) = (recording.decisions(), recording::settled(log.0));
     let says = |words: &str| live.iter().any(|one| one.said.contains(words));
-    assert!(says("anti-affinity") && says("topology spread"), "{live:#?}");
+    assert!(says("anti-affinity") && says("not eligible due to a terminating pod"), "{live:#?}");
     assert!(live.iter().any(|one| one.pod == "vip" && one.said.starts_with("on ")), "{live:#?}");
     for (live, simulated) in live.iter().zip(&simulated) {
         assert_eq!(live, simulated);
