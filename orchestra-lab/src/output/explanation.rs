@@ -159,7 +159,6 @@ impl Explain for ExplanationFile {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_scheduler::Scheduler;
 
     use super::*;
     use crate::run::{Decider, RunOptions, run};
@@ -179,7 +178,7 @@ mod tests {
         let parts = [0, 1].map(|at| folder.path().join(format!("{at}.part")));
         for part in &parts {
             let file = ExplanationFile::create(part, "web", "default", 42).unwrap();
-            let decider = Decider::Scheduler(Box::new(Scheduler::default())).explained_to(file.clone());
+            let decider = Decider::Scheduler(Box::default()).explained_to(file.clone());
             run(&workload, &decider, &RunOptions::default(), &mut ()).unwrap();
             file.finish().unwrap();
         }
