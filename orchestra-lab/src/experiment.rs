@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::output::{DecisionsFile, RunSummary};
+use crate::output::{DecisionsFile, ExplanationFile, RunSummary};
 use crate::run::{Decision, RunError, RunOptions, Sink, run};
 use crate::strategy::{Context, Named};
 use crate::trace::TraceError;
@@ -169,6 +169,7 @@ impl Experiment {
             return Err(stopped);
         }
         self.join(folder, jobs.len(), part)?;
+        self.join_explanations(folder, part)?;
         Ok(summaries)
     }
 
@@ -181,14 +182,43 @@ impl Experiment {
     ) -> Result<RunSummary, ExperimentError> {
         let failed = |source| ExperimentError::Run { strategy: strategy.name().to_owned(), seed, source };
         let workload = self.load.workload(seed)?;
-        let decider = strategy.decider(Context { workload: &workload, seed });
+        let mut decider = strategy.decider(Context { workload: &workload, seed });
+        let beside = explained(part);
+        let unwritten = |source| ExperimentError::Write { path: beside.clone(), source };
+        let explanations = match &self.options.explain {
+            Some(pod) => {
+                let file = ExplanationFile::create(&beside, pod, strategy.name(), seed).map_err(unwritten)?;
+                decider = decider.explained_to(file.clone());
+                Some(file)
+            }
+            None => None,
+        };
         let file =
             File::create(part).map_err(|source| ExperimentError::Write { path: part.to_owned(), source })?;
         let mut recorder =
             Recorder { file: DecisionsFile::new(BufWriter::new(file), strategy.name(), seed), told, pods: 0 };
         let outcome = run(&workload, &decider, &self.options, &mut recorder).map_err(failed)?;
         recorder.file.finish().map_err(|source| ExperimentError::Write { path: part.to_owned(), source })?;
+        explanations.map_or(Ok(()), |file| file.finish()).map_err(unwritten)?;
         Ok(RunSummary::of(strategy.name(), seed, &workload, outcome))
+    }
+
+    /// Makes one file of explanations for each strategy that was asked for any.
+    fn join_explanations(
+        &self,
+        folder: &Path,
+        part: impl Fn(usize) -> PathBuf,
+    ) -> Result<(), ExperimentError> {
+        if self.options.explain.is_none() {
+            return Ok(());
+        }
+        for (at, strategy) in self.strategies.iter().enumerate() {
+            let runs = at * self.seeds.len()..(at + 1) * self.seeds.len();
+            let parts: Vec<_> = runs.map(|run| explained(&part(run))).collect();
+            let path = folder.join(format!("explanation-{}.csv", strategy.name()));
+            ExplanationFile::join(&parts, &path).map_err(|source| ExperimentError::Write { path, source })?;
+        }
+        Ok(())
     }
 
     /// Makes one file of the parts, in order.
@@ -210,6 +240,11 @@ impl Experiment {
         }
         whole.flush().map_err(failed)
     }
+}
+
+/// The file of explanations beside a file of decisions.
+fn explained(part: &Path) -> PathBuf {
+    part.with_extension("explained")
 }
 
 /// Writes decisions down and tells how far a run is.

@@ -32,4 +32,6 @@ pub use time::{SimTime, TimeError};
 mod guides {
     #[doc = include_str!("../../docs/scheduling-policies.md")]
     mod scheduling_policies {}
+    #[doc = include_str!("../../docs/what-if.md")]
+    mod what_if {}
 }

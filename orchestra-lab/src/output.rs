@@ -1,6 +1,7 @@
 //! What is left of an experiment: files that are the same, byte for byte, whenever the same is run again.
 
 mod decisions;
+mod explanation;
 mod folder;
 mod manifest;
 mod statistics;
@@ -8,6 +9,7 @@ mod summary;
 mod timeline;
 
 pub use decisions::DecisionsFile;
+pub use explanation::ExplanationFile;
 pub use folder::{FolderError, OutFolder};
 pub use manifest::{Embedded, Input, Manifest, ManifestError, ManifestOptions, digest, digest_of_file};
 pub use statistics::{Interval, interval};

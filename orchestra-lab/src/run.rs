@@ -7,7 +7,6 @@
 //! At one moment, first pods end, then nodes go, then nodes come, then pods come, each in the order of the workload; then
 //! the scheduler decides until it has nothing more to do. Nothing reads a clock, and no order depends on a hash.
 
-mod batch;
 mod core;
 mod fragment;
 mod gauge;
@@ -16,6 +15,7 @@ mod world;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use orchestra_scheduler::engine::Explain;
 use orchestra_scheduler::{Scheduler, Strategy};
 
 use crate::time::SimTime;
@@ -32,6 +32,17 @@ pub enum Decider {
     Strategy(Arc<dyn Strategy>),
 }
 
+impl Decider {
+    /// The same, with decisions explained to `listener`. A strategy has no plugins to ask; what it decides is not explained.
+    #[must_use]
+    pub fn explained_to(self, listener: Arc<dyn Explain>) -> Self {
+        match self {
+            Self::Scheduler(scheduler) => Self::Scheduler(Box::new(scheduler.explain(listener))),
+            Self::Strategy(strategy) => Self::Strategy(strategy),
+        }
+    }
+}
+
 /// How a simulation is run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,6 +53,9 @@ pub struct RunOptions {
     pub batch: SimTime,
     /// Whether every refusal is recorded, or only the first of each pod.
     pub refusals: Refusals,
+    /// The pod on which all decisions are explained, by name or by namespace and name; an
+    /// [`Experiment`](crate::experiment::Experiment) writes them into a file for each strategy.
+    pub explain: Option<Arc<str>>,
     /// Ends the run early.
     pub stop: Stop,
 }
@@ -80,6 +94,7 @@ impl Default for RunOptions {
             grace: SimTime::from_secs(30),
             batch: SimTime::from_secs(1),
             refusals: Refusals::default(),
+            explain: None,
             stop: Stop::default(),
         }
     }
@@ -164,8 +179,8 @@ pub enum RunError {
     /// The profiles contradict each other.
     #[error(transparent)]
     Scheduler(#[from] orchestra_scheduler::Error),
-    /// A strategy broke its contract.
-    #[error("the strategy broke its contract at {time} s: {problem}")]
+    /// A strategy broke its contract, or broke itself.
+    #[error("at {time} s: {problem}")]
     Contract {
         /// When.
         time: SimTime,

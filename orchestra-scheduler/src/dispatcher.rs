@@ -4,6 +4,7 @@
 //! decision and binding. It does nothing by itself and reads no clock, so the live driver and a simulator on
 //! virtual time run the same code.
 
+mod batch;
 mod facts;
 mod flight;
 mod preempt;
@@ -22,6 +23,7 @@ use crate::queue::{BackoffOptions, Moment, Queue, QueueCounts};
 use crate::verdict::{Admission, Reservation};
 use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView, Promise};
 
+use self::batch::Asked;
 use self::flight::Flight;
 use self::preempt::Preempting;
 
@@ -42,6 +44,8 @@ pub struct Dispatcher {
     /// Pods for which others are being evicted; they are held back until the last eviction begins.
     preempting: HashMap<PodUid, Preempting>,
     steps: VecDeque<Step>,
+    /// When the strategy of each profile was last asked.
+    batches: Vec<Asked>,
     /// Counts changes of the cluster; waiting pods are asked again when it moved.
     epoch: u64,
     asked: u64,
@@ -53,6 +57,7 @@ impl Dispatcher {
     pub fn new(profiles: Vec<Profile>, engine: Box<dyn Engine>, backoff: BackoffOptions) -> Self {
         let sort = profiles.first().and_then(|profile| profile.queue_sort.clone());
         Self {
+            batches: vec![Asked::default(); profiles.len()],
             profiles,
             engine,
             cluster: ClusterView::default(),
@@ -96,6 +101,9 @@ impl Dispatcher {
             if let Some(step) = self.steps.pop_front() {
                 return Some(step);
             }
+            if self.ask_strategies(now) {
+                continue;
+            }
             let uid = self.queue.pop(now)?.pod.uid.clone();
             self.attempt(&uid, now);
         }
@@ -105,7 +113,7 @@ impl Dispatcher {
     #[must_use]
     pub fn next_due(&self) -> Option<Moment> {
         let deadline = self.flights.values().filter_map(Flight::deadline).min();
-        [self.queue.next_due(), deadline].into_iter().flatten().min()
+        [self.queue.next_due(), deadline, self.next_batch()].into_iter().flatten().min()
     }
 
     fn attempt(&mut self, uid: &PodUid, now: Moment) {
@@ -120,8 +128,7 @@ impl Dispatcher {
         };
         if pod.terminating {
             self.queue.remove(uid);
-            let message = format!("skip schedule deleting pod: {}", pod.key);
-            self.report(pod, ReportReason::Deleting, message);
+            self.report_deleting(pod);
             return;
         }
         let Some(profile) = self.profiles.get(index) else { return };
@@ -183,6 +190,11 @@ impl Dispatcher {
         self.queue.fail(&pod.uid, now);
         self.cluster.withdraw(&pod);
         self.report(pod, ReportReason::SchedulerError, failure.message);
+    }
+
+    fn report_deleting(&mut self, pod: Arc<PodView>) {
+        let message = format!("skip schedule deleting pod: {}", pod.key);
+        self.report(pod, ReportReason::Deleting, message);
     }
 
     fn report(&mut self, pod: Arc<PodView>, reason: ReportReason, message: String) {

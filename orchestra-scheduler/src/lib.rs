@@ -32,7 +32,8 @@
 //!
 //! # Extension points
 //! The traits in [`plugin`], from [`PreEnqueue`](plugin::PreEnqueue) to [`PostBind`](plugin::PostBind); [`Strategy`] for
-//! placing many pods at once; [`Engine`](engine::Engine) for finding the same answer faster; and
+//! placing many pods at once; [`Engine`](engine::Engine) for finding the same answer faster;
+//! [`Explain`](engine::Explain) for knowing why; and
 //! [`PluginRegistry`] for plugins that a `KubeSchedulerConfiguration` can name.
 //!
 //! # Features
@@ -66,6 +67,7 @@ mod testing;
 mod unit;
 pub mod verdict;
 pub mod view;
+mod what_if;
 
 pub use config::{ArgumentError, ConfigError, PluginRegistry};
 pub use dispatcher::{Dispatcher, Eviction, Job, Report, ReportReason, Step};
@@ -74,3 +76,4 @@ pub use profile::{DEFAULT_NAME, PluginSet, Profile, Registration, Sampling, TieB
 pub use scheduler::{Error, Scheduler};
 pub use strategy::{Placement, Strategy};
 pub use unit::{Bytes, Millicores, NonZero, Points, Priority, ResourceName, Resources};
+pub use what_if::{NoRoom, WhatIf};

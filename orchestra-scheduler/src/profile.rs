@@ -4,12 +4,14 @@ mod registration;
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::plugin::{
     Adjust, Bind, Filter, Normalise, Permit, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore,
     QueueSort, Requeue, Reserve, Score,
 };
 use crate::plugins;
+use crate::strategy::Strategy;
 
 pub use registration::{PluginSet, Registration};
 
@@ -60,6 +62,18 @@ pub(crate) struct Scorer {
     pub(crate) weight: u32,
 }
 
+/// Who places pods in batches, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct Batches {
+    pub(crate) name: Arc<str>,
+    pub(crate) strategy: Arc<dyn Strategy>,
+    /// The least time between two questions.
+    pub(crate) pause: Duration,
+}
+
+/// Between two questions to a strategy, where nothing else is said.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Plugins by extension point, under the scheduler name that pods select them with.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -80,6 +94,7 @@ pub struct Profile {
     pub(crate) bind: Vec<Arc<dyn Bind>>,
     pub(crate) post_bind: Vec<Arc<dyn PostBind>>,
     pub(crate) requeue: Vec<Arc<dyn Requeue>>,
+    pub(crate) batches: Option<Batches>,
     /// Plugins that look at one node at a time; see [`Registration::local`].
     local: Vec<TypeId>,
 }
@@ -121,6 +136,7 @@ impl Profile {
             bind: Vec::new(),
             post_bind: Vec::new(),
             requeue: Vec::new(),
+            batches: None,
             local: Vec::new(),
         }
     }
@@ -149,6 +165,26 @@ impl Profile {
     #[must_use]
     pub fn tie_break(mut self, tie_break: TieBreak) -> Self {
         self.tie_break = tie_break;
+        self
+    }
+
+    /// Has a strategy place the pods of this profile, all that wait at once, in the place of scoring and of the choice among nodes.
+    ///
+    /// The filters still have the last word on each node it chooses, and what comes after a choice (`Reserve`, `Permit`,
+    /// binding) stays. Errors speak of it by this name.
+    #[must_use]
+    pub fn strategy(mut self, name: &str, strategy: Arc<dyn Strategy>) -> Self {
+        let pause = self.batches.map_or(PAUSE, |before| before.pause);
+        self.batches = Some(Batches { name: name.into(), strategy, pause });
+        self
+    }
+
+    /// The least time between two questions to the strategy; a second if nothing is said. It is asked only when something changed.
+    #[must_use]
+    pub fn strategy_pause(mut self, pause: Duration) -> Self {
+        if let Some(batches) = &mut self.batches {
+            batches.pause = pause;
+        }
         self
     }
 

@@ -7,6 +7,7 @@ mod backoff;
 mod in_flight;
 mod rank;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub struct QueueCounts {
 impl QueueCounts {
     fn of(&mut self, place: Place) -> &mut usize {
         match place {
-            Place::Active => &mut self.active,
+            Place::Active | Place::Batched => &mut self.active,
             Place::Backoff | Place::ErrorBackoff => &mut self.backoff,
             Place::Unschedulable => &mut self.unschedulable,
             Place::Gated => &mut self.gated,
@@ -82,6 +83,8 @@ const LEFTOVER: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Active,
+    /// Waiting for whoever places pods in batches.
+    Batched,
     Backoff,
     ErrorBackoff,
     Unschedulable,
@@ -93,6 +96,8 @@ enum Place {
 struct Entry {
     queued: QueuedPod,
     place: Place,
+    /// Placed in batches: it has no pauses, and is never popped.
+    batched: bool,
     /// Distinguishes this stay in a heap from earlier ones, which are left there and skipped.
     stamp: u64,
     unschedulable: u32,
@@ -117,6 +122,7 @@ pub struct Queue {
     in_flight: InFlight,
     stamps: u64,
     counts: QueueCounts,
+    batched: usize,
 }
 
 impl Queue {
@@ -134,15 +140,58 @@ impl Queue {
             in_flight: InFlight::default(),
             stamps: 0,
             counts: QueueCounts::default(),
+            batched: 0,
         }
     }
 
     /// Takes in a new pod; `gated_by` names the plugin that holds it, if one does.
     pub fn add(&mut self, pod: Arc<PodView>, gated_by: Option<String>, now: Moment) {
+        self.enter(pod, gated_by, false, now);
+    }
+
+    /// Takes in a new pod that is placed in batches: [`Queue::batch`] lists it and [`Queue::pop`] never does.
+    pub fn add_batched(&mut self, pod: Arc<PodView>, gated_by: Option<String>, now: Moment) {
+        self.enter(pod, gated_by, true, now);
+    }
+
+    /// How many pods wait to be placed in batches.
+    #[must_use]
+    pub fn batched(&self) -> usize {
+        self.batched
+    }
+
+    /// The pods that wait to be placed in batches and that `wanted` names, in the order of the queue; each counts as tried once
+    /// more.
+    pub fn batch(&mut self, wanted: impl Fn(&PodView) -> bool) -> Vec<Arc<PodView>> {
+        let waits = |entry: &&mut Entry| entry.place == Place::Batched && wanted(&entry.queued.pod);
+        let mut waiting: Vec<&mut Entry> = self.entries.values_mut().filter(waits).collect();
+        let sort = self.sort.as_ref();
+        waiting.sort_unstable_by(|left, right| {
+            let by_plugin = sort.map_or(Ordering::Equal, |sort| sort.order(&left.queued, &right.queued));
+            by_plugin.then(left.stamp.cmp(&right.stamp))
+        });
+        let tried = waiting.into_iter().map(|entry| {
+            entry.queued.attempts = entry.queued.attempts.saturating_add(1);
+            entry.queued.pod.clone()
+        });
+        tried.collect()
+    }
+
+    /// Takes a pod out of those that wait for a batch; it is in flight until [`Queue::reject`], [`Queue::fail`] or
+    /// [`Queue::remove`].
+    pub fn take(&mut self, uid: &PodUid) {
+        if self.entries.get(uid).is_some_and(|entry| entry.place == Place::Batched) {
+            self.in_flight.enter(uid.clone());
+            self.put(uid, Place::InFlight);
+        }
+    }
+
+    fn enter(&mut self, pod: Arc<PodView>, gated_by: Option<String>, batched: bool, now: Moment) {
         let uid = pod.uid.clone();
         let entry = Entry {
             queued: QueuedPod { pod, added: now, attempts: 0 },
             place: Place::Gated,
+            batched,
             stamp: 0,
             unschedulable: 0,
             errors: 0,
@@ -151,7 +200,7 @@ impl Queue {
         let gated = !entry.rejected_by.is_empty();
         *self.counts.of(entry.place) += 1;
         if let Some(before) = self.entries.insert(uid.clone(), entry) {
-            *self.counts.of(before.place) -= 1;
+            self.left(&before);
         }
         self.put(&uid, if gated { Place::Gated } else { Place::Active });
     }
@@ -194,11 +243,17 @@ impl Queue {
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         self.in_flight.leave(uid);
         let entry = self.entries.remove(uid)?;
-        *self.counts.of(entry.place) -= 1;
+        self.left(&entry);
         if entry.place == Place::Unschedulable {
             self.unschedulable.remove(&entry.stamp);
         }
         Some(entry.queued.pod)
+    }
+
+    /// An entry is gone.
+    fn left(&mut self, entry: &Entry) {
+        *self.counts.of(entry.place) -= 1;
+        self.batched -= usize::from(entry.place == Place::Batched);
     }
 
     /// The next pod to try; it is in flight until [`Queue::reject`], [`Queue::fail`] or [`Queue::remove`].
@@ -354,7 +409,15 @@ impl Queue {
         if entry.place == Place::Unschedulable {
             self.unschedulable.remove(&entry.stamp);
         }
+        let place = match place {
+            Place::Active | Place::Backoff | Place::ErrorBackoff | Place::Unschedulable if entry.batched => {
+                Place::Batched
+            }
+            place => place,
+        };
         self.counts.moved(entry.place, place);
+        self.batched += usize::from(place == Place::Batched);
+        self.batched -= usize::from(entry.place == Place::Batched);
         (entry.place, entry.stamp) = (place, stamp);
         let over = self.options.over(entry.queued.added, entry.unschedulable, entry.errors);
         let priority = entry.queued.pod.priority;
@@ -368,7 +431,7 @@ impl Queue {
             Place::Unschedulable => {
                 self.unschedulable.insert(stamp, uid.clone());
             }
-            Place::Gated | Place::InFlight => {}
+            Place::Batched | Place::Gated | Place::InFlight => {}
         }
     }
 

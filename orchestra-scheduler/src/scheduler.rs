@@ -1,6 +1,7 @@
 //! The scheduler as a value: profiles and options, run against any Kubernetes API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -8,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
 use crate::driver;
-use crate::engine::EngineKind;
+use crate::engine::{EngineKind, Explain, Explaining};
 use crate::metrics::SchedulerMetrics;
 use crate::plugin::{Filter, Normalise, Score};
 use crate::profile::Profile;
 use crate::queue::BackoffOptions;
+use crate::strategy::Strategy;
 
 /// A scheduler, ready to run.
 ///
@@ -34,6 +36,7 @@ pub struct Scheduler {
     parallel_bindings: usize,
     clock: Clock,
     metrics: SchedulerMetrics,
+    explain: Option<Arc<dyn Explain>>,
 }
 
 /// What cannot be lived with while scheduling.
@@ -80,6 +83,7 @@ impl Default for Scheduler {
             parallel_bindings: 128,
             clock: Clock(Arc::new(Timestamp::now)),
             metrics: SchedulerMetrics::default(),
+            explain: None,
         }
     }
 }
@@ -163,6 +167,49 @@ impl Scheduler {
         self
     }
 
+    /// Has a strategy place the pods of every profile there is, in batches; see [`Profile::strategy`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use orchestra_scheduler::view::{ClusterView, PodView};
+    /// use orchestra_scheduler::{Placement, Scheduler, Strategy};
+    ///
+    /// /// Each pod on the first node with room.
+    /// #[derive(Debug)]
+    /// struct FirstFit;
+    ///
+    /// impl Strategy for FirstFit {
+    ///     fn place(&self, cluster: &ClusterView, queue: &[Arc<PodView>]) -> Vec<Placement> {
+    ///         let (mut fork, mut placements) = (cluster.clone(), Vec::new());
+    ///         for pod in queue {
+    ///             let room = fork.nodes().find(|node| node.has_room_for(pod)).map(|node| node.name().clone());
+    ///             if let Some(node) = room {
+    ///                 fork.place(pod.clone(), &node);
+    ///                 placements.push(Placement::new(pod, &node));
+    ///             }
+    ///         }
+    ///         placements
+    ///     }
+    /// }
+    ///
+    /// let scheduler = Scheduler::default().strategy("first-fit", Arc::new(FirstFit));
+    /// ```
+    pub fn strategy(self, name: &str, strategy: Arc<dyn Strategy>) -> Self {
+        self.each(|profile| profile.strategy(name, strategy.clone()))
+    }
+
+    /// The least time between two questions to a strategy; a second if nothing is said.
+    pub fn strategy_pause(self, pause: Duration) -> Self {
+        self.each(|profile| profile.strategy_pause(pause))
+    }
+
+    /// Explains decisions to `listener`, live and in simulation alike: what each plugin says of each node.
+    pub fn explain(mut self, listener: Arc<dyn Explain>) -> Self {
+        self.explain = Some(listener);
+        self
+    }
+
     /// The scheduler without an API, for simulation and for tests.
     ///
     /// # Errors
@@ -174,7 +221,12 @@ impl Scheduler {
             }
             profile.check()?;
         }
-        Ok(Dispatcher::new(self.profiles.clone(), self.engine.seeded(self.seed), self.backoff))
+        let engine = self.engine.seeded(self.seed);
+        let engine = match &self.explain {
+            Some(listener) => Box::new(Explaining::new(engine, listener.clone())),
+            None => engine,
+        };
+        Ok(Dispatcher::new(self.profiles.clone(), engine, self.backoff))
     }
 
     /// Schedules pods of the cluster behind `client` until `shutdown`.

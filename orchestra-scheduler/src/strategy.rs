@@ -31,9 +31,14 @@ impl Placement {
 /// 1. A pod is placed at most once in an answer, and only pods of `queue` are.
 /// 2. Every placement holds together with all others: what was answered can be carried out in any order.
 /// 3. The same arguments give the same answer.
+/// 4. Pods of one pod group are carried out together or not at all: when one of them cannot have its node, none has.
+///
+/// An answer that breaks the contract, or a panic, fails the pods it speaks of, with the strategy's name, and nothing else.
 ///
 /// # Implementing
-/// Pods left out of the answer stay in the queue. Fork `cluster` to try things out.
+/// Pods left out of the answer stay in the queue. Fork `cluster` (a clone) to try things out, or ask
+/// [`WhatIf`](crate::WhatIf). The filters of the profile have the last word on each node. The same value runs live
+/// ([`Scheduler::strategy`](crate::Scheduler::strategy)) and in simulation.
 pub trait Strategy: Debug + Send + Sync {
     /// Where the pods should go; `queue` is in the order of the active queue.
     fn place(&self, cluster: &ClusterView, queue: &[Arc<PodView>]) -> Vec<Placement>;

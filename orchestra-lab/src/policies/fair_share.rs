@@ -9,6 +9,8 @@ use std::sync::Arc;
 use orchestra_scheduler::view::{ClusterView, NodeName, PodView};
 use orchestra_scheduler::{Placement, Strategy};
 
+use super::gang::units;
+
 /// Places for the namespace with the smallest dominant share first, on the fullest node that will do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FairShare;
@@ -39,27 +41,17 @@ impl Tenant {
 impl Strategy for FairShare {
     fn place(&self, cluster: &ClusterView, queue: &[Arc<PodView>]) -> Vec<Placement> {
         let mut all = (0_i64, 0_i64);
-        let mut tenants: BTreeMap<&str, Tenant> = BTreeMap::new();
+        let mut tenants: BTreeMap<Arc<str>, Tenant> = BTreeMap::new();
         for node in cluster.nodes() {
             let offered = &node.facts().allocatable;
             all = (all.0.saturating_add(offered.cpu.0), all.1.saturating_add(offered.memory.0));
             for pod in node.pods() {
-                tenants.entry(&pod.key.namespace).or_default().take(pod);
+                tenants.entry(pod.key.namespace.clone()).or_default().take(pod);
             }
         }
-        let mut gangs: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for pod in queue {
-            let tenant = tenants.entry(&pod.key.namespace).or_default();
-            let Some(group) = &pod.group else {
-                tenant.waiting.push_back(vec![pod.clone()]);
-                continue;
-            };
-            let next = tenant.waiting.len();
-            let place = *gangs.entry((&*pod.key.namespace, &**group)).or_insert(next);
-            match tenant.waiting.get_mut(place) {
-                Some(gang) => gang.push(pod.clone()),
-                None => tenant.waiting.push_back(vec![pod.clone()]),
-            }
+        for unit in units(cluster, queue) {
+            let Some(first) = unit.first().cloned() else { continue };
+            tenants.entry(first.key.namespace.clone()).or_default().waiting.push_back(unit);
         }
         let (mut fork, mut placements) = (cluster.clone(), Vec::new());
         while let Some(tenant) = poorest(&mut tenants, all) {
@@ -76,7 +68,7 @@ impl Strategy for FairShare {
 }
 
 /// The namespace with the smallest dominant share among those that wait; the first by name among equals.
-fn poorest<'a>(tenants: &'a mut BTreeMap<&str, Tenant>, all: (i64, i64)) -> Option<&'a mut Tenant> {
+fn poorest(tenants: &mut BTreeMap<Arc<str>, Tenant>, all: (i64, i64)) -> Option<&mut Tenant> {
     let waiting = tenants.values_mut().filter(|tenant| !tenant.waiting.is_empty());
     waiting.min_by(|left, right| left.dominant(all).total_cmp(&right.dominant(all)))
 }
@@ -103,3 +95,6 @@ fn place_all(fork: &mut ClusterView, gang: &Gang) -> Option<Vec<NodeName>> {
     }
     Some(nodes)
 }
+
+#[cfg(test)]
+mod tests;

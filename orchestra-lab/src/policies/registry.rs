@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_scheduler::{Profile, Scheduler};
 
 use super::fgd::Typical;
-use super::{BestFit, DotProduct, FairShare, Fgd, GpuClustering, GpuPacking, Random, WorstFit};
+use super::{BestFit, DotProduct, FairShare, Fgd, Flow, GpuClustering, GpuPacking, Random, WorstFit};
 use crate::run::Decider;
 use crate::strategy::{Context, Named};
 
@@ -21,6 +21,7 @@ pub fn all() -> Vec<Named> {
         plugins("fgd", |context| Fgd::profile(&typical(context))),
         plugins("random", |context| Random::profile(context.seed)),
         Named::new("fairshare", |_| Decider::Strategy(Arc::new(FairShare))),
+        Named::new("flow", |_| Decider::Strategy(Arc::new(Flow::default()))),
     ]
 }
 
@@ -61,5 +62,22 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all().len());
+    }
+
+    #[test]
+    fn a_scoring_policy_is_less_than_sixty_lines_with_its_registration() {
+        let files = [
+            ("best_fit.rs", include_str!("best_fit.rs")),
+            ("worst_fit.rs", include_str!("worst_fit.rs")),
+            ("dot_product.rs", include_str!("dot_product.rs")),
+            ("gpu_packing.rs", include_str!("gpu_packing.rs")),
+            ("gpu_clustering.rs", include_str!("gpu_clustering.rs")),
+            ("random.rs", include_str!("random.rs")),
+        ];
+        for (name, text) in files {
+            let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+            // And its line in the list above.
+            assert!(lines + 1 < 60, "{name} has {lines} lines");
+        }
     }
 }

@@ -205,7 +205,7 @@ fn a_strategy_that_breaks_its_contract_is_told_how() {
         run(&trace, &Decider::Strategy(Arc::new(Careless)), &RunOptions::default(), &mut ()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the strategy broke its contract at 0 s: default/b was placed on node \"n\": \
+        "at 0 s: strategy \"Careless\" broke its contract: default/b was placed on node \"n\": \
          it asks for 3000 of cpu, and of 4000 there 3000 are in use"
     );
 }

@@ -156,7 +156,7 @@ impl<'a> World<'a> {
             self.gauge.advance(now, self.core.cluster());
             self.now = now;
             while self.happen()? {}
-            while let Some(step) = self.core.next(now)? {
+            while let Some(step) = self.core.next(now) {
                 self.outcome.events += 1;
                 self.take(step)?;
             }
@@ -251,10 +251,9 @@ impl<'a> World<'a> {
                 }
             }
         }
-        let uid = PodUid::from(format!("{index}.{}", pod.made).as_str());
         let key = named(class, &plan.name).key;
         self.changed = self.now;
-        self.core.pod_deleted(&key, &uid, self.now);
+        self.core.pod_deleted(&key, self.now);
         true
     }
 
@@ -364,6 +363,9 @@ impl<'a> World<'a> {
         }
         let verb = match report.reason {
             ReportReason::Unschedulable => Verb::Refused,
+            ReportReason::SchedulerError if self.core.is_strategy() => {
+                return Err(RunError::Contract { time: self.now, problem: report.message });
+            }
             ReportReason::SchedulerError => Verb::Failed,
             ReportReason::Deleting | ReportReason::Displaced => return Ok(()),
         };

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{Config, Event, watcher};
 use orchestra_apiserver::ApiServer;
 use orchestra_lab::SimTime;
@@ -77,6 +78,32 @@ impl Live {
         tokio::time::sleep(span).await;
     }
 
+    /// A class of pods that are this important.
+    pub(crate) async fn class(&mut self, name: &str, value: i32) {
+        let classes: Api<PriorityClass> = Api::all(self.server.client("default"));
+        let class = json!({"metadata": {"name": name}, "value": value});
+        classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+        self.wait(APART).await;
+    }
+
+    /// The pods that are told to go and are still there.
+    pub(crate) async fn going(&self) -> Vec<String> {
+        let pods: Api<Pod> = Api::default_namespaced(self.server.client("default"));
+        let all = pods.list(&ListParams::default()).await.unwrap();
+        let going = all.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_some());
+        going.filter_map(|pod| pod.metadata.name).collect()
+    }
+
+    /// The pods on a node.
+    pub(crate) async fn on(&self, node: &str) -> Vec<String> {
+        let pods: Api<Pod> = Api::default_namespaced(self.server.client("default"));
+        let all = pods.list(&ListParams::default()).await.unwrap();
+        let there = all
+            .into_iter()
+            .filter(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node));
+        there.filter_map(|pod| pod.metadata.name).collect()
+    }
+
     pub(crate) async fn node(&mut self, name: &str, cpu: &str, labels: Value) {
         let nodes: Api<Node> = Api::all(self.server.client("default"));
         // It comes as agents make nodes: not ready to be scheduled on before its status says what it offers.
@@ -93,31 +120,58 @@ impl Live {
         self.wait(APART).await;
     }
 
-    pub(crate) async fn pod(&mut self, name: &str, cpu: &str, mut spec: Value, app: &str) {
+    /// A pod, and time for what follows from it.
+    pub(crate) async fn pod(&mut self, name: &str, cpu: &str, spec: Value, app: &str) {
+        self.one_of_many(name, cpu, spec, app).await;
+        self.wait(APART).await;
+    }
+
+    /// A pod, at the same moment as what comes next.
+    pub(crate) async fn one_of_many(&mut self, name: &str, cpu: &str, mut spec: Value, app: &str) {
         spec["containers"] =
             json!([{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}]);
         let pod = json!({"metadata": {"name": name, "labels": {"app": app}}, "spec": spec});
         let pods: Api<Pod> = Api::default_namespaced(self.server.client("default"));
         pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    }
+
+    /// Loses a node and what is on it, at one moment.
+    pub(crate) async fn lose_with_pods(&mut self, name: &str) {
+        let there = self.on(name).await;
+        let nodes: Api<Node> = Api::all(self.server.client("default"));
+        nodes.delete(name, &DeleteParams::default()).await.unwrap();
+        for pod in there {
+            self.end_now(&pod).await;
+        }
+        self.wait(APART).await;
+    }
+
+    /// Deletes a pod at once, and time for what follows from it.
+    pub(crate) async fn end(&mut self, name: &str) {
+        self.end_now(name).await;
         self.wait(APART).await;
     }
 
     /// Deletes a pod at once.
-    pub(crate) async fn end(&mut self, name: &str) {
+    pub(crate) async fn end_now(&mut self, name: &str) {
         let pods: Api<Pod> = Api::default_namespaced(self.server.client("default"));
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         pods.delete(name, &now).await.unwrap();
-        self.wait(APART).await;
     }
 
-    /// What was seen.
-    pub(crate) async fn recorded(mut self) -> Recording {
-        self.shutdown.cancel();
+    /// What was seen since this was last asked.
+    pub(crate) fn seen_so_far(&mut self) -> Recording {
         let mut all = Vec::new();
         while let Ok(one) = self.seen.try_recv() {
             all.push(one);
         }
         Recording::new(all, since(self.start))
+    }
+
+    /// What was seen.
+    pub(crate) async fn recorded(mut self) -> Recording {
+        self.shutdown.cancel();
+        self.seen_so_far()
     }
 }
 

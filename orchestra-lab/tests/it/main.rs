@@ -3,6 +3,7 @@
 
 mod live;
 mod recording;
+mod strategies;
 
 use orchestra_lab::run::{Decider, Decision, Refusals, RunOptions, Sink, Verb, run};
 use orchestra_scheduler::Scheduler;
@@ -85,6 +86,75 @@ async fn the_simulator_decides_as_the_live_scheduler_did() {
     let simulated = recording::settled(log.0);
     assert!(live.len() > 60, "much was decided: {}", live.len());
     assert!(live.iter().any(|one| one.said.contains("Insufficient cpu")), "not all fitted at once");
+    for (live, simulated) in live.iter().zip(&simulated) {
+        assert_eq!(live, simulated);
+    }
+    assert_eq!(live.len(), simulated.len());
+}
+
+/// A live run of what makes schedulers differ: bursts at one moment, pods that want each other near or away, spread, and
+/// more important ones that make others go; a node that is lost with who is on it, and one that comes.
+async fn hard_story() -> Live {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    const HOST: &str = "kubernetes.io/hostname";
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let mut live = Live::begin().await;
+    live.class("vip", 1000).await;
+    for (name, zone) in [("a", "east"), ("b", "west"), ("c", "west"), ("d", "east")] {
+        live.node(name, "4", json!({ZONE: zone, HOST: name})).await;
+    }
+    live.schedule(Scheduler::default());
+    live.wait(Duration::from_secs(1)).await;
+    let selected = |app: &str| json!({"matchLabels": {"app": app}});
+    for burst in 0..5_u64 {
+        for number in 0..4_u64 {
+            let (name, app) = (format!("p{burst}-{number}"), ["web", "db", "web", "batch"][number as usize]);
+            let spec = match number {
+                0 => json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": ZONE,
+                    "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selected("web")}]}),
+                1 => json!({"affinity": {"podAntiAffinity": {REQUIRED: [
+                    {"topologyKey": HOST, "labelSelector": selected("db")}]}}}),
+                2 => json!({"affinity": {"podAffinity": {REQUIRED: [
+                    {"topologyKey": ZONE, "labelSelector": selected("web")}]}}}),
+                _ => json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": HOST,
+                    "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": selected("batch")}]}),
+            };
+            live.one_of_many(&name, ["500m", "1", "750m", "250m"][number as usize], spec, app).await;
+        }
+        live.wait(Duration::from_millis(1_500 + 300 * burst)).await;
+    }
+    // Somebody has to go, and no more than one: of two that end at one moment the live scheduler sees one first.
+    live.pod("vip", "2500m", json!({"priorityClassName": "vip"}), "vip").await;
+    live.wait(Duration::from_millis(29_990)).await;
+    let going = live.going().await;
+    assert_eq!(going.len(), 1, "{going:?}");
+    for pod in going {
+        live.end_now(&pod).await;
+    }
+    live.wait(Duration::from_secs(12)).await;
+    live.node("late", "4", json!({ZONE: "east", HOST: "late"})).await;
+    live.wait(Duration::from_secs(20)).await;
+    // One pod is on it and no more: it wants all of it.
+    live.node("own", "6", json!({ZONE: "north", HOST: "own"})).await;
+    live.pod("large", "5500m", json!({}), "large").await;
+    live.wait(Duration::from_secs(20)).await;
+    live.lose_with_pods("own").await;
+    live.wait(Duration::from_secs(30)).await;
+    live
+}
+
+#[tokio::test(start_paused = true)]
+async fn bursts_preemption_affinity_and_losses_are_decided_as_they_were_live() {
+    let recording = hard_story().await.recorded().await;
+    let mut options = RunOptions::default();
+    options.refusals = Refusals::All;
+    let mut log = Log::default();
+    run(&recording.workload(), &Decider::Scheduler(Box::default()), &options, &mut log).unwrap();
+    let live = recording::last_words(recording.decisions());
+    let simulated = recording::last_words(recording::settled(log.0));
+    let says = |words: &str| live.iter().any(|one| one.said.contains(words));
+    assert!(says("anti-affinity") && says("not eligible due to a terminating pod"), "{live:#?}");
+    assert!(live.iter().any(|one| one.pod == "vip" && one.said.starts_with("on ")), "{live:#?}");
     for (live, simulated) in live.iter().zip(&simulated) {
         assert_eq!(live, simulated);
     }

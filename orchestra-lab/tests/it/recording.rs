@@ -99,3 +99,16 @@ pub(crate) fn settled(decided: Vec<Decided>) -> Vec<Decided> {
     let news: BTreeSet<Decided> = decided.into_iter().filter(|one| news(one)).collect();
     news.into_iter().collect()
 }
+
+/// Of what was said to a pod at one moment, the last: a live node comes in two steps, bare and then with what it offers, and a pod may be
+/// refused in between. A node is said after all refusals.
+pub(crate) fn last_words(decided: Vec<Decided>) -> Vec<Decided> {
+    let mut last: Vec<Decided> = Vec::new();
+    for one in decided {
+        match last.last_mut().filter(|before| before.at == one.at && before.pod == one.pod) {
+            Some(before) => *before = one,
+            None => last.push(one),
+        }
+    }
+    last
+}

@@ -104,12 +104,20 @@ impl Dispatcher {
         }
         let Some(old) = before else {
             let gate = self.gate(&pod);
-            self.queue.add(pod, gate, now);
+            if self.is_batched(&pod) {
+                self.epoch += 1;
+                self.queue.add_batched(pod, gate, now);
+            } else {
+                self.queue.add(pod, gate, now);
+            }
             return;
         };
         self.queue.replace(pod.clone());
         if !pod.wants_differ(&old) {
             return;
+        }
+        if self.is_batched(&pod) {
+            self.epoch += 1;
         }
         if self.queue.is_gated(&uid) {
             if self.gate(&pod).is_none() {

@@ -70,7 +70,8 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self) {
-        let mut feeds = Feeds::open(&self.client, self.dispatcher.has_plugin("GangScheduling"));
+        let gangs = self.dispatcher.has_plugin("GangScheduling") || self.dispatcher.has_strategy();
+        let mut feeds = Feeds::open(&self.client, gangs);
         // Nothing is decided before everything that exists is known.
         while !feeds.listed() {
             let Some(fact) = feeds.facts.next().await else { return };

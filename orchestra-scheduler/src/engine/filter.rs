@@ -5,10 +5,11 @@ use std::sync::Arc;
 use rand::RngCore;
 use rand::rngs::SmallRng;
 
+use super::explain::{FilterSaid, FilterVerdict};
 use super::narrow::Skipped;
 use crate::guard::{failure, guarded};
 use crate::outcome::{Diagnosis, Failure, NodeRejection, Outcome};
-use crate::plugin::{Cycle, Refilter, Trial};
+use crate::plugin::{Cycle, Filter, Refilter, Trial};
 use crate::profile::Profile;
 use crate::verdict::{Nomination, Verdict};
 use crate::view::{NodeView, PodUid, PodView};
@@ -21,24 +22,66 @@ pub(super) struct Filters<'a> {
     pub(super) skipped: &'a Skipped,
 }
 
-impl Filters<'_> {
+impl<'a> Filters<'a> {
     /// Runs the filters on one node; with pods nominated for it, both with and without them.
     pub(super) fn run(self, cycle: &Cycle<'_>, node: &NodeView) -> Result<Option<NodeRejection>, Failure> {
+        if let Some((crowded, thought)) = self.crowded(cycle, node)?
+            && let Some(rejected) = self.run_as_is(&thought, &crowded)?
+        {
+            return Ok(Some(rejected));
+        }
+        self.run_as_is(cycle, node)
+    }
+
+    /// The node with the pods on it that are promised room there and come first, if there are any.
+    fn crowded<'c>(
+        self,
+        cycle: &Cycle<'c>,
+        node: &NodeView,
+    ) -> Result<Option<(NodeView, Cycle<'c>)>, Failure> {
         let promised = cycle.cluster().nominated(node.name()).iter();
         let rivals: Vec<_> = promised
             .filter(|other| other.priority >= self.pod.priority && other.uid != self.pod.uid)
             .collect();
-        if !rivals.is_empty() {
-            let (mut crowded, mut thought) = (node.clone(), cycle.fork());
-            for rival in rivals {
-                crowded.add(rival.clone());
-                self.added(&mut thought, rival, &crowded)?;
-            }
-            if let Some(rejected) = self.run_as_is(&thought, &crowded)? {
-                return Ok(Some(rejected));
-            }
+        if rivals.is_empty() {
+            return Ok(None);
         }
-        self.run_as_is(cycle, node)
+        let (mut crowded, mut thought) = (node.clone(), cycle.fork());
+        for rival in rivals {
+            crowded.add(rival.clone());
+            self.added(&mut thought, rival, &crowded)?;
+        }
+        Ok(Some((crowded, thought)))
+    }
+
+    /// What every filter says of one node, also those that are not asked any more once another refused it.
+    pub(super) fn verdicts(self, cycle: &Cycle<'_>, node: &NodeView) -> Vec<FilterVerdict<'a>> {
+        let crowded = self.crowded(cycle, node);
+        let ask = |plugin: &dyn Filter, cycle: &Cycle<'_>, node: &NodeView| {
+            let verdict = guarded(plugin.name(), "Filter", || plugin.filter(cycle, self.pod, node));
+            verdict.unwrap_or_else(|failure| Verdict::Fail(failure.message))
+        };
+        let say = |(plugin, skipped): (&'a Arc<dyn Filter>, &bool)| {
+            let beside = || match &crowded {
+                Ok(Some((crowded, thought))) => ask(&**plugin, thought, crowded),
+                Ok(None) => Verdict::Pass,
+                Err(failure) => Verdict::Fail(failure.message.clone()),
+            };
+            let said = match *skipped {
+                true => FilterSaid::Skipped,
+                false => match beside() {
+                    Verdict::Reject(rejection) => FilterSaid::RefusedBesidePromised(rejection),
+                    Verdict::Fail(message) => FilterSaid::Failed(message),
+                    Verdict::Pass => match ask(&**plugin, cycle, node) {
+                        Verdict::Pass => FilterSaid::Passed,
+                        Verdict::Reject(rejection) => FilterSaid::Refused(rejection),
+                        Verdict::Fail(message) => FilterSaid::Failed(message),
+                    },
+                },
+            };
+            FilterVerdict { plugin: plugin.name(), said }
+        };
+        self.profile.filter.iter().zip(&self.skipped.filters).map(say).collect()
     }
 
     /// Runs the filters on one node, whoever it has been promised to.

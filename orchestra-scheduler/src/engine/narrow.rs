@@ -51,11 +51,24 @@ pub(super) fn pre_filter(
     pod: &PodView,
     diagnosis: &mut Diagnosis,
 ) -> Result<Narrowed, Failure> {
+    pre_filter_heard(profile, cycle, pod, diagnosis, |_, _| {})
+}
+
+/// Runs `PreFilter`, with someone who hears what each plugin said.
+pub(super) fn pre_filter_heard<'p>(
+    profile: &'p Profile,
+    cycle: &mut Cycle<'_>,
+    pod: &PodView,
+    diagnosis: &mut Diagnosis,
+    mut hear: impl FnMut(&'p str, &PreFiltered),
+) -> Result<Narrowed, Failure> {
     let mut narrowed =
         Narrowed { skipped: Skipped::nobody(profile), only: None, narrowing: Vec::new(), refused: false };
     for plugin in &profile.pre_filter {
         let name = plugin.name();
-        match guarded(name, "PreFilter", || plugin.pre_filter(cycle, pod))? {
+        let said = guarded(name, "PreFilter", || plugin.pre_filter(cycle, pod))?;
+        hear(name, &said);
+        match said {
             PreFiltered::All => {}
             PreFiltered::Only(nodes) => {
                 narrowed.narrowing.push(name.to_owned());

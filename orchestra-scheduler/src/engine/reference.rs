@@ -5,15 +5,15 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::Engine;
 use super::filter::{Filters, post_filter};
 use super::narrow::{Narrowed, pre_filter};
 use super::score::score;
 use super::select::{nodes_to_find, winner};
+use super::{Engine, Explanation};
 use crate::outcome::{Choice, Diagnosis, Exclusion, Failure, NodeRejection, Outcome};
 use crate::plugin::Cycle;
 use crate::profile::Profile;
-use crate::view::{NodeView, PodView};
+use crate::view::{ClusterView, NodeView, PodView};
 
 /// The engine that scans.
 #[derive(Debug)]
@@ -31,6 +31,17 @@ impl ReferenceEngine {
 }
 
 impl Engine for ReferenceEngine {
+    fn explain<'a>(
+        &self,
+        profile: &'a Profile,
+        cluster: &'a ClusterView,
+        pod: &'a PodView,
+    ) -> Explanation<'a> {
+        // A second engine in the same state, so that this one's does not move.
+        let mut like_this = Self { next_start: self.next_start, random: self.random.clone() };
+        like_this.look(profile, cluster, pod)
+    }
+
     fn place(&mut self, profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView) -> Outcome {
         match self.attempt(profile, cycle, pod) {
             Ok(outcome) => outcome,
@@ -39,10 +50,13 @@ impl Engine for ReferenceEngine {
     }
 }
 
-/// The nodes that passed, and why the others did not.
-struct Searched<'a> {
-    feasible: Vec<&'a NodeView>,
-    rejected: Vec<NodeRejection>,
+/// What a search among nodes came to.
+pub(super) struct Searched<'a> {
+    /// The nodes that passed, in the order they were found.
+    pub(super) feasible: Vec<&'a NodeView>,
+    /// How many were looked at, one after the other from the place `start` on, and from the first after the last.
+    pub(super) looked_at: usize,
+    pub(super) start: usize,
 }
 
 impl ReferenceEngine {
@@ -81,11 +95,12 @@ impl ReferenceEngine {
         mut diagnosis: Diagnosis,
     ) -> Result<Outcome, Failure> {
         let filters = Filters { profile, pod, skipped: &narrowed.skipped };
-        let searched = self.search(filters, cycle, listed)?;
-        let evaluated = searched.feasible.len() + searched.rejected.len();
+        let mut refusals = Vec::new();
+        let searched = self.search(filters, cycle, listed, |refusal| refusals.push(refusal))?;
+        let evaluated = searched.feasible.len() + refusals.len();
         if searched.feasible.is_empty() {
-            diagnosis.plugins.extend(searched.rejected.iter().map(|rejected| rejected.plugin.clone()));
-            diagnosis.nodes = searched.rejected;
+            diagnosis.plugins.extend(refusals.iter().map(|refusal| refusal.plugin.clone()));
+            diagnosis.nodes = refusals;
             if narrowed.only.is_some() {
                 diagnosis.plugins.extend(narrowed.narrowing.iter().cloned());
                 diagnosis.excluded = Some(Exclusion {
@@ -109,14 +124,17 @@ impl ReferenceEngine {
         Ok(Outcome::Chosen(Choice { node: chosen.name().clone(), evaluated, feasible }))
     }
 
-    fn search<'a>(
+    /// Looks for nodes that would do, and tells of those that would not.
+    pub(super) fn search<'a>(
         &mut self,
         filters: Filters<'_>,
         cycle: &Cycle<'a>,
         listed: &[&'a NodeView],
+        mut refused: impl FnMut(NodeRejection),
     ) -> Result<Searched<'a>, Failure> {
         let cluster = cycle.cluster();
-        let mut searched = Searched { feasible: Vec::new(), rejected: Vec::new() };
+        let start = if listed.is_empty() { 0 } else { self.next_start % listed.len() };
+        let mut searched = Searched { feasible: Vec::new(), looked_at: 0, start };
         let mut nominated = None;
         if let Some(node) = cluster.nomination(filters.pod).and_then(|name| cluster.node(name)) {
             match filters.run(cycle, node)? {
@@ -129,21 +147,20 @@ impl ReferenceEngine {
         }
         let profile = filters.profile;
         let wanted = if profile.score.is_empty() { 1 } else { nodes_to_find(profile.sampling, listed.len()) };
-        let start = if listed.is_empty() { 0 } else { self.next_start % listed.len() };
         for node in listed.iter().cycle().skip(start).take(listed.len()) {
             match filters.run(cycle, node)? {
-                Some(rejected) => searched.rejected.push(rejected),
+                Some(refusal) => {
+                    nominated.take_if(|nominated| nominated.node == refusal.node);
+                    refused(refusal);
+                }
                 None if searched.feasible.len() == wanted => break,
                 None => searched.feasible.push(node),
             }
+            searched.looked_at += 1;
         }
-        if let Some(nominated) = nominated
-            && !searched.rejected.iter().any(|rejected| rejected.node == nominated.node)
-        {
-            searched.rejected.push(nominated);
-        }
-        let processed = searched.feasible.len() + searched.rejected.len();
-        self.next_start = (self.next_start + processed) % cluster.node_count().max(1);
+        let beside = usize::from(nominated.is_some());
+        nominated.into_iter().for_each(refused);
+        self.next_start = (self.next_start + searched.looked_at + beside) % cluster.node_count().max(1);
         Ok(searched)
     }
 }

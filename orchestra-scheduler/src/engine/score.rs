@@ -10,12 +10,33 @@ use crate::unit::Points;
 use crate::verdict::PreScored;
 use crate::view::{NodeView, PodView};
 
+/// Hears what scorers say. Who hears nothing costs nothing: the calls are to empty functions that the compiler sees.
+pub(super) trait Hear {
+    /// The scores of the scorer at this place of the profile, as it gave them.
+    fn raw(&mut self, _scorer: usize, _points: &[Points]) {}
+    /// The same once they were normalised.
+    fn normalised(&mut self, _scorer: usize, _points: Vec<Points>) {}
+}
+
+impl Hear for () {}
+
 /// The weighted sum of all scores for each feasible node.
 pub(super) fn score(
     profile: &Profile,
     cycle: &mut Cycle<'_>,
     pod: &PodView,
     nodes: &[&NodeView],
+) -> Result<Vec<i64>, Failure> {
+    score_heard(profile, cycle, pod, nodes, &mut ())
+}
+
+/// The same, with someone who hears what each plugin said.
+pub(super) fn score_heard(
+    profile: &Profile,
+    cycle: &mut Cycle<'_>,
+    pod: &PodView,
+    nodes: &[&NodeView],
+    hear: &mut impl Hear,
 ) -> Result<Vec<i64>, Failure> {
     let mut skipped = BTreeSet::new();
     for plugin in &profile.pre_score {
@@ -31,12 +52,14 @@ pub(super) fn score(
         }
     }
     let mut totals = vec![0_i64; nodes.len()];
-    for scorer in profile.score.iter().filter(|scorer| !skipped.contains(scorer.plugin.name())) {
+    let asked = profile.score.iter().enumerate();
+    for (place, scorer) in asked.filter(|(_, scorer)| !skipped.contains(scorer.plugin.name())) {
         let name = scorer.plugin.name();
         let mut points = Vec::with_capacity(nodes.len());
         for node in nodes {
             points.push(guarded(name, "Score", || scorer.plugin.score(cycle, pod, node))?);
         }
+        hear.raw(place, &points);
         if let Some(plugin) = &scorer.normalise {
             guarded(name, "NormalizeScore", || plugin.normalise(cycle, pod, nodes, &mut points))?;
         }
@@ -54,6 +77,7 @@ pub(super) fn score(
             }
             *total = total.saturating_add(points.0.saturating_mul(i64::from(scorer.weight)));
         }
+        hear.normalised(place, points);
     }
     Ok(totals)
 }

@@ -39,6 +39,9 @@ impl fmt::Display for Difference {
     }
 }
 
+/// Of so many decisions one is explained, too, by both engines.
+const EXPLAINED: u64 = 5;
+
 /// Many histories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Campaign {
@@ -107,6 +110,7 @@ struct Pair {
     profile: Profile,
     subject: Subject,
     reference: ReferenceEngine,
+    decided: u64,
     placed: u64,
     preempted: u64,
 }
@@ -115,24 +119,63 @@ impl Pair {
     /// Both decide; in words, how they differ.
     fn decide(&mut self, cluster: &ClusterView, pod: &PodView) -> Result<Outcome, String> {
         if let Subject::Fast(fast) = &mut self.subject
-            && let Some(held) = fast.explain(&self.profile, &Cycle::new(cluster), pod)
+            && let Some(held) = fast.held(&self.profile, &Cycle::new(cluster), pod)
         {
-            let seen = ReferenceEngine::explain(&self.profile, &mut Cycle::new(cluster), pod);
+            let seen = ReferenceEngine::seen(&self.profile, &mut Cycle::new(cluster), pod);
             if seen.as_ref() != Ok(&held) {
                 return Err(format!("the index holds {held:?}\nthe reference sees {seen:?}"));
             }
         }
-        let expected = self.reference.place(&self.profile, &mut Cycle::new(cluster), pod);
         let subject: &mut dyn Engine = match &mut self.subject {
             Subject::Fast(fast) => &mut **fast,
             Subject::Other(other) => &mut **other,
         };
+        self.decided += 1;
+        let explained = match self.decided.is_multiple_of(EXPLAINED) {
+            true => Some(same_explanation(&self.reference, subject, &self.profile, cluster, pod)?),
+            false => None,
+        };
+        let expected = self.reference.place(&self.profile, &mut Cycle::new(cluster), pod);
         let outcome = subject.place(&self.profile, &mut Cycle::new(cluster), pod);
+        let chosen = match &outcome {
+            Outcome::Chosen(choice) => Some(choice.node.clone()),
+            _ => None,
+        };
+        if explained.as_ref().is_some_and(|explained| *explained != chosen) {
+            return Err(format!("explained: {explained:?}\ndecided: {outcome:?}"));
+        }
         if outcome != expected {
             return Err(format!("this engine: {outcome:?}\nreference: {expected:?}"));
         }
         self.placed += u64::from(matches!(outcome, Outcome::Chosen(_)));
         Ok(outcome)
+    }
+}
+
+/// Both engines explain the same decision; the node they say it comes to, or how their explanations differ.
+fn same_explanation(
+    reference: &ReferenceEngine,
+    subject: &dyn Engine,
+    profile: &Profile,
+    cluster: &ClusterView,
+    pod: &PodView,
+) -> Result<Option<NodeName>, String> {
+    let (left, right) = (reference.explain(profile, cluster, pod), subject.explain(profile, cluster, pod));
+    let pairs = left.nodes().zip(right.nodes());
+    if let Some((left, right)) = pairs.into_iter().find(|(left, right)| left != right) {
+        return Err(format!("the reference explains {left:?}\nthis engine {right:?}"));
+    }
+    if let Some(node) = left.nodes().find(|node| node.chosen != (left.chosen() == Some(node.node.name()))) {
+        return Err(format!("chosen is {:?}, and a node says {node:?}", left.chosen()));
+    }
+    let heads = [&left, &right].map(|one| {
+        (one.chosen().cloned(), one.pre_filters().to_vec(), one.failure().cloned(), one.nodes().count())
+    });
+    match heads {
+        [left, right] if left != right => {
+            Err(format!("the reference explains {left:?}\nthis engine {right:?}"))
+        }
+        [(chosen, ..), _] => Ok(chosen),
     }
 }
 
@@ -143,6 +186,7 @@ fn live(history: &History, subject: &dyn Fn(u64) -> Subject) -> Result<Lived, (u
         profile: history.profile.profile(),
         subject: subject(history.seed),
         reference: ReferenceEngine::seeded(history.seed),
+        decided: 0,
         placed: 0,
         preempted: 0,
     };

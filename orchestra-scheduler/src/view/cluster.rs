@@ -1,6 +1,7 @@
 //! The cluster at one moment: nodes with their pods, claims, volumes, classes.
 //!
-//! A clone is a fork: nodes are shared until one side changes them, so a what-if costs the nodes it touches.
+//! A clone is a fork: everything is shared until one side changes it, so a fork costs a few counters whatever the size of the
+//! cluster, and a change in it what it touches and about the square root of the number of nodes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::catalog::Catalog;
 use super::change::{Bookmark, ChangeLog, Stamp};
 use super::kept::Kept;
+use super::shared::{SharedList, SharedMap};
 use super::{
     ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, Promise,
     VolumeView,
@@ -16,17 +18,17 @@ use super::{
 /// Everything a decision may look at.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
-    slots: Vec<Option<Arc<NodeView>>>,
-    by_name: HashMap<NodeName, usize>,
-    zones: Vec<Zone>,
-    order: OnceLock<Vec<usize>>,
+    slots: SharedList<Option<Arc<NodeView>>>,
+    by_name: SharedMap<NodeName, usize>,
+    zones: Arc<Vec<Zone>>,
+    order: OnceLock<Arc<[usize]>>,
     order_stamp: Stamp,
     log: ChangeLog,
-    placed: HashMap<PodUid, NodeName>,
+    placed: SharedMap<PodUid, NodeName>,
     /// Pods bound to nodes that are not known (yet, or any more).
-    strays: HashMap<NodeName, Vec<Arc<PodView>>>,
-    nominated: HashMap<NodeName, Vec<Arc<PodView>>>,
-    nominations: HashMap<PodUid, NodeName>,
+    strays: Arc<HashMap<NodeName, Vec<Arc<PodView>>>>,
+    nominated: Arc<HashMap<NodeName, Vec<Arc<PodView>>>>,
+    nominations: Arc<HashMap<PodUid, NodeName>>,
     catalog: Catalog,
     catalog_stamp: Stamp,
     images: Arc<HashMap<Box<str>, ImageSpread>>,
@@ -51,16 +53,16 @@ struct Zone {
 impl Default for ClusterView {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
-            by_name: HashMap::new(),
-            zones: Vec::new(),
+            slots: SharedList::default(),
+            by_name: SharedMap::default(),
+            zones: Arc::default(),
             order: OnceLock::new(),
             order_stamp: Stamp::fresh(),
             log: ChangeLog::default(),
-            placed: HashMap::new(),
-            strays: HashMap::new(),
-            nominated: HashMap::new(),
-            nominations: HashMap::new(),
+            placed: SharedMap::default(),
+            strays: Arc::default(),
+            nominated: Arc::default(),
+            nominations: Arc::default(),
             catalog: Catalog::default(),
             catalog_stamp: Stamp::fresh(),
             images: Arc::default(),
@@ -203,18 +205,14 @@ impl ClusterView {
         if let Some(slot) = self.slot_of(&facts.name) {
             self.log.touch(slot, self.slots.len());
         }
-        if let Some(node) = self.by_name.get(&facts.name).and_then(|slot| self.slots.get_mut(*slot)?.as_mut())
+        if let Some(slot) = self.slot_of(&facts.name)
+            && let Some(node) = self.slots.get_mut(slot).and_then(Option::as_mut)
         {
             let before = node.facts().clone();
+            Arc::make_mut(node).set_facts(facts.clone());
             if before.zone() != facts.zone() {
-                let slot = self.by_name.get(&facts.name).copied();
-                Arc::make_mut(node).set_facts(facts.clone());
-                if let Some(slot) = slot {
-                    self.leave_zone(slot);
-                    self.join_zone(facts.zone(), slot);
-                }
-            } else {
-                Arc::make_mut(node).set_facts(facts.clone());
+                self.leave_zone(slot);
+                self.join_zone(facts.zone(), slot);
             }
             self.take_stock(Some(&before), Some(&facts));
             return Some(before);
@@ -222,8 +220,10 @@ impl ClusterView {
         self.take_stock(None, Some(&facts));
         let slot = self.slots.len();
         let mut node = NodeView::new(facts.clone());
-        for pod in self.strays.remove(&facts.name).into_iter().flatten() {
-            node.add(pod);
+        if self.strays.contains_key(&facts.name) {
+            for pod in Arc::make_mut(&mut self.strays).remove(&facts.name).into_iter().flatten() {
+                node.add(pod);
+            }
         }
         self.slots.push(Some(Arc::new(node)));
         self.by_name.insert(facts.name.clone(), slot);
@@ -238,7 +238,7 @@ impl ClusterView {
         self.leave_zone(slot);
         self.take_stock(Some(node.facts()), None);
         if !node.pods().is_empty() {
-            self.strays.insert(node.name().clone(), node.pods().to_vec());
+            Arc::make_mut(&mut self.strays).insert(node.name().clone(), node.pods().to_vec());
         }
         if self.slots.len() > 64 && self.by_name.len() * 2 < self.slots.len() {
             self.compact();
@@ -252,7 +252,7 @@ impl ClusterView {
         self.placed.insert(pod.uid.clone(), node.clone());
         match self.node_mut(node) {
             Some(view) => view.add(pod),
-            None => self.strays.entry(node.clone()).or_default().push(pod),
+            None => Arc::make_mut(&mut self.strays).entry(node.clone()).or_default().push(pod),
         }
     }
 
@@ -262,11 +262,12 @@ impl ClusterView {
         if let Some(node) = self.node_mut(&name) {
             return node.remove(uid);
         }
-        let strays = self.strays.get_mut(&name)?;
+        let all = Arc::make_mut(&mut self.strays);
+        let strays = all.get_mut(&name)?;
         let index = strays.iter().position(|pod| pod.uid == *uid)?;
         let pod = strays.swap_remove(index);
         if strays.is_empty() {
-            self.strays.remove(&name);
+            all.remove(&name);
         }
         Some(pod)
     }
@@ -280,8 +281,8 @@ impl ClusterView {
     /// Promises a pod room on a node; any earlier promise to it ends.
     pub fn nominate(&mut self, pod: Arc<PodView>, node: &NodeName) {
         self.withdraw(&pod);
-        self.nominations.insert(pod.uid.clone(), node.clone());
-        self.nominated.entry(node.clone()).or_default().push(pod);
+        Arc::make_mut(&mut self.nominations).insert(pod.uid.clone(), node.clone());
+        Arc::make_mut(&mut self.nominated).entry(node.clone()).or_default().push(pod);
     }
 
     /// The node that a pod was promised room on in this view.
@@ -291,11 +292,15 @@ impl ClusterView {
 
     /// Ends the promise made to a pod.
     pub fn withdraw(&mut self, pod: &PodView) {
-        let Some(node) = self.nominations.remove(&pod.uid) else { return };
-        if let Some(pods) = self.nominated.get_mut(&node) {
+        if !self.nominations.contains_key(&pod.uid) {
+            return;
+        }
+        let Some(node) = Arc::make_mut(&mut self.nominations).remove(&pod.uid) else { return };
+        let nominated = Arc::make_mut(&mut self.nominated);
+        if let Some(pods) = nominated.get_mut(&node) {
             pods.retain(|other| other.uid != pod.uid);
             if pods.is_empty() {
-                self.nominated.remove(&node);
+                nominated.remove(&node);
             }
         }
     }
@@ -336,20 +341,35 @@ impl ClusterView {
         self.slots.get_mut(slot)?.as_mut().map(Arc::make_mut)
     }
 
+    /// Becomes what `earlier` is, from which everything since `bookmark` followed. Whoever keeps an index of this view has to
+    /// look only at the nodes that were touched in between, if nodes neither came nor went.
+    pub(crate) fn go_back(&mut self, earlier: Self, bookmark: Bookmark) {
+        let here = std::mem::replace(self, earlier);
+        if here.order_stamp != self.order_stamp {
+            return;
+        }
+        if let Some(touched) = here.log.since(bookmark).map(<[usize]>::to_vec) {
+            self.log = here.log;
+            touched.into_iter().for_each(|slot| self.log.touch(slot, self.slots.len()));
+        }
+    }
+
     fn join_zone(&mut self, key: (String, String), slot: usize) {
         self.reorder();
-        match self.zones.iter_mut().find(|zone| zone.key == key) {
+        let zones = Arc::make_mut(&mut self.zones);
+        match zones.iter_mut().find(|zone| zone.key == key) {
             Some(zone) => zone.slots.push(slot),
-            None => self.zones.push(Zone { key, slots: vec![slot] }),
+            None => zones.push(Zone { key, slots: vec![slot] }),
         }
     }
 
     fn leave_zone(&mut self, slot: usize) {
         self.reorder();
-        for zone in &mut self.zones {
+        let zones = Arc::make_mut(&mut self.zones);
+        for zone in &mut *zones {
             zone.slots.retain(|other| *other != slot);
         }
-        self.zones.retain(|zone| !zone.slots.is_empty());
+        zones.retain(|zone| !zone.slots.is_empty());
     }
 
     fn reorder(&mut self) {
@@ -369,16 +389,16 @@ impl ClusterView {
     /// Gives nodes new slots so that lost nodes leave no holes.
     fn compact(&mut self) {
         let mut moved = vec![0; self.slots.len()];
-        let mut kept = Vec::with_capacity(self.by_name.len());
-        for (slot, node) in std::mem::take(&mut self.slots).into_iter().enumerate() {
+        let mut kept = SharedList::default();
+        for (slot, node) in self.slots.iter().enumerate() {
             if let Some(node) = node {
                 moved[slot] = kept.len();
                 self.by_name.insert(node.name().clone(), kept.len());
-                kept.push(Some(node));
+                kept.push(Some(node.clone()));
             }
         }
         self.slots = kept;
-        for slot in self.zones.iter_mut().flat_map(|zone| &mut zone.slots) {
+        for slot in Arc::make_mut(&mut self.zones).iter_mut().flat_map(|zone| &mut zone.slots) {
             *slot = moved[*slot];
         }
         self.reorder();

@@ -20,6 +20,7 @@ mod pod;
 mod pod_group;
 mod promise;
 mod request;
+mod shared;
 mod spread;
 mod storage;
 mod taint;

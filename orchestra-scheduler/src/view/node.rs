@@ -189,6 +189,40 @@ impl NodeView {
                 .all(|taint| taint.effect == TaintEffect::PreferNoSchedule || pod.tolerates(taint))
     }
 
+    /// Why the node's agent would turn the pod away: what it lacks, or that its labels do not match; `None` if it would take it.
+    /// Less is asked than by [`NodeView::has_room_for`]: an agent does not mind taints that only keep schedulers off.
+    #[must_use]
+    pub fn lacks(&self, pod: &PodView) -> Option<String> {
+        let (asked, offered, used) = (&pod.requests, &self.facts.allocatable, &self.requested);
+        let of = |resources: &Resources, name: &Arc<str>| resources.scalars.get(name).copied().unwrap_or(0);
+        let native = [
+            ("cpu", asked.cpu.0, offered.cpu.0, used.cpu.0),
+            ("memory", asked.memory.0, offered.memory.0, used.memory.0),
+            (
+                "ephemeral-storage",
+                asked.ephemeral_storage.0,
+                offered.ephemeral_storage.0,
+                used.ephemeral_storage.0,
+            ),
+            ("pods", 1, self.facts.allocatable_pods, i64::try_from(self.pods.len()).unwrap_or(i64::MAX)),
+        ];
+        let scalars =
+            asked.scalars.iter().map(|(name, asked)| (&**name, *asked, of(offered, name), of(used, name)));
+        let short = native
+            .into_iter()
+            .chain(scalars)
+            .find(|(_, asked, offered, used)| *asked > 0 && *asked > offered.saturating_sub(*used));
+        match short {
+            Some((name, asked, offered, used)) => {
+                Some(format!("it asks for {asked} of {name}, and of {offered} there {used} are in use"))
+            }
+            None if !pod.rules.admit(&self.facts) => {
+                Some("its node selector or node affinity does not match".to_owned())
+            }
+            None => None,
+        }
+    }
+
     /// Replaces what the node says about itself.
     pub fn set_facts(&mut self, facts: Arc<NodeFacts>) {
         self.stamp = Stamp::fresh();

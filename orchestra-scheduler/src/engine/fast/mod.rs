@@ -25,7 +25,7 @@ use super::{Engine, Explanation};
 use crate::outcome::{Choice, Diagnosis, Outcome};
 use crate::plugin::Cycle;
 use crate::profile::Profile;
-use crate::view::{NodeName, NodeView, PodView};
+use crate::view::{ClusterView, NodeName, NodeView, PodView};
 
 use self::choose::{choose, sample, totals};
 use self::class::is_tractable;
@@ -88,6 +88,17 @@ impl Engine for FastEngine {
             }
         }
     }
+
+    fn explain<'a>(
+        &self,
+        profile: &'a Profile,
+        cluster: &'a ClusterView,
+        pod: &'a PodView,
+    ) -> Explanation<'a> {
+        // The index keeps sums and not what each plugin said; the plugins are asked again, on the state of chance and
+        // rotation that both engines share.
+        self.reference.explain(profile, cluster, pod)
+    }
 }
 
 impl FastEngine {
@@ -97,9 +108,14 @@ impl FastEngine {
         self.tally
     }
 
-    /// What the index holds of every node for `pod`; `None` for a pod that is not placed from the index. Decides
-    /// nothing.
-    pub fn explain(&mut self, profile: &Profile, cycle: &Cycle<'_>, pod: &PodView) -> Option<Explanation> {
+    /// The nodes that would do and their totals, as the index holds them; `None` for a pod that is not placed from the
+    /// index. Decides nothing.
+    pub fn held(
+        &mut self,
+        profile: &Profile,
+        cycle: &Cycle<'_>,
+        pod: &PodView,
+    ) -> Option<Vec<(NodeName, i64)>> {
         let (cluster, table) = (cycle.cluster(), &mut self.table);
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
@@ -110,7 +126,7 @@ impl FastEngine {
         }
         let (positions, _) = sample(index, 0, usize::MAX);
         let names = positions.iter().filter_map(|position| Some(cluster.node_at(*position)?.name().clone()));
-        Some(Explanation { feasible: names.zip(totals(plan, index, &positions)).collect() })
+        Some(names.zip(totals(plan, index, &positions)).collect())
     }
 
     /// The outcome, if the index can tell; nothing has been changed if it cannot.

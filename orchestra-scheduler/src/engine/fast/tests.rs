@@ -27,6 +27,15 @@ impl Engine for Wayward {
             outcome => outcome,
         }
     }
+
+    fn explain<'a>(
+        &self,
+        profile: &'a Profile,
+        cluster: &'a ClusterView,
+        pod: &'a PodView,
+    ) -> Explanation<'a> {
+        self.0.explain(profile, cluster, pod)
+    }
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub(crate) struct Simulate {
     /// Write every refusal down, not only the first of each pod.
     #[arg(long)]
     pub(super) all_refusals: bool,
+    /// Write down why this pod (a name, or namespace/name) went where it went: what each plugin said of each node, for every
+    /// attempt, into `explanation-STRATEGY.csv`.
+    #[arg(long, value_name = "POD")]
+    pub(super) explain: Option<String>,
     /// How long an evicted pod takes to end.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = time)]
     pub(super) grace: SimTime,

@@ -63,10 +63,12 @@ struct Files {
 
 impl Plan {
     pub(super) fn of(arguments: &Simulate) -> Result<Self, Failure> {
-        match &arguments.manifest {
-            Some(path) => Self::repeated(arguments, path),
-            None => Self::fresh(arguments),
-        }
+        let mut plan = match &arguments.manifest {
+            Some(path) => Self::repeated(arguments, path)?,
+            None => Self::fresh(arguments)?,
+        };
+        plan.experiment.options.explain = arguments.explain.as_deref().map(Into::into);
+        Ok(plan)
     }
 
     fn fresh(arguments: &Simulate) -> Result<Self, Failure> {
