@@ -127,4 +127,6 @@ fn builtin_kinds() -> Vec<frame::Builtin> {
 }
 
 #[cfg(test)]
+mod stability;
+#[cfg(test)]
 mod tests;

@@ -56,8 +56,13 @@ fn default(job: &mut Object) {
     spec.fill("manualSelector", false);
     let replacement = if spec.has("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
     spec.fill("podReplacementPolicy", replacement);
-    let held =
-        spec.object("template").object("metadata").get("labels").filter(|labels| labels.is_object()).cloned();
+    default_labels(job);
+}
+
+/// A job without labels has those of its pods.
+fn default_labels(job: &mut Object) {
+    let template = job.object("spec").object("template");
+    let held = template.object("metadata").get("labels").filter(|labels| labels.is_object()).cloned();
     let metadata = job.object("metadata");
     if !metadata.has("labels") {
         held.into_iter().for_each(|held| {
@@ -100,6 +105,8 @@ fn generate_selector(job: &mut Object) {
     }
     let own = spec.object("selector").object("matchLabels");
     own.insert("batch.kubernetes.io/controller-uid".to_owned(), uid.into());
+    // As upstream, where what was stored is given its defaults when it is read.
+    default_labels(job);
 }
 
 /// After `validateJobSpec`.

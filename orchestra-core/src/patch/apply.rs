@@ -228,6 +228,8 @@ fn strip(set: &mut FieldSet<'_>, ignored: &[&[&str]]) {
 }
 
 #[cfg(test)]
+mod every_kind;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;

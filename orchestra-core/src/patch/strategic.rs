@@ -4,12 +4,14 @@
 //! `delete`; `merge` is refused there and here), `$deleteFromPrimitiveList/x`, `$setElementOrder/x`, `$retainKeys`.
 //! What a field's list is, a [`PatchSchema`] tells.
 
+mod diff;
 mod directive;
 mod list;
 mod order;
 
 use serde_json::{Map, Value};
 
+pub use self::diff::diff;
 use self::directive::{Directive, PATCH};
 use super::PatchError;
 
@@ -34,16 +36,27 @@ pub struct FieldRule<'s> {
     pub merge_key: Option<&'s str>,
     /// Whether `retainKeys` is among the strategies: those who make patches then name the members to be kept.
     pub retain_keys: bool,
-    /// The type of the field if it is an object; of its items if it is a list. `None` for anything else.
-    pub child: Option<&'s dyn PatchSchema>,
+    /// What the field is made of; its items if it is a list.
+    pub child: Child<'s>,
+}
+
+/// What a value is made of.
+#[derive(Clone, Copy)]
+pub enum Child<'s> {
+    /// Fields.
+    Object(&'s dyn PatchSchema),
+    /// Entries by any name. As upstream, a patch sets and removes entries but merges none of them with what it finds.
+    Map,
+    /// Nothing a patch knows of, under the name that Go has for the type.
+    Opaque(&'s str),
 }
 
 /// The type of an object, as far as patches must know it.
 pub trait PatchSchema {
-    /// The name of the type, for error messages.
+    /// The name of the type without its package, for error messages.
     fn name(&self) -> &str;
 
-    /// The rule of the field `name`; `None` if the type has no such field. A map's rule is the same for all keys.
+    /// The rule of the field `name`; `None` if the type has no such field.
     fn field(&self, name: &str) -> Option<FieldRule<'_>>;
 }
 
@@ -60,13 +73,13 @@ pub fn apply(target: &Value, patch: &Value, schema: &dyn PatchSchema) -> Result<
         return Err(PatchError::Malformed(message));
     };
     let target = target.as_object().cloned().unwrap_or_default();
-    merge_objects(target, patch.clone(), Some(schema)).map(Value::Object)
+    merge_objects(target, patch.clone(), Child::Object(schema)).map(Value::Object)
 }
 
 fn merge_objects(
     mut target: Map<String, Value>,
     mut patch: Map<String, Value>,
-    schema: Option<&dyn PatchSchema>,
+    kind: Child<'_>,
 ) -> Result<Map<String, Value>, PatchError> {
     if let Some(directive) = patch.remove(PATCH) {
         return match directive::read(&directive, &patch)? {
@@ -76,7 +89,7 @@ fn merge_objects(
         };
     }
     directive::retain_keys(&mut target, &mut patch)?;
-    order::merge_ordered_lists(&mut target, &mut patch, schema)?;
+    order::merge_ordered_lists(&mut target, &mut patch, kind)?;
     for (key, change) in patch {
         let (key, deletes) = directive::deletion_key(key)?;
         if change.is_null() {
@@ -85,7 +98,7 @@ fn merge_objects(
         }
         let merged = match (target.remove(&key), change) {
             (Some(Value::Object(old)), Value::Object(new)) => {
-                let rule = rule_of(schema, &key)?;
+                let rule = rule_of(kind, &key)?;
                 if rule.strategy == MergeStrategy::Replace {
                     Some(Value::Object(new))
                 } else {
@@ -93,7 +106,7 @@ fn merge_objects(
                 }
             }
             (Some(Value::Array(old)), Value::Array(new)) => {
-                let rule = rule_of(schema, &key)?;
+                let rule = rule_of(kind, &key)?;
                 Some(Value::Array(list::merge(old, new, &rule, deletes)?))
             }
             // What is to be deleted from something else, or from nothing, changes nothing.
@@ -107,16 +120,19 @@ fn merge_objects(
     Ok(target)
 }
 
-fn rule_of<'s>(schema: Option<&'s dyn PatchSchema>, key: &str) -> Result<FieldRule<'s>, PatchError> {
-    let Some(schema) = schema else {
-        let message =
-            format!("unable to find api field in a value without fields for the json field {key:?}");
-        return Err(PatchError::Internal(message));
-    };
-    schema.field(key).ok_or_else(|| {
-        let name = schema.name();
+/// The rule of a field in which two objects or two lists are to be merged.
+fn rule_of<'s>(kind: Child<'s>, key: &str) -> Result<FieldRule<'s>, PatchError> {
+    let unknown = |name: &str| {
         PatchError::Internal(format!("unable to find api field in struct {name} for the json field {key:?}"))
-    })
+    };
+    match kind {
+        Child::Object(schema) => schema.field(key).ok_or_else(|| unknown(schema.name())),
+        Child::Opaque(name) => Err(unknown(name)),
+        Child::Map => {
+            let message = "merging an object in json but data type is not struct, instead is: map";
+            Err(PatchError::Internal(message.to_owned()))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How Go prints the types of fields, for error messages.
 
-use super::model::{Field, Item, ObjectType, Shape};
+use super::model::{Field, Item, ObjectType, Scalar, Shape};
 use super::scalar;
 
 /// How Go prints the type of a field, without the pointer.
@@ -18,6 +18,12 @@ pub(super) fn go_type(field: &Field) -> String {
         Shape::Map => format!("map[string]{item}"),
         Shape::MapOfLists => format!("map[string][]{item}"),
     }
+}
+
+/// The type of a value as Go's reflection names it: without its package.
+pub(super) fn struct_name(scalar: Scalar) -> &'static str {
+    let name = scalar::go_name(scalar);
+    name.rsplit_once('.').map_or(name, |(_, name)| name)
 }
 
 /// The type of the elements of a list or map. A named type hides them; its elements are text in all such types.

@@ -1,11 +1,12 @@
 //! Tells a strategic merge patch how the fields of a type merge.
 
-use super::model::ObjectType;
-use crate::patch::strategic::{FieldRule, MergeStrategy, PatchSchema};
+use super::go_type::struct_name;
+use super::model::{Field, Item, ObjectType, Shape};
+use crate::patch::strategic::{Child, FieldRule, MergeStrategy, PatchSchema};
 
 impl PatchSchema for ObjectType {
     fn name(&self) -> &str {
-        self.go_name()
+        self.short_name()
     }
 
     fn field(&self, name: &str) -> Option<FieldRule<'_>> {
@@ -19,8 +20,19 @@ impl PatchSchema for ObjectType {
             strategy,
             merge_key: field.merge_key,
             retain_keys: field.patch_strategy.retains_keys(),
-            child: field.object().map(|object| object as &dyn PatchSchema),
+            child: child(field),
         })
+    }
+}
+
+fn child(field: &Field) -> Child<'static> {
+    match (field.shape, field.item) {
+        (Shape::Map | Shape::MapOfLists, _) => Child::Map,
+        (_, Item::Scalar(scalar)) => Child::Opaque(struct_name(scalar)),
+        (_, Item::Object(_)) => match field.object() {
+            Some(object) => Child::Object(object),
+            None => Child::Opaque(""),
+        },
     }
 }
 

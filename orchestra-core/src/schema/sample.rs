@@ -1,8 +1,18 @@
 //! Trees of every type, for property tests.
 
+mod tidy;
+
+use proptest::test_runner::Config;
 use serde_json::{Map, Value, json};
 
 use super::model::{Field, Item, ObjectType, Scalar, Shape};
+
+/// How many cases a property is tried with that takes long: as said, or as `PROPTEST_CASES` of the environment says.
+pub(crate) fn cases(count: u32) -> Config {
+    let asked = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { asked.cases } else { count };
+    Config { cases, failure_persistence: None, ..asked }
+}
 
 /// Makes trees that fit a type out of a number.
 pub(crate) struct Seed(u64);
@@ -12,7 +22,7 @@ impl Seed {
         Self(seed | 1)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -72,8 +72,8 @@ fn default(crd: &mut Object) {
     let spec = crd.object("spec");
     let names = spec.object("names");
     let kind = names.text("kind").to_owned();
-    names.fill_text("singular", &kind.to_lowercase());
     if !kind.is_empty() {
+        names.fill_text("singular", &kind.to_lowercase());
         names.fill_text("listKind", &format!("{kind}List"));
     }
     let conversion = spec.object("conversion");

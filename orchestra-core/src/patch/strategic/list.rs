@@ -62,8 +62,7 @@ fn merge_objects_by_key(
     rule: &FieldRule<'_>,
 ) -> Result<Vec<Value>, PatchError> {
     let Some(key) = rule.merge_key else {
-        let name = rule.child.map_or("a value without fields", |child| child.name());
-        return Err(PatchError::Internal(format!("cannot merge lists without merge key for {name}")));
+        return Err(PatchError::Internal("cannot merge lists without merge key for struct".to_owned()));
     };
     let (target, patch) = obey_directives(target, patch, key)?;
     let mut merged = target.clone();

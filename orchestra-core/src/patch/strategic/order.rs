@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::directive::{self, PATCH, SET_ORDER};
-use super::{PatchSchema, list, rule_of};
+use super::{Child, list, rule_of};
 use crate::patch::PatchError;
 
 /// The merge key's value of an item.
@@ -75,7 +75,7 @@ fn weave(others: Vec<Value>, ours: Vec<Value>, target: &[Value], key: Option<&st
 pub(super) fn merge_ordered_lists(
     target: &mut Map<String, Value>,
     patch: &mut Map<String, Value>,
-    schema: Option<&dyn PatchSchema>,
+    kind: Child<'_>,
 ) -> Result<(), PatchError> {
     let directives: Vec<String> = patch.keys().filter(|key| key.starts_with(SET_ORDER)).cloned().collect();
     for directive in directives {
@@ -83,7 +83,7 @@ pub(super) fn merge_ordered_lists(
         let field = directive::directed_field(&directive, SET_ORDER).ok_or_else(malformed)?;
         let old = list_of(target.get(field).cloned())?;
         let new = list_of(patch.get(field).cloned())?;
-        let rule = rule_of(schema, field)?;
+        let rule = rule_of(kind, field)?;
         let key = rule.merge_key;
         check_order(new.as_deref().unwrap_or_default(), &order, key)?;
         let merged = match (&old, &new) {

@@ -10,42 +10,48 @@ struct Type(&'static str, &'static [(&'static str, Rule)]);
 struct Rule {
     strategy: MergeStrategy,
     key: Option<&'static str>,
-    child: Option<&'static Type>,
+    child: Of,
 }
 
-const fn plain(child: Option<&'static Type>) -> Rule {
+#[derive(Clone, Copy)]
+enum Of {
+    Type(&'static Type),
+    Map,
+    Text,
+}
+
+const fn plain(child: Of) -> Rule {
     Rule { strategy: MergeStrategy::Default, key: None, child }
 }
 
-const fn merged(key: Option<&'static str>, child: Option<&'static Type>) -> Rule {
+const fn merged(key: Option<&'static str>, child: Of) -> Rule {
     Rule { strategy: MergeStrategy::Merge, key, child }
 }
 
-static ENV: Type = Type("v1.EnvVar", &[("name", plain(None)), ("value", plain(None))]);
-static PORT: Type = Type("v1.ContainerPort", &[("containerPort", plain(None)), ("name", plain(None))]);
+static ENV: Type = Type("EnvVar", &[("name", plain(Of::Text)), ("value", plain(Of::Text))]);
+static PORT: Type = Type("ContainerPort", &[("containerPort", plain(Of::Text)), ("name", plain(Of::Text))]);
 static CONTAINER: Type = Type(
-    "v1.Container",
+    "Container",
     &[
-        ("name", plain(None)),
-        ("image", plain(None)),
-        ("args", plain(None)),
-        ("env", merged(Some("name"), Some(&ENV))),
-        ("ports", merged(Some("containerPort"), Some(&PORT))),
+        ("name", plain(Of::Text)),
+        ("image", plain(Of::Text)),
+        ("args", plain(Of::Text)),
+        ("env", merged(Some("name"), Of::Type(&ENV))),
+        ("ports", merged(Some("containerPort"), Of::Type(&PORT))),
     ],
 );
-static STRATEGY: Type = Type("v1.Strategy", &[("type", plain(None)), ("rolling", plain(Some(&MAP)))]);
-static MAP: Type = Type("map[string]string", &[("*", plain(None))]);
+static STRATEGY: Type = Type("Strategy", &[("type", plain(Of::Text)), ("rolling", plain(Of::Map))]);
 static SPEC: Type = Type(
-    "v1.PodSpec",
+    "PodSpec",
     &[
-        ("containers", merged(Some("name"), Some(&CONTAINER))),
-        ("strategy", plain(Some(&STRATEGY))),
-        ("affinity", Rule { strategy: MergeStrategy::Replace, key: None, child: Some(&STRATEGY) }),
-        ("finalizers", merged(None, None)),
-        ("hosts", plain(None)),
-        ("labels", plain(Some(&MAP))),
-        ("odd", merged(None, Some(&ENV))),
-        ("grid", merged(None, None)),
+        ("containers", merged(Some("name"), Of::Type(&CONTAINER))),
+        ("strategy", plain(Of::Type(&STRATEGY))),
+        ("affinity", Rule { strategy: MergeStrategy::Replace, key: None, child: Of::Type(&STRATEGY) }),
+        ("finalizers", merged(None, Of::Text)),
+        ("hosts", plain(Of::Text)),
+        ("labels", plain(Of::Map)),
+        ("odd", merged(None, Of::Type(&ENV))),
+        ("grid", merged(None, Of::Text)),
     ],
 );
 
@@ -55,12 +61,16 @@ impl PatchSchema for Type {
     }
 
     fn field(&self, name: &str) -> Option<FieldRule<'_>> {
-        let (_, rule) = self.1.iter().find(|(field, _)| *field == name || *field == "*")?;
+        let (_, rule) = self.1.iter().find(|(field, _)| *field == name)?;
         Some(FieldRule {
             strategy: rule.strategy,
             merge_key: rule.key,
             retain_keys: false,
-            child: rule.child.map(|child| child as &dyn PatchSchema),
+            child: match rule.child {
+                Of::Type(child) => Child::Object(child),
+                Of::Map => Child::Map,
+                Of::Text => Child::Opaque("string"),
+            },
         })
     }
 }
@@ -251,7 +261,7 @@ fn mistakes_get_upstreams_status_and_words() {
         (
             json!({"$setElementOrder/none": []}),
             500,
-            "unable to find api field in struct v1.PodSpec for the json field \"none\"",
+            "unable to find api field in struct PodSpec for the json field \"none\"",
         ),
         (json!({"$deleteFromPrimitiveList": []}), 400, "invalid patch format of primitive list"),
         (json!([]), 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
@@ -262,7 +272,7 @@ fn mistakes_get_upstreams_status_and_words() {
     assert_eq!(refused(json!({"grid": [[1]]}), json!({"grid": [[2]]})).status(), 422);
     assert_eq!(
         refused(json!({"odd": [{"name": "a"}]}), json!({"odd": [{"name": "b"}]})).to_string(),
-        "cannot merge lists without merge key for v1.EnvVar"
+        "cannot merge lists without merge key for struct"
     );
 }
 
