@@ -36,6 +36,7 @@ mod lean;
 mod model;
 mod patch;
 mod problem;
+mod repeated;
 #[cfg(test)]
 pub(crate) mod sample;
 mod scalar;
@@ -48,6 +49,7 @@ pub use decode::{Decoded, Format, decode, decode_untyped};
 pub use index::{by_name, of_kind, types};
 pub use model::{Default, Field, Item, ListType, Number, ObjectType, PatchStrategy, Scalar, Shape};
 pub use problem::{DecodeError, Problem, strict_error};
+pub use repeated::repeated_keys;
 
 pub(crate) use index::json_schema_props;
 pub(crate) use scalar::{BASE64, format_micro_time, format_time};

@@ -10,6 +10,11 @@ mod api_machinery;
 mod apps;
 mod architecture;
 mod auth;
+mod crud;
+#[path = "../../orchestra-apiserver/tests/it/extension.rs"]
+mod extension;
+#[path = "../../orchestra-apiserver/tests/it/hook.rs"]
+mod hook;
 mod instrumentation;
 mod kubectl;
 mod network;
@@ -17,4 +22,5 @@ mod node;
 mod scheduling;
 mod storage;
 mod table;
+mod watching;
 mod world;

@@ -1,11 +1,10 @@
 //! A cluster for one test: in this process, on the memory store, without sockets unless asked for.
 
 use http_body_util::BodyExt as _;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::client::Body;
-use kube::{Client, Resource};
 use orchestra::{Cluster, ClusterBuilder};
 use serde_json::{Value, json};
 
@@ -32,14 +31,6 @@ impl World {
     /// A client who may do everything.
     pub(crate) fn client(&self) -> Client {
         self.cluster.client()
-    }
-
-    /// A kind in the test's namespace.
-    pub(crate) fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    {
-        Api::namespaced(self.client(), &self.namespace)
     }
 
     /// Makes another namespace.
@@ -73,11 +64,69 @@ impl World {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
+    /// What stands at this path; it must be there.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.expect("GET", path, Value::Null, &[200]).await
+    }
+
+    /// Creates this in a collection.
+    pub(crate) async fn post(&self, path: &str, object: Value) -> Value {
+        self.expect("POST", path, object, &[201]).await
+    }
+
+    /// Puts this in the place of what is there.
+    pub(crate) async fn put(&self, path: &str, object: Value) -> Value {
+        self.expect("PUT", path, object, &[200]).await
+    }
+
+    /// Deletes an object or a collection.
+    pub(crate) async fn delete(&self, path: &str) -> Value {
+        self.expect("DELETE", path, Value::Null, &[200, 202]).await
+    }
+
+    /// Deletes with options.
+    pub(crate) async fn delete_with(&self, path: &str, options: Value) -> Value {
+        self.expect("DELETE", path, options, &[200, 202]).await
+    }
+
+    /// Patches with a patch of this media type.
+    pub(crate) async fn patch(&self, path: &str, media: &str, patch: Value) -> Value {
+        let (status, bytes) = self.raw("PATCH", path, &[("content-type", media)], &patch.to_string()).await;
+        let answer: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert!([200, 201].contains(&status), "PATCH {path}: {status} {answer}");
+        answer
+    }
+
+    /// Reads, changes and writes until nobody else wrote between.
+    pub(crate) async fn update(&self, read: &str, write: &str, change: impl Fn(&mut Value)) -> Value {
+        loop {
+            let mut object = self.get(read).await;
+            change(&mut object);
+            let (status, answer) = self.ask("PUT", write, object).await;
+            if status != 409 {
+                assert_eq!(status, 200, "PUT {write}: {answer}");
+                return answer;
+            }
+        }
+    }
+
+    async fn expect(&self, method: &str, path: &str, body: Value, codes: &[u16]) -> Value {
+        let (status, answer) = self.ask(method, path, body).await;
+        assert!(codes.contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
     /// Ends the cluster; part of every test, so that one which does not stop is seen.
     pub(crate) async fn end(self) {
         self.cluster.stop().await.expect("the cluster stops");
     }
 }
+
+/// The media types of patches.
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 /// A typed object from JSON.
 pub(crate) fn from<K: serde::de::DeserializeOwned>(value: Value) -> K {

@@ -60,8 +60,8 @@ impl Config {
         let problems: Vec<String> = decoded.problems.iter().map(ToString::to_string).collect();
         let warnings = match call.options.field_validation {
             FieldValidation::Strict if !problems.is_empty() => {
-                let message = format!("error strict decoding YAML: {}", problems.join(", "));
-                return Err(StatusError::bad_request(message));
+                let said = schema::repeated_keys(&call.body).unwrap_or_else(|| problems.join(", "));
+                return Err(StatusError::bad_request(format!("error strict decoding YAML: {said}")));
             }
             FieldValidation::Warn => problems,
             _ => Vec::new(),

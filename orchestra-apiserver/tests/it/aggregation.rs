@@ -10,15 +10,11 @@ use jiff::Timestamp;
 use orchestra_apiserver::pki::Pki;
 use orchestra_apiserver::{ApiServer, Limits, RequestHeaderAuthenticator};
 use orchestra_store::MemoryStore;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::extension::tls;
 use crate::harness::{delete, get, patch, post};
 use crate::socket::{Listening, listen};
 
@@ -30,30 +26,6 @@ struct Pair {
     behind: ApiServer,
     _dir: tempfile::TempDir,
     _stop: DropGuard,
-}
-
-/// TLS of the server behind: a certificate of its own authority, and clients of the front proxy's alone.
-fn tls(clients: &str) -> (String, Arc<ServerConfig>) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::from_ca_cert_pem(&authority, key).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let own = CertificateParams::new(vec!["ext.default.svc".to_owned()]).unwrap();
-    let own = own.signed_by(&key, &issuer).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(clients.as_bytes()).unwrap()).unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![own.der().clone()], key)
-        .unwrap();
-    (authority, Arc::new(config))
 }
 
 /// A definition that only the server behind has.
@@ -91,7 +63,8 @@ async fn pair() -> (Pair, Value) {
     assert_eq!((code, &map["data"]["requestheader-username-headers"]), (200, &json!("[\"X-Remote-User\"]")));
     let allowed: Vec<String> =
         serde_json::from_str(map["data"]["requestheader-allowed-names"].as_str().unwrap()).unwrap();
-    let (authority, tls) = tls(map["data"]["requestheader-client-ca-file"].as_str().unwrap());
+    let (authority, tls) =
+        tls(map["data"]["requestheader-client-ca-file"].as_str().unwrap(), "ext.default.svc");
 
     let behind = ApiServer::builder(Arc::new(MemoryStore::new()))
         .authenticator(RequestHeaderAuthenticator::new(allowed))
@@ -247,7 +220,7 @@ async fn a_server_that_cannot_be_trusted_is_not_asked() {
     let front = &pair.front.server;
     let map = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
     let (_, map) = get(front, map).await;
-    let (other, _) = tls(map["data"]["requestheader-client-ca-file"].as_str().unwrap());
+    let (other, _) = tls(map["data"]["requestheader-client-ca-file"].as_str().unwrap(), "ext.default.svc");
     api_service["spec"]["caBundle"] = STANDARD.encode(other).into();
     made(front, SERVICES, api_service).await;
     let condition = until(front, "FailedDiscoveryCheck").await;

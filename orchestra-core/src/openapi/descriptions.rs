@@ -55,7 +55,7 @@ macro_rules! add {
 
 /// Has the generator visit every kind of the group and version, and with it all they lead to.
 fn register(gv: &GroupVersion, g: &mut SchemaGenerator) {
-    add!(g: meta::v1 { DeleteOptions, Status, APIResourceList });
+    add!(g: meta::v1 { DeleteOptions, Status, APIResourceList, ObjectMeta, ListMeta });
     match (&*gv.group, &*gv.version) {
         ("", "v1") => {
             add!(g: api::core::v1 {

@@ -75,7 +75,14 @@ fn parse_json(text: &str) -> serde_json::Result<Tree> {
 
 fn parse_yaml(text: &str) -> Result<Tree, serde_yaml::Error> {
     let left = Cell::new(MAX_EXPANDED);
-    let options = serde_yaml::options! {
+    serde_yaml::with_deserializer_from_str_with_options(text, yaml_options(), |deserializer| {
+        Build::new(&left).deserialize(deserializer)
+    })
+}
+
+/// How YAML is read: all keys of a mapping, those that stand twice too.
+pub(super) fn yaml_options() -> serde_yaml::Options {
+    serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_depth: MAX_DEPTH,
             max_documents: 1,
@@ -86,14 +93,11 @@ fn parse_yaml(text: &str) -> Result<Tree, serde_yaml::Error> {
         duplicate_keys: serde_yaml::DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         with_snippet: false,
-    };
-    serde_yaml::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        Build::new(&left).deserialize(deserializer)
-    })
+    }
 }
 
 /// What stands before the second `---`. No scalar can hold such a line.
-fn first_document(text: &str) -> &str {
+pub(super) fn first_document(text: &str) -> &str {
     let mut at = 0;
     let mut has_content = false;
     for line in text.split_inclusive('\n') {
