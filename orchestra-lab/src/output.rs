@@ -6,6 +6,7 @@ mod folder;
 mod manifest;
 mod statistics;
 mod summary;
+mod table;
 mod timeline;
 
 pub use decisions::DecisionsFile;
@@ -14,4 +15,5 @@ pub use folder::{FolderError, OutFolder};
 pub use manifest::{Embedded, Input, Manifest, ManifestError, ManifestOptions, digest, digest_of_file};
 pub use statistics::{Interval, interval};
 pub use summary::{Delays, RunSummary, StrategySummary, Summary, summaries};
+pub use table::table;
 pub use timeline::write_timeline;
