@@ -407,7 +407,7 @@ mod tests {
         approved["status"]["conditions"] = json!([
             {"type": "Own", "status": "True"}, {"type": "Approved", "status": "True", "reason": "asked"}]);
         let written = approved["status"].clone();
-        kind.prepare_approval_update(&mut approved, &old);
+        kind.prepare_part_update(ObjectPart::Approval, &mut approved, &old);
         assert_eq!(approved["status"], written);
         // Through the status one adds a condition; what is said of the decision is not heard.
         let mut status = approved.clone();
