@@ -1,0 +1,4 @@
+//! The commands of kubectl, one by one.
+
+mod config;
+mod create;
