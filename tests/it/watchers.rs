@@ -1,5 +1,5 @@
-//! Programs on `kube`'s runtime, against the real program over TLS: a controller, watchers that list by streaming, and a
-//! reflector whose watch breaks.
+//! Programs on `kube`'s runtime, against the real program over TLS: a controller, and watchers that
+//! list by streaming.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,12 +10,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Client, Config, Resource as _, ResourceExt as _};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::harness::{Cluster, PATIENCE};
@@ -109,61 +106,4 @@ async fn a_streaming_list_brings_what_is_there_then_every_change() {
     // One that does not fit the selector any more is gone for this watcher.
     cluster.kubectl(&["label", "configmap", "c", "watched-"]);
     assert!(matches!(next().await, watcher::Event::Delete(map) if map.name_any() == "c"));
-}
-
-/// Leads connections to whichever address it is told, and breaks them when told another; it keeps none while there is no address.
-async fn relay(listener: TcpListener, target: watch::Receiver<Option<String>>) {
-    loop {
-        let (mut near, _) = listener.accept().await.unwrap();
-        let mut target = target.clone();
-        tokio::spawn(async move {
-            let Some(address) = target.borrow_and_update().clone() else { return };
-            let Ok(mut far) = TcpStream::connect(address).await else { return };
-            tokio::select! {
-                _ = target.changed() => {}
-                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-            }
-        });
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reflector_whose_watch_broke_for_too_long_lists_again() {
-    let mut cluster = Cluster::start();
-    make(&cluster, "kept");
-    make(&cluster, "lost");
-    let address = |cluster: &Cluster| {
-        let server = cluster.kubectl(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"]);
-        server.trim_start_matches("https://").to_owned()
-    };
-    let (target, targets) = watch::channel(Some(address(&cluster)));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let relayed = listener.local_addr().unwrap().to_string();
-    let relaying = tokio::spawn(relay(listener, targets));
-
-    let maps: Api<ConfigMap> = Api::default_namespaced(client(&cluster, Some(&relayed)).await);
-    let (store, writer) = reflector::store::<ConfigMap>();
-    let (lists, mut listed) = watch::channel(0);
-    let events = watcher(maps, streaming()).default_backoff().reflect(writer);
-    let reflecting = tokio::spawn(events.for_each(move |event| {
-        if matches!(event, Ok(watcher::Event::InitDone)) {
-            lists.send_modify(|lists| *lists += 1);
-        }
-        async {}
-    }));
-    timeout(PATIENCE, listed.wait_for(|lists| *lists == 1)).await.unwrap().unwrap();
-    let holds = |name: &str| store.get(&ObjectRef::new(name).within("default")).is_some();
-    assert!(holds("kept") && holds("lost"));
-
-    // While the reflector is cut off, things change and the server starts anew: it does not remember the changes between.
-    target.send_replace(None);
-    cluster.kubectl(&["delete", "configmap", "lost"]);
-    make(&cluster, "found");
-    cluster.kill();
-    cluster.start_again();
-    target.send_replace(Some(address(&cluster)));
-    timeout(PATIENCE, listed.wait_for(|lists| *lists == 2)).await.unwrap().unwrap();
-    assert!(holds("kept") && holds("found") && !holds("lost"));
-    reflecting.abort();
-    relaying.abort();
 }
