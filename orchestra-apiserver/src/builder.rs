@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::flow::Flow;
 use crate::health::StoreHealth;
 use crate::limits::Limits;
-use crate::metrics::{CacheMetrics, Metrics, WebhookMetrics, classify};
+use crate::metrics::{CacheMetrics, DecisionMetrics, Metrics, PodSecurityMetrics, WebhookMetrics, classify};
 use crate::node::NodeTransport;
 use crate::pki::FrontProxy;
 use crate::policy::ValidatingPolicies;
@@ -306,11 +306,14 @@ impl ApiServerBuilder {
         self.authenticators.push(tokens.clone());
         self.authenticators.push(Arc::new(BootstrapTokens::new(reader.clone(), self.clock.clone())));
         let chance = Arc::new(Chance::new(self.seed));
-        let rbac = Rbac::new(feed.clone(), &catalog).map(Arc::new);
+        let (decisions, pod_security_metrics) = (DecisionMetrics::default(), PodSecurityMetrics::default());
+        self.metrics.register_collector(Box::new(decisions.clone()));
+        self.metrics.register_collector(Box::new(pod_security_metrics.clone()));
+        let rbac = Rbac::new(feed.clone(), &catalog, decisions.clone()).map(Arc::new);
         let authorizer: Arc<dyn Authorizer> = match (self.authorizer, &rbac) {
             (Some(own), _) => own,
             (None, Some(rbac)) => {
-                match NodeAuthorizer::new(feed.clone(), &catalog, reader.clone(), rbac.clone()) {
+                match NodeAuthorizer::new(feed.clone(), &catalog, reader.clone(), rbac.clone(), decisions) {
                     Some(nodes) => Arc::new(nodes),
                     None => rbac.clone(),
                 }
@@ -320,7 +323,7 @@ impl ApiServerBuilder {
         let mut admission = admission::builtin(Parts {
             tokens: self.tokens,
             new_nodes_are_tainted: self.taints_new_nodes,
-            pod_security: self.pod_security,
+            pod_security: (self.pod_security, pod_security_metrics),
             chance: &chance,
             feed: &feed,
             catalog: &catalog,

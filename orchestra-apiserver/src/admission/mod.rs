@@ -50,6 +50,7 @@ use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::Chance;
+use crate::metrics::PodSecurityMetrics;
 use crate::status::StatusError;
 
 /// A rule about writes.
@@ -163,7 +164,7 @@ impl<T: Admission + ?Sized> Admission for Arc<T> {
 pub(crate) struct Parts<'a> {
     pub(crate) tokens: Tokens,
     pub(crate) new_nodes_are_tainted: bool,
-    pub(crate) pod_security: PodSecurityOptions,
+    pub(crate) pod_security: (PodSecurityOptions, PodSecurityMetrics),
     pub(crate) chance: &'a Arc<Chance>,
     pub(crate) feed: &'a Arc<Feed>,
     pub(crate) catalog: &'a Catalog,

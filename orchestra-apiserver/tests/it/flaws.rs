@@ -218,3 +218,72 @@ async fn a_client_that_sends_nothing_more_is_answered_in_the_end() {
     assert_eq!((code, &answer["reason"]), (504, &json!("Timeout")));
     assert_eq!(begun.elapsed().as_secs(), 60);
 }
+
+#[tokio::test]
+async fn patches_and_accounts_cost_no_more_than_their_size() {
+    let server = server().await;
+    let long: Vec<String> = (0..20_000).map(|at| at.to_string()).collect();
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "annotations": {"a": "x".repeat(1000)}}});
+    make(&server, maps, map.clone()).await;
+    let path = format!("{maps}/m");
+    // Each copy doubles what there is.
+    let doubling: Vec<Value> = (0..40)
+        .map(|at| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/k{at}")}))
+        .collect();
+    let (code, answer) =
+        harness::patch(&server, &path, "application/json-patch+json", &doubling.into()).await;
+    assert_eq!((code, &answer["reason"]), (422, &json!("Invalid")), "{answer}");
+    // Each operation moves a long list by one place.
+    let mut shifting = vec![json!({"op": "add", "path": "/metadata/finalizers", "value": long})];
+    shifting
+        .extend((0..9_000).map(|_| json!({"op": "add", "path": "/metadata/finalizers/0", "value": "x/y"})));
+    let (code, answer) =
+        harness::patch(&server, &path, "application/json-patch+json", &shifting.into()).await;
+    assert_eq!((code, &answer["reason"]), (422, &json!("Invalid")), "{answer}");
+    // Lists that are merged, long ones on both sides.
+    let merged = json!({"metadata": {"finalizers": long, "$deleteFromPrimitiveList/finalizers": long}});
+    let strategic = "application/strategic-merge-patch+json";
+    let (code, answer) = harness::patch(&server, &path, strategic, &merged).await;
+    assert!((200..500).contains(&code), "{code} {answer}");
+    // An account with thousands of managers, all of their own version.
+    let mut claimed = map;
+    claimed["metadata"]["managedFields"] = (0..8_000)
+        .map(|at| {
+            json!({
+                "manager": format!("m{at}"), "operation": "Update", "apiVersion": format!("v{at}"),
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {format!("f:k{at}"): {}}},
+            })
+        })
+        .collect();
+    let (code, answer) = harness::put(&server, &path, &claimed).await;
+    assert!((200..500).contains(&code), "{code} {}", answer["message"]);
+}
+
+#[tokio::test]
+async fn messages_that_nest_too_deep_are_refused() {
+    let server = server().await;
+    let within = |tag: &[u8], message: Vec<u8>| {
+        let mut out = tag.to_vec();
+        let mut length = message.len();
+        while length >= 0x80 {
+            out.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        out.push(length as u8);
+        out.extend(message);
+        out
+    };
+    // `not` is field 28 of a schema and holds another.
+    let schema = (0..5_000).fold(Vec::new(), |schema, _| within(&[0xe2, 0x01], schema));
+    // spec, versions, schema, openAPIV3Schema.
+    let definition = [0x0a, 0x22, 0x3a, 0x12].iter().fold(schema, |message, tag| within(&[*tag], message));
+    let body = [b"k8s\0".to_vec(), within(&[0x12], definition)].concat();
+    let mut request = Request::post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+        .header("content-type", "application/vnd.kubernetes.protobuf")
+        .body(http_body_util::Full::new(Bytes::from(body)))
+        .unwrap();
+    request.extensions_mut().insert(User::admin());
+    let (code, answer) = harness::json(server.oneshot(request).await.unwrap()).await;
+    assert_eq!((code, &answer["reason"]), (400, &json!("BadRequest")), "{answer}");
+}

@@ -16,6 +16,7 @@ mod harness;
 mod hook;
 mod kubectl;
 mod limits;
+mod malformed;
 mod metrics;
 mod nodes;
 mod objects;

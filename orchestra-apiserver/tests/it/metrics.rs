@@ -251,3 +251,55 @@ async fn health_follows_the_store_and_tells_strangers_no_reason() {
     let (_, _, text) = read(&server, Some(User::admin()), "/metrics", "*/*").await;
     assert_eq!(samples(&text)["orchestra_store_up"], 0.0);
 }
+
+#[tokio::test]
+async fn authorizers_and_the_standards_of_pods_are_counted() {
+    let server = server().await;
+    let jane = User::new("jane", []);
+    assert_eq!(read(&server, Some(jane), "/apis", "*/*").await.0, 200);
+    assert_eq!(read(&server, Some(User::node("n1")), "/api/v1/nodes/n1", "*/*").await.0, 404);
+    assert_eq!(read(&server, Some(User::node("n1")), "/api/v1/secrets", "*/*").await.0, 403);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kept", "labels": {
+        "pod-security.kubernetes.io/enforce": "baseline",
+        "pod-security.kubernetes.io/enforce-version": "v1.30",
+        "pod-security.kubernetes.io/warn": "restricted",
+    }}});
+    assert_eq!(post(&server, "/api/v1/namespaces", &namespace).await.0, 201);
+    for (namespace, is_privileged, code) in
+        [("default", true, 201), ("kept", true, 403), ("kept", false, 201), ("kept", false, 201)]
+    {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "p-"}, "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{"name": "c", "image": "i", "securityContext": {"privileged": is_privileged}}],
+        }});
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        post(&server, &format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &account).await;
+        let (found, answer) = post(&server, &format!("/api/v1/namespaces/{namespace}/pods"), &pod).await;
+        assert_eq!(found, code, "{answer}");
+    }
+    let counted = metrics(&server).await;
+    let evaluated = |decision: &str, mode: &str, level: &str, version: &str| {
+        format!(
+            "pod_security_evaluations_total{{decision=\"{decision}\",mode=\"{mode}\",policy_level=\"{level}\",\
+             policy_version=\"{version}\",request_operation=\"create\",resource=\"pod\",subresource=\"\"}}"
+        )
+    };
+    for (name, count) in [
+        (evaluated("allow", "enforce", "privileged", "latest"), 1.0),
+        (evaluated("deny", "enforce", "baseline", "v1.30"), 1.0),
+        (evaluated("allow", "enforce", "baseline", "v1.30"), 2.0),
+        (evaluated("deny", "warn", "restricted", "latest"), 2.0),
+        (
+            "apiserver_authorization_decisions_total{decision=\"allowed\",name=\"rbac\",type=\"RBAC\"}"
+                .to_owned(),
+            1.0,
+        ),
+        (
+            "apiserver_authorization_decisions_total{decision=\"allowed\",name=\"node\",type=\"Node\"}"
+                .to_owned(),
+            1.0,
+        ),
+    ] {
+        assert_eq!(counted.get(&name), Some(&count), "{name}");
+    }
+}

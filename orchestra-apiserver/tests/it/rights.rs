@@ -9,6 +9,7 @@ use orchestra_apiserver::{ApiServer, User};
 use serde_json::json;
 use tower::ServiceExt;
 
+use crate::custom;
 use crate::harness::{self, server};
 
 /// What everybody may ask about themselves.
@@ -177,5 +178,54 @@ async fn the_administrator_may_everything() {
     let admin = User::admin();
     for route in routes(&server).await {
         assert!(is_let_in(&server, Some(&admin), &route.method, &route.path).await, "{}", route.line);
+    }
+}
+
+/// Every path of Kubernetes with its methods, and those of a kind made at run time, which discovery does not name: the
+/// status and scale of custom objects, proxies and their tails, reviews, the issuer.
+async fn paths(server: &ApiServer) -> Vec<(Method, String)> {
+    let method = |name: &str| Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
+    let mut paths = Vec::new();
+    for line in include_str!("data/api-paths-1.36.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let (path, verbs) = line.split_once('\t').unwrap();
+        let path = path.replace("{namespace}", "default").replace("{name}", "x").replace("{path}", "y");
+        paths.extend(verbs.split(' ').map(|verb| (method(verb.split('=').next().unwrap()), path.clone())));
+    }
+    let lamps = custom::lamps(json!({"subresources": {
+        "status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+    }}));
+    custom::define(server, &lamps).await;
+    for below in ["", "/x", "/x/status", "/x/scale", "/x/other"] {
+        let path = format!("{}{below}", custom::LAMPS);
+        paths.extend(["get", "post", "put", "patch", "delete"].map(|name| (method(name), path.clone())));
+    }
+    paths.push((Method::GET, "/apis/example.com/v1/lamps?watch=true&timeoutSeconds=1".to_owned()));
+    paths
+}
+
+/// What is open to whoever has a name, beside discovery.
+const OPEN: &[&str] = &[
+    "POST /apis/authentication.k8s.io/v1/selfsubjectreviews",
+    "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+];
+
+#[tokio::test]
+async fn no_path_is_open_that_the_table_does_not_name() {
+    let server = server().await;
+    let paths = paths(&server).await;
+    assert!(paths.len() > 650, "{} methods at paths", paths.len());
+    let named = [Some(User::new("jane", [])), Some(User::new("system:serviceaccount:elsewhere:bot", []))];
+    for user in [None].into_iter().chain(named) {
+        let name = user.as_ref().map_or("nobody", |user| &user.name);
+        for (method, path) in &paths {
+            let is_discovery = *method == Method::GET && path.ends_with('/') && !path.starts_with("/openid");
+            let line = format!("{method} {path}");
+            let wanted = match user {
+                None => path == "/version/",
+                Some(_) => is_discovery || OPEN.contains(&line.as_str()),
+            };
+            assert_eq!(is_let_in(&server, user.as_ref(), method, path).await, wanted, "{name}: {line}");
+        }
     }
 }

@@ -10,6 +10,9 @@ use super::PatchError;
 
 /// How many operations a patch may have.
 pub const MAX_OPERATIONS: usize = 10_000;
+/// By how many places all operations of a patch may shift the items of lists together: each one that opens or closes a
+/// gap moves all items behind it.
+pub const MAX_SHIFTED: usize = 100_000_000;
 /// How many bytes all `copy` operations of a patch may copy together; doubling copies would grow without bound.
 pub const MAX_COPIED: usize = 3 * 1024 * 1024;
 
@@ -28,9 +31,9 @@ struct Operation<'p> {
 pub fn apply(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let operations = decode(patch)?;
     let mut document = target.clone();
-    let mut copied = 0;
+    let mut spent = Spent::default();
     for operation in &operations {
-        run(&mut document, operation, &mut copied).map_err(|cause| PatchError::Unprocessable { cause })?;
+        run(&mut document, operation, &mut spent).map_err(|cause| PatchError::Unprocessable { cause })?;
     }
     Ok(document)
 }
@@ -100,24 +103,41 @@ fn missing_path(member: &str) -> PatchError {
     PatchError::Unprocessable { cause: format!("operation missing {member} field") }
 }
 
-fn run(document: &mut Value, operation: &Operation<'_>, copied: &mut usize) -> Result<(), String> {
+/// What the operations of a patch have cost.
+#[derive(Debug, Default)]
+struct Spent {
+    copied: usize,
+    shifted: usize,
+}
+
+impl Spent {
+    fn shift(&mut self, items: usize) -> Result<(), String> {
+        self.shifted = self.shifted.saturating_add(items);
+        if self.shifted > MAX_SHIFTED {
+            return Err(format!("operations shift items of lists by more than {MAX_SHIFTED} places"));
+        }
+        Ok(())
+    }
+}
+
+fn run(document: &mut Value, operation: &Operation<'_>, spent: &mut Spent) -> Result<(), String> {
     let Operation { op, path, from, value } = *operation;
     let from = from.ok_or_else(|| format!("{op} operation misses from"));
     match op {
-        "add" => add(document, path, value.clone()),
-        "remove" => remove(document, path).map(drop),
+        "add" => add(document, path, value.clone(), spent),
+        "remove" => remove(document, path, spent).map(drop),
         "replace" => replace(document, path, value),
         "move" => {
-            let moved = remove(document, from?)?;
-            add(document, path, moved)
+            let moved = remove(document, from?, spent)?;
+            add(document, path, moved, spent)
         }
         "copy" => {
             let source = get(document, from?)?.cloned().unwrap_or_default();
-            *copied = copied.saturating_add(encoded_length(&source));
-            if *copied > MAX_COPIED {
+            spent.copied = spent.copied.saturating_add(encoded_length(&source));
+            if spent.copied > MAX_COPIED {
                 return Err(format!("copy operations exceed {MAX_COPIED} bytes"));
             }
-            add(document, path, source)
+            add(document, path, source, spent)
         }
         "test" => test(document, path, value),
         other => Err(format!("unexpected kind of operation: {other}")),
@@ -162,7 +182,7 @@ fn index(part: &str, length: usize) -> Option<usize> {
     usize::try_from(number).ok().filter(|i| *i < length)
 }
 
-fn add(document: &mut Value, path: &str, value: Value) -> Result<(), String> {
+fn add(document: &mut Value, path: &str, value: Value, spent: &mut Spent) -> Result<(), String> {
     if path.is_empty() {
         return set_root(document, &value);
     }
@@ -173,7 +193,9 @@ fn add(document: &mut Value, path: &str, value: Value) -> Result<(), String> {
         (Value::Array(items), key) => {
             // One place more than there are items: behind the last.
             let place = if key == "-" { Some(items.len()) } else { index(&key, items.len() + 1) };
-            items.insert(place.ok_or_else(|| missing(path))?, value);
+            let place = place.ok_or_else(|| missing(path))?;
+            spent.shift(items.len() - place)?;
+            items.insert(place, value);
         }
         _ => return Err(missing(path)),
     }
@@ -188,11 +210,12 @@ fn set_root(document: &mut Value, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn remove(document: &mut Value, path: &str) -> Result<Value, String> {
+fn remove(document: &mut Value, path: &str, spent: &mut Spent) -> Result<Value, String> {
     match parent(document, path)? {
         (Value::Object(map), key) => map.remove(&key).ok_or_else(|| missing(path)),
         (Value::Array(items), key) => {
             let place = index(&key, items.len()).ok_or_else(|| missing(path))?;
+            spent.shift(items.len() - place)?;
             Ok(items.remove(place))
         }
         _ => Err(missing(path)),
@@ -299,6 +322,17 @@ mod tests {
         ] {
             assert_eq!(patched(target.clone(), json!([operation])), result, "{operation}");
         }
+    }
+
+    #[test]
+    fn what_shifts_long_lists_again_and_again_is_refused() {
+        let list = json!({"list": vec![0; 200_000]});
+        let front = json!({"op": "add", "path": "/list/0", "value": 1});
+        let error = apply(&list, &Value::from(vec![front.clone(); MAX_OPERATIONS])).unwrap_err();
+        assert_eq!(error.status(), 422);
+        let back = json!({"op": "add", "path": "/list/-", "value": 1});
+        assert!(apply(&list, &Value::from(vec![back; MAX_OPERATIONS])).is_ok());
+        assert!(apply(&list, &Value::from(vec![front; 100])).is_ok());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use self::policy::{Policy, Standard};
 use super::{Admission, AdmissionRequest, Operation};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
+use crate::metrics::{PodSecurityMetrics, Subject};
 use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::resource::Resource;
@@ -107,6 +108,7 @@ impl PodSecurityOptions {
 
 pub(super) struct PodSecurity {
     options: PodSecurityOptions,
+    metrics: PodSecurityMetrics,
     feed: Arc<Feed>,
     namespaces: Arc<Resource>,
 }
@@ -118,8 +120,12 @@ impl std::fmt::Debug for PodSecurity {
 }
 
 impl PodSecurity {
-    pub(super) fn new(options: PodSecurityOptions, feed: &Arc<Feed>, catalog: &Catalog) -> Option<Self> {
-        Some(Self { options, feed: feed.clone(), namespaces: catalog.find(&CORE, "namespaces")? })
+    pub(super) fn new(
+        (options, metrics): (PodSecurityOptions, PodSecurityMetrics),
+        feed: &Arc<Feed>,
+        catalog: &Catalog,
+    ) -> Option<Self> {
+        Some(Self { options, metrics, feed: feed.clone(), namespaces: catalog.find(&CORE, "namespaces")? })
     }
 
     fn read(&self, labels: Option<&Map<String, Value>>) -> (Policy, Violations) {
@@ -164,6 +170,7 @@ impl PodSecurity {
             return Ok(());
         }
         if self.options.namespaces.contains(meta::name(new)) {
+            self.metrics.exempted(subject(request));
             return Ok(());
         }
         self.warn_of_pods(request, meta::name(new), now).await
@@ -216,6 +223,7 @@ impl PodSecurity {
             request.annotate(format!("pod-security.kubernetes.io/{key}"), value);
         };
         if !wrong.is_empty() {
+            self.metrics.failed(subject(request));
             let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             annotate("error", format!("Failed to parse policy: {}", wrong.join(", ")));
         }
@@ -224,23 +232,37 @@ impl PodSecurity {
             (!findings.is_empty())
                 .then(|| format!("violate PodSecurity \"{standard}\": {}", checks::in_detail(&findings)))
         };
+        let evaluated = |mode: &'static str, standard: Standard, is_allowed: bool| {
+            self.metrics.evaluated(subject(request), mode, standard.label(), is_allowed);
+        };
         let enforced = if is_pod {
             annotate("enforce-policy", policy.enforce.to_string());
-            broken(policy.enforce)
+            let what = broken(policy.enforce);
+            evaluated("enforce", policy.enforce, what.is_none());
+            what
         } else {
             None
         };
         if let Some(what) = broken(policy.audit) {
+            evaluated("audit", policy.audit, false);
             annotate("audit-violations", format!("would {what}"));
         }
         if let Some(what) = enforced {
             return Err(request.refuse(what.replacen("violate", "violates", 1)));
         }
         if let Some(what) = broken(policy.warn) {
+            evaluated("warn", policy.warn, false);
             request.warn(format!("would {what}"));
         }
         Ok(())
     }
+}
+
+/// The request in the words of the counts.
+fn subject(request: &AdmissionRequest<'_>) -> Subject {
+    let about = request.request;
+    let resource = (about.gv.group.as_ref(), about.resource.as_str());
+    Subject::new(request.operation, resource, about.subresource.as_deref())
 }
 
 fn labels(object: &Value) -> Option<&Map<String, Value>> {
@@ -329,11 +351,13 @@ impl Admission for PodSecurity {
         let is_free = levels.iter().all(|level| *level == Level::Privileged)
             && (!is_pod || policy.enforce.level == Level::Privileged);
         if let Some(why) = self.exemption(request, spec) {
+            self.metrics.exempted(subject(request));
             request.annotate("pod-security.kubernetes.io/exempt", why);
             return Ok(());
         }
         if is_free && wrong.is_empty() {
             if is_pod {
+                self.metrics.evaluated(subject(request), "enforce", policy.enforce.label(), true);
                 request.annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.to_string());
             }
             return Ok(());

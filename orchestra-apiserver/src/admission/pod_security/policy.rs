@@ -48,6 +48,18 @@ impl Standard {
     }
 }
 
+impl Standard {
+    /// Level and version as metrics show them: there is one label for all versions that are to come.
+    pub(super) fn label(self) -> (&'static str, String) {
+        let version = match self.version {
+            None => "latest".to_owned(),
+            Some(minor) if minor > LATEST => "future".to_owned(),
+            Some(minor) => format!("v1.{minor}"),
+        };
+        (self.level.as_str(), version)
+    }
+}
+
 impl std::fmt::Display for Standard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.version {

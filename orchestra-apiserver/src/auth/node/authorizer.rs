@@ -14,6 +14,7 @@ use crate::auth::authorize::{AccessRequest, Authorizer, Decision, RuleSet};
 use crate::auth::rbac::{Rule, bootstrap};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
+use crate::metrics::DecisionMetrics;
 use crate::request::{RequestInfo, ResourceRequest};
 use crate::status::StatusError;
 
@@ -28,6 +29,7 @@ pub(crate) struct NodeAuthorizer {
     /// What is not looked at more closely.
     rules: Vec<Rule>,
     next: Arc<dyn Authorizer>,
+    decisions: DecisionMetrics,
 }
 
 impl std::fmt::Debug for NodeAuthorizer {
@@ -46,9 +48,11 @@ impl NodeAuthorizer {
         catalog: &Catalog,
         reader: Reader,
         next: Arc<dyn Authorizer>,
+        decisions: DecisionMetrics,
     ) -> Option<Self> {
         let pods = catalog.find(&CORE, "pods")?.clone();
-        Some(Self { graph: Graph::new(feed, pods), reader, rules: bootstrap::rules_of("system:node"), next })
+        let rules = bootstrap::rules_of("system:node");
+        Some(Self { graph: Graph::new(feed, pods), reader, rules, next, decisions })
     }
 
     async fn decide(
@@ -213,7 +217,10 @@ impl Authorizer for NodeAuthorizer {
     async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
         let Some(node) = node_name(request.user) else { return self.next.authorize(request).await };
         let why = match self.decide(node, &request).await? {
-            Ok(()) => return Ok(Decision::Allow(String::new())),
+            Ok(()) => {
+                self.decisions.node.inc();
+                return Ok(Decision::Allow(String::new()));
+            }
             Err(why) => why,
         };
         Ok(match self.next.authorize(request).await? {

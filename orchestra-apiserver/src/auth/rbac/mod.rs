@@ -29,6 +29,7 @@ use super::{MASTERS, User};
 use crate::cache::collection::Collection;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
+use crate::metrics::DecisionMetrics;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
@@ -44,6 +45,7 @@ pub(crate) struct Rbac {
     resources: [Arc<Resource>; 4],
     /// The policy, and what state of the four collections it was made of.
     made: Mutex<Option<([Revision; 4], Arc<Policy>)>>,
+    decisions: DecisionMetrics,
 }
 
 impl fmt::Debug for Rbac {
@@ -54,10 +56,10 @@ impl fmt::Debug for Rbac {
 
 impl Rbac {
     /// `None` when a registry of one's own serves no roles.
-    pub(crate) fn new(feed: Arc<Feed>, catalog: &Catalog) -> Option<Self> {
+    pub(crate) fn new(feed: Arc<Feed>, catalog: &Catalog, decisions: DecisionMetrics) -> Option<Self> {
         let gv = GroupVersion::new(GROUP, "v1");
         let [a, b, c, d] = PLURALS.map(|plural| catalog.find(&gv, plural));
-        Some(Self { feed, resources: [a?, b?, c?, d?], made: Mutex::default() })
+        Some(Self { feed, resources: [a?, b?, c?, d?], made: Mutex::default(), decisions })
     }
 
     /// The policy as the watch cache has it: what was written a moment ago is in force a moment later.
@@ -101,7 +103,11 @@ fn documents<T: serde::de::DeserializeOwned>(collection: &Collection) -> impl It
 #[async_trait]
 impl Authorizer for Rbac {
     async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
-        Ok(self.policy().await?.decide(&request))
+        let decision = self.policy().await?.decide(&request);
+        if matches!(decision, Decision::Allow(_)) {
+            self.decisions.rbac.inc();
+        }
+        Ok(decision)
     }
 
     async fn rules(&self, user: &User, namespace: &str) -> Result<RuleSet, StatusError> {

@@ -103,22 +103,44 @@ impl<'a> FieldSet<'a> {
 
     /// What is in either.
     #[must_use]
-    pub fn union(mut self, other: Self) -> Self {
-        if self.children.is_empty() {
-            return Self { is_member: self.is_member || other.is_member, children: other.children };
+    pub fn union(self, other: Self) -> Self {
+        let is_member = self.is_member || other.is_member;
+        if self.children.is_empty() || other.children.is_empty() {
+            let children = if self.children.is_empty() { other.children } else { self.children };
+            return Self { is_member, children };
         }
-        self.is_member |= other.is_member;
-        for (name, child) in other.children {
-            match self.children.binary_search_by(|(own, _)| own.cmp(&name)) {
-                Ok(at) => {
-                    if let Some((_, own)) = self.children.get_mut(at) {
-                        *own = std::mem::take(own).union(child);
-                    }
+        let mut children = Vec::with_capacity(self.children.len().max(other.children.len()));
+        let (mut ours, mut theirs) =
+            (self.children.into_iter().peekable(), other.children.into_iter().peekable());
+        while let (Some((a, _)), Some((b, _))) = (ours.peek(), theirs.peek()) {
+            match a.cmp(b) {
+                Ordering::Less => children.extend(ours.next()),
+                Ordering::Greater => children.extend(theirs.next()),
+                Ordering::Equal => {
+                    let both = ours.next().zip(theirs.next());
+                    children.extend(both.map(|((name, one), (_, other))| (name, one.union(other))));
                 }
-                Err(at) => self.children.insert(at, (name, child)),
             }
         }
-        self
+        children.extend(ours);
+        children.extend(theirs);
+        Self { is_member, children }
+    }
+
+    /// What is in any of them. Two by two, so that many small sets cost no more than their size.
+    pub(super) fn union_of(mut sets: Vec<Self>) -> Self {
+        while sets.len() > 1 {
+            let mut pairs = sets.into_iter();
+            let mut halved = Vec::with_capacity(pairs.len().div_ceil(2));
+            while let Some(one) = pairs.next() {
+                halved.push(match pairs.next() {
+                    Some(other) => one.union(other),
+                    None => one,
+                });
+            }
+            sets = halved;
+        }
+        sets.pop().unwrap_or_default()
     }
 
     /// Whether any place is in both.

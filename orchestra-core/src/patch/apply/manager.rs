@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
@@ -261,30 +262,49 @@ impl<'a> Ledger<'a> {
         Some(entries).filter(|entries| !entries.is_empty()).map(Value::Array)
     }
 
+    /// Puts the oldest updates together under one name, one entry for each version of the API, until no more are left than
+    /// are kept. A client may send as many entries as a body holds, so each is looked at once.
     fn cap(&mut self) {
-        let updaters = |entries: &[Entry<'_>]| {
-            entries.iter().filter(|entry| entry.operation == Operation::Update).count()
-        };
-        if updaters(&self.entries) <= MAX_UPDATERS {
+        let is_update = |entry: &Entry<'_>| entry.operation == Operation::Update;
+        let mut updaters = self.entries.iter().filter(|entry| is_update(entry)).count();
+        if updaters <= MAX_UPDATERS {
             return;
         }
         self.entries.sort_by(Entry::order);
-        while updaters(&self.entries) > MAX_UPDATERS {
-            // What is ancient already does not count as the oldest, or it alone would be moved for ever.
-            let oldest = self
-                .entries
-                .iter()
-                .position(|entry| entry.operation == Operation::Update && entry.manager != ANCIENT);
-            let Some(at) = oldest else { return };
-            let mut entry = self.entries.remove(at);
+        // What is ancient already does not count as the oldest, or it alone would be moved for ever.
+        let (old, rest): (Vec<Entry<'a>>, Vec<Entry<'a>>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| is_update(entry) && entry.manager == ANCIENT && entry.subresource.is_empty());
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut ancients: Vec<(Entry<'a>, Vec<FieldSet<'a>>)> = Vec::new();
+        for mut entry in old {
+            places.entry(entry.api_version.to_string()).or_insert(ancients.len());
+            let set = std::mem::take(&mut entry.set);
+            ancients.push((entry, vec![set]));
+        }
+        for mut entry in rest {
+            if updaters <= MAX_UPDATERS || !is_update(&entry) {
+                self.entries.push(entry);
+                continue;
+            }
             entry.manager = Cow::Borrowed(ANCIENT);
             entry.subresource = Cow::Borrowed("");
             entry.read = None;
-            let same = self.entries.iter().any(|own| own.is_same(&entry));
-            self.record(entry);
-            if !same && updaters(&self.entries) > MAX_UPDATERS {
-                self.entries.sort_by(Entry::order);
+            let set = std::mem::take(&mut entry.set);
+            let known = places.get(entry.api_version.as_ref()).and_then(|at| ancients.get_mut(*at));
+            if let Some((ancient, sets)) = known {
+                sets.push(set);
+                *ancient = entry;
+                updaters -= 1;
+            } else {
+                places.insert(entry.api_version.to_string(), ancients.len());
+                ancients.push((entry, vec![set]));
             }
+        }
+        for (mut ancient, sets) in ancients {
+            ancient.set = FieldSet::union_of(sets);
+            ancient.read = None;
+            self.entries.push(ancient);
         }
     }
 }

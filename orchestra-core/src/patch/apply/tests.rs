@@ -281,6 +281,29 @@ fn a_client_may_rewrite_or_wipe_the_account() {
 }
 
 #[test]
+fn an_account_of_thousands_that_a_client_sends_is_looked_at_once() {
+    for versions in [1, 20_000] {
+        let entry = |at: usize| {
+            json!({
+                "manager": format!("m{at}"), "operation": "Update", "apiVersion": format!("v{}", at % versions),
+                "time": format!("2026-01-01T00:00:00.{at:06}Z"), "fieldsV1": {"f:data": {format!("f:k{at}"): {}}},
+            })
+        };
+        let entries: Vec<Value> = (0..20_000).map(entry).collect();
+        let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+        let mut new = live.clone();
+        new["metadata"]["managedFields"] = entries.into();
+        let author = Author { manager: "x", api_version: "v1", subresource: "", now: "2026-01-02T00:00:00Z" };
+        let account = track(Some(&live), &new, author, Target { schema: None, ignored: &[] }).unwrap();
+        let kept = account.as_array().unwrap();
+        assert_eq!(
+            kept.iter().filter(|entry| entry["manager"] != "ancient-changes").count(),
+            if versions == 1 { 9 } else { 0 }
+        );
+    }
+}
+
+#[test]
 fn many_managers_become_ancient() {
     let mut desk = maps();
     for n in 0..15 {

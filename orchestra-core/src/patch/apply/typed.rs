@@ -185,12 +185,12 @@ pub(super) fn fields(config: &Value, node: Node) -> FieldSet<'static> {
         }
         Value::Array(items) if node.is_list() => {
             let names = node.names(items).unwrap_or_default();
-            for (name, item) in names.into_iter().zip(items) {
-                if set.child(&name).is_none() {
+            let mut seen = HashSet::new();
+            for (name, item) in names.iter().zip(items) {
+                if seen.insert(name) {
                     let mut below = fields(item, node.item());
                     below.set_member();
-                    set.push(|| name, below);
-                    set.sort();
+                    set.push(|| name.clone(), below);
                 }
             }
         }

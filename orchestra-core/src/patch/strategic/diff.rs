@@ -3,6 +3,8 @@
 //! What `CreateTwoWayMergePatch` of `k8s.io/apimachinery/pkg/util/strategicpatch` is to Go clients: only what differs, items
 //! of merged lists by their keys, and the order of such lists in `$setElementOrder`.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 
 use super::directive::{DELETE_FROM, PATCH, RETAIN_KEYS, SET_ORDER};
@@ -81,6 +83,7 @@ fn list(
         apart(old, None)?;
         apart(new, None)?;
         let without = |items: &[Value], others: &[Value]| -> Vec<Value> {
+            let others: HashSet<&Value> = others.iter().collect();
             items.iter().filter(|item| !others.contains(item)).cloned().collect()
         };
         let (added, gone) = (without(new, old), without(old, new));
@@ -95,10 +98,15 @@ fn list(
     };
     apart(old, Some(key))?;
     apart(new, Some(key))?;
+    let by_name = |items: &'_ [Value]| -> HashMap<Value, usize> {
+        let names = items.iter().enumerate().filter_map(|(at, item)| Some((item.get(key)?.clone(), at)));
+        names.collect()
+    };
+    let (befores, afters) = (by_name(old), by_name(new));
     let mut items = Vec::new();
     for item in new {
         let name = order::key_of(item, key)?;
-        match old.iter().find(|old| old.get(key) == Some(name)) {
+        match befores.get(name).and_then(|at| old.get(*at)) {
             Some(before) if before == item => {}
             Some(Value::Object(before)) => {
                 let Value::Object(item) = item else { continue };
@@ -111,7 +119,7 @@ fn list(
     }
     for item in old {
         let name = order::key_of(item, key)?;
-        if !new.iter().any(|new| new.get(key) == Some(name)) {
+        if !afters.contains_key(name) {
             items.push(json!({PATCH: "delete", key: name}));
         }
     }
@@ -125,13 +133,12 @@ fn list(
 
 /// An error unless all items differ in the key; in themselves where there is none.
 fn apart(items: &[Value], key: Option<&str>) -> Result<(), PatchError> {
-    let mut seen: Vec<&Value> = Vec::with_capacity(items.len());
+    let mut seen = HashSet::with_capacity(items.len());
     for item in items {
         let name = key.map_or(Ok(item), |key| order::key_of(item, key))?;
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             return Err(PatchError::Internal(format!("more than one item of a merged list is {name}")));
         }
-        seen.push(name);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Merging of lists: sets of plain values, and lists of objects told apart by a merge key.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::directive::{self, Directive, PATCH};
@@ -23,18 +25,15 @@ pub(super) fn merge(
         return merge_objects_by_key(target, patch, rule);
     }
     if deletes {
-        return Ok(target.into_iter().filter(|item| !patch.contains(item)).collect());
+        let gone: HashSet<&Value> = patch.iter().collect();
+        return Ok(target.into_iter().filter(|item| !gone.contains(item)).collect());
     }
     if let Some(key) = rule.merge_key {
         let plain = target.first().or(patch.first()).unwrap_or(&Value::Null);
         return Err(order::without_key(plain, key));
     }
-    let mut merged: Vec<Value> = Vec::with_capacity(target.len() + patch.len());
-    for item in target.iter().chain(&patch) {
-        if !merged.contains(item) {
-            merged.push(item.clone());
-        }
-    }
+    let mut seen = HashSet::new();
+    let merged = target.iter().chain(&patch).filter(|item| seen.insert(*item)).cloned().collect();
     order::arrange(merged, &patch, &target, None)
 }
 
@@ -66,14 +65,23 @@ fn merge_objects_by_key(
     };
     let (target, patch) = obey_directives(target, patch, key)?;
     let mut merged = target.clone();
+    let mut places: HashMap<&Value, usize> = HashMap::new();
+    for (at, item) in target.iter().enumerate() {
+        if let Some(name) = item.get(key) {
+            places.entry(name).or_insert(at);
+        }
+    }
     for item in &patch {
         let wanted = order::key_of(item, key)?;
-        match merged.iter_mut().find(|old| old.get(key) == Some(wanted)) {
+        match places.get(wanted).and_then(|at| merged.get_mut(*at)) {
             Some(Value::Object(old)) => {
                 let Value::Object(change) = item else { continue };
                 *old = merge_objects(std::mem::take(old), change.clone(), rule.child)?;
             }
-            _ => merged.push(item.clone()),
+            _ => {
+                places.insert(wanted, merged.len());
+                merged.push(item.clone());
+            }
         }
     }
     order::arrange(merged, &patch, &target, Some(key))
@@ -87,6 +95,7 @@ fn obey_directives(
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let mut plain = Vec::with_capacity(patch.len());
+    let mut gone = HashSet::new();
     let mut replaces = false;
     for item in patch {
         let Some((directive, map)) = item.get(PATCH).zip(item.as_object()) else {
@@ -95,8 +104,7 @@ fn obey_directives(
         };
         match directive::read(directive, map)? {
             Directive::Delete => {
-                let gone = order::key_of(&item, key)?;
-                target.retain(|old| old.get(key) != Some(gone));
+                gone.insert(order::key_of(&item, key)?.clone());
             }
             Directive::Replace => replaces = true,
             Directive::Merge => {
@@ -106,5 +114,6 @@ fn obey_directives(
             }
         }
     }
+    target.retain(|old| old.get(key).is_none_or(|name| !gone.contains(name)));
     Ok(if replaces { (plain, Vec::new()) } else { (target, plain) })
 }

@@ -3,6 +3,8 @@
 //! Items the patch names stand in the order of `$setElementOrder`, or else of the patch; the others keep theirs. The
 //! two rows are then woven together so that an item comes before another if it did so in the target.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::directive::{self, PATCH, SET_ORDER};
@@ -30,9 +32,24 @@ fn identity<'v>(item: &'v Value, key: Option<&str>) -> &'v Value {
     key.and_then(|key| item.get(key)).unwrap_or(item)
 }
 
-fn place(items: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
-    let wanted = identity(item, key);
-    items.iter().position(|other| identity(other, key) == wanted)
+/// Where items stand in a list.
+struct Places<'v> {
+    key: Option<&'v str>,
+    first: HashMap<&'v Value, usize>,
+}
+
+impl<'v> Places<'v> {
+    fn new(items: &'v [Value], key: Option<&'v str>) -> Self {
+        let mut first = HashMap::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            first.entry(identity(item, key)).or_insert(at);
+        }
+        Self { key, first }
+    }
+
+    fn of(&self, item: &Value) -> Option<usize> {
+        self.first.get(identity(item, self.key)).copied()
+    }
 }
 
 /// Brings the items of `merged` into order: those found in `named` as they stand there, the rest as in `target`.
@@ -47,22 +64,23 @@ pub(super) fn arrange(
             key_of(item, key)?;
         }
     }
-    let by_place = |row: &mut Vec<Value>, order: &[Value]| {
-        row.sort_by_cached_key(|item| place(order, item, key).unwrap_or(usize::MAX));
+    let (named, target) = (Places::new(named, key), Places::new(target, key));
+    let by_place = |row: &mut Vec<Value>, order: &Places<'_>| {
+        row.sort_by_cached_key(|item| order.of(item).unwrap_or(usize::MAX));
     };
     let (mut ours, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| place(named, item, key).is_some());
-    by_place(&mut ours, named);
-    by_place(&mut others, target);
-    Ok(weave(others, ours, target, key))
+        merged.into_iter().partition(|item| named.of(item).is_some());
+    by_place(&mut ours, &named);
+    by_place(&mut others, &target);
+    Ok(weave(others, ours, &target))
 }
 
-fn weave(others: Vec<Value>, ours: Vec<Value>, target: &[Value], key: Option<&str>) -> Vec<Value> {
+fn weave(others: Vec<Value>, ours: Vec<Value>, target: &Places<'_>) -> Vec<Value> {
     let mut woven = Vec::with_capacity(others.len() + ours.len());
     let mut others = others.into_iter().peekable();
     let mut ours = ours.into_iter().peekable();
     while let (Some(other), Some(our)) = (others.peek(), ours.peek()) {
-        let places = place(target, other, key).zip(place(target, our, key));
+        let places = target.of(other).zip(target.of(our));
         let from = if places.is_some_and(|(other, our)| other < our) { &mut others } else { &mut ours };
         woven.extend(from.next());
     }

@@ -277,6 +277,24 @@ fn mistakes_get_upstreams_status_and_words() {
 }
 
 #[test]
+fn long_lists_take_time_by_their_length_and_not_by_its_square() {
+    const COUNT: usize = 40_000;
+    let item = |at: usize, image: &str| json!({"name": format!("c{at}"), "image": image});
+    let old: Vec<Value> = (0..COUNT).map(|at| item(at, "old")).collect();
+    let new: Vec<Value> = (0..COUNT).rev().map(|at| item(at * 2, "new")).collect();
+    let gone: Vec<Value> =
+        (0..COUNT).map(|at| json!({"name": format!("c{at}"), "$patch": "delete"})).collect();
+    let merged = patched(json!({"containers": old.clone()}), json!({"containers": new}));
+    assert_eq!(merged["containers"].as_array().unwrap().len(), COUNT + COUNT / 2);
+    assert_eq!(patched(json!({"containers": old}), json!({"containers": gone})), json!({"containers": []}));
+    let words = |from: usize| -> Vec<String> { (from..from + COUNT).map(|at| at.to_string()).collect() };
+    let merged = patched(json!({"finalizers": words(0)}), json!({"finalizers": words(COUNT / 2)}));
+    assert_eq!(merged["finalizers"].as_array().unwrap().len(), COUNT + COUNT / 2);
+    let rest = json!({"$deleteFromPrimitiveList/finalizers": words(0)});
+    assert_eq!(patched(merged, rest)["finalizers"].as_array().unwrap().len(), COUNT / 2);
+}
+
+#[test]
 fn a_patch_applied_twice_changes_nothing_more() {
     let target = json!({
         "containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}],
