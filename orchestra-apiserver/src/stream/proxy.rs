@@ -48,6 +48,9 @@ pub(super) async fn proxy(
     parts: &mut Parts,
     body: Body,
 ) -> Result<Response<Body>, StatusError> {
+    if call.request.verb == Verb::Other && parts.method != Method::OPTIONS {
+        return Err(StatusError::method_not_supported());
+    }
     let path = parts.uri.path().to_owned();
     let Some((prefix, rest)) = split(&path) else { return Err(StatusError::no_such_resource()) };
     let upgrade = upgrade::is_asked(&call.headers);
