@@ -5,12 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orchestra_core::custom::CustomKind;
 use orchestra_store::Revision;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::cleanup::{self, Progress};
+use super::conversion::Family;
 use super::plan::{self, Decision, Taken};
 use crate::state::State;
 use crate::status::StatusError;
@@ -127,7 +127,7 @@ impl Controller {
                 Some((_, served)) => served,
                 None => {
                     is_changed = true;
-                    make(&form, uid)
+                    make(state, &form, uid)
                 }
             };
             for resource in &served.resources {
@@ -168,12 +168,13 @@ fn served_form(definition: &Value) -> Value {
     form
 }
 
-fn make(form: &Value, uid: &str) -> Served {
-    let kinds = CustomKind::of_definition(form).into_iter().filter(CustomKind::is_served);
+fn make(state: &State, form: &Value, uid: &str) -> Served {
+    let family = Arc::new(Family::of_definition(form, &state.definitions.webhooks, &state.chance));
+    let kinds = family.kinds().iter().filter(|kind| kind.is_served());
     Served {
         spec: form.get("spec").cloned().unwrap_or_default(),
         uid: uid.to_owned(),
-        resources: kinds.map(|kind| Arc::new(Resource::of_custom(Arc::new(kind)))).collect(),
+        resources: kinds.map(|kind| Arc::new(Resource::of_custom(kind.clone(), family.clone()))).collect(),
     }
 }
 

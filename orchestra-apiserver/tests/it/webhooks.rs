@@ -27,7 +27,7 @@ const HOOKS: &str = "/apis/admissionregistration.k8s.io/v1";
 /// What a webhook does with a review's request: the response, or something else.
 type Reply = dyn Fn(&Value) -> Said + Send + Sync;
 
-enum Said {
+pub(crate) enum Said {
     /// The `response` of a review; the uid is filled in.
     Response(Value),
     /// This, as it is.
@@ -39,8 +39,8 @@ enum Said {
 }
 
 /// A webhook's server.
-struct Hook {
-    address: SocketAddr,
+pub(crate) struct Hook {
+    pub(crate) address: SocketAddr,
     ca: String,
     /// The requests that came, oldest first.
     seen: Arc<Mutex<Vec<Value>>>,
@@ -48,7 +48,10 @@ struct Hook {
 }
 
 impl Hook {
-    async fn start(names: &[&str], reply: impl Fn(&Value) -> Said + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        names: &[&str],
+        reply: impl Fn(&Value) -> Said + Send + Sync + 'static,
+    ) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -93,11 +96,11 @@ impl Hook {
     }
 
     /// Its `clientConfig` by URL.
-    fn by_url(&self) -> Value {
+    pub(crate) fn by_url(&self) -> Value {
         json!({"url": format!("https://{}/review", self.address), "caBundle": self.ca})
     }
 
-    fn take(&self) -> Vec<Value> {
+    pub(crate) fn take(&self) -> Vec<Value> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
@@ -121,7 +124,7 @@ async fn respond(
                 response["uid"] = asked["uid"].clone();
             }
             let review =
-                json!({"kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response});
+                json!({"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response});
             (200, review.to_string())
         }
         Said::Raw(code, text) => (code, text),

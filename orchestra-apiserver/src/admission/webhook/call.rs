@@ -19,7 +19,7 @@ use crate::webhook::Client;
 /// What asking takes.
 #[derive(Debug)]
 pub(super) struct Caller {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) chance: Arc<Chance>,
 }

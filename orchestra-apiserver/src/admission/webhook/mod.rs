@@ -28,7 +28,7 @@ use crate::catalog::Catalog;
 use crate::clock::Chance;
 use crate::metrics::{Asked, WebhookMetrics};
 use crate::status::StatusError;
-use crate::webhook::{Client, WebhookTargets};
+use crate::webhook::Client;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const REGISTRATION: GroupVersion = GroupVersion::new(GROUP, "v1");
@@ -44,14 +44,12 @@ pub(crate) struct Webhooks {
 
 impl Webhooks {
     pub(crate) fn new(
-        feed: &Arc<Feed>,
+        client: &Arc<Client>,
         catalog: &Arc<Catalog>,
         chance: &Arc<Chance>,
-        allowed: WebhookTargets,
         metrics: WebhookMetrics,
     ) -> Self {
-        let client = Client::new(feed, catalog, chance, allowed);
-        let caller = Caller { client, catalog: catalog.clone(), chance: chance.clone() };
+        let caller = Caller { client: client.clone(), catalog: catalog.clone(), chance: chance.clone() };
         Self { caller: Arc::new(caller), metrics }
     }
 }
