@@ -85,10 +85,11 @@ pub(crate) async fn settle(state: &State) -> Result<(), StatusError> {
 /// version of a custom resource is told.
 pub(crate) async fn after(state: &State, call: &Call, response: &mut Response<Body>) {
     let is_write = !matches!(call.request.verb, Verb::Get | Verb::List | Verb::Watch);
-    if is_write && call.resource.is(GROUP, PLURAL) {
-        if let Err(error) = settle(state).await {
-            tracing::warn!(%error, "it is not known whether definitions are in force");
-        }
+    if is_write
+        && call.resource.is(GROUP, PLURAL)
+        && let Err(error) = settle(state).await
+    {
+        tracing::warn!(%error, "it is not known whether definitions are in force");
     }
     if let Some(deprecation) = call.resource.custom().and_then(|kind| kind.deprecation()) {
         warning::add(response, &[deprecation.to_owned()]);

@@ -233,6 +233,19 @@ impl Resource {
         converted.pop().ok_or_else(|| StatusError::internal("an object was lost in conversion"))
     }
 
+    /// An object of this kind, which may be in another version, in the version that is served here.
+    ///
+    /// # Errors
+    /// The conversion webhook failed.
+    pub(crate) async fn translate(&self, mut object: Value) -> Result<Value, StatusError> {
+        let Some((kind, family)) = self.converted() else {
+            object["apiVersion"] = self.api_version.as_str().into();
+            return Ok(object);
+        };
+        let converted = family.convert(vec![Traveller { object, length: 0 }], kind).await?.pop();
+        converted.ok_or_else(|| StatusError::internal("an object was lost in conversion"))
+    }
+
     /// An object as it is to lie in the store, and as it is served from there. Both are known before anything is written:
     /// what cannot be read back is not stored.
     ///

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use http::Request;
 use http_body_util::BodyExt;
@@ -320,6 +322,29 @@ async fn only_labels_and_annotations_of_the_metadata_are_the_webhooks() {
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "selectors see what the version shows");
     let (_, list) = get(&server, &format!("{V2}?labelSelector=old%3D1")).await;
     assert_eq!(list["items"], json!([]));
+}
+
+#[tokio::test]
+async fn who_decides_over_one_version_sees_all_requests_in_it() {
+    let (server, _hook) = converting().await;
+    let judge = Hook::start(&["127.0.0.1"], |_| {
+        let patch = STANDARD.encode(r#"[{"op":"replace","path":"/spec/port","value":"443"}]"#);
+        Said::Response(json!({"allowed": true, "patch": patch, "patchType": "JSONPatch"}))
+    })
+    .await;
+    let configuration = json!({"metadata": {"name": "m"}, "webhooks": [{
+        "name": "m.example.com", "clientConfig": judge.by_url(), "sideEffects": "None",
+        "admissionReviewVersions": ["v1"], "matchPolicy": "Equivalent",
+        "rules": [{"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v2"], "resources": ["doors"]}],
+    }]});
+    let configurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    assert_eq!(post(&server, configurations, &configuration).await.0, 201);
+    let (code, made) = post(&server, V1, &door("a", "a:1")).await;
+    assert_eq!((code, &made["spec"]), (201, &json!({"hostPort": "a:443"})), "{made}");
+    let asked = judge.take();
+    assert_eq!(asked[0]["kind"]["version"], "v2");
+    assert_eq!(asked[0]["requestKind"]["version"], "v1");
+    assert_eq!(asked[0]["object"]["spec"], json!({"host": "a", "port": "1"}));
 }
 
 #[tokio::test]
