@@ -41,7 +41,7 @@ use crate::service_network::ServiceNetwork;
 use crate::state::State;
 use crate::storage::writer::Writer;
 use crate::stream::Tunnels;
-use crate::webhook::WebhookTargets;
+use crate::webhook::{Client, WebhookTargets};
 
 /// Who issues the tokens of service accounts, as kubeadm has it.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -337,7 +337,8 @@ impl ApiServerBuilder {
             ValidatingPolicies::new(&feed, &catalog).map(|policies| Arc::new(policies) as Arc<dyn Admission>);
         let quota = ResourceQuota::new(&feed, &catalog, &self.store, &self.clock);
         let webhook_metrics = WebhookMetrics::default();
-        let webhooks = Webhooks::new(&feed, &catalog, &chance, self.webhook_targets, webhook_metrics.clone());
+        let client = Arc::new(Client::new(&feed, &catalog, &chance, self.webhook_targets));
+        let webhooks = Webhooks::new(&client, &catalog, &chance, webhook_metrics.clone());
         let mutating = MutatingWebhooks::new(&webhooks, &feed, &catalog);
         let validating = ValidatingWebhooks::new(&webhooks, &feed, &catalog);
         let slots = Slots {
@@ -356,7 +357,7 @@ impl ApiServerBuilder {
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader,
-            definitions: Definitions::new(&catalog),
+            definitions: Definitions::new(&catalog, client),
             discovery: Derived::default(),
             openapi: Derived::default(),
             store: self.store,

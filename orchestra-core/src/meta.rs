@@ -7,5 +7,6 @@ mod object;
 pub mod owner;
 
 pub use object::{
-    NameRule, validate_label_selector, validate_labels, validate_object_meta, validate_object_meta_update,
+    NameRule, validate_annotations, validate_label_selector, validate_labels, validate_object_meta,
+    validate_object_meta_update,
 };

@@ -60,7 +60,10 @@ impl Reader {
     ) -> Result<Option<Value>, StatusError> {
         let resource = self.resource(gv, plural)?;
         let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
-        entry.map(|entry| resource.tree(&entry)).transpose()
+        match entry {
+            Some(entry) => resource.tree(&resource.convert_one(entry).await?).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// What tells one object from others, read without the rest of it.
@@ -87,6 +90,6 @@ impl Reader {
     ) -> Result<Vec<Value>, StatusError> {
         let resource = self.resource(gv, plural)?;
         let page = self.store.range(resource.range(namespace), RangeOptions::new()).await?.value;
-        page.entries.iter().map(|entry| resource.tree(entry)).collect()
+        resource.convert(page.entries).await?.iter().map(|entry| resource.tree(entry)).collect()
     }
 }

@@ -100,35 +100,44 @@ impl Collection {
     }
 
     /// Applies what revisions of the store changed in this resource, oldest first. Watchers are woken once, now or when they
-    /// have rested: at the moment that is returned the caller has to [`wake`](Self::wake) them.
-    pub(crate) fn apply(&self, changes: Vec<(Revision, Vec<Event>)>) -> Option<Instant> {
-        let (last, _) = changes.last()?;
+    /// have rested.
+    pub(crate) fn apply(self: &Arc<Self>, changes: Vec<(Revision, Vec<Event>)>) {
+        let Some((last, _)) = changes.last() else { return };
         let (last, count) = (*last, changes.iter().map(|(_, events)| events.len()).sum());
         self.counts.received(count);
         let mut state = self.state();
         if let Some(waiting) = &mut state.loading {
             waiting.extend(changes);
-            return None;
+            return;
         }
         for (revision, events) in &changes {
             state.apply(&self.resource, *revision, events);
         }
         let now = Instant::now();
-        let rested = state.rested.filter(|rested| *rested > now);
-        let later = rested.filter(|_| !std::mem::replace(&mut state.waking, true));
-        if rested.is_none() {
+        let resting = state.rested.filter(|rested| *rested > now);
+        if resting.is_none() {
             state.rested = Some(now + PACE);
         }
+        let is_first = resting.is_some() && !std::mem::replace(&mut state.waking, true);
         drop(state);
         self.counts.dispatched(count, last);
-        if rested.is_none() {
-            self.changed.send_replace(last);
+        match resting {
+            None => {
+                self.changed.send_replace(last);
+            }
+            Some(rested) if is_first => {
+                let collection = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep_until(rested).await;
+                    collection.wake();
+                });
+            }
+            Some(_) => {}
         }
-        later
     }
 
     /// Wakes the watchers to take what has changed.
-    pub(crate) fn wake(&self) {
+    fn wake(&self) {
         let mut state = self.state();
         state.waking = false;
         state.rested = Some(Instant::now() + PACE);

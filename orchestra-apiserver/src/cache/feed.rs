@@ -4,7 +4,7 @@
 //! revision it is at. A consistent list therefore needs no read of the store: it waits until the feed has reached the
 //! store's revision and answers from memory, whoever wrote last.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant};
 
 use super::collection::{Collection, suffix_of};
+use super::converted::Queue;
 use super::object::Object;
 use crate::metrics::CacheMetrics;
 use crate::status::StatusError;
@@ -31,6 +32,8 @@ pub(crate) struct Feed {
     store: Arc<dyn Store>,
     /// By prefix; a prefix has more than one when its objects are served under several names.
     slots: Mutex<Slots>,
+    /// Those of them that get what happened only after it has been converted.
+    queues: Mutex<Vec<Weak<Queue>>>,
     metrics: CacheMetrics,
     /// Every change up to this revision has been applied.
     applied: watch::Sender<Revision>,
@@ -52,6 +55,16 @@ type Slots = HashMap<Box<str>, Vec<Arc<Slot>>>;
 struct Slot {
     collection: Arc<Collection>,
     loaded: OnceCell<()>,
+    /// Through which changes come, where they have to be converted first.
+    queue: Option<Arc<Queue>>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            queue.close();
+        }
+    }
 }
 
 impl Feed {
@@ -65,6 +78,7 @@ impl Feed {
         let feed = Arc::new(Self {
             store,
             slots: Mutex::default(),
+            queues: Mutex::default(),
             metrics,
             applied: watch::Sender::new(revision),
             task: OnceLock::new(),
@@ -82,7 +96,7 @@ impl Feed {
     /// The collection of a resource, loaded from the store when this is its first reader.
     pub(crate) async fn collection(&self, resource: &Arc<Resource>) -> Result<Arc<Collection>, StatusError> {
         let slot = self.slot(resource);
-        slot.loaded.get_or_try_init(|| self.load(&slot.collection)).await?;
+        slot.loaded.get_or_try_init(|| self.load(&slot)).await?;
         Ok(slot.collection.clone())
     }
 
@@ -115,11 +129,19 @@ impl Feed {
     fn slot(&self, resource: &Arc<Resource>) -> Arc<Slot> {
         let mut slots = self.slots();
         let beside = slots.entry(resource.prefix().into()).or_default();
+        // One whose conversion failed is made anew: its reader learns whether it still fails.
+        beside.retain(|slot| slot.queue.as_ref().is_none_or(|queue| !queue.has_failed()));
         if let Some(slot) = beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource)) {
             return slot.clone();
         }
         let collection = Arc::new(Collection::new(resource.clone(), self.metrics.of(&resource.gr)));
-        let slot = Arc::new(Slot { collection, loaded: OnceCell::new() });
+        let queue = resource.is_converted().then(|| Queue::start(&collection));
+        if let Some(queue) = &queue {
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.retain(|queue| queue.strong_count() > 0);
+            queues.push(Arc::downgrade(queue));
+        }
+        let slot = Arc::new(Slot { collection, loaded: OnceCell::new(), queue });
         beside.push(slot.clone());
         slot
     }
@@ -132,9 +154,48 @@ impl Feed {
         let collection = self.collection(resource).await?;
         let current = newest(&*self.store).await?;
         let begun = Instant::now();
-        let applied = self.wait_for(current).await?;
+        let applied = self.wait_for_in(resource, current).await?;
         collection.counts.waited().observe_duration(begun.elapsed());
         Ok((collection, applied))
+    }
+
+    /// The collection, waited for until it shows everything up to `revision`.
+    pub(crate) async fn at_least(
+        &self,
+        resource: &Arc<Resource>,
+        revision: Revision,
+    ) -> Result<(Arc<Collection>, Revision), StatusError> {
+        let collection = self.collection(resource).await?;
+        Ok((collection, self.wait_for_in(resource, revision).await?))
+    }
+
+    async fn wait_for_in(
+        &self,
+        resource: &Arc<Resource>,
+        revision: Revision,
+    ) -> Result<Revision, StatusError> {
+        let applied = self.wait_for(revision).await?;
+        match self.queue(resource) {
+            Some(queue) => queue.wait_for(revision).await,
+            None => Ok(applied),
+        }
+    }
+
+    fn queue(&self, resource: &Arc<Resource>) -> Option<Arc<Queue>> {
+        if !resource.is_converted() {
+            return None;
+        }
+        let slots = self.slots();
+        let beside = slots.get(resource.prefix())?;
+        beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource))?.queue.clone()
+    }
+
+    /// The revision up to which everything has been applied to a collection.
+    pub(crate) fn applied_to(&self, collection: &Collection) -> Revision {
+        match self.queue(&collection.resource) {
+            Some(queue) => queue.applied(),
+            None => self.applied(),
+        }
     }
 
     /// The revision up to which everything has been applied.
@@ -153,11 +214,12 @@ impl Feed {
         }
     }
 
-    async fn load(&self, collection: &Arc<Collection>) -> Result<(), StatusError> {
+    async fn load(&self, slot: &Slot) -> Result<(), StatusError> {
+        let collection = &slot.collection;
         let resource = &collection.resource;
         let page = self.store.range(resource.range(None), RangeOptions::new()).await?;
         let mut objects = BTreeMap::new();
-        for entry in &page.value.entries {
+        for entry in &resource.convert(page.value.entries).await? {
             let Some(suffix) = suffix_of(resource, entry.key.as_bytes()) else { continue };
             match Object::read(resource, entry) {
                 Ok(object) => {
@@ -169,11 +231,14 @@ impl Feed {
             }
         }
         collection.loaded(objects, page.revision);
+        if let Some(queue) = &slot.queue {
+            queue.reached(page.revision);
+        }
         Ok(())
     }
 
     /// Hands what happened to the collections it is about.
-    fn route(&self, happened: &[(Revision, Arc<[Event]>)], waking: &mut Waking) {
+    fn route(&self, happened: &[(Revision, Arc<[Event]>)]) {
         let Some((last, _)) = happened.last() else { return };
         let mut shares: Vec<Share> = Vec::new();
         {
@@ -186,9 +251,9 @@ impl Feed {
                 };
                 let Some(beside) = prefix_of(key).and_then(|prefix| slots.get(prefix)) else { continue };
                 for slot in beside {
-                    let at = shares.iter().position(|share| Arc::ptr_eq(&share.collection, &slot.collection));
+                    let at = shares.iter().position(|share| Arc::ptr_eq(&share.slot, slot));
                     let at = at.unwrap_or_else(|| {
-                        shares.push(Share { collection: slot.collection.clone(), changes: Vec::new() });
+                        shares.push(Share { slot: slot.clone(), changes: Vec::new() });
                         shares.len() - 1
                     });
                     if let Some(share) = shares.get_mut(at) {
@@ -198,14 +263,21 @@ impl Feed {
             }
         }
         for share in shares {
-            if let Some(at) = share.collection.apply(share.changes) {
-                waking.0.push_back((at, share.collection));
+            match &share.slot.queue {
+                Some(queue) => queue.push(share.changes),
+                None => share.slot.collection.apply(share.changes),
             }
         }
         self.reached(*last);
     }
 
     fn reached(&self, revision: Revision) {
+        // First those that are behind: who waits for the feed finds them knowing of the revision.
+        for queue in
+            self.queues.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade)
+        {
+            queue.expect(revision);
+        }
         self.applied.send_if_modified(|at| {
             let newer = revision > *at;
             *at = revision.max(*at);
@@ -223,26 +295,9 @@ impl Feed {
     }
 }
 
-/// Collections whose watchers are to be woken, in the order in which they are due: all rest for the same time.
-#[derive(Default)]
-struct Waking(VecDeque<(Instant, Arc<Collection>)>);
-
-impl Waking {
-    /// Waits for the first that is due and wakes it; for ever, when there is none.
-    async fn next(&mut self) {
-        match self.0.front() {
-            Some((at, _)) => tokio::time::sleep_until(*at).await,
-            None => std::future::pending().await,
-        }
-        if let Some((_, collection)) = self.0.pop_front() {
-            collection.wake();
-        }
-    }
-}
-
 /// What happened to one collection.
 struct Share {
-    collection: Arc<Collection>,
+    slot: Arc<Slot>,
     changes: Vec<(Revision, Vec<Event>)>,
 }
 
@@ -290,12 +345,7 @@ async fn follow(feed: Weak<Feed>, mut stream: WatchStream) {
 /// Applies what the store says, as much at once as is there, until it ends or nobody listens any more.
 async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_store::Error> {
     let mut batches = stream.ready_chunks(BATCH);
-    let mut waking = Waking::default();
-    loop {
-        let batch = tokio::select! {
-            () = waking.next() => continue,
-            batch = batches.next() => batch?,
-        };
+    while let Some(batch) = batches.next().await {
         let feed = feed.upgrade()?;
         let mut happened = Vec::with_capacity(batch.len());
         let (mut progress, mut ended) = (None, None);
@@ -309,7 +359,7 @@ async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_sto
                 }
             }
         }
-        feed.route(&happened, &mut waking);
+        feed.route(&happened);
         if let Some(revision) = progress {
             feed.reached(revision);
         }
@@ -317,6 +367,7 @@ async fn pass_on(feed: &Weak<Feed>, stream: WatchStream) -> Option<orchestra_sto
             return ended;
         }
     }
+    None
 }
 
 /// Opens the watch again, with growing pauses; `None` when nobody needs it any more.

@@ -1,7 +1,7 @@
 //! Removes the objects of a definition that is to go, and then the definition.
 
 use async_trait::async_trait;
-use orchestra_store::{KeyRange, RangeOptions};
+use orchestra_store::{KeyRange, Outcome, RangeOptions, Txn};
 use serde_json::Value;
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::resource::Resource;
-use crate::storage::writer::{Edit, Effect, Step};
+use crate::storage::writer::{Edit, Effect, Step, Written};
 
 /// How far the removal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +73,19 @@ async fn remove_all(state: &State, resources: &[Arc<Resource>]) -> Result<bool, 
         let range = KeyRange { start: start.clone(), end: whole.end.clone() };
         let page = state.store.range(range, RangeOptions::new().limit(PAGE)).await?.value;
         for entry in &page.entries {
-            let object = resource.tree(entry)?;
+            // In whatever version it lies: nothing of it has to be converted for it to go.
+            let object: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
+            if meta::finalizers(&object).next().is_none() {
+                let txn = Txn::new().when(entry.key.clone(), entry.mod_revision).delete(entry.key.clone());
+                // One that has changed meanwhile is looked at again.
+                is_empty &= state.store.commit(txn).await?.outcome == Outcome::Applied;
+                continue;
+            }
             let (namespace, name) = (meta::namespace(&object), meta::name(&object));
             let edit = Remove { now: state.stamp() };
             let key = resource.key(namespace, name);
             match state.writer.update(resource, key, name, Effect::Real, &edit).await {
-                Ok(crate::storage::writer::Written::Removed(_)) => {}
+                Ok(Written::Removed(_)) => {}
                 Ok(_) => is_empty = false,
                 Err(error) if error.reason() == "NotFound" => {}
                 Err(error) => return Err(error),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::cleanup::{self, Progress};
+use super::conversion::Family;
 use super::plan::{self, Decision, Taken};
 use crate::aggregate::registration;
 use crate::state::State;
@@ -137,7 +138,7 @@ impl Controller {
                 Some((_, served)) => served,
                 None => {
                     is_changed = true;
-                    make(&form, uid)
+                    make(state, &form, uid)
                 }
             };
             for resource in &served.resources {
@@ -178,12 +179,13 @@ fn served_form(definition: &Value) -> Value {
     form
 }
 
-fn make(form: &Value, uid: &str) -> Served {
-    let kinds = CustomKind::of_definition(form).into_iter().filter(CustomKind::is_served);
+fn make(state: &State, form: &Value, uid: &str) -> Served {
+    let family = Arc::new(Family::of_definition(form, &state.definitions.webhooks, &state.chance));
+    let kinds = family.kinds().iter().filter(|kind| kind.is_served());
     Served {
         spec: form.get("spec").cloned().unwrap_or_default(),
         uid: uid.to_owned(),
-        resources: kinds.map(|kind| Arc::new(Resource::of_custom(Arc::new(kind)))).collect(),
+        resources: kinds.map(|kind| Arc::new(Resource::of_custom(kind.clone(), family.clone()))).collect(),
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod cleanup;
 mod controller;
+pub(crate) mod conversion;
 mod plan;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::resource::Resource;
 use crate::warning;
+use crate::webhook::Client;
 
 pub(crate) use controller::start;
 
@@ -40,13 +42,6 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// How long a request waits for definitions to come into force; then it goes on without.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What a definition may ask for and does not get here: a field that asks for it, and what its author is warned of, because what is kept
-/// and shown looks as if it were in force.
-const NOT_DONE: [(&str, &str); 1] = [(
-    "conversionReviewVersions",
-    "spec.conversion.strategy: webhooks are not asked by this server; versions differ by name only",
-)];
-
 /// How far definitions are in force.
 #[derive(Debug)]
 pub(crate) struct Definitions {
@@ -54,12 +49,14 @@ pub(crate) struct Definitions {
     resource: Option<Arc<Resource>>,
     /// The last change of a definition that is in force.
     in_force: watch::Sender<Revision>,
+    /// Asks those who convert between versions.
+    webhooks: Arc<Client>,
 }
 
 impl Definitions {
-    pub(crate) fn new(catalog: &Catalog) -> Self {
+    pub(crate) fn new(catalog: &Catalog, webhooks: Arc<Client>) -> Self {
         let resource = catalog.find(&GroupVersion::new(GROUP, "v1"), PLURAL);
-        Self { resource, in_force: watch::Sender::new(Revision::NONE) }
+        Self { resource, in_force: watch::Sender::new(Revision::NONE), webhooks }
     }
 }
 
@@ -88,16 +85,11 @@ pub(crate) async fn settle(state: &State) -> Result<(), StatusError> {
 /// version of a custom resource is told.
 pub(crate) async fn after(state: &State, call: &Call, response: &mut Response<Body>) {
     let is_write = !matches!(call.request.verb, Verb::Get | Verb::List | Verb::Watch);
-    if is_write && call.resource.is(GROUP, PLURAL) {
-        if let Err(error) = settle(state).await {
-            tracing::warn!(%error, "it is not known whether definitions are in force");
-        }
-        if response.status().is_success() {
-            // Whatever the body is, an object or a patch of one, these names stand in it as they are.
-            let body = String::from_utf8_lossy(&call.body);
-            let asked = NOT_DONE.iter().filter(|(field, _)| body.contains(field));
-            warning::add(response, &asked.map(|(_, text)| (*text).to_owned()).collect::<Vec<_>>());
-        }
+    if is_write
+        && call.resource.is(GROUP, PLURAL)
+        && let Err(error) = settle(state).await
+    {
+        tracing::warn!(%error, "it is not known whether definitions are in force");
     }
     if let Some(deprecation) = call.resource.custom().and_then(|kind| kind.deprecation()) {
         warning::add(response, &[deprecation.to_owned()]);

@@ -13,14 +13,14 @@ use crate::status::StatusError;
 /// Bodies are handed over in pieces of about this size.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A list as JSON. Items do not repeat kind and version.
+/// A list as JSON. Items of built-in kinds do not repeat kind and version.
 pub(crate) fn json<O>(renderer: &Renderer, objects: Vec<O>, meta: &ListMeta) -> Response<Body>
 where
     O: AsRef<Object> + Send + 'static,
 {
     let head = list_head(&renderer.resource.description().list_kind, &renderer.resource.api_version, meta);
     let about = head.len() + 2 + objects.iter().map(|o| o.as_ref().encoded.length() + 2).sum::<usize>();
-    respond(renderer, about, text(head, objects))
+    respond(renderer, about, text(head, objects, Form::of(renderer)))
 }
 
 /// A list as protobuf, of the messages that all readers of an object share.
@@ -80,8 +80,27 @@ fn respond(
     body::respond(StatusCode::OK, media, body::streamed(futures::stream::iter(chunks)))
 }
 
+/// How an object stands in a list.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    /// Without kind and version.
+    Item,
+    Whole,
+}
+
+impl Form {
+    /// Items of custom kinds say what they are, as upstream, which knows no type to take that from.
+    pub(crate) fn of(renderer: &Renderer) -> Self {
+        if renderer.resource.custom().is_some() { Self::Whole } else { Self::Item }
+    }
+}
+
 /// The JSON text of a list behind its `head`.
-pub(crate) fn text<O>(head: String, objects: Vec<O>) -> impl Iterator<Item = Bytes> + Send + 'static
+pub(crate) fn text<O>(
+    head: String,
+    objects: Vec<O>,
+    form: Form,
+) -> impl Iterator<Item = Bytes> + Send + 'static
 where
     O: AsRef<Object> + Send + 'static,
 {
@@ -95,9 +114,17 @@ where
                 chunk.extend_from_slice(b"]}");
                 return Some(chunk.into());
             };
-            chunk.extend_from_slice(if first { b"{" } else { b",{" });
-            first = false;
-            object.as_ref().encoded.write_item(&mut chunk);
+            if !std::mem::take(&mut first) {
+                chunk.push(b',');
+            }
+            let encoded = &object.as_ref().encoded;
+            match form {
+                Form::Whole => encoded.write(&mut chunk),
+                Form::Item => {
+                    chunk.push(b'{');
+                    encoded.write_item(&mut chunk);
+                }
+            }
             if chunk.len() >= CHUNK_BYTES {
                 next = Some(Vec::with_capacity(CHUNK_BYTES + 4096));
                 return Some(chunk.into());

@@ -101,7 +101,7 @@ impl Renderer {
             (Shape::Plain, Syntax::Protobuf) => return collection::protobuf(self, objects, meta),
             (Shape::Plain, Syntax::PrettyJson | Syntax::Yaml) => {
                 let (kind, version) = (&self.resource.description().list_kind, &self.resource.api_version);
-                collection::text(list_head(kind, version, meta), objects)
+                collection::text(list_head(kind, version, meta), objects, collection::Form::of(self))
                     .flatten()
                     .collect::<Vec<u8>>()
                     .into()

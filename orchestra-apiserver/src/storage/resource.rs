@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::skim::Parts;
+use crate::custom::conversion::{Family, Traveller};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::codec::{Encoded, Layout};
 
@@ -35,7 +36,7 @@ enum Translation {
     /// One set of objects in two forms, of which the store has the other.
     Form(&'static Form),
     /// Custom resources lie in one version, whichever they are served in, and their schema may have changed since.
-    Custom { stored: Layout, kind: Arc<CustomKind> },
+    Custom { stored: Layout, kind: Arc<CustomKind>, family: Arc<Family> },
 }
 
 /// A built-in kind that is stored under another name, or in another version.
@@ -93,12 +94,24 @@ impl Translation {
                 }
                 served
             }
-            Self::Custom { kind, .. } => {
-                kind.revive(&mut stored);
+            // Entries have been converted before they are read.
+            Self::Custom { family, .. } if family.asks() => stored,
+            Self::Custom { kind, family, .. } => {
+                family.revive(&mut stored);
+                kind.adopt(&mut stored);
                 stored
             }
         }
     }
+}
+
+/// An object on its way into the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    /// What is stored.
+    pub(crate) value: bytes::Bytes,
+    /// What [`Resource::attach`] makes of it, in place of what is stored.
+    pub(crate) shown: bytes::Bytes,
 }
 
 /// A kind with all that is derived from it once, when the server is built.
@@ -151,9 +164,9 @@ impl Resource {
     }
 
     /// A version of a custom resource.
-    pub(crate) fn of_custom(kind: Arc<CustomKind>) -> Self {
+    pub(crate) fn of_custom(kind: Arc<CustomKind>, family: Arc<Family>) -> Self {
         let stored = Layout::new(&kind.storage().to_string(), &kind.description().kind);
-        let translation = Some(Translation::Custom { stored, kind: kind.clone() });
+        let translation = Some(Translation::Custom { stored, kind: kind.clone(), family });
         Self { translation, ..Self::new(kind) }
     }
 
@@ -224,6 +237,86 @@ impl Resource {
             Some(namespace) if self.namespaced() => KeyRange::prefix(format!("{}{namespace}/", self.prefix)),
             _ => KeyRange::prefix(self.prefix.as_bytes()),
         }
+    }
+
+    /// The kind and its other versions, where objects of those have to be converted by somebody else.
+    fn converted(&self) -> Option<(&Arc<CustomKind>, &Arc<Family>)> {
+        match &self.translation {
+            Some(Translation::Custom { kind, family, .. }) if family.asks() => Some((kind, family)),
+            _ => None,
+        }
+    }
+
+    /// Whether entries have to go through [`convert`](Self::convert) before they are read.
+    pub(crate) fn is_converted(&self) -> bool {
+        self.converted().is_some()
+    }
+
+    /// Entries of the store in the version that is served, whatever version they lie in: what everything here reads.
+    ///
+    /// # Errors
+    /// The conversion webhook failed.
+    pub(crate) async fn convert(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, StatusError> {
+        let Some((kind, family)) = self.converted() else { return Ok(entries) };
+        let mut travellers = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let mut object: Value = serde_json::from_slice(&entry.value).map_err(StatusError::internal)?;
+            family.revive(&mut object);
+            travellers.push(Traveller { object, length: entry.value.len() });
+        }
+        let converted = family.convert(travellers, kind).await?;
+        for (entry, object) in entries.iter_mut().zip(converted) {
+            entry.value = self.layout.encode(&object);
+        }
+        Ok(entries)
+    }
+
+    /// One entry, see [`convert`](Self::convert).
+    ///
+    /// # Errors
+    /// The conversion webhook failed.
+    pub(crate) async fn convert_one(&self, entry: Entry) -> Result<Entry, StatusError> {
+        let mut converted = self.convert(vec![entry]).await?;
+        converted.pop().ok_or_else(|| StatusError::internal("an object was lost in conversion"))
+    }
+
+    /// An object of this kind, which may be in another version, in the version that is served here.
+    ///
+    /// # Errors
+    /// The conversion webhook failed.
+    pub(crate) async fn translate(&self, mut object: Value) -> Result<Value, StatusError> {
+        let Some((kind, family)) = self.converted() else {
+            object["apiVersion"] = self.api_version.as_str().into();
+            return Ok(object);
+        };
+        let converted = family.convert(vec![Traveller { object, length: 0 }], kind).await?.pop();
+        converted.ok_or_else(|| StatusError::internal("an object was lost in conversion"))
+    }
+
+    /// An object as it is to lie in the store, and as it is served from there. Both are known before anything is written:
+    /// what cannot be read back is not stored.
+    ///
+    /// # Errors
+    /// The conversion webhook failed.
+    pub(crate) async fn to_store(&self, object: &Value) -> Result<Stored, StatusError> {
+        let Some(Translation::Custom { stored, kind, family }) =
+            self.translation.as_ref().filter(|_| self.is_converted())
+        else {
+            let value = self.encode(object);
+            return Ok(Stored { shown: value.clone(), value });
+        };
+        let shown = self.layout.encode(object);
+        if kind.storage() == &kind.description().gv {
+            return Ok(Stored { value: shown.clone(), shown });
+        }
+        let there = family.storage().ok_or_else(|| StatusError::internal("there is no storage version"))?;
+        let object: Value = serde_json::from_slice(&shown).map_err(StatusError::internal)?;
+        let converted = family.convert(vec![Traveller { object, length: shown.len() }], there).await?;
+        let value = converted.first().map(|object| stored.encode(object)).unwrap_or_default();
+        let back = converted.into_iter().map(|object| Traveller { object, length: value.len() }).collect();
+        let shown = family.convert(back, kind).await?;
+        let shown = shown.first().map(|object| self.layout.encode(object)).unwrap_or_default();
+        Ok(Stored { value, shown })
     }
 
     pub(crate) fn encode(&self, object: &Value) -> bytes::Bytes {

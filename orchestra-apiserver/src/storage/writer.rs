@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::claims;
 use super::codec::Encoded;
 use super::meta;
-use super::resource::{EVENTS_KEPT, Kept, Resource};
+use super::resource::{EVENTS_KEPT, Kept, Resource, Stored};
 use super::shared_lease::SharedLease;
 use crate::status::StatusError;
 
@@ -124,19 +124,19 @@ impl Writer {
         effect: Effect,
     ) -> Result<Result<Encoded, Refused>, StatusError> {
         let key = resource.key(meta::namespace(object), meta::name(object));
-        let value = resource.encode(object);
+        let Stored { value, shown } = resource.to_store(object).await?;
         if effect == Effect::DryRun {
             let there = self.store.get(&key, ReadAt::Latest).await?.value;
             if there.is_some() {
                 return Ok(Err(Refused::Exists));
             }
-            return Ok(Ok(encoded(resource, key, value, Revision::NONE)?));
+            return Ok(Ok(encoded(resource, key, shown, Revision::NONE)?));
         }
         let txn =
             claims::take_and_give(resource, None, Some(object), Txn::new().when(key.clone(), Revision::NONE));
         let committed = self.commit(resource, txn, &key, &value).await?;
         match committed.outcome {
-            Outcome::Applied => Ok(Ok(encoded(resource, key, value, committed.revision)?)),
+            Outcome::Applied => Ok(Ok(encoded(resource, key, shown, committed.revision)?)),
             Outcome::Refused(found) if found.first().is_some_and(Option::is_some) => Ok(Err(Refused::Exists)),
             Outcome::Refused(_) => Ok(Err(Refused::Claimed)),
         }
@@ -159,9 +159,11 @@ impl Writer {
                     Err(_) => continue,
                 }
             };
-            let current = resource.tree(&entry)?;
+            let seen = resource.convert_one(entry.clone()).await?;
+            let current = resource.tree(&seen)?;
             let step = edit.edit(&current).await?;
-            if let Some(written) = self.take(resource, &entry, &current, step, effect).await? {
+            let found = Found { entry: &entry, seen: &seen, current: &current };
+            if let Some(written) = self.take(resource, found, step, effect).await? {
                 return Ok(written);
             }
         }
@@ -172,33 +174,32 @@ impl Writer {
     async fn take(
         &self,
         resource: &Resource,
-        entry: &Entry,
-        current: &Value,
+        Found { entry, seen, current }: Found<'_>,
         step: Step,
         effect: Effect,
     ) -> Result<Option<Written>, StatusError> {
         let txn = Txn::new().when(entry.key.clone(), entry.mod_revision);
         let (txn, last) = match step {
-            Step::Keep => return Ok(Some(Written::Stored(resource.attach(entry)?))),
+            Step::Keep => return Ok(Some(Written::Stored(resource.attach(seen)?))),
             Step::Remove => {
                 let txn = claims::take_and_give(resource, Some(current), None, txn);
                 (txn.delete(entry.key.clone()), None)
             }
             Step::Put(new) => {
-                let value = resource.encode(&new);
-                if value == entry.value {
-                    return Ok(Some(Written::Stored(resource.attach(entry)?)));
+                let stored = resource.to_store(&new).await?;
+                if stored.value == entry.value {
+                    return Ok(Some(Written::Stored(resource.attach(seen)?)));
                 }
                 if is_finished(&new) {
                     let txn = claims::take_and_give(resource, Some(current), None, txn);
-                    (txn.delete(entry.key.clone()), Some(value))
+                    (txn.delete(entry.key.clone()), Some(stored.shown))
                 } else {
                     let txn = claims::take_and_give(resource, Some(current), Some(&new), txn);
-                    return self.put(resource, entry, value, txn, effect).await;
+                    return self.put(resource, entry, stored, txn, effect).await;
                 }
             }
         };
-        let last = last.unwrap_or_else(|| entry.value.clone());
+        let last = last.unwrap_or_else(|| seen.value.clone());
         let revision = match effect {
             Effect::DryRun => entry.mod_revision,
             Effect::Real => match self.store.commit(txn).await? {
@@ -213,7 +214,7 @@ impl Writer {
         &self,
         resource: &Resource,
         entry: &Entry,
-        value: Bytes,
+        Stored { value, shown }: Stored,
         txn: Txn,
         effect: Effect,
     ) -> Result<Option<Written>, StatusError> {
@@ -227,8 +228,18 @@ impl Writer {
                 committed.revision
             }
         };
-        Ok(Some(Written::Stored(encoded(resource, entry.key.clone(), value, revision)?)))
+        Ok(Some(Written::Stored(encoded(resource, entry.key.clone(), shown, revision)?)))
     }
+}
+
+/// An object as it was found.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    /// As it is stored.
+    entry: &'a Entry,
+    /// The same in the version that is served.
+    seen: &'a Entry,
+    current: &'a Value,
 }
 
 fn encoded(resource: &Resource, key: Key, value: Bytes, revision: Revision) -> Result<Encoded, StatusError> {

@@ -8,6 +8,7 @@ use orchestra_core::selector::LabelSelector;
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::{Map, Value, json};
 
+use crate::admission::Operation;
 use crate::body::{self, Body};
 use crate::negotiate::decode;
 use crate::request::Verb;
@@ -49,7 +50,7 @@ pub(crate) async fn scale(state: &State, call: &Call) -> Result<Response<Body>, 
         Verb::Patch if decode::media_type(&call.headers) == apply::MEDIA_TYPE => {
             let config = apply::Config::read(call, &AUTOSCALING, "Scale")?;
             let config = config.map(|scale| replicas_only(call, paths, &scale));
-            let written = apply::write(state, call, Part::Main, &config).await?;
+            let written = apply::write(state, call, Part::Scale, &config).await?;
             return shown(&written.into_encoded().json(), paths, &config.warnings);
         }
         Verb::Patch => Change::Patch(Patch::read(call)?),
@@ -160,12 +161,41 @@ impl Edit for ScaleEdit<'_> {
             }
         }
         set(&mut new, &self.paths.spec, replicas.into());
-        update::finish(self.state, self.call, Part::Main, new, current, Account::Track).await.map(Step::Put)
+        update::finish(self.state, self.call, Part::Scale, new, current, Account::Track).await.map(Step::Put)
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {
         Ok(None)
     }
+}
+
+/// Lets admission change the `Scale` of an object that is about to be written.
+pub(crate) async fn admit(
+    state: &State,
+    call: &Call,
+    object: &mut Value,
+    old: &Value,
+) -> Result<(), StatusError> {
+    let paths = paths(call)?;
+    let (mut scale, old) = (view(object, &paths), view(old, &paths));
+    call.admit_as(state, Operation::Update, (&AUTOSCALING, "Scale"), &mut scale, Some(&old)).await?;
+    let replicas = scale.pointer("/spec/replicas").cloned().unwrap_or_else(|| 0.into());
+    if object.pointer(&paths.spec) != Some(&replicas) {
+        set(object, &paths.spec, replicas);
+    }
+    Ok(())
+}
+
+/// Lets admission refuse what the `Scale` of an object is about to be.
+pub(crate) async fn check(
+    state: &State,
+    call: &Call,
+    object: &Value,
+    old: &Value,
+) -> Result<(), StatusError> {
+    let paths = paths(call)?;
+    let (scale, old) = (view(object, &paths), view(old, &paths));
+    call.check_as(state, Operation::Update, (&AUTOSCALING, "Scale"), &scale, Some(&old)).await
 }
 
 /// Writes at a JSON pointer, making the objects on the way.

@@ -11,7 +11,8 @@ use crate::status::StatusError;
 /// The stored object the path names.
 pub(crate) async fn entry(state: &State, call: &Call) -> Result<Entry, StatusError> {
     let key = call.resource.key(call.namespace(), call.name());
-    state.store.get(&key, ReadAt::Latest).await?.value.ok_or_else(|| call.not_found())
+    let entry = state.store.get(&key, ReadAt::Latest).await?.value.ok_or_else(|| call.not_found())?;
+    call.resource.convert_one(entry).await
 }
 
 /// GET of an object. Always the latest state, which satisfies any resourceVersion that has happened.

@@ -75,10 +75,7 @@ async fn from_cache(
 ) -> Result<Page, StatusError> {
     let (collection, applied) = match at_least {
         None => state.feed.fresh(&call.resource).await?,
-        Some(rv) => {
-            let collection = state.feed.collection(&call.resource).await?;
-            (collection, state.feed.wait_for(Revision(rv)).await?)
-        }
+        Some(rv) => state.feed.at_least(&call.resource, Revision(rv)).await?,
     };
     // From the cache at any age, upstream ignores the limit; so a page is never older than its continuation.
     let limit = options.limit.filter(|_| at_least != Some(0)).unwrap_or(usize::MAX);
@@ -129,22 +126,23 @@ async fn from_store(
             }
             Err(error) => return Err(error.into()),
         };
-        for entry in &page.entries {
+        let last = page.entries.last().map(|entry| entry.key.clone());
+        for entry in &resource.convert(page.entries).await? {
             let object = Object::of(resource, entry)?;
             if filter.matches(resource, &object) {
                 objects.push(Arc::new(object));
             }
         }
-        let Some(last) = page.entries.last().filter(|_| page.remaining > 0) else {
+        let Some(last) = last.filter(|_| page.remaining > 0) else {
             return Ok(Page { objects, meta });
         };
         if objects.len() >= limit {
-            let suffix = suffix_of(resource, last.key.as_bytes()).unwrap_or_default();
+            let suffix = suffix_of(resource, last.as_bytes()).unwrap_or_default();
             meta.continue_token =
                 Some(Token::behind(i64::try_from(revision.0).unwrap_or(i64::MAX), suffix).write());
             meta.remaining = filter.is_everything().then_some(page.remaining);
             return Ok(Page { objects, meta });
         }
-        from = Key::new([last.key.as_bytes(), b"\0"].concat());
+        from = Key::new([last.as_bytes(), b"\0"].concat());
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 use orchestra_core::kind::Subresource;
-use orchestra_core::patch::apply::{self, Author, Target};
+use orchestra_core::patch::apply::{self, Author, Schema, Target, Versions};
 use serde_json::Value;
 
 use crate::query::MAX_FIELD_MANAGER;
@@ -76,7 +76,15 @@ pub(crate) fn with_target<T>(call: &Call, then: impl FnOnce(Target<'_>) -> T) ->
         None if has_status => &[&["status"]],
         _ => &[],
     };
-    then(Target { schema: call.resource.object_type(), ignored })
+    let schema = match (call.resource.object_type(), call.resource.custom()) {
+        (Some(ty), _) => Schema::Builtin(ty),
+        (None, Some(kind)) => {
+            let versions = if call.resource.is_converted() { Versions::Apart } else { Versions::Alike };
+            Schema::Custom(kind.schema(), versions)
+        }
+        (None, None) => Schema::Unknown,
+    };
+    then(Target { schema, ignored })
 }
 
 /// The name of the field manager: as asked for, or the program of the client.

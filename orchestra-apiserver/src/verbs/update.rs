@@ -17,7 +17,7 @@ use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::writer::{Edit, Step, Written};
-use crate::subresource::approval;
+use crate::subresource::{approval, scale};
 use crate::warning;
 
 /// What of an object a request may change.
@@ -25,6 +25,8 @@ use crate::warning;
 pub(crate) enum Part {
     /// Everything but status.
     Main,
+    /// Everything but status, by its `Scale`: that is what admission sees.
+    Scale,
     /// Status.
     Status,
     /// What has a path of its own.
@@ -109,11 +111,14 @@ pub(crate) async fn finish(
     let kind = &call.resource.kind;
     kind.default(&mut new);
     let account = account.settle(state, call, Some(old), &mut new);
-    call.admit(state, Operation::Update, &mut new, Some(old)).await?;
+    match part {
+        Part::Scale => scale::admit(state, call, &mut new, old).await?,
+        _ => call.admit(state, Operation::Update, &mut new, Some(old)).await?,
+    }
     kind.default(&mut new);
     call.resource.complete(&mut new);
     let violations = match part {
-        Part::Main => {
+        Part::Main | Part::Scale => {
             kind.prepare_update(&mut new, old);
             call.resource.complete(&mut new);
             account.write(&mut new);
@@ -139,7 +144,10 @@ pub(crate) async fn finish(
     if part == Part::Main && call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;
     }
-    call.check(state, Operation::Update, &new, Some(old)).await?;
+    match part {
+        Part::Scale => scale::check(state, call, &new, old).await?,
+        _ => call.check(state, Operation::Update, &new, Some(old)).await?,
+    }
     manage::keep_times(&mut new, old);
     Ok(new)
 }

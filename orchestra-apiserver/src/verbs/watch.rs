@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Body};
 use crate::cache::collection::Collection;
+use crate::cache::converted;
 use crate::cache::feed::Feed;
 use crate::cache::object::{Change, Object};
 use crate::filter::Filter;
@@ -105,11 +106,12 @@ async fn start(
     let (collection, applied) = match options.resource_version {
         // The most recent state, whatever was written just now.
         None if wants_state => state.feed.fresh(&call.resource).await?,
-        Some(rv) if wants_state => {
+        Some(rv) if wants_state => state.feed.at_least(&call.resource, Revision(rv)).await?,
+        _ => {
             let collection = state.feed.collection(&call.resource).await?;
-            (collection, state.feed.wait_for(Revision(rv)).await?)
+            let applied = state.feed.applied_to(&collection);
+            (collection, applied)
         }
-        _ => (state.feed.collection(&call.resource).await?, state.feed.applied()),
     };
     let receiver = collection.subscribe();
     let (initial, cursor) = if wants_state {
@@ -201,7 +203,7 @@ impl Watcher {
     async fn advance(&mut self) {
         self.sent.add_up();
         // Read before the changes are: everything up to here is among them.
-        let applied = self.feed.applied();
+        let applied = self.feed.applied_to(&self.collection);
         let deadline = self.deadline;
         let due = if self.bookmarks { self.next_bookmark.min(deadline) } else { deadline };
         let mut batch = None;
@@ -256,20 +258,24 @@ impl Watcher {
             }
         }
         match batch {
-            Some(message) => self.take(message),
+            Some(message) => self.take(message).await,
             None => self.tick(applied),
         }
     }
 
     /// A message of the store's own watch.
-    fn take(&mut self, message: Option<orchestra_store::Result<WatchMessage>>) {
+    async fn take(&mut self, message: Option<orchestra_store::Result<WatchMessage>>) {
         match message {
             Some(Ok(WatchMessage::Events { revision, events })) => {
                 self.cursor = revision;
                 let resource = self.renderer.resource.clone();
-                let changes: Vec<_> =
-                    events.iter().filter_map(|e| change(&resource, revision, e)).map(Arc::new).collect();
-                self.changes = changes.into_iter();
+                match converted::all(&resource, events.to_vec()).await {
+                    Ok(events) => {
+                        let changes = events.iter().filter_map(|e| change(&resource, revision, e));
+                        self.changes = changes.map(Arc::new).collect::<Vec<_>>().into_iter();
+                    }
+                    Err(error) => self.fail(&error),
+                }
             }
             Some(Ok(WatchMessage::Progress(revision))) => self.cursor = self.cursor.max(revision),
             Some(Err(orchestra_store::Error::Compacted(_))) => self.expire(),

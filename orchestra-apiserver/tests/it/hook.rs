@@ -121,7 +121,7 @@ async fn respond(
                 response["uid"] = asked["uid"].clone();
             }
             let review =
-                json!({"kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response});
+                json!({"kind": review["kind"], "apiVersion": review["apiVersion"], "response": response});
             (200, review.to_string())
         }
         Said::Raw(code, text) => (code, text),

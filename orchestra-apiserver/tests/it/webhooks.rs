@@ -329,7 +329,7 @@ async fn a_dry_run_asks_only_those_that_it_does_no_harm_with() {
 #[tokio::test]
 async fn connections_bindings_and_evictions_are_asked_about() {
     let hook = Hook::start(&["127.0.0.1"], |asked| match asked["subResource"].as_str() {
-        Some("binding") => allow(),
+        Some("binding" | "scale") => allow(),
         _ => Said::Response(json!({"allowed": false, "status": {"message": "no"}})),
     })
     .await;
@@ -358,6 +358,37 @@ async fn connections_bindings_and_evictions_are_asked_about() {
     assert_eq!(post(&server, &format!("{pods}/p/eviction"), &json!({})).await.0, 400);
     assert_eq!(hook.take()[0]["kind"], json!({"group": "policy", "version": "v1", "kind": "Eviction"}));
     assert_eq!(get(&server, &format!("{pods}/p")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_a_scale_and_may_be_changed_as_one() {
+    let hook = Hook::start(&["127.0.0.1"], |_| {
+        patched(&json!([{"op": "replace", "path": "/spec/replicas", "value": 3}]))
+    })
+    .await;
+    let server = builder().build().await.unwrap();
+    let rules = json!({"rules": [{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}]});
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    assert_eq!(post(&server, deployments, &deployment).await.0, 201);
+    configure(&server, MUTATING, "m", vec![about_maps("a.example.com", hook.by_url(), rules)]).await;
+    let path = format!("{deployments}/d/scale");
+    let wish = json!({"spec": {"replicas": 9}});
+    let (code, scaled) = patch(&server, &path, "application/merge-patch+json", &wish).await;
+    assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(3)), "{scaled}");
+    let seen = hook.take();
+    let asked = &seen[0];
+    let kind = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+    assert_eq!((&asked["kind"], &asked["requestKind"]), (&kind, &kind));
+    assert_eq!(asked["resource"], json!({"group": "apps", "version": "v1", "resource": "deployments"}));
+    assert_eq!((&asked["subResource"], &asked["requestSubResource"]), (&json!("scale"), &json!("scale")));
+    assert_eq!(
+        (&asked["object"]["kind"], &asked["object"]["spec"]["replicas"]),
+        (&json!("Scale"), &json!(9))
+    );
+    assert_eq!(asked["oldObject"]["spec"]["replicas"], 1);
 }
 
 #[tokio::test]

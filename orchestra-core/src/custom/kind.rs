@@ -130,13 +130,19 @@ impl CustomKind {
         Ok(problems)
     }
 
-    /// An object from the store, in this version: its schema may have changed since it was written.
+    /// An object from the store that was written in this version: its schema may have changed since.
     pub fn revive(&self, object: &mut Value) {
+        structural::prune::prune(object, &self.schema);
+        self.default(object);
+    }
+
+    /// Makes an object of another version one of this: what this version does not know goes. Defaults are those of the
+    /// version it comes from, as upstream has it.
+    pub fn adopt(&self, object: &mut Value) {
         if let Some(map) = object.as_object_mut() {
             map.insert("apiVersion".to_owned(), self.description.gv.to_string().into());
         }
         structural::prune::prune(object, &self.schema);
-        self.default(object);
     }
 
     fn has_status(&self) -> bool {

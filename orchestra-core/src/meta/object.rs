@@ -62,7 +62,7 @@ pub fn validate_object_meta(object: &Value, scope: Scope, rule: NameRule, path: 
         found.push(Violation::invalid(&path.child("generation"), generation, detail));
     }
     found.extend(validate_labels(meta.get("labels"), &path.child("labels")));
-    found.extend(annotations(meta.get("annotations"), &path.child("annotations")));
+    found.extend(validate_annotations(meta.get("annotations"), &path.child("annotations")));
     found.extend(owners(meta.items("ownerReferences"), &path.child("ownerReferences")));
     found.extend(finalizers(meta.items("finalizers"), &path.child("finalizers")));
     found.extend(managed_fields(meta.items("managedFields"), &path.child("managedFields")));
@@ -102,7 +102,7 @@ pub fn validate_object_meta_update(new: &Value, old: &Value, path: &FieldPath) -
         }
     }
     found.extend(validate_labels(new.get("labels"), &path.child("labels")));
-    found.extend(annotations(new.get("annotations"), &path.child("annotations")));
+    found.extend(validate_annotations(new.get("annotations"), &path.child("annotations")));
     found.extend(owners(new.items("ownerReferences"), &path.child("ownerReferences")));
     found.extend(managed_fields(new.items("managedFields"), &path.child("managedFields")));
     found
@@ -188,7 +188,8 @@ pub fn validate_label_selector(selector: &Value, path: &FieldPath) -> Violations
     found
 }
 
-fn annotations(annotations: &Value, path: &FieldPath) -> Violations {
+/// What is wrong with a map of annotations.
+pub fn validate_annotations(annotations: &Value, path: &FieldPath) -> Violations {
     let mut found = Violations::new();
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {

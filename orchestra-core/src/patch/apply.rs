@@ -5,9 +5,8 @@
 //! applied before and now leaves out, and refuses to change what others manage. [`track`] keeps the account for all
 //! other writes: what a write changes belongs to its writer from then on.
 //!
-//! Behaviour follows `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. Two limits:
-//! an entry made through another version of the API is left as it is, not converted; and objects without a schema
-//! are taken apart by their JSON alone, lists being atomic.
+//! Behaviour follows `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. One limit: an
+//! entry made through another version of the API, one that has other fields, is left as it is, not converted.
 
 mod compare;
 mod conflict;
@@ -29,6 +28,7 @@ pub use self::field_set::FieldSet;
 use self::manager::{Entry, Ledger, Operation};
 use self::node::Node;
 use crate::schema::{self, ObjectType};
+use crate::structural::Structural;
 
 /// The manager to whom the fields go that an object had before anybody applied to it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -46,11 +46,32 @@ pub struct Author<'a> {
     pub now: &'a str,
 }
 
+/// What says how objects are taken apart.
+#[derive(Clone, Copy, Debug)]
+pub enum Schema<'a> {
+    /// Nothing: objects by their fields, lists as one value.
+    Unknown,
+    /// The type of a built-in kind.
+    Builtin(&'static ObjectType),
+    /// The schema of a custom kind, and how its versions differ.
+    Custom(&'a Structural, Versions),
+}
+
+/// How the versions of a kind differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versions {
+    /// Each has fields of its own: what was set through another one is not known here.
+    #[default]
+    Apart,
+    /// By their names only.
+    Alike,
+}
+
 /// What is written to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// The kind's schema, if there is one.
-    pub schema: Option<&'static ObjectType>,
+    /// The kind's schema.
+    pub schema: Schema<'a>,
     /// Fields that this write cannot set, such as `status` on the main resource, as paths of names.
     pub ignored: &'a [&'a [&'a str]],
 }
@@ -102,7 +123,7 @@ pub fn apply(
 
     let empty = empty_object(target.schema);
     let base = live.unwrap_or(&empty);
-    let mut ledger = Ledger::read(base);
+    let mut ledger = Ledger::read(base, target.schema);
     if ledger.is_empty() && live.is_some() {
         let mut found = compare::compare(Some(&empty), Some(base), root).added_or_modified();
         strip(&mut found, &[]);
@@ -111,7 +132,7 @@ pub fn apply(
     let mut merged = merge::merge(Some(base), config, root);
     without_account(&mut merged);
     let before = ledger.take(author.manager, Operation::Apply, author);
-    if let Some(last) = before.as_ref().filter(|entry| entry.is_of_version(author.api_version)) {
+    if let Some(last) = before.as_ref().filter(|entry| ledger.is_readable(entry, author.api_version)) {
         let mut kept: Vec<&FieldSet<'_>> = ledger.sets_of(author.api_version).collect();
         kept.push(&wanted);
         remove::dropped(&mut merged, &last.set, &kept, root);
@@ -154,7 +175,7 @@ pub fn track(live: Option<&Value>, new: &Value, author: Author<'_>, target: Targ
             &empty
         }
     };
-    let mut ledger = Ledger::of_request(base, new, author.subresource);
+    let mut ledger = Ledger::of_request(base, new, author.subresource, target.schema);
     if ledger.is_empty() && live.is_some() {
         return None;
     }
@@ -189,9 +210,9 @@ pub fn differ_in_time_only(one: &Value, other: &Value) -> bool {
 }
 
 /// What the type holds before anything is set.
-fn empty_object(ty: Option<&'static ObjectType>) -> Value {
+fn empty_object(schema: Schema<'_>) -> Value {
     let mut value = Value::Object(Map::new());
-    if let Some(ty) = ty {
+    if let Schema::Builtin(ty) = schema {
         schema::complete(&mut value, ty);
     }
     value
@@ -227,6 +248,8 @@ fn strip(set: &mut FieldSet<'_>, ignored: &[&[&str]]) {
     }
 }
 
+#[cfg(test)]
+mod custom_tests;
 #[cfg(test)]
 mod every_kind;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use orchestra_core::gvk::GroupVersion;
 use serde_json::{Value, json};
 
 use super::hook::{FailurePolicy, Hook};
@@ -19,7 +20,7 @@ use crate::webhook::Client;
 /// What asking takes.
 #[derive(Debug)]
 pub(super) struct Caller {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) chance: Arc<Chance>,
 }
@@ -84,19 +85,46 @@ impl Caller {
         found.cloned()
     }
 
-    /// The object in the version that a webhook wants. Versions of one resource differ by their names here.
-    fn converted<'a>(
+    /// The object in the version that a webhook wants.
+    pub(super) async fn converted<'a>(
+        &self,
         request: &AdmissionRequest<'_>,
         target: &Target,
-        object: Option<&'a Value>,
-    ) -> Option<Cow<'a, Value>> {
-        let object = object?;
+        object: &'a Value,
+    ) -> Result<Cow<'a, Value>, StatusError> {
         if target.gv == request.request.gv || request.kind_version != &request.request.gv {
-            return Some(Cow::Borrowed(object));
+            return Ok(Cow::Borrowed(object));
         }
-        let mut other = object.clone();
-        other["apiVersion"] = target.gv.to_string().into();
-        Some(Cow::Owned(other))
+        self.translated(&target.gv, &target.resource, object.clone()).await.map(Cow::Owned)
+    }
+
+    /// What a webhook made of the object that it got, in the version of the request.
+    pub(super) async fn back(
+        &self,
+        request: &AdmissionRequest<'_>,
+        target: &Target,
+        object: Value,
+    ) -> Result<Value, StatusError> {
+        let own = request.request;
+        if target.gv == own.gv || request.kind_version != &own.gv {
+            return Ok(object);
+        }
+        self.translated(&own.gv, &own.resource, object).await
+    }
+
+    async fn translated(
+        &self,
+        gv: &GroupVersion,
+        plural: &str,
+        mut object: Value,
+    ) -> Result<Value, StatusError> {
+        match self.catalog.find(gv, plural) {
+            Some(resource) => resource.translate(object).await.map_err(StatusError::internal),
+            None => {
+                object["apiVersion"] = gv.to_string().into();
+                Ok(object)
+            }
+        }
     }
 
     /// Asks, and reads the answer.
@@ -120,12 +148,18 @@ impl Caller {
         let endpoint =
             endpoint.map_err(|why| Failure::calling(format!("could not get REST client: {why}"), 500))?;
         let uid = self.chance.uuid();
-        let (object, old) =
-            (Self::converted(request, target, object), Self::converted(request, target, request.old));
+        let seen = async |object: Option<&'_ Value>| match object {
+            Some(object) => {
+                let seen = self.converted(request, target, object).await.map_err(Failure::Refused)?;
+                Ok(Some(seen.into_owned()))
+            }
+            None => Ok(None),
+        };
+        let (object, old) = (seen(object).await?, seen(request.old).await?);
         let kind_version =
             if request.kind_version == &request.request.gv { &target.gv } else { request.kind_version };
         let question =
-            Question { uid: &uid, target, kind_version, object: object.as_deref(), old: old.as_deref() };
+            Question { uid: &uid, target, kind_version, object: object.as_ref(), old: old.as_ref() };
         let body = Bytes::from(review::ask(form, request, &question).to_string());
         let answer = self.client.post(endpoint, body, hook.patience).await;
         let body = answer.map_err(|why| Failure::calling(format!("failed to call webhook: {why}"), 503))?;

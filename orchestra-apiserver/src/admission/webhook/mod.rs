@@ -28,7 +28,7 @@ use crate::catalog::Catalog;
 use crate::clock::Chance;
 use crate::metrics::{Asked, WebhookMetrics};
 use crate::status::StatusError;
-use crate::webhook::{Client, WebhookTargets};
+use crate::webhook::Client;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const REGISTRATION: GroupVersion = GroupVersion::new(GROUP, "v1");
@@ -44,14 +44,12 @@ pub(crate) struct Webhooks {
 
 impl Webhooks {
     pub(crate) fn new(
-        feed: &Arc<Feed>,
+        client: &Arc<Client>,
         catalog: &Arc<Catalog>,
         chance: &Arc<Chance>,
-        allowed: WebhookTargets,
         metrics: WebhookMetrics,
     ) -> Self {
-        let client = Client::new(feed, catalog, chance, allowed);
-        let caller = Caller { client, catalog: catalog.clone(), chance: chance.clone() };
+        let caller = Caller { client: client.clone(), catalog: catalog.clone(), chance: chance.clone() };
         Self { caller: Arc::new(caller), metrics }
     }
 }
@@ -169,7 +167,7 @@ impl MutatingWebhooks {
             observed.allowed();
             return Ok(false);
         };
-        match patched(hook, request, object, &patch) {
+        match self.patched(hook, (request, target), object, &patch).await {
             Ok(new) => {
                 observed.allowed();
                 let changed = new != *object;
@@ -182,34 +180,39 @@ impl MutatingWebhooks {
             }
         }
     }
-}
 
-fn patched(
-    hook: &Hook,
-    request: &AdmissionRequest<'_>,
-    object: &Value,
-    patch: &Value,
-) -> Result<Value, StatusError> {
-    if request.operation == Operation::Delete {
-        return Err(StatusError::internal(format!(
-            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
-            hook.name
-        )));
+    /// The object after a patch, which is meant for it in the version that the webhook got.
+    async fn patched(
+        &self,
+        hook: &Hook,
+        (request, target): (&AdmissionRequest<'_>, &Target),
+        object: &Value,
+        patch: &Value,
+    ) -> Result<Value, StatusError> {
+        if request.operation == Operation::Delete {
+            return Err(StatusError::internal(format!(
+                "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                hook.name
+            )));
+        }
+        if patch.as_array().is_some_and(|operations| operations.len() > MOST_OPERATIONS) {
+            return Err(StatusError::internal(format!(
+                "admission webhook {:?} returned a patch of more than {MOST_OPERATIONS} operations",
+                hook.name
+            )));
+        }
+        let caller = &self.shared.caller;
+        let seen = caller.converted(request, target, object).await?;
+        let new = json_patch::apply(&seen, patch).map_err(StatusError::internal)?;
+        let same = |field: &str| new.get(field) == seen.get(field);
+        if !new.is_object() || !same("kind") || !same("apiVersion") || !new["metadata"].is_object() {
+            let why = format!("admission webhook {:?} made another kind of object", hook.name);
+            return Err(StatusError::internal(why));
+        }
+        let mut new = caller.back(request, target, new).await?;
+        request.fit(&mut new)?;
+        Ok(new)
     }
-    if patch.as_array().is_some_and(|operations| operations.len() > MOST_OPERATIONS) {
-        return Err(StatusError::internal(format!(
-            "admission webhook {:?} returned a patch of more than {MOST_OPERATIONS} operations",
-            hook.name
-        )));
-    }
-    let mut new = json_patch::apply(object, patch).map_err(StatusError::internal)?;
-    let same = |field: &str| new.get(field) == object.get(field);
-    if !new.is_object() || !same("kind") || !same("apiVersion") || !new["metadata"].is_object() {
-        let why = format!("admission webhook {:?} made another kind of object", hook.name);
-        return Err(StatusError::internal(why));
-    }
-    request.fit(&mut new)?;
-    Ok(new)
 }
 
 #[async_trait]

@@ -1,5 +1,7 @@
 //! Custom resources from outside. Tests named after rows of the upstream conformance suite say which in their comment.
 
+mod apply;
+mod conversion;
 mod definitions;
 mod objects;
 mod rules;

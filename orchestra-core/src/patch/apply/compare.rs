@@ -60,7 +60,7 @@ impl Changes {
 }
 
 /// Compares two values at a place. An absent value differs from an empty one.
-pub(super) fn compare(old: Option<&Value>, new: Option<&Value>, node: Node) -> Changes {
+pub(super) fn compare(old: Option<&Value>, new: Option<&Value>, node: Node<'_>) -> Changes {
     let mut changes = if node.is_list() {
         let (a, b) = (old.and_then(Value::as_array), new.and_then(Value::as_array));
         let (a, b) = (a.map_or(&[][..], Vec::as_slice), b.map_or(&[][..], Vec::as_slice));
@@ -90,7 +90,7 @@ pub(super) fn compare(old: Option<&Value>, new: Option<&Value>, node: Node) -> C
     changes
 }
 
-fn fields(old: &Map<String, Value>, new: &Map<String, Value>, node: Node) -> Changes {
+fn fields(old: &Map<String, Value>, new: &Map<String, Value>, node: Node<'_>) -> Changes {
     let mut changes = Changes::default();
     for (name, a) in old {
         let b = new.get(name);
@@ -113,7 +113,7 @@ fn fields(old: &Map<String, Value>, new: &Map<String, Value>, node: Node) -> Cha
 }
 
 /// `None` when an item has no name, so that the list can only be compared as a whole.
-fn items(old: &[Value], new: &[Value], node: Node) -> Option<Changes> {
+fn items(old: &[Value], new: &[Value], node: Node<'_>) -> Option<Changes> {
     let mut changes = Changes::default();
     if old == new {
         return Some(changes);

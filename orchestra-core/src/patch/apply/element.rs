@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Default, Field};
+use super::node::Items;
 
 pub(super) fn field(name: &str) -> String {
     format!("f:{name}")
@@ -16,16 +16,16 @@ pub(super) fn of_set(item: &Value) -> String {
 }
 
 /// The name of an item of a list of type `map`, or what is wrong with it. A key left out counts as its default.
-pub(super) fn of_keyed(item: &Value, list: &Field) -> Result<String, String> {
+pub(super) fn of_keyed(item: &Value, list: Items<'_>) -> Result<String, String> {
     let Value::Object(item) = item else {
         let what = if item.is_null() { "a null element" } else { "non-map elements" };
         return Err(format!("associative list with keys may not have {what}"));
     };
     let mut keys = Map::new();
-    for key in list.map_keys() {
+    for key in list.keys() {
         let value = match item.get(key) {
             Some(value) => value.clone(),
-            None => default_of(key, list).ok_or_else(|| {
+            None => list.default_of(key).ok_or_else(|| {
                 format!(
                     "associative list with keys has an element that omits key field {key:?} (and doesn't have \
                      default value)"
@@ -45,13 +45,6 @@ pub(super) fn of_keyed(item: &Value, list: &Field) -> Result<String, String> {
     }
     name.push('}');
     Ok(name)
-}
-
-fn default_of(key: &str, list: &Field) -> Option<Value> {
-    match list.object()?.field(key)?.default {
-        Default::Json(text) => serde_json::from_str(text).ok(),
-        Default::Zero | Default::None => None,
-    }
 }
 
 /// Appends the name to a path, as upstream prints it.

@@ -9,6 +9,8 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
+use super::node::Node;
+
 /// A set of the places in an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet<'a> {
@@ -89,6 +91,24 @@ impl<'a> FieldSet<'a> {
     }
 
     /// Adds a child that is not there yet; [`Self::sort`] must follow. Empty ones are left out.
+    /// Makes one place of what the schema takes for one value now, though it was set in parts. Says whether there was any.
+    pub(super) fn gather(&mut self, node: Node<'_>) -> bool {
+        if node.is_one_value() && !self.children.is_empty() {
+            (self.is_member, self.children) = (true, Vec::new());
+            return true;
+        }
+        let mut changed = false;
+        for (name, child) in &mut self.children {
+            let below = match name.split_at_checked(2) {
+                Some(("f:", name)) => node.field(name),
+                Some(("k:", _)) => Some(node.item()),
+                _ => None,
+            };
+            changed |= below.is_some_and(|node| child.gather(node));
+        }
+        changed
+    }
+
     pub(super) fn push(&mut self, name: impl FnOnce() -> String, child: Self) {
         if !child.is_empty() {
             self.children.push((Cow::Owned(name()), child));

@@ -16,7 +16,7 @@ pub(super) const MANAGER: &str = "kubectl";
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Takes out of the conflicts what the annotation covers.
-pub(super) fn allow(conflicts: &mut Disputed, live: &Value, root: Node) {
+pub(super) fn allow(conflicts: &mut Disputed, live: &Value, root: Node<'_>) {
     let text = live.get("metadata").and_then(|m| m.get("annotations")).and_then(|a| a.get(ANNOTATION));
     let Some(text) = text.and_then(Value::as_str) else { return };
     let Ok(applied) = serde_json::from_str::<Value>(text) else { return };

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::Author;
 use super::conflict::{Conflict, Conflicts};
 use super::element;
 use super::field_set::FieldSet;
+use super::node::Node;
+use super::{Author, Schema, Versions};
 
 /// How many entries of other operations than apply are kept; the oldest above that are put together.
 const MAX_UPDATERS: usize = 10;
@@ -139,6 +140,8 @@ impl<'a> Entry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Ledger<'a> {
     entries: Vec<Entry<'a>>,
+    /// Whether the fields of an object are the same in all its versions.
+    versions: Versions,
 }
 
 /// Who manages what somebody else would change.
@@ -173,29 +176,46 @@ fn account(object: &Value) -> &[Value] {
 
 impl<'a> Ledger<'a> {
     /// The account of a stored object. One that cannot be read counts as none, as upstream.
-    pub(super) fn read(object: &'a Value) -> Self {
-        Self::parse(account(object)).unwrap_or_default()
+    pub(super) fn read(object: &'a Value, root: Schema<'_>) -> Self {
+        let mut ledger = Self::parse(account(object)).unwrap_or_default();
+        if let Schema::Custom(_, versions) = root {
+            ledger.versions = versions;
+            let node = Node::root(root);
+            for entry in &mut ledger.entries {
+                if entry.set.gather(node) {
+                    entry.read = None;
+                }
+            }
+        }
+        ledger
+    }
+
+    pub(super) fn is_readable(&self, entry: &Entry<'_>, api_version: &str) -> bool {
+        self.versions == Versions::Alike || entry.is_of_version(api_version)
     }
 
     fn parse(entries: &'a [Value]) -> Option<Self> {
-        Some(Self { entries: entries.iter().map(Entry::parse).collect::<Option<_>>()? })
+        Some(Self { entries: entries.iter().map(Entry::parse).collect::<Option<_>>()?, ..Self::default() })
     }
 
     /// The account an update starts from: the one the client sends along, unless it sends none or goes through a
     /// subresource. A list with one empty entry wipes the account.
-    pub(super) fn of_request(live: &'a Value, new: &'a Value, subresource: &str) -> Self {
+    pub(super) fn of_request(live: &'a Value, new: &'a Value, subresource: &str, root: Schema<'_>) -> Self {
         let (ours, theirs) = (account(live), account(new));
         if !subresource.is_empty() || theirs.is_empty() || ours == theirs {
-            return Self::read(live);
+            return Self::read(live, root);
         }
         if let [Value::Object(only)] = theirs
             && only.is_empty()
         {
             return Self::default();
         }
-        let Some(mut ledger) = Self::parse(theirs) else { return Self::read(live) };
+        let Some(mut ledger) = Self::parse(theirs) else { return Self::read(live, root) };
+        if let Schema::Custom(_, versions) = root {
+            ledger.versions = versions;
+        }
         for entry in &mut ledger.entries {
-            let Some(set) = canonical(&entry.set) else { return Self::read(live) };
+            let Some(set) = canonical(&entry.set) else { return Self::read(live, root) };
             entry.set = set;
             entry.read = None;
         }
@@ -234,19 +254,20 @@ impl<'a> Ledger<'a> {
     }
 
     pub(super) fn sets_of(&self, api_version: &str) -> impl Iterator<Item = &FieldSet<'a>> {
-        self.entries.iter().filter(move |entry| entry.is_of_version(api_version)).map(|entry| &entry.set)
+        self.entries.iter().filter(move |entry| self.is_readable(entry, api_version)).map(|entry| &entry.set)
     }
 
     pub(super) fn conflicts(&self, taken: &FieldSet<'_>, api_version: &str) -> Disputed {
-        let entries = self.entries.iter().filter(|entry| entry.is_of_version(api_version));
+        let entries = self.entries.iter().filter(|entry| self.is_readable(entry, api_version));
         let found = entries.filter(|entry| entry.set.meets(taken));
         Disputed(found.map(|entry| (entry.describe(), entry.set.intersection(taken))).collect())
     }
 
     /// Takes fields from everybody who has them.
     pub(super) fn give_up(&mut self, taken: &FieldSet<'_>, api_version: &str) {
+        let alike = self.versions == Versions::Alike;
         self.entries.retain_mut(|entry| {
-            if entry.is_of_version(api_version) && entry.set.meets(taken) {
+            if (alike || entry.is_of_version(api_version)) && entry.set.meets(taken) {
                 entry.set.subtract(taken);
                 entry.read = None;
             }

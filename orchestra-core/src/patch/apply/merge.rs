@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::node::Node;
 
 /// The value after `config` is laid over `live`. `config` has passed [`super::typed::check`].
-pub(super) fn merge(live: Option<&Value>, config: &Value, node: Node) -> Value {
+pub(super) fn merge(live: Option<&Value>, config: &Value, node: Node<'_>) -> Value {
     match (live, config) {
         (Some(Value::Array(live)), Value::Array(config)) if node.is_list() => {
             Value::Array(items(live, config, node))
@@ -27,11 +27,15 @@ pub(super) fn merge(live: Option<&Value>, config: &Value, node: Node) -> Value {
     }
 }
 
-fn is_untyped(node: Node) -> bool {
-    matches!(node, Node::Untyped)
+fn is_untyped(node: Node<'_>) -> bool {
+    match node {
+        Node::Untyped => true,
+        Node::Fields(place) => place.is_any(),
+        _ => false,
+    }
 }
 
-fn fields(live: &Map<String, Value>, config: &Map<String, Value>, node: Node) -> Map<String, Value> {
+fn fields(live: &Map<String, Value>, config: &Map<String, Value>, node: Node<'_>) -> Map<String, Value> {
     let mut out = live.clone();
     for (name, value) in config {
         let merged = match node.field(name) {
@@ -43,7 +47,7 @@ fn fields(live: &Map<String, Value>, config: &Map<String, Value>, node: Node) ->
     out
 }
 
-fn items(live: &[Value], config: &[Value], node: Node) -> Vec<Value> {
+fn items(live: &[Value], config: &[Value], node: Node<'_>) -> Vec<Value> {
     let (Ok(ours), Ok(theirs)) = (node.names(live), node.names(config)) else { return config.to_vec() };
     order(&ours, &theirs)
         .into_iter()

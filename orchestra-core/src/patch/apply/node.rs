@@ -1,29 +1,153 @@
 //! What the schema says of a place, as far as merging goes.
+//!
+//! Built-in kinds and custom ones come down to the same few ways of taking a value apart; only where those are read
+//! from differs. Follows upstream's `k8s.io/apimachinery/pkg/util/managedfields` (its `schemaconv` of OpenAPI).
 
 use serde_json::Value;
 
-use crate::schema::{Field, ListType, ObjectType, Shape};
+use super::Schema;
+use crate::schema::{self, Field, ListType, ObjectType, Shape};
+use crate::structural::{Additional, ListKind, Structural, Type};
 
 /// How a value is taken apart.
 #[derive(Clone, Copy)]
-pub(super) enum Node {
+pub(super) enum Node<'s> {
     /// Not at all.
     Leaf(Option<&'static Field>),
+    /// Not at all, though the schema of a custom kind says what it is.
+    Whole(Place<'s>),
     /// By the fields of a type.
     Struct(&'static ObjectType),
     /// By the keys of a map with values of one type.
     Map(&'static Field),
+    /// By the fields or keys that the schema of a custom kind lets it have.
+    Fields(Place<'s>),
     /// By the keys of the items.
-    Keyed(&'static Field),
+    Keyed(Items<'s>),
     /// By the values of the items.
     Set,
     /// Nothing is known: objects by their fields, everything else not at all.
     Untyped,
 }
 
-impl Node {
-    pub(super) fn root(ty: Option<&'static ObjectType>) -> Self {
-        ty.map_or(Self::Untyped, Self::Struct)
+/// A place in the schema of a custom kind.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'s> {
+    pub(super) schema: &'s Structural,
+    /// Whether this is an object of the API, which has fields that no schema names.
+    is_object: bool,
+    /// Whether unknown fields are kept, here or further up.
+    preserves: bool,
+}
+
+/// A list with keys.
+#[derive(Clone, Copy)]
+pub(super) enum Items<'s> {
+    Builtin(&'static Field),
+    Custom(Place<'s>),
+}
+
+impl<'s> Items<'s> {
+    /// The names of the keys.
+    pub(super) fn keys(self) -> Vec<&'s str> {
+        match self {
+            Self::Builtin(field) => field.map_keys().collect(),
+            Self::Custom(place) => place.schema.list_keys.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// What counts as a key that is left out.
+    pub(super) fn default_of(self, key: &str) -> Option<Value> {
+        match self {
+            Self::Builtin(field) => match field.object()?.field(key)?.default {
+                schema::Default::Json(text) => serde_json::from_str(text).ok(),
+                schema::Default::Zero | schema::Default::None => None,
+            },
+            Self::Custom(place) => place.schema.items.as_deref()?.properties.get(key)?.default.clone(),
+        }
+    }
+}
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+impl<'s> Place<'s> {
+    fn below(self, schema: &'s Structural) -> Node<'s> {
+        Self { schema, is_object: schema.embedded, preserves: self.preserves || schema.preserve_unknown }
+            .node()
+    }
+
+    fn node(self) -> Node<'s> {
+        let schema = self.schema;
+        match schema.ty {
+            Some(Type::Object) | None if schema.is_atomic => Node::Whole(self),
+            Some(Type::Object) => Node::Fields(self),
+            None if schema.properties.is_empty() && schema.additional.is_none() && !schema.int_or_string => {
+                Node::Untyped
+            }
+            None if schema.int_or_string => Node::Whole(self),
+            None => Node::Fields(self),
+            Some(Type::Array) => match schema.list {
+                ListKind::Atomic => Node::Whole(self),
+                ListKind::Set => Node::Set,
+                ListKind::Map => Node::Keyed(Items::Custom(self)),
+            },
+            Some(_) => Node::Whole(self),
+        }
+    }
+
+    fn field(self, name: &str) -> Option<Node<'s>> {
+        if self.is_object {
+            match name {
+                "metadata" => return Some(schema::by_name(META).map_or(Node::Untyped, Node::Struct)),
+                "apiVersion" | "kind" => return Some(Node::Leaf(None)),
+                _ => {}
+            }
+        }
+        if let Some(known) = self.schema.properties.get(name) {
+            return Some(self.below(known));
+        }
+        match &self.schema.additional {
+            Some(Additional::Schema(values)) => Some(self.below(values)),
+            Some(Additional::Allowed) => Some(Node::Untyped),
+            Some(Additional::Forbidden) => None,
+            // An object of which nothing is said may have any field.
+            None if self.preserves || (self.schema.properties.is_empty() && !self.is_object) => {
+                Some(Node::Untyped)
+            }
+            None => None,
+        }
+    }
+
+    fn declares(self, name: &str) -> bool {
+        self.schema.properties.contains_key(name)
+            || (self.is_object && matches!(name, "metadata" | "apiVersion" | "kind"))
+    }
+
+    /// The items of a list that is one value.
+    pub(super) fn items(self) -> Option<Node<'s>> {
+        self.schema.items.as_deref().map(|items| self.below(items))
+    }
+
+    /// What a field of an object that is one value would be.
+    pub(super) fn inner(self) -> Node<'s> {
+        Node::Fields(self)
+    }
+
+    /// Whether values of other types than objects are fine, too.
+    pub(super) fn is_any(self) -> bool {
+        self.schema.ty.is_none()
+    }
+}
+
+impl<'s> Node<'s> {
+    pub(super) fn root(schema: Schema<'s>) -> Self {
+        match schema {
+            Schema::Unknown => Self::Untyped,
+            Schema::Builtin(ty) => Self::Struct(ty),
+            Schema::Custom(schema, _) => {
+                Place { schema, is_object: true, preserves: schema.preserve_unknown }.node()
+            }
+        }
     }
 
     fn of(field: &'static Field) -> Self {
@@ -33,7 +157,7 @@ impl Node {
                 Some(ty) if !atomic && !ty.is_atomic => Self::Struct(ty),
                 _ => Self::Leaf(Some(field)),
             },
-            (Shape::List, Some(ListType::Map)) => Self::Keyed(field),
+            (Shape::List, Some(ListType::Map)) => Self::Keyed(Items::Builtin(field)),
             (Shape::List, Some(ListType::Set)) => Self::Set,
             (Shape::Map | Shape::MapOfLists, _) if !atomic => Self::Map(field),
             _ => Self::Leaf(Some(field)),
@@ -48,6 +172,7 @@ impl Node {
                 Some(ty) if field.shape == Shape::Map && !ty.is_atomic => Self::Struct(ty),
                 _ => Self::Leaf(None),
             }),
+            Self::Fields(place) => place.field(name),
             _ => Some(Self::Untyped),
         }
     }
@@ -55,10 +180,11 @@ impl Node {
     /// The place of an item of a list.
     pub(super) fn item(self) -> Self {
         match self {
-            Self::Keyed(field) => match field.object() {
+            Self::Keyed(Items::Builtin(field)) => match field.object() {
                 Some(ty) if !ty.is_atomic => Self::Struct(ty),
                 _ => Self::Leaf(None),
             },
+            Self::Keyed(Items::Custom(place)) => place.items().unwrap_or(Self::Untyped),
             Self::Untyped => Self::Untyped,
             _ => Self::Leaf(None),
         }
@@ -66,7 +192,11 @@ impl Node {
 
     /// Whether a field of this name is one the type declares, and no key of a map.
     pub(super) fn declares(self, name: &str) -> bool {
-        matches!(self, Self::Struct(ty) if ty.field(name).is_some())
+        match self {
+            Self::Struct(ty) => ty.field(name).is_some(),
+            Self::Fields(place) => place.declares(name),
+            _ => false,
+        }
     }
 
     pub(super) fn is_list(self) -> bool {
@@ -77,7 +207,18 @@ impl Node {
     pub(super) fn is_object(self, value: Option<&Value>) -> bool {
         match self {
             Self::Struct(_) | Self::Map(_) => true,
-            Self::Untyped => value.is_some_and(Value::is_object),
+            Self::Fields(place) if !place.is_any() => true,
+            Self::Fields(_) | Self::Untyped => value.is_some_and(Value::is_object),
+            _ => false,
+        }
+    }
+
+    /// Whether something that was taken apart once is one value now.
+    pub(super) fn is_one_value(self) -> bool {
+        match self {
+            Self::Whole(place) => {
+                place.schema.is_atomic || matches!(place.schema.ty, Some(ty) if ty != Type::Object)
+            }
             _ => false,
         }
     }
@@ -85,7 +226,7 @@ impl Node {
     /// The names of the items of a list here, or what is wrong with the first bad one.
     pub(super) fn names(self, items: &[Value]) -> Result<Vec<String>, String> {
         match self {
-            Self::Keyed(field) => items.iter().map(|item| super::element::of_keyed(item, field)).collect(),
+            Self::Keyed(list) => items.iter().map(|item| super::element::of_keyed(item, list)).collect(),
             _ => Ok(items.iter().map(super::element::of_set).collect()),
         }
     }

@@ -14,7 +14,7 @@ fn schema() -> &'static ObjectType {
 
 fn put(live: Option<&Value>, manager: &str, config: &Value, force: Force) -> Result<Value, ApplyError> {
     let author = Author { manager, api_version: "v1", subresource: "", now: "2026-01-01T00:00:00Z" };
-    let target = Target { schema: Some(schema()), ignored: &[] };
+    let target = Target { schema: Schema::Builtin(schema()), ignored: &[] };
     let Applied { mut object, account } = apply(live, config, author, target, force)?;
     schema::conform(&mut object, schema()).unwrap();
     schema::complete(&mut object, schema());
@@ -113,7 +113,7 @@ proptest! {
 
     #[test]
     fn sets_behave_as_sets(a in config("x-"), b in config("x-")) {
-        let root = Node::root(Some(schema()));
+        let root = Node::root(Schema::Builtin(schema()));
         let (a, b) = (typed::fields(&a, root), typed::fields(&b, root));
         let both = a.clone().union(b.clone());
         prop_assert_eq!(&both, &b.clone().union(a.clone()));

@@ -8,7 +8,7 @@ use super::node::Node;
 
 /// Removes from `value` the places of `last`, unless one of the `kept` sets has them or something below them.
 /// What becomes empty by it goes, too.
-pub(super) fn dropped(value: &mut Value, last: &FieldSet<'_>, kept: &[&FieldSet<'_>], node: Node) {
+pub(super) fn dropped(value: &mut Value, last: &FieldSet<'_>, kept: &[&FieldSet<'_>], node: Node<'_>) {
     match value {
         Value::Object(map) if node.is_object(Some(&Value::Object(Map::new()))) => {
             let names: Vec<String> = map.keys().cloned().collect();
@@ -48,7 +48,7 @@ fn goes(last: &FieldSet<'_>, kept: &[&FieldSet<'_>], declared: bool) -> bool {
     owns(last) && !kept.iter().any(|set| owns(set))
 }
 
-fn emptied(value: &mut Value, last: &FieldSet<'_>, kept: &[&FieldSet<'_>], node: Node) -> bool {
+fn emptied(value: &mut Value, last: &FieldSet<'_>, kept: &[&FieldSet<'_>], node: Node<'_>) -> bool {
     let is_empty = |value: &Value| match value {
         Value::Object(map) => map.is_empty(),
         Value::Array(items) => items.is_empty(),

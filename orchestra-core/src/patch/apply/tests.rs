@@ -24,7 +24,7 @@ impl Desk {
         self.clock += 1;
         let now = format!("2026-01-01T00:00:{:02}Z", self.clock);
         let author = Author { manager, api_version: self.version, subresource: "", now: &now };
-        write(self, author, Target { schema: Some(self.ty), ignored: &[&["status"]] })
+        write(self, author, Target { schema: Schema::Builtin(self.ty), ignored: &[&["status"]] })
     }
 
     fn store(&mut self, mut object: Value, account: Option<Value>) {
@@ -337,7 +337,7 @@ fn the_cost_of_a_deployment_is_shown() {
     let config = web(json!([{"name": "c", "image": "nginx", "ports": [{"containerPort": 80}]}]));
     let mut desk = Desk::new("apps/v1", "Deployment");
     desk.applied("me", config.clone());
-    let target = Target { schema: Some(desk.ty), ignored: &[] };
+    let target = Target { schema: Schema::Builtin(desk.ty), ignored: &[] };
     let author = Author { manager: "me", api_version: "apps/v1", subresource: "", now: "" };
     let live = desk.live().clone();
     let mut changed = live.clone();

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::element;
 use super::field_set::FieldSet;
-use super::node::Node;
+use super::node::{Node, Place};
 use crate::schema::{Field, Item, Scalar, Shape};
+use crate::structural::Type;
 
 /// What is wrong with a configuration, as upstream prints it.
-pub(super) fn check(config: &Value, root: Node) -> Result<(), String> {
+pub(super) fn check(config: &Value, root: Node<'_>) -> Result<(), String> {
     let mut walk = Walk::default();
     walk.value(config, root);
     match walk.found.as_slice() {
@@ -36,7 +37,7 @@ impl Walk {
         }
     }
 
-    fn below(&mut self, name: &str, value: &Value, node: Option<Node>) {
+    fn below(&mut self, name: &str, value: &Value, node: Option<Node<'_>>) {
         let length = self.path.len();
         element::print(name, &mut self.path);
         match node {
@@ -46,17 +47,18 @@ impl Walk {
         self.path.truncate(length);
     }
 
-    fn value(&mut self, value: &Value, node: Node) {
+    fn value(&mut self, value: &Value, node: Node<'_>) {
         if value.is_null() {
             return;
         }
         match (node, value) {
-            (Node::Struct(_) | Node::Map(_) | Node::Untyped, Value::Object(map)) => {
+            (Node::Struct(_) | Node::Map(_) | Node::Fields(_) | Node::Untyped, Value::Object(map)) => {
                 for (name, value) in map {
                     self.below(&element::field(name), value, node.field(name));
                 }
             }
-            (Node::Struct(_) | Node::Map(_), other) => {
+            (Node::Fields(place), _) if place.is_any() => {}
+            (Node::Struct(_) | Node::Map(_) | Node::Fields(_), other) => {
                 self.report(&format!("expected map, got &{{{}}}", go_text(other)));
             }
             (Node::Keyed(_) | Node::Set, Value::Array(items)) => self.items(items, node),
@@ -64,11 +66,12 @@ impl Walk {
                 self.report(&format!("expected list, got &{{{}}}", go_text(other)));
             }
             (Node::Leaf(Some(field)), value) => self.leaf(value, field),
+            (Node::Whole(place), value) => self.whole(value, place),
             (Node::Leaf(None) | Node::Untyped, _) => {}
         }
     }
 
-    fn items(&mut self, items: &[Value], node: Node) {
+    fn items(&mut self, items: &[Value], node: Node<'_>) {
         let mut seen = HashSet::new();
         for (at, item) in items.iter().enumerate() {
             match node.names(std::slice::from_ref(item)) {
@@ -112,6 +115,26 @@ impl Walk {
         }
     }
 
+    /// The same by the schema of a custom kind.
+    fn whole(&mut self, value: &Value, place: Place<'_>) {
+        match (place.schema.ty, value) {
+            (None, _) => {}
+            (Some(Type::Array), Value::Array(items)) => {
+                let Some(node) = place.items() else { return };
+                for (at, item) in items.iter().enumerate() {
+                    self.below(&format!("i:{at}"), item, Some(node));
+                }
+            }
+            (Some(Type::Array), other) => {
+                self.report(&format!("expected list, got &{{{}}}", go_text(other)));
+            }
+            (Some(Type::Object), value) => self.value(value, place.inner()),
+            (Some(Type::Integer | Type::Number), value) => self.scalar(value, Scalar::Int64),
+            (Some(Type::String), value) => self.scalar(value, Scalar::String),
+            (Some(Type::Boolean), value) => self.scalar(value, Scalar::Bool),
+        }
+    }
+
     fn scalar(&mut self, value: &Value, scalar: Scalar) {
         match scalar {
             Scalar::Int32 | Scalar::Int64 | Scalar::Float64 if !value.is_number() => {
@@ -135,7 +158,7 @@ fn is_text_of_bytes(field: &Field) -> bool {
     field.item == Item::Scalar(Scalar::Bytes)
 }
 
-fn item_node(field: &'static Field) -> Node {
+fn item_node(field: &'static Field) -> Node<'static> {
     field.object().map_or(Node::Leaf(None), Node::Struct)
 }
 
@@ -169,7 +192,7 @@ fn go_text(value: &Value) -> String {
 }
 
 /// The fields a configuration sets.
-pub(super) fn fields(config: &Value, node: Node) -> FieldSet<'static> {
+pub(super) fn fields(config: &Value, node: Node<'_>) -> FieldSet<'static> {
     let mut set = FieldSet::default();
     match config {
         Value::Object(map) if node.is_object(Some(config)) => {
