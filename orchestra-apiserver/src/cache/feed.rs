@@ -95,9 +95,13 @@ impl Feed {
 
     /// The collection of a resource, loaded from the store when this is its first reader.
     pub(crate) async fn collection(&self, resource: &Arc<Resource>) -> Result<Arc<Collection>, StatusError> {
+        Ok(self.loaded(resource).await?.collection.clone())
+    }
+
+    async fn loaded(&self, resource: &Arc<Resource>) -> Result<Arc<Slot>, StatusError> {
         let slot = self.slot(resource);
         slot.loaded.get_or_try_init(|| self.load(&slot)).await?;
-        Ok(slot.collection.clone())
+        Ok(slot)
     }
 
     /// The store's own history of a resource from `from` on, for watchers that no collection can serve.
@@ -151,12 +155,12 @@ impl Feed {
         &self,
         resource: &Arc<Resource>,
     ) -> Result<(Arc<Collection>, Revision), StatusError> {
-        let collection = self.collection(resource).await?;
+        let slot = self.loaded(resource).await?;
         let current = newest(&*self.store).await?;
         let begun = Instant::now();
-        let applied = self.wait_for_in(resource, current).await?;
-        collection.counts.waited().observe_duration(begun.elapsed());
-        Ok((collection, applied))
+        let applied = self.wait_for_slot(&slot, current).await?;
+        slot.collection.counts.waited().observe_duration(begun.elapsed());
+        Ok((slot.collection.clone(), applied))
     }
 
     /// The collection, waited for until it shows everything up to `revision`.
@@ -165,37 +169,29 @@ impl Feed {
         resource: &Arc<Resource>,
         revision: Revision,
     ) -> Result<(Arc<Collection>, Revision), StatusError> {
-        let collection = self.collection(resource).await?;
-        Ok((collection, self.wait_for_in(resource, revision).await?))
+        let slot = self.loaded(resource).await?;
+        let applied = self.wait_for_slot(&slot, revision).await?;
+        Ok((slot.collection.clone(), applied))
     }
 
-    async fn wait_for_in(
-        &self,
-        resource: &Arc<Resource>,
-        revision: Revision,
-    ) -> Result<Revision, StatusError> {
+    async fn wait_for_slot(&self, slot: &Slot, revision: Revision) -> Result<Revision, StatusError> {
         let applied = self.wait_for(revision).await?;
-        match self.queue(resource) {
+        match &slot.queue {
             Some(queue) => queue.wait_for(revision).await,
             None => Ok(applied),
         }
     }
 
-    fn queue(&self, resource: &Arc<Resource>) -> Option<Arc<Queue>> {
-        if !resource.is_converted() {
-            return None;
+    /// The revision up to which everything has been applied to a collection.
+    pub(crate) fn applied_to(&self, collection: &Arc<Collection>) -> Revision {
+        if !collection.resource.is_converted() {
+            return self.applied();
         }
         let slots = self.slots();
-        let beside = slots.get(resource.prefix())?;
-        beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource))?.queue.clone()
-    }
-
-    /// The revision up to which everything has been applied to a collection.
-    pub(crate) fn applied_to(&self, collection: &Collection) -> Revision {
-        match self.queue(&collection.resource) {
-            Some(queue) => queue.applied(),
-            None => self.applied(),
-        }
+        let mut beside = slots.get(collection.resource.prefix()).into_iter().flatten();
+        let slot = beside.find(|slot| Arc::ptr_eq(&slot.collection, collection));
+        // One that was given up has seen nothing that its watchers could be told of.
+        slot.and_then(|slot| slot.queue.as_ref()).map_or(Revision::NONE, |queue| queue.applied())
     }
 
     /// The revision up to which everything has been applied.
