@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use orchestra_core::custom::CustomKind;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::Revision;
 use serde_json::{Value, json};

@@ -191,7 +191,7 @@ impl Rewriter {
         if let Some(raw) = RAW.iter().find(|raw| **raw == name)
             && !text.ends_with("/>")
         {
-            self.within = Within::Raw(*raw);
+            self.within = Within::Raw(raw);
         }
         let Some((_, addresses)) = ADDRESSES.iter().find(|(element, _)| *element == name) else {
             return out.extend_from_slice(tag);

@@ -25,7 +25,7 @@ fn put(live: Option<&Value>, manager: &str, config: &Value, kind: &dyn Kind) -> 
     let (api_version, ty) = (kind.description().gv.to_string(), shape(kind));
     let author = Author { manager, api_version: &api_version, subresource: "", now: NOW };
     let Applied { mut object, account } =
-        apply(live, config, author, Target { schema: Some(ty), ignored: &[] }, Force::No)?;
+        apply(live, config, author, Target { schema: Schema::Builtin(ty), ignored: &[] }, Force::No)?;
     schema::conform(&mut object, ty).unwrap();
     schema::complete(&mut object, ty);
     object["metadata"]["managedFields"] = account.unwrap_or_default();
