@@ -25,3 +25,10 @@ pub const DEMO_VERB: &str = "guestbook";
 pub fn shim(arguments: &[OsString]) -> ExitCode {
     orchestra_runtime::backend::process::shim::main(arguments.iter().cloned())
 }
+
+/// The guides of `docs/`, so that their code is compiled.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../docs/research.md")]
+    mod research {}
+}

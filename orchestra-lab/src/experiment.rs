@@ -1,16 +1,21 @@
 //! Many runs: every strategy with every seed, on as many threads as there are, with results in an order of their own.
 
+mod record;
+
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::output::{DecisionsFile, RunSummary};
+use crate::output::{DecisionsFile, FolderError, RunSummary};
+use crate::plot::PlotError;
 use crate::run::{Decision, RunError, RunOptions, Sink, run};
 use crate::strategy::{Context, Named};
 use crate::trace::TraceError;
 use crate::workload::{GenerateSpec, Workload, generate};
+
+pub use record::Recorded;
 
 /// What the runs live through.
 #[derive(Clone, Debug)]
@@ -83,6 +88,12 @@ pub enum ExperimentError {
         /// Why.
         source: io::Error,
     },
+    /// There is no place for the results.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A picture could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
 }
 
 /// How far an experiment is.

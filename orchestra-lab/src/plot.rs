@@ -24,21 +24,27 @@ pub struct Picture {
 pub fn draw(runs: &[RunSummary], strategies: &[StrategySummary]) -> Result<Vec<Picture>, PlotError> {
     let names: Vec<&str> = strategies.iter().map(|one| &*one.strategy).collect();
     let measured = runs.first().map(|run| run.measured.as_slice()).unwrap_or_default();
-    let over_time = |what: &str, pick: curve::Pick| {
+    let over_time = |what: fn(&str) -> String, pick: curve::Pick| {
         let panels = measured
             .iter()
             .enumerate()
-            .map(|(at, resource)| curve::over_time(&names, runs, &format!("{what}: {resource}"), at, pick));
+            .map(|(at, resource)| curve::over_time(&names, runs, &what(resource), at, pick));
         panel::picture(&panels.collect::<Vec<_>>())
     };
     Ok(vec![
         Picture { name: "comparison.svg", svg: compare::picture(strategies, measured)? },
         Picture {
             name: "fragmentation.svg",
-            svg: over_time("idle and of no use", |sample| &sample.fragmented)?,
+            svg: over_time(
+                |resource| format!("{resource}: share of what is idle that typical pods cannot use"),
+                |sample| &sample.fragmented,
+            )?,
         },
         Picture { name: "queueing-delay.svg", svg: panel::picture(&[curve::delays(&names, runs)])? },
-        Picture { name: "utilisation.svg", svg: over_time("in use", |sample| &sample.used)? },
+        Picture {
+            name: "utilisation.svg",
+            svg: over_time(|resource| format!("{resource}: share in use"), |sample| &sample.used)?,
+        },
     ])
 }
 

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use orchestra_scheduler::{Scheduler, Strategy};
 
+use crate::gpu::{Account, GpuDevices};
 use crate::time::SimTime;
 use crate::workload::Workload;
 
@@ -30,6 +31,17 @@ pub enum Decider {
     Scheduler(Box<Scheduler>),
     /// A strategy, all waiting pods at once.
     Strategy(Arc<dyn Strategy>),
+}
+
+impl Decider {
+    /// Who knows which devices pods have: the plugin that hands them out, if there is one.
+    fn devices(&self) -> Arc<Account> {
+        let plugin = match self {
+            Self::Scheduler(scheduler) => scheduler.reserver::<GpuDevices>(),
+            Self::Strategy(_) => None,
+        };
+        plugin.map(|plugin| plugin.account().clone()).unwrap_or_default()
+    }
 }
 
 /// How a simulation is run.
@@ -239,7 +251,7 @@ pub fn run(
     sink: &mut dyn Sink,
 ) -> Result<Outcome, RunError> {
     let core = core::Core::of(decider, options)?;
-    world::World::new(workload, core, options, sink).live()
+    world::World::new(workload, core, decider.devices(), options, sink).live()
 }
 
 #[cfg(test)]

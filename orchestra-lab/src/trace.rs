@@ -5,7 +5,10 @@
 mod json;
 mod openb;
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::workload::Workload;
 
@@ -144,6 +147,14 @@ impl Source<'_> {
         Ok(())
     }
 
+    /// The line in which a part of the text begins.
+    pub(crate) fn line_of(&self, part: &str) -> u64 {
+        // The part borrows from the text, so where it is says how many lines are before it.
+        let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let before = self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
+        before as u64 + 1
+    }
+
     pub(crate) fn error(&self, line: u64, field: Option<&str>, problem: impl fmt::Display) -> TraceError {
         let field = field.map(str::to_owned);
         TraceError { file: self.name.to_owned(), line, field, problem: problem.to_string() }
@@ -178,6 +189,18 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
         return Err("must consist of lower case letters, digits, '-', '_' and '.'".to_owned());
     }
     Ok(())
+}
+
+/// The first amount that a node cannot offer, and why.
+pub(crate) fn bad_amount(amounts: &BTreeMap<String, Quantity>) -> Option<(&str, String)> {
+    amounts.iter().find_map(|(name, amount)| {
+        let problem = match orchestra_core::quantity::Quantity::parse(&amount.0) {
+            Err(problem) => problem.to_string(),
+            Ok(_) if amount.0.starts_with('-') => format!("{:?} must not be negative", amount.0),
+            Ok(_) => return None,
+        };
+        Some((name.as_str(), problem))
+    })
 }
 
 /// What is wrong with a JSON text, without the place, which is said otherwise.

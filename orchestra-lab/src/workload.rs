@@ -3,6 +3,8 @@
 //! Pods that want the same are of one class and share one reading of it, so that a million of them fit in memory.
 
 mod generate;
+mod places;
+mod pod;
 mod spec;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use orchestra_scheduler::view::{NodeFacts, PodKey, PodUid, PodView};
 use crate::time::SimTime;
 
 pub use generate::generate;
+pub(crate) use pod::with_one_container;
 pub use spec::GenerateSpec;
 
 /// Everything that happens to a cluster, but for what its scheduler decides.

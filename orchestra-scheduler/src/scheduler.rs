@@ -1,5 +1,6 @@
 //! The scheduler as a value: profiles and options, run against any Kubernetes API.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use crate::dispatcher::Dispatcher;
 use crate::driver;
 use crate::engine::EngineKind;
 use crate::metrics::SchedulerMetrics;
-use crate::plugin::{Filter, Normalise, Score};
+use crate::plugin::{Filter, Normalise, Reserve, Score};
 use crate::profile::Profile;
 use crate::queue::BackoffOptions;
 
@@ -189,6 +190,13 @@ impl Scheduler {
         let run = driver::run(dispatcher, client, self.parallel_bindings, self.clock, self.metrics, shutdown);
         run.await;
         Ok(())
+    }
+
+    /// The plugin of this type that reserves, in the first profile that has one: for whoever wants to ask it something.
+    #[must_use]
+    pub fn reserver<P: Reserve>(&self) -> Option<&P> {
+        let plugins = self.profiles.iter().flat_map(|profile| &profile.reserve);
+        plugins.map(|plugin| &**plugin as &dyn Any).find_map(|plugin| plugin.downcast_ref())
     }
 
     #[cfg(test)]

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use orchestra::lab::strategy;
+use orchestra::scheduler::Scheduler;
 use tempfile::TempDir;
 
 use crate::harness::{orchestra, text};
@@ -14,7 +16,13 @@ fn example(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Every example simulation.
+/// The names of all strategies there are.
+fn all_strategies() -> String {
+    let known = strategy::known(Scheduler::default());
+    known.iter().map(strategy::Named::name).collect::<Vec<_>>().join(",")
+}
+
+/// Every example simulation, and every strategy in the first.
 fn examples() -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     vec![
@@ -24,7 +32,7 @@ fn examples() -> Vec<Vec<String>> {
             "--trace",
             &example("pods.csv"),
             "--strategy",
-            "default,fgd,random",
+            &all_strategies(),
             "--seeds",
             "42,43",
         ]),
@@ -33,7 +41,7 @@ fn examples() -> Vec<Vec<String>> {
             "--generate",
             &example("overload.json"),
             "--strategy",
-            "default,bestfit,fairshare",
+            "default,fairshare",
             "--seeds",
             "1..2",
         ]),
@@ -63,6 +71,15 @@ fn assert_same(one: &Path, other: &Path) {
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     for (name, content) in &one {
         assert!(other.get(name) == Some(content), "{} differs", name.display());
+    }
+}
+
+#[test]
+fn every_file_of_the_examples_is_in_one_of_them() {
+    let used = examples().concat();
+    for entry in fs::read_dir(example("")).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(used.iter().any(|word| Path::new(word) == path), "{} is not run", path.display());
     }
 }
 
@@ -165,6 +182,24 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
     let header = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time\n";
     let late = file("late.csv", &format!("{header}a,1,1,0,0,5,9\nb,1,1,0,0,9,5\n"));
     let odd = file("odd.csv", "name,cpu_milli,memory_mib,num_gpu,gpu_milli,colour\n");
+    let torn = file("torn.csv", &format!("{header}a,1,1,0,0,5,9\nb,one,1,0,0,5,9\n"));
+    let early = file("early.csv", &format!("{header}a,1,1,0,0,-5,9\n"));
+    let trace = |name: &str, pods: &str| file(name, &format!("{{\"pods\": [\n{pods}\n]}}"));
+    let backwards = trace("backwards.json", "{\"name\": \"a\", \"at\": 5, \"until\": 4}");
+    let before = trace("before.json", "{\"name\": \"a\", \"at\": 0},\n{\"name\": \"b\", \"at\": -1}");
+    let negative = trace("negative.json", "{\"name\": \"a\", \"at\": 0, \"duration\": -0.5}");
+    let coloured = trace("coloured.json", "{\"name\": \"a\", \"at\": 0, \"colour\": 1}");
+    let broken = trace("broken.json", "{\"name\": }");
+    let load = |name: &str, nodes: &str, class: &str| {
+        let pods = format!("{{\"count\": 1, \"arrival\": {{\"every\": 1}}, \"classes\": [\n{class}]}}");
+        file(name, &format!("{{\"nodes\": [\n{nodes}],\n\"pods\": {pods}}}"))
+    };
+    let group = "{\"name\": \"node\", \"count\": 1, \"allocatable\": {\"cpu\": \"1\"}}";
+    let class = "{\"name\": \"a\", \"requests\": {\"cpu\": \"1\"}}";
+    let beside = load("beside.json", group, class);
+    let much = load("much.json", group, "{\"name\": \"a\", \"requests\": {\"cpu\": \"much\"}}");
+    let odd_class = load("odd.json", group, "{\"name\": \"a\", \"requests\": {}, \"colour\": 1}");
+    let nowhere = load("nowhere.json", "", class);
     let full = file("taken", "");
     let cases: Vec<(Vec<&str>, i32, String)> = vec![
         (
@@ -185,6 +220,46 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
         (vec!["--nodes", &nodes, "--trace", &pods, "--threads", "0"], 2, "--threads".to_owned()),
         (vec!["--nodes", &nodes], 2, "--trace".to_owned()),
         (vec!["--manifest", &nodes], 1, format!("{nodes}: ")),
+        (
+            vec!["--nodes", &nodes, "--trace", &torn],
+            1,
+            format!("{torn}:3: cpu_milli: \"one\" is not a whole"),
+        ),
+        (
+            vec!["--nodes", &nodes, "--trace", &early],
+            1,
+            format!("{early}:2: creation_time: \"-5\" must not be negative"),
+        ),
+        (
+            vec!["--nodes", &nodes, "--trace", &backwards],
+            1,
+            format!("{backwards}:2: pods[0].until: 4 is before 5, when the pod came"),
+        ),
+        (
+            vec!["--nodes", &nodes, "--trace", &before],
+            1,
+            format!("{before}:3: pods[1].at: -1 must not be negative"),
+        ),
+        (
+            vec!["--nodes", &nodes, "--trace", &negative],
+            1,
+            format!("{negative}:2: pods[0].duration: -0.5 must not be negative"),
+        ),
+        (
+            vec!["--nodes", &nodes, "--trace", &coloured],
+            1,
+            format!("{coloured}:2: pods[0].colour: unknown field"),
+        ),
+        (vec!["--nodes", &nodes, "--trace", &broken], 1, format!("{broken}:2: ")),
+        (
+            vec!["--nodes", &nodes, "--generate", &beside],
+            1,
+            format!("{beside}:2: nodes[0]: node \"node-0\" is"),
+        ),
+        (vec!["--generate", &much], 1, format!("{much}:4: pods.classes[0]: ")),
+        (vec!["--generate", &odd_class], 1, format!("{odd_class}:4: pods.classes[0].colour: unknown field")),
+        (vec!["--generate", &nowhere], 2, "--generate: there are no nodes".to_owned()),
+        (vec!["--nodes", &nodes, "--trace", &pods, "--grace=-1"], 2, "--grace".to_owned()),
     ];
     for (arguments, code, problem) in cases {
         let refused = simulate(&arguments, &out);

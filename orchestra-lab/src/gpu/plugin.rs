@@ -61,6 +61,12 @@ impl GpuDevices {
         Self { account, rule }
     }
 
+    /// Who has which devices.
+    #[must_use]
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     fn pick(&self, pod: &PodView, node: &NodeView) -> Option<Picked> {
         let devices = self.account.devices(node);
         match Ask::of(pod) {

@@ -1,6 +1,6 @@
 //! Turns runs into curves: means over seeds.
 
-use super::panel::{Axis, Curve, Panel};
+use super::panel::{Axis, Curve, Panel, Scale, percent, plain};
 use crate::output::RunSummary;
 use crate::run::Sample;
 
@@ -9,6 +9,8 @@ pub(super) type Pick = fn(&Sample) -> &Vec<f64>;
 
 /// Points of a curve over time.
 const POINTS: usize = 300;
+/// The shortest wait that is told from none, in seconds.
+const SHORTEST: f64 = 0.1;
 
 /// A share over time, one curve for each strategy.
 pub(super) fn over_time(
@@ -31,8 +33,14 @@ pub(super) fn over_time(
     });
     Panel {
         title: title.to_owned(),
-        x: Axis { title: format!("time in {unit}"), from: 0.0, to: (end / seconds).max(1e-6), label: plain },
-        y: Axis { title: "share".to_owned(), from: 0.0, to: 1.0, label: percent },
+        x: Axis {
+            title: format!("time in {unit}"),
+            from: 0.0,
+            to: (end / seconds).max(1e-6),
+            scale: Scale::Linear,
+            label: plain,
+        },
+        y: share("share"),
         curves: curves.collect(),
     }
 }
@@ -44,10 +52,8 @@ fn at(run: &RunSummary, time: f64, resource: usize, pick: Pick) -> f64 {
     sample.and_then(|sample| pick(sample).get(resource)).copied().unwrap_or(0.0)
 }
 
-/// The share of pods that waited no longer than so many seconds; the scale is that of `1 + seconds`.
+/// The share of pods that waited no longer than so many seconds.
 pub(super) fn delays(names: &[&str], runs: &[RunSummary]) -> Panel {
-    let scale = |seconds: f64| (1.0 + seconds).log10();
-    let mut longest = 0.0_f64;
     let curves: Vec<Curve> = names
         .iter()
         .map(|name| {
@@ -57,19 +63,35 @@ pub(super) fn delays(names: &[&str], runs: &[RunSummary]) -> Panel {
             let points = (0..count).map(|point| {
                 let quantiles = own.iter().filter_map(|run| run.distribution.get(point));
                 let mean = quantiles.map(|delay| delay.as_secs_f64()).sum::<f64>() / own.len().max(1) as f64;
-                (scale(mean), point as f64 / count.saturating_sub(1).max(1) as f64)
+                (mean.max(SHORTEST), point as f64 / count.saturating_sub(1).max(1) as f64)
             });
             Curve { name: (*name).to_owned(), points: points.collect() }
         })
         .collect();
-    for (delay, _) in curves.iter().flat_map(|curve| &curve.points) {
-        longest = longest.max(*delay);
-    }
+    let delays = curves.iter().flat_map(|curve| &curve.points).map(|(delay, _)| *delay);
+    let longest = delays.fold(10.0, f64::max);
     Panel {
-        title: "pods that waited no longer for a node".to_owned(),
-        x: Axis { title: "seconds".to_owned(), from: 0.0, to: longest.max(scale(1.0)), label: unscaled },
-        y: Axis { title: "share of pods".to_owned(), from: 0.0, to: 1.0, label: percent },
+        title: "share of pods that waited no longer for a node".to_owned(),
+        x: Axis {
+            title: "wait in seconds".to_owned(),
+            // A little less, so that the tick is on the axis in spite of rounding.
+            from: SHORTEST * 0.999,
+            to: longest * 1.1,
+            scale: Scale::Logarithmic,
+            label: wait,
+        },
+        y: share("share of pods"),
         curves,
+    }
+}
+
+fn share(title: &str) -> Axis {
+    Axis {
+        title: title.to_owned(),
+        from: 0.0,
+        to: 1.0,
+        scale: Scale::Linear,
+        label: |value| percent(value, 1.0),
     }
 }
 
@@ -83,15 +105,7 @@ fn unit(seconds: f64) -> (&'static str, f64) {
     }
 }
 
-fn plain(value: &f64) -> String {
-    format!("{value:.1}").trim_end_matches(".0").to_owned()
-}
-
-fn percent(value: &f64) -> String {
-    format!("{:.0}%", value * 100.0)
-}
-
-fn unscaled(value: &f64) -> String {
-    let seconds = 10_f64.powf(*value) - 1.0;
-    if seconds < 10.0 { plain(&seconds) } else { format!("{seconds:.0}") }
+/// A wait; those that are too short to be told apart are at the left end.
+fn wait(seconds: &f64) -> String {
+    if *seconds < SHORTEST * 1.01 { "none".to_owned() } else { plain(seconds) }
 }

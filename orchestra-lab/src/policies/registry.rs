@@ -18,7 +18,7 @@ pub fn all() -> Vec<Named> {
         plugins("dotprod", |_| DotProduct::profile()),
         plugins("gpupacking", |_| GpuPacking::profile()),
         plugins("gpuclustering", |_| GpuClustering::profile()),
-        plugins("fgd", |context| Fgd::profile(&typical(context))),
+        plugins("fgd", |context| Fgd::profile(&Typical::of_workload(context.workload))),
         plugins("random", |context| Random::profile(context.seed)),
         Named::new("fairshare", |_| Decider::Strategy(Arc::new(FairShare))),
     ]
@@ -29,17 +29,6 @@ fn plugins(name: &str, profile: impl Fn(Context<'_>) -> Profile + Send + Sync + 
         let scheduler = Scheduler::default().profiles(vec![profile(context)]).seed(context.seed);
         Decider::Scheduler(Box::new(scheduler))
     })
-}
-
-/// What is typical of the pods of a workload.
-fn typical(context: Context<'_>) -> Typical {
-    let mut counts = vec![0_u32; context.workload.classes.len()];
-    for pod in &context.workload.pods {
-        if let Some(count) = counts.get_mut(pod.class) {
-            *count = count.saturating_add(1);
-        }
-    }
-    Typical::counted(context.workload.classes.iter().zip(counts))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Measures a run: what is in use of what there is, over time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use orchestra_scheduler::view::{ClusterView, NodeFacts, PodView};
 use orchestra_scheduler::{ResourceName, Resources};
 
-use super::fragment::Typical;
+use super::fragment::Fragments;
+use crate::gpu::Account;
 use crate::time::SimTime;
 use crate::workload::Workload;
 
@@ -79,7 +81,7 @@ impl Meter {
 #[derive(Debug)]
 pub(super) struct Gauge {
     meters: Vec<Meter>,
-    typical: Typical,
+    fragments: Fragments,
     since: SimTime,
     waiting: u64,
     running: u64,
@@ -90,7 +92,7 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    pub(super) fn new(workload: &Workload) -> Self {
+    pub(super) fn new(workload: &Workload, devices: Arc<Account>) -> Self {
         let resources = measured(workload);
         let interval = workload.horizon().as_micros().div_ceil(SAMPLES).max(1);
         let meters = resources.iter().cloned().map(|resource| Meter {
@@ -103,7 +105,7 @@ impl Gauge {
         });
         Self {
             meters: meters.collect(),
-            typical: Typical::of(workload, &resources),
+            fragments: Fragments::of(workload, &resources, devices),
             since: SimTime::ZERO,
             waiting: 0,
             running: 0,
@@ -190,7 +192,7 @@ impl Gauge {
             running: self.running,
             nodes: self.nodes,
             used: self.meters.iter().map(Meter::share).collect(),
-            fragmented: self.typical.fragmented(cluster),
+            fragmented: self.fragments.of_cluster(cluster),
         };
         self.samples.push(sample);
     }

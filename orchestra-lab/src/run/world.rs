@@ -12,13 +12,14 @@ use orchestra_scheduler::{Eviction, Job, Report, ReportReason, Step};
 use super::core::Core;
 use super::gauge::Gauge;
 use super::{Decision, Outcome, Refusals, RunError, RunOptions, Sink, Verb};
+use crate::gpu::Account;
 use crate::time::SimTime;
 use crate::workload::{PodPlan, Stay, Workload, named};
 
 /// With nothing to come but repeated attempts, the simulation goes on this long: longer than any pause of the queue.
 const PATIENCE: SimTime = SimTime::from_secs(5 * 60 + 20);
-/// Every so many moments it is asked whether the run should end, and told how far it is.
-const ROUND: u64 = 1024;
+/// Every so many moments it is told how far the run is.
+const ROUND: u64 = 128;
 
 /// What will happen at a time; at one moment, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,7 @@ impl<'a> World<'a> {
     pub(super) fn new(
         workload: &'a Workload,
         core: Core,
+        devices: Arc<Account>,
         options: &'a RunOptions,
         sink: &'a mut dyn Sink,
     ) -> Self {
@@ -137,7 +139,7 @@ impl<'a> World<'a> {
             pods: vec![Pod::default(); workload.pods.len()],
             nodes: vec![Node::default(); workload.nodes.len()],
             places,
-            gauge: Gauge::new(workload),
+            gauge: Gauge::new(workload, devices),
             outcome: Outcome::default(),
             changed: SimTime::ZERO,
         }
@@ -148,21 +150,27 @@ impl<'a> World<'a> {
         while let Some(now) = self.next_moment() {
             moments += 1;
             if moments.is_multiple_of(ROUND) {
-                if self.options.stop.is_stopped() {
-                    return Err(RunError::Stopped);
-                }
                 self.sink.progress(self.arrived);
             }
             self.gauge.advance(now, self.core.cluster());
             self.now = now;
             while self.happen()? {}
-            while let Some(step) = self.core.next(now)? {
+            // Asked here, because where nodes are many one decision may take long.
+            while let Some(step) = self.going(now)? {
                 self.outcome.events += 1;
                 self.take(step)?;
             }
             self.gauge.settled();
         }
         self.end()
+    }
+
+    /// The next step at this moment, unless the run was told to end.
+    fn going(&mut self, now: SimTime) -> Result<Option<Step>, RunError> {
+        if self.options.stop.is_stopped() {
+            return Err(RunError::Stopped);
+        }
+        self.core.next(now)
     }
 
     /// When something happens next; `None` when all is over.

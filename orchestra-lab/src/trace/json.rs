@@ -15,9 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{BadRows, MOST_NODES, MOST_PODS, Read, Source, TraceError, check_name, words};
+use super::{BadRows, MOST_NODES, MOST_PODS, Read, Source, TraceError, bad_amount, check_name, words};
 use crate::time::SimTime;
-use crate::workload::{NodePlan, Outage, PodPlan, Stay};
+use crate::workload::{NodePlan, Outage, PodPlan, Stay, with_one_container};
 
 /// The most failures that are read.
 const MOST_FAILURES: usize = 10_000_000;
@@ -115,7 +115,7 @@ pub(super) fn read(source: Source<'_>, bad: BadRows, into: &mut Read) -> Result<
     let mut nodes: HashMap<String, usize> =
         into.workload.nodes.iter().enumerate().map(|(at, node)| (node.facts.name.to_string(), at)).collect();
     for (at, raw) in file.nodes.iter().enumerate() {
-        let place = Place { source, text, list: "nodes", at, raw };
+        let place = Place { source, list: "nodes", at, raw };
         let plan = place.node().and_then(|plan| match nodes.contains_key(&*plan.facts.name) {
             true => Err(place.error(Some("name"), format!("{:?} is there twice", &*plan.facts.name))),
             false => Ok(plan),
@@ -128,12 +128,12 @@ pub(super) fn read(source: Source<'_>, bad: BadRows, into: &mut Read) -> Result<
     let mut classes = HashMap::new();
     let mut names = HashSet::new();
     for (at, raw) in file.pods.iter().enumerate() {
-        let place = Place { source, text, list: "pods", at, raw };
+        let place = Place { source, list: "pods", at, raw };
         let plan = place.pod(&mut classes, &mut into.workload.classes, &mut names);
         into.workload.pods.extend(bad.take(plan, &mut into.skipped)?);
     }
     for (at, raw) in file.failures.iter().enumerate() {
-        let place = Place { source, text, list: "failures", at, raw };
+        let place = Place { source, list: "failures", at, raw };
         let outage = place.row::<FailureRow>().and_then(|row| {
             let unknown = || place.error(Some("node"), format!("there is no node {:?}", row.node));
             let node = *nodes.get(&row.node).ok_or_else(unknown)?;
@@ -148,7 +148,6 @@ pub(super) fn read(source: Source<'_>, bad: BadRows, into: &mut Read) -> Result<
 #[derive(Clone, Copy)]
 struct Place<'a> {
     source: Source<'a>,
-    text: &'a str,
     list: &'static str,
     at: usize,
     raw: &'a RawValue,
@@ -167,13 +166,11 @@ impl<'a> Place<'a> {
         field: Option<&str>,
         problem: impl std::fmt::Display,
     ) -> TraceError {
-        // The part borrows from the text, so where it is says how many lines are before it.
-        let offset = (part.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        let before = self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
+        let first = self.source.line_of(part.get());
         let field =
             field.filter(|field| !field.is_empty()).map(|field| format!(".{field}")).unwrap_or_default();
         let field = format!("{}[{}]{field}", self.list, self.at);
-        self.source.error((before + line.max(1)) as u64, Some(&field), problem)
+        self.source.error(first + line.max(1) as u64 - 1, Some(&field), problem)
     }
 
     fn parse<T: Deserialize<'a>>(&self, part: &'a RawValue, field: &str) -> Result<T, TraceError> {
@@ -217,6 +214,9 @@ impl<'a> Place<'a> {
         labels.entry("kubernetes.io/hostname".to_owned()).or_insert_with(|| row.name.clone());
         let mut allocatable: BTreeMap<String, Quantity> =
             self.object(Some(row.allocatable), "allocatable")?.unwrap_or_default();
+        if let Some((name, problem)) = bad_amount(&allocatable) {
+            return Err(self.error(Some(&format!("allocatable.{name}")), problem));
+        }
         allocatable.entry("pods".to_owned()).or_insert_with(|| Quantity("110".to_owned()));
         let node = api::Node {
             metadata: ObjectMeta { name: Some(row.name), labels: Some(labels), ..ObjectMeta::default() },
@@ -275,32 +275,24 @@ impl<'a> Place<'a> {
             return Err(self.error(Some("preemptionPolicy"), "must be \"Never\" or \"PreemptLowerPriority\""));
         }
         let requests: Option<BTreeMap<String, Quantity>> = self.object(row.requests, "requests")?;
-        let container = api::Container {
-            name: "main".to_owned(),
-            resources: Some(api::ResourceRequirements { requests, ..api::ResourceRequirements::default() }),
-            ..api::Container::default()
+        let metadata = ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(row.name.clone()),
+            labels: self.object(row.labels, "labels")?,
+            ..ObjectMeta::default()
         };
-        let pod = api::Pod {
-            metadata: ObjectMeta {
-                namespace: Some(namespace.to_owned()),
-                name: Some(row.name.clone()),
-                labels: self.object(row.labels, "labels")?,
-                ..ObjectMeta::default()
-            },
-            spec: Some(api::PodSpec {
-                containers: vec![container],
-                priority: Some(row.priority),
-                preemption_policy: row.preemption_policy.clone(),
-                scheduler_name: row.scheduler_name.clone(),
-                node_selector: self.object(row.node_selector, "nodeSelector")?,
-                tolerations: self.object(row.tolerations, "tolerations")?,
-                affinity: self.object(row.affinity, "affinity")?,
-                topology_spread_constraints: self
-                    .object(row.topology_spread_constraints, "topologySpreadConstraints")?,
-                ..api::PodSpec::default()
-            }),
-            status: None,
+        let spec = api::PodSpec {
+            priority: Some(row.priority),
+            preemption_policy: row.preemption_policy.clone(),
+            scheduler_name: row.scheduler_name.clone(),
+            node_selector: self.object(row.node_selector, "nodeSelector")?,
+            tolerations: self.object(row.tolerations, "tolerations")?,
+            affinity: self.object(row.affinity, "affinity")?,
+            topology_spread_constraints: self
+                .object(row.topology_spread_constraints, "topologySpreadConstraints")?,
+            ..api::PodSpec::default()
         };
+        let pod = with_one_container(metadata, requests, spec);
         PodView::from_api(&pod).map_err(|problem| self.error(None, problem))
     }
 }

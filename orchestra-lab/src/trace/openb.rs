@@ -12,7 +12,7 @@ use orchestra_scheduler::view::{NodeFacts, PodView};
 use super::{BadRows, MOST_NODES, MOST_PODS, Read, Skipped, Source, TraceError, check_name};
 use crate::gpu::{MILLI, MODEL};
 use crate::time::SimTime;
-use crate::workload::{NodePlan, PodPlan, Stay};
+use crate::workload::{NodePlan, PodPlan, Stay, with_one_container};
 
 /// How many pods a node takes; the published simulations have the same.
 const PODS_OF_A_NODE: u32 = 1001;
@@ -156,27 +156,13 @@ impl OpenbPod {
     #[must_use]
     pub fn to_api(&self) -> api::Pod {
         let requests = amounts(self.cpu_milli, self.memory_mib, self.gpus * self.gpu_milli);
-        let container = api::Container {
-            name: "main".to_owned(),
-            resources: Some(api::ResourceRequirements {
-                requests: Some(requests),
-                ..api::ResourceRequirements::default()
-            }),
-            ..api::Container::default()
+        let metadata = ObjectMeta {
+            namespace: Some("default".to_owned()),
+            name: Some(self.name.clone()),
+            ..ObjectMeta::default()
         };
-        api::Pod {
-            metadata: ObjectMeta {
-                namespace: Some("default".to_owned()),
-                name: Some(self.name.clone()),
-                ..ObjectMeta::default()
-            },
-            spec: Some(api::PodSpec {
-                containers: vec![container],
-                affinity: (!self.models.is_empty()).then(|| on_models(&self.models)),
-                ..api::PodSpec::default()
-            }),
-            status: None,
-        }
+        let affinity = (!self.models.is_empty()).then(|| on_models(&self.models));
+        with_one_container(metadata, Some(requests), api::PodSpec { affinity, ..api::PodSpec::default() })
     }
 
     /// How long it is there: from when it was given a node (or came) to its end, counted from when it gets a node here.

@@ -14,9 +14,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::spec::{Arrival, ClassSpec, FailuresSpec, GenerateSpec, NodesSpec};
-use super::{NodePlan, Outage, PodPlan, Stay, Workload};
+use super::{NodePlan, Outage, PodPlan, Stay, Workload, with_one_container};
 use crate::time::SimTime;
-use crate::trace::{Source, TraceError, check_name};
+use crate::trace::{TraceError, bad_amount, check_name};
 
 /// Requests are multiplied in steps of one eighth, so that pods are of few classes.
 const STEPS: f64 = 8.0;
@@ -45,19 +45,14 @@ fn random(seed: u64, stream: Stream) -> SmallRng {
 /// # Errors
 /// When a name or a quantity of the description makes no sense.
 pub fn generate(spec: &GenerateSpec, seed: u64) -> Result<Workload, TraceError> {
-    let source = Source { name: "generated workload", text: "" };
     let mut workload = Workload::default();
     for (at, nodes) in spec.nodes.iter().enumerate() {
-        let field = format!("nodes[{at}]");
-        check_name(&nodes.name)
-            .map_err(|problem| source.error(1, Some(&format!("{field}.name")), problem))?;
         for number in 0..nodes.count {
-            let facts = NodeFacts::from_api(&node(nodes, number));
-            let facts = facts.map_err(|problem| source.error(1, Some(&field), problem))?;
+            let facts = facts(spec, at, nodes, number)?;
             workload.nodes.push(NodePlan { facts: Arc::new(facts), from: SimTime::ZERO, until: None });
         }
     }
-    let mut classes = Classes { source, known: HashMap::new() };
+    let mut classes = Classes { spec, known: HashMap::new() };
     let weights: Vec<f64> = spec.pods.classes.iter().map(|class| class.weight.0).collect();
     let times = arrivals(spec, seed);
     let mut which = random(seed, Stream::Classes);
@@ -77,6 +72,47 @@ pub fn generate(spec: &GenerateSpec, seed: u64) -> Result<Workload, TraceError> 
         workload.outages = outages(failures, &workload, seed);
     }
     Ok(workload)
+}
+
+/// Makes one of everything, so that what cannot be made is known before anything is run.
+pub(super) fn check(spec: &GenerateSpec) -> Result<(), TraceError> {
+    let places = &spec.places;
+    for (at, nodes) in spec.nodes.iter().enumerate() {
+        check_name(&nodes.name).map_err(|problem| places.in_nodes(at, ".name", problem))?;
+        if let Some((name, problem)) = bad_amount(&nodes.allocatable) {
+            return Err(places.in_nodes(at, &format!(".allocatable.{name}"), problem));
+        }
+        facts(spec, at, nodes, 0)?;
+    }
+    for (at, class) in spec.pods.classes.iter().enumerate() {
+        check_name(&class.name).map_err(|problem| places.in_class(at, ".name", problem))?;
+        wants(spec, at, class, class.requests.clone())?;
+        for (field, chance) in [(".scale", class.scale), (".duration", class.duration)] {
+            let problem = chance.and_then(|chance| chance.problem());
+            problem.map_or(Ok(()), |problem| Err(places.in_class(at, field, problem)))?;
+        }
+    }
+    if let Some(FailuresSpec { between, repair }) = spec.failures {
+        for (field, chance) in [(".between", between), (".repair", repair)] {
+            chance.problem().map_or(Ok(()), |problem| Err(places.in_failures(field, problem)))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a node of a group says about itself.
+fn facts(spec: &GenerateSpec, at: usize, group: &NodesSpec, number: usize) -> Result<NodeFacts, TraceError> {
+    NodeFacts::from_api(&node(group, number)).map_err(|problem| spec.places.in_nodes(at, "", problem))
+}
+
+/// What pods of a class with these requests want.
+fn wants(
+    spec: &GenerateSpec,
+    at: usize,
+    class: &ClassSpec,
+    requests: BTreeMap<String, Quantity>,
+) -> Result<PodView, TraceError> {
+    PodView::from_api(&pod(class, requests)).map_err(|problem| spec.places.in_class(at, "", problem))
 }
 
 fn arrivals(spec: &GenerateSpec, seed: u64) -> Vec<SimTime> {
@@ -127,7 +163,7 @@ fn outages(spec: &FailuresSpec, workload: &Workload, seed: u64) -> Vec<Outage> {
 }
 
 fn node(spec: &NodesSpec, number: usize) -> api::Node {
-    let name = format!("{}-{number}", spec.name);
+    let name = spec.name_of(number);
     let mut labels = spec.labels.clone();
     labels.entry("kubernetes.io/hostname".to_owned()).or_insert_with(|| name.clone());
     let mut allocatable = spec.allocatable.clone();
@@ -144,7 +180,7 @@ fn node(spec: &NodesSpec, number: usize) -> api::Node {
 
 /// The classes made so far, by description and scale.
 struct Classes<'a> {
-    source: Source<'a>,
+    spec: &'a GenerateSpec,
     known: HashMap<(usize, u32), usize>,
 }
 
@@ -159,16 +195,11 @@ impl Classes<'_> {
         if let Some(known) = self.known.get(&(index, scale)) {
             return Ok(*known);
         }
-        let field = format!("pods.classes[{index}]");
-        let error = |problem: String| self.source.error(1, Some(&field), problem);
-        check_name(&class.name).map_err(error)?;
-        let unscaled = PodView::from_api(&pod(class, class.requests.clone()));
-        let unscaled = unscaled.map_err(|problem| error(problem.to_string()))?;
+        let unscaled = wants(self.spec, index, class, class.requests.clone())?;
         let view = if scale == STEPS as u32 {
             unscaled
         } else {
-            PodView::from_api(&pod(class, scaled(&unscaled, class, scale)))
-                .map_err(|problem| error(problem.to_string()))?
+            wants(self.spec, index, class, scaled(&unscaled, class, scale))?
         };
         classes.push(view);
         self.known.insert((index, scale), classes.len() - 1);
@@ -192,31 +223,20 @@ fn scaled(unscaled: &PodView, class: &ClassSpec, scale: u32) -> BTreeMap<String,
 }
 
 fn pod(class: &ClassSpec, requests: BTreeMap<String, Quantity>) -> api::Pod {
-    let container = api::Container {
-        name: "main".to_owned(),
-        resources: Some(api::ResourceRequirements {
-            requests: Some(requests),
-            ..api::ResourceRequirements::default()
-        }),
-        ..api::Container::default()
+    let metadata = ObjectMeta {
+        namespace: Some("default".to_owned()),
+        name: Some(class.name.clone()),
+        labels: Some(class.labels.clone()),
+        ..ObjectMeta::default()
     };
-    api::Pod {
-        metadata: ObjectMeta {
-            namespace: Some("default".to_owned()),
-            name: Some(class.name.clone()),
-            labels: Some(class.labels.clone()),
-            ..ObjectMeta::default()
-        },
-        spec: Some(api::PodSpec {
-            containers: vec![container],
-            priority: Some(class.priority),
-            node_selector: Some(class.node_selector.clone()),
-            tolerations: Some(class.tolerations.clone()),
-            affinity: class.affinity.clone(),
-            ..api::PodSpec::default()
-        }),
-        status: None,
-    }
+    let spec = api::PodSpec {
+        priority: Some(class.priority),
+        node_selector: Some(class.node_selector.clone()),
+        tolerations: Some(class.tolerations.clone()),
+        affinity: class.affinity.clone(),
+        ..api::PodSpec::default()
+    };
+    with_one_container(metadata, Some(requests), spec)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The description of a generated workload, read from JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -9,6 +9,9 @@ use rand_distr::{Distribution as _, Exp, LogNormal, Pareto, Weibull};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::NodePlan;
+use super::generate::check;
+use super::places::Places;
 use crate::time::SimTime;
 use crate::trace::{LARGEST_SPEC, MOST_NODES, MOST_PODS, Source, TraceError, words};
 
@@ -20,6 +23,8 @@ pub struct GenerateSpec {
     pub(super) nodes: Vec<NodesSpec>,
     pub(super) pods: PodsSpec,
     pub(super) failures: Option<FailuresSpec>,
+    #[serde(skip)]
+    pub(super) places: Places,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +37,13 @@ pub(super) struct NodesSpec {
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) taints: Vec<api::Taint>,
+}
+
+impl NodesSpec {
+    /// The name of its `number`th node.
+    pub(super) fn name_of(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -90,6 +102,10 @@ pub(super) struct FailuresSpec {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Positive(pub(super) f64);
 
+/// A number that is 0 or above.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotNegative(pub(super) f64);
+
 fn one() -> Positive {
     Positive(1.0)
 }
@@ -104,6 +120,16 @@ impl<'de> Deserialize<'de> for Positive {
     }
 }
 
+impl<'de> Deserialize<'de> for NotNegative {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = f64::deserialize(deserializer)?;
+        if (0.0..=1e12).contains(&number) {
+            return Ok(Self(number));
+        }
+        Err(D::Error::custom(format!("{number} must be from 0 to 1e12")))
+    }
+}
+
 /// A distribution of numbers that are not negative.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -113,9 +139,9 @@ pub(super) enum Chance {
     /// Anything between.
     Uniform {
         /// The least.
-        from: f64,
+        from: NotNegative,
         /// The most.
-        to: f64,
+        to: NotNegative,
     },
     /// Exponential.
     Exponential {
@@ -151,7 +177,7 @@ impl Chance {
         // Parameters are above 0, so the constructors do not fail.
         let drawn = match *self {
             Self::Constant(value) => Ok(value.0),
-            Self::Uniform { from, to } => Ok(from + (to - from).max(0.0) * random.random::<f64>()),
+            Self::Uniform { from, to } => Ok(from.0 + (to.0 - from.0) * random.random::<f64>()),
             Self::Exponential { mean } => Exp::new(1.0 / mean.0).map(|it| it.sample(random)).map_err(drop),
             Self::Lognormal { median, sigma } => {
                 LogNormal::new(median.0.ln(), sigma.0).map(|it| it.sample(random)).map_err(drop)
@@ -164,6 +190,16 @@ impl Chance {
             }
         };
         drawn.unwrap_or(0.0).max(0.0)
+    }
+
+    /// What is wrong with it, beyond what each number of it tells.
+    pub(super) fn problem(&self) -> Option<String> {
+        match self {
+            Self::Uniform { from, to } if to.0 < from.0 => {
+                Some(format!("to is {}, which is less than {}, where it begins", to.0, from.0))
+            }
+            _ => None,
+        }
     }
 
     /// A time of the distribution.
@@ -200,7 +236,7 @@ impl GenerateSpec {
             return Err(source.error(1, None, format!("larger than {LARGEST_SPEC} bytes")));
         }
         let mut deserializer = serde_json::Deserializer::from_str(source.text);
-        let spec: Self = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let mut spec: Self = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
             let line = error.inner().line() as u64;
             source.error(
@@ -210,6 +246,7 @@ impl GenerateSpec {
             )
         })?;
         deserializer.end().map_err(|problem| source.error(problem.line() as u64, None, words(&problem)))?;
+        spec.places = Places::of(source);
         let nodes = spec.nodes.iter().fold(0_usize, |sum, nodes| sum.saturating_add(nodes.count));
         if nodes > MOST_NODES {
             return Err(source.error(1, Some("nodes"), format!("more than {MOST_NODES}")));
@@ -221,11 +258,33 @@ impl GenerateSpec {
             return Err(source.error(1, Some("pods.classes"), "must not be empty"));
         }
         for (at, nodes) in spec.nodes.iter().enumerate() {
-            if spec.nodes.iter().skip(at + 1).any(|other| other.name == nodes.name) {
-                return Err(source.error(1, Some("nodes"), format!("{:?} is there twice", nodes.name)));
+            if spec.nodes.iter().take(at).any(|other| other.name == nodes.name) {
+                return Err(spec.places.in_nodes(at, ".name", format!("{:?} is there twice", nodes.name)));
             }
         }
+        check(&spec)?;
         Ok(spec)
+    }
+
+    /// Holds the names of its nodes against those of others that will be beside them.
+    ///
+    /// # Errors
+    /// With the first group of nodes one of which has the name of another node.
+    pub fn check_beside(&self, others: &[NodePlan]) -> Result<(), TraceError> {
+        let taken: HashSet<&str> = others.iter().map(|other| &*other.facts.name).collect();
+        for (at, group) in self.nodes.iter().enumerate() {
+            let mut names = (0..group.count).map(|number| group.name_of(number));
+            if let Some(twice) = names.find(|name| taken.contains(name.as_str())) {
+                return Err(self.places.in_nodes(at, "", format!("node {twice:?} is there already")));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many nodes it describes.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.iter().map(|group| group.count).sum()
     }
 
     /// How many pods it describes.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use orchestra_scheduler::view::PodView;
 
 use crate::gpu::{self, Ask, WHOLE};
+use crate::workload::Workload;
 
 /// How much of the workload, in parts of a hundred, the typical pods have to stand for.
 const COVERED: f64 = 95.0;
@@ -48,6 +49,18 @@ impl Typical {
     #[must_use]
     pub fn of<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Self {
         Self::counted(pods.into_iter().map(|pod| (pod, 1)))
+    }
+
+    /// The same for all pods of a workload.
+    #[must_use]
+    pub fn of_workload(workload: &Workload) -> Self {
+        let mut counts = vec![0_u32; workload.classes.len()];
+        for pod in &workload.pods {
+            if let Some(count) = counts.get_mut(pod.class) {
+                *count = count.saturating_add(1);
+            }
+        }
+        Self::counted(workload.classes.iter().zip(counts))
     }
 
     /// The same for pods of which there are so many each.

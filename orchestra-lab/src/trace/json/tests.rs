@@ -62,6 +62,10 @@ fn what_is_wrong_is_said_with_file_line_and_field() {
         problem("{\n\"failures\": [{\"node\": \"x\", \"at\": 0, \"for\": 1}]}"),
         "t.json:2: failures[0].node: there is no node \"x\""
     );
+    assert!(
+        problem("{\"nodes\": [\n{\"name\": \"n\", \"allocatable\": {\"cpu\": \"much\"}}]}")
+            .starts_with("t.json:2: nodes[0].allocatable.cpu: quantities must match")
+    );
     assert!(problem("{\"pods\": [\n{\"name\": }]}").starts_with("t.json:2: "));
     assert!(problem("{\"things\": []}").starts_with("t.json:1: unknown field `things`"));
 }

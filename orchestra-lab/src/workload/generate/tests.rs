@@ -1,4 +1,5 @@
 use super::*;
+use crate::trace::Source;
 
 fn spec(text: &str) -> Result<GenerateSpec, TraceError> {
     GenerateSpec::read(Source { name: "s.json", text })
@@ -57,6 +58,33 @@ fn what_is_wrong_is_said_with_line_and_field() {
             .starts_with("s.json:3: pods.arrival.poisson: 0 must be above 0")
     );
     assert!(problem("\"count\": 4", "\"count\": 99999999").ends_with("nodes: more than 1000000"));
+    assert!(
+        problem("\"cpu\": \"100m\"", "\"cpu\": \"much\"")
+            .starts_with("s.json:5: pods.classes[1]: spec.containers")
+    );
+    assert!(
+        problem("\"cpu\": \"16\"", "\"cpu\": \"much\"")
+            .starts_with("s.json:2: nodes[0].allocatable.cpu: quantities must match")
+    );
+    assert_eq!(
+        problem("\"cpu\": \"16\"", "\"cpu\": \"-1\""),
+        "s.json:2: nodes[0].allocatable.cpu: \"-1\" must not be negative"
+    );
+    assert!(
+        problem("\"name\": \"b\"", "\"name\": \"B\"").starts_with("s.json:5: pods.classes[1].name: must")
+    );
+    assert_eq!(
+        problem("\"from\": 1, \"to\": 4", "\"from\": 4, \"to\": 1"),
+        "s.json:5: pods.classes[1].scale: to is 1, which is less than 4, where it begins"
+    );
+    assert!(
+        problem("\"from\": 1,", "\"from\": -1,")
+            .starts_with("s.json:5: pods.classes[1].scale.uniform.from: -1 must be from 0")
+    );
+    assert_eq!(
+        problem("{\"constant\": 10}", "{\"uniform\": {\"from\": 2, \"to\": 1}}"),
+        "s.json:6: failures.repair: to is 1, which is less than 2, where it begins"
+    );
     assert!(
         problem("\"name\": \"b\"", "\"nom\": \"b\"")
             .starts_with("s.json:5: pods.classes[1].nom: unknown field")

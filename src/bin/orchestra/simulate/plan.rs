@@ -218,6 +218,10 @@ fn load(files: &Files, bad: BadRows) -> Result<(Load, Skipped), Failure> {
         let spec = Arc::new(GenerateSpec::read(file.source()).map_err(failed)?);
         let nodes = nodes.map(|nodes| trace::read_cluster(nodes, bad)).transpose().map_err(failed)?;
         let nodes = nodes.unwrap_or_default();
+        spec.check_beside(&nodes.workload.nodes).map_err(failed)?;
+        if nodes.workload.nodes.is_empty() && spec.nodes() == 0 {
+            return Err(Failure::usage("--generate: there are no nodes in it, and no --nodes"));
+        }
         return Ok((Load::Generated { spec, nodes: Arc::new(nodes.workload) }, nodes.skipped));
     }
     let Some(trace) = &files.trace else {

@@ -21,16 +21,20 @@ impl Bar {
         let all = pods_of_a_run.saturating_mul(runs);
         let bar = ProgressBar::with_draw_target(Some(all as u64), target);
         if let Ok(style) =
-            ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} pods, {msg}, {eta} left")
+            ProgressStyle::with_template("{bar:24} {human_pos}/{human_len} pods, {msg}, {eta} left")
         {
             bar.set_style(style);
         }
-        Self { bar, runs }
+        let bar = Self { bar, runs };
+        // Something to see before the first run has come far.
+        bar.show(Progress { pods: 0, runs: 0 });
+        bar
     }
 
     pub(super) fn show(&self, progress: Progress) {
-        self.bar.set_position(progress.pods as u64);
+        // The message first, because each of the two may draw.
         self.bar.set_message(format!("{} of {} runs", progress.runs, self.runs));
+        self.bar.set_position(progress.pods as u64);
     }
 
     pub(super) fn clear(&self) {
