@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Registry;
 use crate::kind::{Kind, Subresource};
-use crate::patch::apply::{self, Applied, Author, Force, Target};
+use crate::patch::apply::{self, Applied, Author, Force, Schema, Target};
 use crate::protobuf::{decode_envelope, encode_envelope, encode_envelope_json};
 use crate::schema::sample::{Seed, cases};
 use crate::schema::{self, Format, ObjectType, complete, conform};
@@ -45,7 +45,7 @@ fn writing<T>(kind: &dyn Kind, then: impl FnOnce(Author<'_>, Target<'_>) -> T) -
         Author { manager: "m", api_version: &api_version, subresource: "", now: "2026-01-01T00:00:00Z" };
     let has_status = kind.description().subresources.contains(&Subresource::Status);
     let ignored: &[&[&str]] = if has_status { &[&["status"]] } else { &[] };
-    then(author, Target { schema: Some(shape(kind)), ignored })
+    then(author, Target { schema: Schema::Builtin(shape(kind)), ignored })
 }
 
 fn applied(kind: &dyn Kind, live: Option<&Value>, config: &Value) -> Value {

@@ -77,7 +77,7 @@ impl Share {
             return self.has(path).then(|| item.clone());
         };
         let (keys, rest): (Map<String, Value>, Map<String, Value>) =
-            map.clone().into_iter().partition(|(name, _)| field.map_keys().any(|key| key == name));
+            map.clone().into_iter().partition(|(name, _)| field.keys().iter().any(|key| key == name));
         match self.of(&Value::Object(rest), list.item(), path) {
             Some(Value::Object(mut piece)) => {
                 piece.extend(keys);
@@ -90,7 +90,7 @@ impl Share {
 
     /// The configuration of this share of an object.
     fn config(self, object: &Value, kind: &dyn Kind) -> Value {
-        let mut config = self.of(object, Node::root(Some(shape(kind))), "").unwrap_or_else(|| json!({}));
+        let mut config = self.of(object, Node::root(Schema::Builtin(shape(kind))), "").unwrap_or_else(|| json!({}));
         let description = kind.description();
         config["apiVersion"] = description.gv.to_string().into();
         config["kind"] = description.kind.as_ref().into();
@@ -147,14 +147,14 @@ proptest! {
                 })
             };
             let one = run([("a", &a), ("b", &b), ("a", &a2), ("b", &b2)]);
-            let wanted = one.map(|one| in_order(&one.unwrap(), Node::root(Some(shape(kind)))));
+            let wanted = one.map(|one| in_order(&one.unwrap(), Node::root(Schema::Builtin(shape(kind)))));
             prop_assert!(wanted.is_ok(), "{:?}: {:?}", kind, wanted);
             for steps in [
                 [("b", &b), ("b", &b2), ("a", &a), ("a", &a2)],
                 [("b", &b), ("a", &a), ("b", &b2), ("a", &a2)],
                 [("a", &a), ("a", &a2), ("b", &b), ("b", &b2)],
             ] {
-                let found = run(steps).map(|found| in_order(&found.unwrap(), Node::root(Some(shape(kind)))));
+                let found = run(steps).map(|found| in_order(&found.unwrap(), Node::root(Schema::Builtin(shape(kind)))));
                 prop_assert_eq!(&found, &wanted, "{:?}: {:?}", kind, steps);
             }
         }
