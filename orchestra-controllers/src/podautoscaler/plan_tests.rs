@@ -293,7 +293,7 @@ fn one_container_alone_can_decide() {
 #[test]
 fn a_container_without_a_request_has_no_share() {
     let mut bare = Pod::clone(&ready(1)[0]);
-    bare.spec.containers[0].resources = None;
+    bare.spec.as_mut().unwrap().containers[0].resources = None;
     let decision = decide(&autoscaler(cpu(50)), 1, &[Arc::new(bare)], used(&[100]));
     assert!(
         said(&decision, "ScalingActive")

@@ -14,6 +14,9 @@ use super::{DEFINITIONS, define};
 use crate::harness::{delete, get, patch, post, put, send, server};
 use crate::hook::{Hook, Said};
 
+/// How a webhook converts.
+type Way = Box<dyn Fn(&Value) -> Said + Send>;
+
 const V1: &str = "/apis/example.com/v1/namespaces/default/doors";
 const V2: &str = "/apis/example.com/v2/namespaces/default/doors";
 const DOORS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/doors.example.com";
@@ -78,9 +81,8 @@ async fn converting() -> (ApiServer, Hook) {
 }
 
 /// A server, and a webhook that answers as it is told at the moment.
-async fn told() -> (ApiServer, Arc<Mutex<Box<dyn Fn(&Value) -> Said + Send>>>) {
-    let how: Arc<Mutex<Box<dyn Fn(&Value) -> Said + Send>>> =
-        Arc::new(Mutex::new(Box::new(|asked: &Value| success(convert(asked)))));
+async fn told() -> (ApiServer, Arc<Mutex<Way>>) {
+    let how: Arc<Mutex<Way>> = Arc::new(Mutex::new(Box::new(|asked: &Value| success(convert(asked)))));
     let told = how.clone();
     let hook = Hook::start(&["127.0.0.1"], move |asked| told.lock().unwrap()(asked)).await;
     let server = server().await;
@@ -229,7 +231,7 @@ async fn what_is_no_answer_is_told_in_upstreams_words() {
         Box::new(move |_: &Value| Said::Response(response.clone())) as Box<dyn Fn(&Value) -> Said + Send>
     };
     let huge = "x".repeat(17 << 20);
-    let cases: Vec<(Box<dyn Fn(&Value) -> Said + Send>, String)> = vec![
+    let cases: Vec<(Way, String)> = vec![
         (raw(200, "<html>"), format!("{head} failed: couldn't get version/kind; json parse error: ")),
         (raw(200, ""), format!("{head} failed: 0-length response with status code: 200")),
         (raw(500, "no"), format!("{head} failed: an error on the server (\"no\")")),

@@ -90,7 +90,8 @@ impl Share {
 
     /// The configuration of this share of an object.
     fn config(self, object: &Value, kind: &dyn Kind) -> Value {
-        let mut config = self.of(object, Node::root(Schema::Builtin(shape(kind))), "").unwrap_or_else(|| json!({}));
+        let mut config =
+            self.of(object, Node::root(Schema::Builtin(shape(kind))), "").unwrap_or_else(|| json!({}));
         let description = kind.description();
         config["apiVersion"] = description.gv.to_string().into();
         config["kind"] = description.kind.as_ref().into();

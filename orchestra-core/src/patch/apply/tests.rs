@@ -294,7 +294,8 @@ fn an_account_of_thousands_that_a_client_sends_is_looked_at_once() {
         let mut new = live.clone();
         new["metadata"]["managedFields"] = entries.into();
         let author = Author { manager: "x", api_version: "v1", subresource: "", now: "2026-01-02T00:00:00Z" };
-        let account = track(Some(&live), &new, author, Target { schema: Schema::Unknown, ignored: &[] }).unwrap();
+        let account =
+            track(Some(&live), &new, author, Target { schema: Schema::Unknown, ignored: &[] }).unwrap();
         let kept = account.as_array().unwrap();
         assert_eq!(
             kept.iter().filter(|entry| entry["manager"] != "ancient-changes").count(),
