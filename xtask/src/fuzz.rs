@@ -3,8 +3,10 @@
 //! `cargo fuzz` needs a nightly compiler only for the address sanitizer. Our code is free of `unsafe`, so what is wanted is the
 //! coverage that leads the fuzzer, and stable compilers have that.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Passes that tell libFuzzer which branches were taken and what was compared.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -29,30 +31,49 @@ pub(crate) fn run(root: &Path, mut arguments: impl Iterator<Item = String>) -> R
     cargo.args(["build", "--locked", "--bins", "--target", &host, "--target-dir"]).arg(&build);
     // A target of its own keeps the flags away from build scripts, which could not be linked with them.
     succeed(cargo.current_dir(&fuzz).env("RUSTFLAGS", COVERAGE).env_remove("CARGO_TARGET_DIR"))?;
-    for target in targets(&fuzz)? {
-        println!("\n-- {target} for {seconds} seconds");
-        let (corpus, artifacts) = (fuzz.join("corpus").join(&target), fuzz.join("artifacts").join(&target));
-        for folder in [&corpus, &artifacts] {
-            std::fs::create_dir_all(folder).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    let (targets, programs) = (Mutex::new(targets(&fuzz)?.into_iter()), build.join(&host).join("debug"));
+    // One target on each core: none of them has threads.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let work = || -> Result<(), String> {
+        loop {
+            let next = targets.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(target) = next else { return Ok(()) };
+            run_one(&fuzz, &target, &programs.join(&target), seconds)?;
         }
-        let mut fuzzer = Command::new(build.join(&host).join("debug").join(&target));
-        fuzzer.arg(&corpus).arg(format!("-max_total_time={seconds}"));
-        fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
-        // No input of 64 KiB may cost more memory or time than this.
-        fuzzer.args(["-max_len=65536", "-rss_limit_mb=1024", "-malloc_limit_mb=64", "-timeout=10"]);
-        run_one(fuzzer.arg("-print_final_stats=1"))?;
-    }
-    Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let ends = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or(Err("a fuzzer's thread panicked".to_owned())));
+        ends.collect::<Result<Vec<()>, String>>().map(|_| ())
+    })
 }
 
-/// Prints what it came to; everything it said only when it found something.
-fn run_one(fuzzer: &mut Command) -> Result<(), String> {
+/// Runs a target; prints what it came to, and everything it said only when it found something.
+fn run_one(fuzz: &Path, target: &str, program: &Path, seconds: u32) -> Result<(), String> {
+    let (corpus, artifacts) = (fuzz.join("corpus").join(target), fuzz.join("artifacts").join(target));
+    for folder in [&corpus, &artifacts] {
+        std::fs::create_dir_all(folder).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    }
+    let mut fuzzer = Command::new(program);
+    fuzzer.arg(&corpus).arg(format!("-max_total_time={seconds}"));
+    fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    // No input of 64 KiB may cost more memory or time than this.
+    fuzzer.args([
+        "-max_len=65536",
+        "-rss_limit_mb=1024",
+        "-malloc_limit_mb=64",
+        "-timeout=10",
+        "-print_final_stats=1",
+    ]);
     let output = fuzzer.output().map_err(|problem| format!("cannot run {fuzzer:?}: {problem}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(format!("{said}\n{fuzzer:?} ended with {}", output.status));
     }
-    said.lines().filter(|line| line.starts_with("stat::")).for_each(|line| println!("{line}"));
+    let stats: Vec<&str> = said.lines().filter(|line| line.starts_with("stat::")).collect();
+    println!("\n-- {target} for {seconds} seconds\n{}", stats.join("\n"));
     Ok(())
 }
 
