@@ -118,6 +118,46 @@ async fn fieldvalidation_should_create_apply_a_cr_with_unknown_fields_for_crd_wi
 }
 
 #[tokio::test]
+async fn fieldvalidation_should_create_apply_an_invalid_cr_with_extra_properties_for_crd_with_validation_schema()
+ {
+    let world = world::world().await;
+    let spec = "unknownField: unknown\nspec:\n  foo: foo1\n";
+    let (status, body) = apply(&world, Some(schema(json!({}), json!({}))), "", spec).await;
+    assert!(status >= 400 && body.contains(".unknownField: field not declared in schema"), "{status} {body}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn fieldvalidation_should_detect_unknown_metadata_fields_in_both_the_root_and_embedded_object_of_a_cr()
+{
+    let world = world::world().await;
+    let template = json!({"template": {
+        "type": "object",
+        "x-kubernetes-embedded-resource": true,
+        "properties": {
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+            "spec": {"type": "object"},
+        },
+    }});
+    let schema = schema(json!({"x-kubernetes-preserve-unknown-fields": true}), template);
+    let spec = "spec:
+  template:
+    apiversion: foo/v1
+    kind: Sub
+    metadata:
+        unknownSubMeta: unknown
+        name: subobject
+        namespace: conformance
+  foo: foo1
+";
+    let (status, body) = apply(&world, Some(schema), "  unknownMeta: unknown\n", spec).await;
+    let sub = body.contains(".spec.template.metadata.unknownSubMeta: field not declared in schema");
+    let own = body.contains(".metadata.unknownMeta: field not declared in schema");
+    assert!(status >= 400 && (sub || own), "{status} {body}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn fieldvalidation_should_detect_duplicates_in_a_cr_when_preserving_unknown_fields() {
     let world = world::world().await;
     let schema = schema(json!({"x-kubernetes-preserve-unknown-fields": true}), json!({}));

@@ -3,6 +3,7 @@
 mod aggregator;
 mod chunking;
 mod command;
+mod conversion;
 mod custom_resources;
 mod definition;
 mod discovery;

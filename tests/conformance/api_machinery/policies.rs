@@ -179,3 +179,48 @@ async fn validatingadmissionpolicy_should_allow_expressions_to_refer_variables()
     expect_enforced(&world, 3).await;
     world.end().await;
 }
+
+/// Puts a mutating policy about Deployments in force in the test's namespace, and waits until a Deployment shows it.
+async fn mutate(world: &World, expression: &str, pointer: &str, wanted: Value) {
+    mark(world).await;
+    let root = format!("/apis/{GROUP}/v1");
+    let selector = json!({"matchLabels": {"unique": "true"}});
+    let policy = json!({"metadata": {"name": "unique.policy.example.com"}, "spec": {
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {
+            "namespaceSelector": selector, "resourceRules": about_deployments(&["CREATE", "UPDATE"]),
+        },
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+    }});
+    world.post(&format!("{root}/mutatingadmissionpolicies"), policy).await;
+    let binding = json!({"metadata": {"name": "unique.binding.example.com"}, "spec": {
+        "policyName": "unique.policy.example.com", "matchResources": {"namespaceSelector": selector},
+    }});
+    world.post(&format!("{root}/mutatingadmissionpolicybindings"), binding).await;
+    let made = world.post(DEPLOYMENTS, workload("marker-deployment", 1)).await;
+    assert_eq!(made.pointer(pointer), Some(&wanted), "{made}");
+    world.delete(&format!("{DEPLOYMENTS}/marker-deployment")).await;
+}
+
+#[tokio::test]
+async fn mutatingadmissionpolicy_should_mutate_a_deployment_with_annotations() {
+    let world = world::world().await;
+    let expression = r#"
+        Object{
+            metadata: Object.metadata{
+                annotations: {
+                    "mutated-by": "admission-policy"
+                }
+            }
+        }"#;
+    mutate(&world, expression, "/metadata/annotations/mutated-by", json!("admission-policy")).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn mutatingadmissionpolicy_should_mutate_a_deployment() {
+    let world = world::world().await;
+    let expression = "Object{spec: Object.spec{replicas: 1337}}";
+    mutate(&world, expression, "/spec/replicas", json!(1337)).await;
+    world.end().await;
+}

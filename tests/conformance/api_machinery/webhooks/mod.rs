@@ -5,6 +5,7 @@ mod configurations;
 mod custom;
 mod objects;
 
+use orchestra::Cluster;
 use serde_json::{Value, json};
 
 use crate::hook::{Hook, Said, allow, patched};
@@ -54,6 +55,11 @@ pub(super) async fn serve(world: &World, name: &str, hook: &Hook) {
         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
     });
     world.post("/apis/discovery.k8s.io/v1/namespaces/conformance/endpointslices", slice).await;
+}
+
+/// A cluster with a node, which kubectl reaches.
+async fn with_node() -> World {
+    world::with(Cluster::builder().listen(([127, 0, 0, 1], 0).into())).await
 }
 
 /// What the program says at each of its paths.

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Hooked, MAPS, MUTATING, VALIDATING, hooked, message, started_map, unwanted_map};
+use super::super::command::fail;
+use super::{
+    Hooked, MAPS, MUTATING, VALIDATING, deploy, hooked, message, started_map, unwanted_map, with_node,
+};
 use crate::world::STRATEGIC_PATCH;
 
 const PODS: &str = "/api/v1/namespaces/conformance/pods";
@@ -89,6 +92,28 @@ async fn admissionwebhook_should_be_able_to_deny_pod_and_configmap_creation() {
     world.post("/api/v1/namespaces", skipped).await;
     let maps = "/api/v1/namespaces/exempted-namespace/configmaps";
     world.post(maps, unwanted_map("disallowed-configmap")).await;
+    hooked.world.end().await;
+}
+
+#[tokio::test]
+async fn admissionwebhook_should_be_able_to_deny_attaching_pod() {
+    let hooked = deploy(with_node().await).await;
+    let world = &hooked.world;
+    let attach = hooked.webhook(
+        "deny-attaching-pod.k8s.io",
+        "/pods/attach",
+        &["CONNECT"],
+        ("", "v1", &["pods/attach"]),
+    );
+    hooked.register(VALIDATING, "unique", vec![attach]).await;
+    let mut attached = pod("to-be-attached-pod", None, "container1");
+    attached["spec"]["containers"][0]["image"] = "host".into();
+    attached["spec"]["containers"][0]["command"] = json!(["sleep", "1000"]);
+    attached["spec"]["terminationGracePeriodSeconds"] = 0.into();
+    world.post(PODS, attached).await;
+    world.eventually(PODS, "to-be-attached-pod", |pod| pod["status"]["phase"] == "Running").await;
+    let said = fail(world, &["attach", "to-be-attached-pod", "-i", "-c=container1"], "").await;
+    assert!(said.contains("attaching to pod 'to-be-attached-pod' is not allowed"), "{said}");
     hooked.world.end().await;
 }
 
