@@ -58,10 +58,10 @@ fn appliers_share_an_object_and_conflict_over_a_field() {
 #[test]
 fn what_is_no_longer_applied_is_pruned() {
     let cluster = Cluster::start();
-    apply(&cluster, &[], &format!("{MAP}\n---\n{}", MAP.replace("name: m", "name: n")));
+    apply(&cluster, &[], &format!("{MAP}\n---\n{}", MAP.replace("name: m", "name: other")));
     let arguments = ["--prune", "-l", "set=one", "--prune-allowlist=core/v1/ConfigMap"];
     let said = apply(&cluster, &arguments, MAP);
-    assert_eq!(said, "configmap/m unchanged\nconfigmap/n pruned\n");
+    assert_eq!(said, "configmap/m unchanged\nconfigmap/other pruned\n");
     let left = cluster.kubectl(&["get", "configmaps", "-l", "set=one", "-o", "name"]);
     assert_eq!(left, "configmap/m\n");
 }
