@@ -288,7 +288,9 @@ impl ApiServerBuilder {
         metered.metrics().register(&mut self.metrics);
         self.store = Arc::new(metered);
         let caches = CacheMetrics::default();
-        let feed = Feed::start(self.store.clone(), caches.clone()).await.map_err(Error::Store)?;
+        let feed = Feed::start(self.store.clone(), caches.clone(), self.limits.watch_pace)
+            .await
+            .map_err(Error::Store)?;
         let reader = Reader::new(self.store.clone(), catalog.clone());
         let token_key = match self.token_key {
             Some(key) => key,

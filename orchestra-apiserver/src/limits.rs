@@ -34,6 +34,9 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a client may leave what it is sent, before the connection is given up.
     pub stalled: Duration,
+    /// Watchers of a resource are told of a change at once, and then not again for this long: what changes meanwhile they get
+    /// together, so that under load one record and one system call carry several events. Zero tells of each as it comes.
+    pub watch_pace: Duration,
     /// How long requests are still taken after the server was told to end, while `/readyz` says so. As
     /// `--shutdown-delay-duration`.
     pub shutdown_delay: Duration,
@@ -53,6 +56,7 @@ impl Default for Limits {
             first_request: Duration::from_secs(32),
             idle: Duration::from_secs(90),
             stalled: Duration::from_secs(30),
+            watch_pace: Duration::from_millis(2),
             shutdown_delay: Duration::ZERO,
             farewell: Duration::from_secs(10),
         }

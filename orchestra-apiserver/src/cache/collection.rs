@@ -20,10 +20,6 @@ const HISTORY_CHANGES: usize = 1024;
 /// Bytes of objects that those changes may hold alive.
 const HISTORY_BYTES: usize = 2 << 20;
 
-/// Watchers of a collection are woken at once, and then not again for this long: what changes meanwhile they take together,
-/// which under load makes one wake, one TLS record and one system call out of many, for each of them.
-const PACE: Duration = Duration::from_millis(2);
-
 /// The watcher's revision is no longer covered by the history.
 #[derive(Debug)]
 pub(crate) struct TooOld;
@@ -34,6 +30,8 @@ pub(crate) struct Collection {
     pub(crate) resource: Arc<Resource>,
     pub(crate) counts: Arc<CacheCounts>,
     state: Mutex<State>,
+    /// How long watchers rest after they were woken; see [`watch_pace`](crate::limits::Limits::watch_pace).
+    pace: Duration,
     /// Raised when there are changes to take; watchers sleep on it.
     changed: watch::Sender<Revision>,
 }
@@ -67,7 +65,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Collection {
-    pub(crate) fn new(resource: Arc<Resource>, counts: Arc<CacheCounts>) -> Self {
+    pub(crate) fn new(resource: Arc<Resource>, counts: Arc<CacheCounts>, pace: Duration) -> Self {
         let state = State {
             objects: BTreeMap::new(),
             last: Revision::NONE,
@@ -79,7 +77,8 @@ impl Collection {
             rested: None,
             waking: false,
         };
-        Self { resource, counts, state: Mutex::new(state), changed: watch::Sender::new(Revision::NONE) }
+        let changed = watch::Sender::new(Revision::NONE);
+        Self { resource, counts, state: Mutex::new(state), pace, changed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,7 +115,7 @@ impl Collection {
         let now = Instant::now();
         let resting = state.rested.filter(|rested| *rested > now);
         if resting.is_none() {
-            state.rested = Some(now + PACE);
+            state.rested = Some(now + self.pace);
         }
         let is_first = resting.is_some() && !std::mem::replace(&mut state.waking, true);
         drop(state);
@@ -140,7 +139,7 @@ impl Collection {
     fn wake(&self) {
         let mut state = self.state();
         state.waking = false;
-        state.rested = Some(Instant::now() + PACE);
+        state.rested = Some(Instant::now() + self.pace);
         let last = state.last;
         drop(state);
         self.changed.send_replace(last);

@@ -35,6 +35,8 @@ pub(crate) struct Feed {
     /// Those of them that get what happened only after it has been converted.
     queues: Mutex<Vec<Weak<Queue>>>,
     metrics: CacheMetrics,
+    /// How long watchers rest between two wakes.
+    pace: Duration,
     /// Every change up to this revision has been applied.
     applied: watch::Sender<Revision>,
     /// Ends the task with the feed.
@@ -72,6 +74,7 @@ impl Feed {
     pub(crate) async fn start(
         store: Arc<dyn Store>,
         metrics: CacheMetrics,
+        pace: Duration,
     ) -> orchestra_store::Result<Arc<Self>> {
         let revision = newest(&*store).await?;
         let stream = store.watch(KeyRange::all(), revision.next()).await?;
@@ -80,6 +83,7 @@ impl Feed {
             slots: Mutex::default(),
             queues: Mutex::default(),
             metrics,
+            pace,
             applied: watch::Sender::new(revision),
             task: OnceLock::new(),
         });
@@ -138,7 +142,8 @@ impl Feed {
         if let Some(slot) = beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource)) {
             return slot.clone();
         }
-        let collection = Arc::new(Collection::new(resource.clone(), self.metrics.of(&resource.gr)));
+        let collection =
+            Arc::new(Collection::new(resource.clone(), self.metrics.of(&resource.gr), self.pace));
         let queue = resource.is_converted().then(|| Queue::start(&collection));
         if let Some(queue) = &queue {
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);

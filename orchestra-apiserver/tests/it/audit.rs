@@ -265,9 +265,11 @@ async fn a_tunnel_is_told_when_it_opens_and_when_it_ends() {
     let target = TcpListener::bind((Ipv4Addr::new(127, 64, 0, 10), 0)).await.unwrap();
     let port = target.local_addr().unwrap().port();
     let (mut client, far) = tokio::io::duplex(4096);
+    // The connection gives its server up when it becomes a tunnel, and a server that nobody has ends its tunnels.
+    let served = server.clone();
     let serving = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(User::admin());
-        server.clone().oneshot(request)
+        served.clone().oneshot(request)
     });
     tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(far), serving).with_upgrades());
     let upgrade = "HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
@@ -295,4 +297,5 @@ async fn a_tunnel_is_told_when_it_opens_and_when_it_ends() {
     };
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("its end is told");
     assert_eq!(ended, [(json!("ResponseComplete"), json!(101))]);
+    drop(server);
 }

@@ -264,17 +264,17 @@ fn pods_objects_and_external_metrics_are_held_against_values() {
     let object = metric(json!({"type": "Object", "object": {"metric": {"name": "hits"},
         "describedObject": {"kind": "Ingress", "name": "front", "apiVersion": "networking.k8s.io/v1"},
         "target": {"type": "Value", "value": "10"}}}));
-    let hits = decide(&object, 2, &ready(2), Ok(Reading::Value(30_000)));
-    assert_eq!(to(&hits), Some((6, "Ingress metric hits above target")));
+    let hits = decide(&object, 2, &ready(2), Ok(Reading::Value(20_000)));
+    assert_eq!(to(&hits), Some((4, "Ingress metric hits above target")));
     assert_eq!(
         hits.status.current_metrics.unwrap()[0].object.as_ref().unwrap().current.value.as_ref().unwrap().0,
-        "30"
+        "20"
     );
     let external = metric(json!({"type": "External", "external": {"metric": {"name": "queue"},
         "target": {"type": "AverageValue", "averageValue": "10"}}}));
     assert_eq!(
-        to(&decide(&external, 2, &ready(2), Ok(Reading::Value(45_000)))),
-        Some((5, "external metric queue(nil) above target"))
+        to(&decide(&external, 2, &ready(2), Ok(Reading::Value(35_000)))),
+        Some((4, "external metric queue(nil) above target"))
     );
 }
 

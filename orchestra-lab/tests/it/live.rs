@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{Config, Event, watcher};
-use orchestra_apiserver::ApiServer;
+use orchestra_apiserver::{ApiServer, Limits};
 use orchestra_lab::SimTime;
 use orchestra_scheduler::Scheduler;
 use orchestra_store::MemoryStore;
@@ -33,7 +33,11 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) async fn begin() -> Self {
-        let server = ApiServer::builder(Arc::new(MemoryStore::new())).build().await.unwrap();
+        // Every change is seen at its moment, as the simulator has it.
+        let mut limits = Limits::default();
+        limits.watch_pace = Duration::ZERO;
+        let builder = ApiServer::builder(Arc::new(MemoryStore::new())).limits(limits);
+        let server = builder.build().await.unwrap();
         let start = Instant::now();
         let (told, seen) = mpsc::unbounded_channel();
         let client = server.client("default");

@@ -1,4 +1,4 @@
-//! `HorizontalPodAutoscaler`, served as `autoscaling/v2` and as `autoscaling/v1`; its controller is not part of the product yet.
+//! `HorizontalPodAutoscaler`, served as `autoscaling/v2` and as `autoscaling/v1`.
 //!
 //! They are one set of objects. A server stores the `v2` form and translates with [`to_v2`] and [`to_v1`]: what `v1` has no
 //! field for stands in annotations there.
