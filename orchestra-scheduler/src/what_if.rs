@@ -46,7 +46,7 @@ use crate::view::{Bookmark, ClusterView, NodeFacts, NodeName, NodeView, PodUid, 
 /// let gang = [pod("rank-0")?, pod("rank-1")?, pod("rank-2")?];
 /// assert!(what_if.place_all(&gang).is_err());
 /// // Autoscaling: how many more nodes of this shape would it need?
-/// assert_eq!(what_if.nodes_needed(&shape("new")?, &gang, 10).ok(), Some(1));
+/// assert_eq!(what_if.nodes_needed(shape("new")?.as_ref(), &gang, 10).ok(), Some(1));
 /// // What if somebody went?
 /// assert!(matches!(what_if.place(&gang[0]), Outcome::Chosen(_)));
 /// what_if.mark();
