@@ -177,7 +177,8 @@ impl Rewriter {
                 Some(length)
             }
             Some(_) => pass(out, 1),
-            None if rest.len() > MAX_TAG => pass(out, 1),
+            // All that was looked at goes, or every `<` in it would be looked at as far again.
+            None if rest.len() > MAX_TAG => pass(out, MAX_TAG),
             None => None,
         }
     }

@@ -376,3 +376,14 @@ fn what_was_done_is_held_against_policies() {
     let soon = Observed { target: Ok(target(3)), now: now() + SignedDuration::from_secs(15), ..observed };
     assert_eq!(plan(&soon, &mut memory).rescale, None);
 }
+
+#[test]
+fn absurd_readings_end_at_the_bounds() {
+    let pods = ready(3);
+    let decision = decide(&autoscaler(cpu(50)), 3, &pods, used(&[i64::MAX, i64::MAX, i64::MAX]));
+    assert_eq!(to(&decision).unwrap().0, 6);
+    let average = json!([{"type": "Resource", "resource": {"name": "memory",
+        "target": {"type": "AverageValue", "averageValue": "1"}}}]);
+    let decision = decide(&autoscaler(average), 3, &pods, used(&[i64::MAX, i64::MAX, i64::MAX]));
+    assert_eq!(to(&decision).unwrap().0, 6);
+}

@@ -277,7 +277,7 @@ fn plain(
     facts: &Facts<'_>,
 ) -> Result<(i32, i64), String> {
     let ratio = |used: &BTreeMap<String, i64>| {
-        let average = used.values().sum::<i64>() / i64::try_from(used.len()).unwrap_or(i64::MAX).max(1);
+        let average = total(used.values()) / i64::try_from(used.len()).unwrap_or(i64::MAX).max(1);
         Ok((average as f64 / wanted as f64, 0, average))
     };
     let replicas = weigh(readings, is_cpu, facts, |_| wanted, ratio)?;
@@ -300,13 +300,15 @@ fn relative(
         requests.insert(pod.name().to_owned(), request(pod, resource, container)?);
     }
     let ratio = |used: &BTreeMap<String, i64>| {
-        let known = used.iter().filter_map(|(name, used)| Some((*used, *requests.get(name)?)));
-        let (used, requested, count) =
-            known.fold((0, 0, 0), |(used, requested, count), (u, r)| (used + u, requested + r, count + 1));
+        let known = || used.iter().filter_map(|(name, used)| Some((used, requests.get(name)?)));
+        let requested = total(known().map(|(_, requested)| requested));
         if requested == 0 {
             return Err("no metrics returned matched known pods".to_owned());
         }
-        let percent = i32::try_from(used * 100 / requested).unwrap_or(i32::MAX);
+        let used = total(known().map(|(used, _)| used));
+        let percent = i128::from(used) * 100 / i128::from(requested);
+        let percent = i32::try_from(percent).unwrap_or(i32::MAX);
+        let count = i64::try_from(known().count()).unwrap_or(i64::MAX);
         Ok((f64::from(percent) / f64::from(wanted), percent, used / count))
     };
     weigh(readings, resource == "cpu", facts, |name| requests.get(name).copied().unwrap_or_default(), ratio)
@@ -358,6 +360,11 @@ fn weigh(
     if turned { stay } else { Ok((replicas, percent, average)) }
 }
 
+/// A sum of what others say, which may be more than there are numbers for.
+pub(super) fn total<'a>(values: impl IntoIterator<Item = &'a i64>) -> i64 {
+    values.into_iter().fold(0, |sum: i64, value| sum.saturating_add(*value))
+}
+
 /// What a pod, or one container of it, requests of a resource, in thousandths.
 fn request(pod: &Pod, resource: &str, container: Option<&str>) -> Result<i64, String> {
     let Some(spec) = &pod.spec else { return Ok(0) };
@@ -380,7 +387,7 @@ fn request(pod: &Pod, resource: &str, container: Option<&str>) -> Result<i64, St
                 pod.name()
             ));
         };
-        sum += requested;
+        sum = total([&sum, &requested]);
     }
     Ok(sum)
 }

@@ -15,6 +15,7 @@ use orchestra_core::selector;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::proposal::total;
 use super::readings::{PodReading, Reading};
 use crate::error::Error;
 
@@ -123,7 +124,8 @@ pub(super) async fn read(
             if list.items.is_empty() {
                 return Err("no metrics returned from external metrics API".into());
             }
-            Ok(Reading::Value(list.items.iter().filter_map(|item| milli(&item.value)).sum()))
+            let values: Vec<i64> = list.items.iter().filter_map(|item| milli(&item.value)).collect();
+            Ok(Reading::Value(total(&values)))
         }
         other => Err(format!("unknown metric source type {other:?}")),
     }
@@ -150,7 +152,7 @@ async fn of_resource(
         let used = |container: &ContainerMetrics| container.usage.get(resource).and_then(milli);
         let sum = match container {
             // A pod of which one container is not known is not known.
-            None => pod.containers.iter().map(used).sum::<Option<i64>>(),
+            None => pod.containers.iter().map(used).collect::<Option<Vec<i64>>>().map(|each| total(&each)),
             Some(wanted) => match pod.containers.iter().find(|container| container.name == wanted) {
                 Some(container) => used(container),
                 None => {
