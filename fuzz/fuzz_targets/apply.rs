@@ -14,7 +14,7 @@ fuzz_target!(
         let Ok(Value::Array(parts)) = serde_json::from_slice::<Value>(bytes) else { return };
         let [config, live, set] = &parts[..] else { return };
         if let Some(set) = FieldSet::parse(set) {
-            let value = set.to_value();
+            let value = set.clone().into_value();
             assert_eq!(FieldSet::parse(&value).map(FieldSet::into_owned), Some(set.into_owned()));
         }
         let gv = GroupVersion::parse("v1").expect("a version");

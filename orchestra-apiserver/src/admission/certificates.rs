@@ -17,11 +17,12 @@ impl Admission for CertificateRequester {
         "CertificateRequester"
     }
 
-    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
         let is_new = request.operation == Operation::Create;
-        if !is_new || !request.is("certificates.k8s.io", "certificatesigningrequests") {
-            return Ok(());
-        }
+        is_new && request.is("certificates.k8s.io", "certificatesigningrequests")
+    }
+
+    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let user = request.user;
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         let said = [

@@ -5,7 +5,7 @@
 //! comes last, so that nothing is charged that somebody else refuses.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -71,16 +71,28 @@ impl Chain {
         keeps_identity(request, object)
     }
 
+    /// The rules to be asked about a request, with their places.
+    fn concerned<'a>(
+        &'a self,
+        request: &'a AdmissionRequest<'_>,
+    ) -> impl Iterator<Item = (usize, &'a Arc<dyn Admission>)> {
+        self.rules.iter().enumerate().filter(|(_, rule)| {
+            // Who panics here is asked, and does so where it is told.
+            catch_unwind(AssertUnwindSafe(|| rule.concerns(request))).unwrap_or(true)
+        })
+    }
+
     async fn mutate_once(
         &self,
         request: &AdmissionRequest<'_>,
         object: &mut Value,
     ) -> Result<(), StatusError> {
         let mut laps = self.metrics.laps(Phase::Admit, request.operation);
-        for rule in &self.rules {
+        for (at, rule) in self.concerned(request) {
             let asked = AssertUnwindSafe(async { rule.mutate(request, object).await }).catch_unwind();
-            laps.said(asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
+            laps.said(at, asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
         }
+        laps.end();
         Ok(())
     }
 
@@ -104,10 +116,11 @@ impl Chain {
         object: &Value,
     ) -> Result<(), StatusError> {
         let mut laps = self.metrics.laps(Phase::Validate, request.operation);
-        for rule in &self.rules {
+        for (at, rule) in self.concerned(request) {
             let asked = AssertUnwindSafe(async { rule.validate(request, object).await }).catch_unwind();
-            laps.said(asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
+            laps.said(at, asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
         }
+        laps.end();
         Ok(())
     }
 }

@@ -56,8 +56,13 @@ impl<T> Followed<T> {
 }
 
 /// What decides about later writes, by group and plural; an empty plural is all of the group.
-const DECISIVE: [(&str, &str); 4] =
-    [("admissionregistration.k8s.io", ""), ("", "limitranges"), ("", "namespaces"), ("", "resourcequotas")];
+const DECISIVE: [(&str, &str); 5] = [
+    ("admissionregistration.k8s.io", ""),
+    ("", "limitranges"),
+    ("", "namespaces"),
+    ("", "resourcequotas"),
+    ("scheduling.k8s.io", "priorityclasses"),
+];
 
 /// Waits, after a write of what decides about later ones, until it does: its maker's next write is decided by it.
 pub(crate) async fn settle(state: &State, resource: &Arc<Resource>) {

@@ -22,10 +22,11 @@ impl Admission for DefaultIngressClass {
         "DefaultIngressClass"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is("networking.k8s.io", "ingresses")
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        if request.operation != Operation::Create || !request.is("networking.k8s.io", "ingresses") {
-            return Ok(());
-        }
         let annotations = object.pointer("/metadata/annotations");
         let is_named = annotations.and_then(|all| all.get(OLD_NAME)).is_some()
             || object.pointer("/spec/ingressClassName").is_some_and(|name| !name.is_null());

@@ -19,12 +19,17 @@ impl Admission for NamespaceLifecycle {
         "NamespaceLifecycle"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        match request.operation {
+            Operation::Create => !request.namespace.is_empty() && !request.is("", "namespaces"),
+            Operation::Delete => request.is("", "namespaces"),
+            Operation::Update | Operation::Connect => false,
+        }
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         // Checked first, so that nobody is told more about an object that cannot be.
-        if request.operation != Operation::Create
-            || request.namespace.is_empty()
-            || request.is("", "namespaces")
-        {
+        if request.operation != Operation::Create {
             return Ok(());
         }
         let namespaces = GroupResource::new("", "namespaces");
@@ -47,9 +52,7 @@ impl Admission for NamespaceLifecycle {
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
-        let immortal = request.operation == Operation::Delete
-            && request.is("", "namespaces")
-            && IMMORTAL.contains(&request.name);
+        let immortal = request.operation == Operation::Delete && IMMORTAL.contains(&request.name);
         if immortal { Err(request.refuse("this namespace may not be deleted")) } else { Ok(()) }
     }
 }

@@ -64,7 +64,8 @@ use crate::status::StatusError;
 ///    ([`Operation::Connect`]) the object is its options, such as `PodExecOptions`.
 /// 4. With `dry_run` nothing is stored; a rule decides as if it were.
 /// 5. A rule that panics fails the request it was asked about, with 500, and is asked about the next one.
-/// 6. `name` is always the same; it stands in metrics and in what is said of a panic.
+/// 6. `concerns` says whether it is asked at all. It is the same for all of a request, whatever becomes of the object.
+/// 7. `name` is always the same; it stands in metrics and in what is said of a panic.
 ///
 /// # Errors
 /// An error refuses the write and is the client's answer; [`AdmissionRequest::refuse`] makes the usual one. Nothing has
@@ -136,6 +137,13 @@ pub trait Admission: Debug + Send + Sync + 'static {
     /// What it is called.
     fn name(&self) -> &str;
 
+    /// Whether it may have anything to say about such a request. Who is not concerned costs nothing: neither method is
+    /// called, and nothing is counted.
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        let _of_all = request;
+        true
+    }
+
     /// Changes an object that is about to be created or updated. Must be idempotent: a write that meets a conflict
     /// is admitted again.
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError>;
@@ -149,6 +157,10 @@ pub trait Admission: Debug + Send + Sync + 'static {
 impl<T: Admission + ?Sized> Admission for Arc<T> {
     fn name(&self) -> &str {
         self.as_ref().name()
+    }
+
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        self.as_ref().concerns(request)
     }
 
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
@@ -185,7 +197,7 @@ pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
         erased(node_restriction::NodeRestriction),
         new_nodes_are_tainted.then_some(nodes::TaintNodesByCondition).and_then(erased),
         pod_security::PodSecurity::new(pod_security, feed, catalog).and_then(erased),
-        erased(pods::Priority),
+        pods::Priority::new(feed, catalog).and_then(erased),
         erased(pods::DefaultTolerationSeconds),
         erased(storage::DefaultStorageClass),
         erased(storage::StorageObjectInUseProtection),

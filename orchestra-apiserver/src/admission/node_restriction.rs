@@ -42,6 +42,10 @@ impl Admission for NodeRestriction {
         "NodeRestriction"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        node_name(request.user).is_some()
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }

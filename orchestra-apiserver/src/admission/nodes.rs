@@ -25,11 +25,12 @@ impl Admission for TaintNodesByCondition {
         "TaintNodesByCondition"
     }
 
-    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is("", "nodes")
+    }
+
+    async fn mutate(&self, _request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         const KEY: &str = "node.kubernetes.io/not-ready";
-        if request.operation != Operation::Create || !request.is("", "nodes") {
-            return Ok(());
-        }
         let Some(node) = object.as_object_mut() else { return Ok(()) };
         let spec = node.entry("spec").or_insert_with(|| json!({}));
         if !spec.is_object() {
@@ -75,16 +76,17 @@ impl Admission for PodTopologyLabels {
         "PodTopologyLabels"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        let is_placed = request.is("", "pods") || request.is_subresource("", "pods", "binding");
+        request.operation == Operation::Create && is_placed
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
-        let node = match request.operation {
-            Operation::Create if request.is("", "pods") => text("/spec/nodeName"),
-            Operation::Create
-                if request.is_subresource("", "pods", "binding") && text("/target/kind") == "Node" =>
-            {
-                text("/target/name")
-            }
-            _ => "",
+        let node = match request.request.subresource {
+            None => text("/spec/nodeName"),
+            Some(_) if text("/target/kind") == "Node" => text("/target/name"),
+            Some(_) => "",
         };
         if node.is_empty() {
             return Ok(());

@@ -1,26 +1,62 @@
 //! What every pod gets before it is stored: a priority, tolerations of node trouble.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Map, Value, json};
 
+use super::followed::Followed;
 use super::{Admission, AdmissionRequest, Operation};
+use crate::cache::feed::Feed;
+use crate::catalog::Catalog;
 use crate::status::StatusError;
+use crate::storage::meta;
 
 const SCHEDULING: GroupVersion = GroupVersion::new("scheduling.k8s.io", "v1");
 /// How long a pod stays on a node that is unreachable or not ready, unless it says otherwise.
 const TOLERATION_SECONDS: i64 = 300;
 
-fn pod_spec<'a>(request: &AdmissionRequest<'_>, object: &'a mut Value) -> Option<&'a mut Map<String, Value>> {
-    if request.operation != Operation::Create || !request.is("", "pods") {
-        return None;
-    }
+fn is_new_pod(request: &AdmissionRequest<'_>) -> bool {
+    request.operation == Operation::Create && request.is("", "pods")
+}
+
+fn pod_spec(object: &mut Value) -> Option<&mut Map<String, Value>> {
     object.get_mut("spec")?.as_object_mut()
+}
+
+/// What a pod gets from its priority class.
+#[derive(Clone, Debug)]
+struct Rank {
+    name: String,
+    value: i64,
+    policy: Option<String>,
+    is_default: bool,
+}
+
+impl Rank {
+    fn read(class: &Value) -> Self {
+        Self {
+            name: meta::name(class).to_owned(),
+            value: class.get("value").and_then(Value::as_i64).unwrap_or(0),
+            policy: class.get("preemptionPolicy").and_then(Value::as_str).map(str::to_owned),
+            is_default: class.get("globalDefault").and_then(Value::as_bool).unwrap_or(false),
+        }
+    }
 }
 
 /// `Priority`: the number and preemption policy of the pod's priority class.
 #[derive(Debug)]
-pub(super) struct Priority;
+pub(super) struct Priority {
+    classes: Followed<Vec<Rank>>,
+}
+
+impl Priority {
+    /// `None` when priority classes are not served.
+    pub(super) fn new(feed: &Arc<Feed>, catalog: &Catalog) -> Option<Self> {
+        Some(Self { classes: Followed::new(feed, catalog, &SCHEDULING, "priorityclasses")? })
+    }
+}
 
 #[async_trait]
 impl Admission for Priority {
@@ -28,26 +64,23 @@ impl Admission for Priority {
         "Priority"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        is_new_pod(request)
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        let Some(spec) = pod_spec(request, object) else { return Ok(()) };
+        let Some(spec) = pod_spec(object) else { return Ok(()) };
+        let classes = self.classes.get(|classes| classes.iter().map(Rank::read).collect()).await?;
         let name = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
         let class = if name.is_empty() {
-            let classes = request.reader.list(&SCHEDULING, "priorityclasses", None).await?;
-            let default =
-                |class: &Value| class.get("globalDefault").and_then(Value::as_bool).unwrap_or(false);
             // Several defaults are a race of their makers; the lowest wins.
-            classes.into_iter().filter(default).min_by_key(value_of)
+            classes.iter().filter(|class| class.is_default).min_by_key(|class| class.value)
         } else {
-            let found = request.reader.get(&SCHEDULING, "priorityclasses", "", name).await?;
             let missing = || request.refuse(format!("no PriorityClass with name {name} was found"));
-            Some(found.ok_or_else(missing)?)
+            Some(classes.iter().find(|class| class.name == name).ok_or_else(missing)?)
         };
-        let priority = class.as_ref().map_or(0, value_of);
-        let policy = class
-            .as_ref()
-            .and_then(|c| c.get("preemptionPolicy"))
-            .and_then(Value::as_str)
-            .unwrap_or("PreemptLowerPriority");
+        let priority = class.map_or(0, |class| class.value);
+        let policy = class.and_then(|class| class.policy.as_deref()).unwrap_or("PreemptLowerPriority");
         if spec.get("priority").and_then(Value::as_i64).is_some_and(|given| given != priority) {
             return Err(request.refuse(format!(
                 "the integer value of priority ({}) must not be provided in pod spec; priority admission controller \
@@ -62,8 +95,8 @@ impl Admission for Priority {
                 spec.get("preemptionPolicy").and_then(Value::as_str).unwrap_or_default()
             )));
         }
-        if let Some(name) = class.as_ref().and_then(|c| c.pointer("/metadata/name")) {
-            spec.insert("priorityClassName".into(), name.clone());
+        if let Some(class) = class {
+            spec.insert("priorityClassName".into(), class.name.as_str().into());
         }
         spec.insert("priority".into(), priority.into());
         spec.insert("preemptionPolicy".into(), policy.into());
@@ -73,10 +106,6 @@ impl Admission for Priority {
     async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
-}
-
-fn value_of(class: &Value) -> i64 {
-    class.get("value").and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// `DefaultTolerationSeconds`: five minutes on a node in trouble.
@@ -89,8 +118,12 @@ impl Admission for DefaultTolerationSeconds {
         "DefaultTolerationSeconds"
     }
 
-    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        let Some(spec) = pod_spec(request, object) else { return Ok(()) };
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        is_new_pod(request)
+    }
+
+    async fn mutate(&self, _request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+        let Some(spec) = pod_spec(object) else { return Ok(()) };
         let slot = spec.entry("tolerations").or_insert_with(|| json!([]));
         if slot.is_null() {
             *slot = json!([]);

@@ -20,16 +20,17 @@ impl Admission for PersistentVolumeClaimResize {
         "PersistentVolumeClaimResize"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Update && request.is("", "persistentvolumeclaims")
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
         let Some(old) = request.old else { return Ok(()) };
-        if request.operation != Operation::Update
-            || !request.is("", "persistentvolumeclaims")
-            || asked(object) <= asked(old)
-        {
+        if asked(object) <= asked(old) {
             return Ok(());
         }
         if old.pointer("/status/phase").and_then(Value::as_str) != Some("Bound") {

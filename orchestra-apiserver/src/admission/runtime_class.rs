@@ -25,20 +25,17 @@ impl RuntimeClass {
     }
 }
 
-fn is_new_pod(request: &AdmissionRequest<'_>) -> bool {
-    request.operation == Operation::Create && request.is("", "pods")
-}
-
 #[async_trait]
 impl Admission for RuntimeClass {
     fn name(&self) -> &str {
         "RuntimeClass"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is("", "pods")
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        if !is_new_pod(request) {
-            return Ok(());
-        }
         let Some(class) = self.class(request, object).await? else { return Ok(()) };
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         if class.get("overhead").is_some_and(Value::is_object) {
@@ -57,9 +54,6 @@ impl Admission for RuntimeClass {
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
-        if !is_new_pod(request) {
-            return Ok(());
-        }
         let class = self.class(request, object).await?;
         let own = object.pointer("/spec/overhead").filter(|own| !own.is_null());
         let defined = class.as_ref().and_then(|class| class.get("overhead")).filter(|o| o.is_object());

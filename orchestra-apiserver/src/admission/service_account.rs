@@ -68,8 +68,12 @@ impl Admission for ServiceAccount {
         "ServiceAccount"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is("", "pods")
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        if request.operation != Operation::Create || !request.is("", "pods") || is_mirror(object) {
+        if is_mirror(object) {
             return Ok(());
         }
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
@@ -98,7 +102,7 @@ impl Admission for ServiceAccount {
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
-        if request.operation != Operation::Create || !request.is("", "pods") || !is_mirror(object) {
+        if !is_mirror(object) {
             return Ok(());
         }
         match reference_of_mirror(object) {

@@ -71,15 +71,16 @@ impl Admission for SignerRights {
         self.name
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Update && request.is_subresource(GROUP, PLURAL, self.subresource)
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
-        if request.operation != Operation::Update
-            || !request.is_subresource(GROUP, PLURAL, self.subresource)
-            || request.user.is_in(MASTERS)
-        {
+        if request.user.is_in(MASTERS) {
             return Ok(());
         }
         let Some(old) = request.old else { return Ok(()) };
@@ -113,16 +114,17 @@ impl Admission for CertificateSubjectRestriction {
         "CertificateSubjectRestriction"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is(GROUP, PLURAL)
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
         let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
-        if request.operation != Operation::Create
-            || !request.is(GROUP, PLURAL)
-            || text("/spec/signerName") != CLIENT_SIGNER
-        {
+        if text("/spec/signerName") != CLIENT_SIGNER {
             return Ok(());
         }
         let organizations = organizations(text("/spec/request")).ok_or_else(|| {

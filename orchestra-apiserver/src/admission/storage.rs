@@ -22,16 +22,12 @@ impl Admission for StorageObjectInUseProtection {
         "StorageObjectInUseProtection"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && finalizer(request).is_some()
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        let finalizer = if request.operation != Operation::Create {
-            return Ok(());
-        } else if request.is("", "persistentvolumeclaims") {
-            "kubernetes.io/pvc-protection"
-        } else if request.is("", "persistentvolumes") {
-            "kubernetes.io/pv-protection"
-        } else {
-            return Ok(());
-        };
+        let Some(finalizer) = finalizer(request) else { return Ok(()) };
         let mut finalizers: Vec<String> = meta::finalizers(object).map(str::to_owned).collect();
         if !finalizers.iter().any(|f| f == finalizer) {
             finalizers.push(finalizer.to_owned());
@@ -45,6 +41,17 @@ impl Admission for StorageObjectInUseProtection {
     }
 }
 
+/// What keeps an object of this kind.
+fn finalizer(request: &AdmissionRequest<'_>) -> Option<&'static str> {
+    if request.is("", "persistentvolumeclaims") {
+        Some("kubernetes.io/pvc-protection")
+    } else if request.is("", "persistentvolumes") {
+        Some("kubernetes.io/pv-protection")
+    } else {
+        None
+    }
+}
+
 /// `DefaultStorageClass`: a claim that names no class gets the default one.
 #[derive(Debug)]
 pub(super) struct DefaultStorageClass;
@@ -55,10 +62,11 @@ impl Admission for DefaultStorageClass {
         "DefaultStorageClass"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is("", "persistentvolumeclaims")
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        if request.operation != Operation::Create || !request.is("", "persistentvolumeclaims") {
-            return Ok(());
-        }
         let annotated =
             object.pointer("/metadata/annotations/volume.beta.kubernetes.io~1storage-class").is_some();
         let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };

@@ -37,9 +37,13 @@ impl Admission for TokenSecrets {
         "TokenSecrets"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation != Operation::Delete && request.is("", "secrets")
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         // A token names its Secret; one whose name is still to be drawn gets its token at the next change.
-        if request.operation == Operation::Delete || !request.is("", "secrets") || request.name.is_empty() {
+        if request.name.is_empty() {
             return Ok(());
         }
         let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();

@@ -95,15 +95,6 @@ impl<K> TypedAdmission<K> {
         self
     }
 
-    fn is_about(&self, request: &AdmissionRequest<'_>) -> bool
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        self.operations.contains(&request.operation)
-            && request.is(&K::group(&()), &K::plural(&()))
-            && request.request.gv.version == K::version(&())
-    }
-
     fn refusal(&self, request: &AdmissionRequest<'_>, why: BoxError) -> StatusError {
         match why.downcast::<StatusError>() {
             Ok(status) => *status,
@@ -134,11 +125,14 @@ where
         &self.name
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        self.operations.contains(&request.operation)
+            && request.is(&K::group(&()), &K::plural(&()))
+            && request.request.gv.version == K::version(&())
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let Closure::Change(change) = &self.closure else { return Ok(()) };
-        if !self.is_about(request) {
-            return Ok(());
-        }
         let mut typed: K = read(object)?;
         let before = serde_json::to_value(&typed).map_err(StatusError::internal)?;
         change(&mut typed, request).map_err(|why| self.refusal(request, why))?;
@@ -151,9 +145,6 @@ where
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
         let Closure::Check(check) = &self.closure else { return Ok(()) };
-        if !self.is_about(request) {
-            return Ok(());
-        }
         check(&read(object)?, request).map_err(|why| self.refusal(request, why))
     }
 }

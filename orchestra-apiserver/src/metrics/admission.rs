@@ -75,7 +75,7 @@ impl AdmissionMetrics {
     /// All rules are about to be asked, one after the other.
     pub(crate) fn laps(&self, phase: Phase, operation: Operation) -> Laps<'_> {
         let now = Instant::now();
-        Laps { metrics: self, phase, operation, begun: now, last: now, next: 0 }
+        Laps { metrics: self, phase, operation, begun: now, last: now }
     }
 }
 
@@ -87,25 +87,31 @@ pub(crate) struct Laps<'a> {
     operation: Operation,
     begun: Instant,
     last: Instant,
-    next: usize,
 }
 
 impl Laps<'_> {
-    /// The next rule has said this.
-    pub(crate) fn said<T, E>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+    /// The rule at this place has said this. A refusal ends the round.
+    pub(crate) fn said<T, E>(&mut self, place: usize, outcome: Result<T, E>) -> Result<T, E> {
         let now = Instant::now();
         let is_rejected = outcome.is_err();
-        if let Some((_, times)) = self.metrics.rules.get(self.next) {
+        if let Some((_, times)) = self.metrics.rules.get(place) {
             times.of(self.phase, self.operation, is_rejected).observe_duration(now - self.last);
         }
-        self.next += 1;
         self.last = now;
-        // A refusal ends the round, and so does the last rule.
-        if is_rejected || self.next == self.metrics.rules.len() {
-            let step = self.metrics.step.of(self.phase, self.operation, is_rejected);
-            step.observe_duration(now - self.begun);
+        if is_rejected {
+            self.step(true);
         }
         outcome
+    }
+
+    /// Nobody has refused.
+    pub(crate) fn end(self) {
+        self.step(false);
+    }
+
+    fn step(&self, is_rejected: bool) {
+        let step = self.metrics.step.of(self.phase, self.operation, is_rejected);
+        step.observe_duration(self.last - self.begun);
     }
 }
 

@@ -12,6 +12,7 @@ use orchestra_store::MemoryStore;
 use serde_json::{Value, json};
 
 use crate::harness::{delete, get, patch, post, put, send};
+use crate::metrics::metrics;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -95,6 +96,48 @@ async fn a_rule_sees_every_write_with_its_operation_kind_options_and_old_object(
     assert_eq!(witness.take(), ["validate DELETE v1/ConfigMap - m old=true dry=false DeleteOptions"]);
     get(&server, &format!("{MAPS}/m")).await;
     assert!(witness.take().is_empty());
+}
+
+/// Has nothing to say about maps.
+#[derive(Debug)]
+struct Unconcerned(Witness);
+
+#[async_trait]
+impl Admission for Unconcerned {
+    fn name(&self) -> &str {
+        "Unconcerned"
+    }
+
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        !request.is("", "configmaps")
+    }
+
+    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+        self.0.mutate(request, object).await
+    }
+
+    async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+        self.0.validate(request, object).await
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_a_request_does_not_concern_is_not_asked_and_not_counted() {
+    let witness = Witness::default();
+    let server = builder().admission(Unconcerned(witness.clone())).build().await.unwrap();
+    witness.take();
+    let is_counted = async || {
+        let labels = r#"{name="Unconcerned",operation="DELETE",rejected="false",type="validate"}"#;
+        let name = format!("apiserver_admission_controller_admission_duration_seconds_count{labels}");
+        metrics(&server).await.contains_key(&name)
+    };
+    post(&server, MAPS, &map("m")).await;
+    delete(&server, &format!("{MAPS}/m")).await;
+    assert_eq!((witness.take(), is_counted().await), (Vec::new(), false));
+    let secrets = "/api/v1/namespaces/default/secrets";
+    post(&server, secrets, &map("s")).await;
+    delete(&server, &format!("{secrets}/s")).await;
+    assert_eq!((witness.take().len(), is_counted().await), (3, true));
 }
 
 #[tokio::test]

@@ -141,7 +141,8 @@ pub fn apply(
     strip(&mut wanted, target.ignored);
     let mut changes = compare::compare(Some(base), Some(&merged), root);
     changes.strip(target.ignored);
-    let taken = changes.added_or_modified_ref();
+    let is_same = changes.is_empty();
+    let (taken, removed) = changes.split();
     let mut conflicts = ledger.conflicts(&taken, author.api_version);
     if author.manager == last_applied::MANAGER && force == Force::No && !conflicts.is_empty() {
         last_applied::allow(&mut conflicts, base, root);
@@ -150,8 +151,8 @@ pub fn apply(
         return Err(ApplyError::Conflict(conflicts.report()));
     }
     ledger.give_up(&taken, author.api_version);
-    ledger.give_up(&changes.removed, author.api_version);
-    let same = before.as_ref().filter(|last| changes.is_empty() && last.set == wanted);
+    ledger.give_up(&removed, author.api_version);
+    let same = before.as_ref().filter(|last| is_same && last.set == wanted);
     let time = same.map(|last| last.time.to_string());
     let mut entry = Entry::new(author.manager, Operation::Apply, author, wanted);
     if let Some(time) = time {
@@ -182,10 +183,9 @@ pub fn track(live: Option<&Value>, new: &Value, author: Author<'_>, target: Targ
     let mut changes = compare::compare(Some(base), Some(new), root);
     changes.strip(target.ignored);
     if !changes.is_empty() {
-        let taken = changes.added_or_modified_ref();
+        let (taken, removed) = changes.split();
         ledger.give_up(&taken, author.api_version);
-        ledger.give_up(&changes.removed, author.api_version);
-        let taken = changes.added_or_modified();
+        ledger.give_up(&removed, author.api_version);
         if !taken.is_empty() {
             ledger.record(Entry::new(author.manager, Operation::Update, author, taken));
         }

@@ -79,6 +79,10 @@ impl Admission for LimitRanger {
         "LimitRanger"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        is_new_pod(request) || is_resize(request) || is_claim(request)
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         if is_new_pod(request) {
             for range in self.ranges(request).await? {

@@ -318,14 +318,18 @@ impl Admission for PodSecurity {
         "PodSecurity"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        let (group, plural) = (request.request.gv.group.as_ref(), request.request.resource.as_str());
+        let is_known = MAKERS.iter().any(|(of, kind, _)| (*of, *kind) == (group, plural));
+        matches!(request.operation, Operation::Create | Operation::Update)
+            && (is_known || matches!((group, plural), ("", "pods" | "namespaces")))
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
-        if !matches!(request.operation, Operation::Create | Operation::Update) {
-            return Ok(());
-        }
         let (group, plural) = (request.request.gv.group.as_ref(), request.request.resource.as_str());
         let below = request.request.subresource.as_deref();
         let is_pod = (group, plural) == ("", "pods");

@@ -143,20 +143,22 @@ impl Admission for Escalation {
         "Escalation"
     }
 
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        let is_right = |plural| request.is(GROUP, plural);
+        let is_about_rights =
+            ["roles", "clusterroles", "rolebindings", "clusterrolebindings"].into_iter().any(is_right);
+        is_about_rights && request.operation != Operation::Delete && !is_master(request.user)
+    }
+
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
         Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
-        if request.operation == Operation::Delete || is_master(request.user) {
-            return Ok(());
-        }
         if request.is(GROUP, "roles") || request.is(GROUP, "clusterroles") {
-            return self.check_role(request, object).await;
+            self.check_role(request, object).await
+        } else {
+            self.check_binding(request, object).await
         }
-        if request.is(GROUP, "rolebindings") || request.is(GROUP, "clusterrolebindings") {
-            return self.check_binding(request, object).await;
-        }
-        Ok(())
     }
 }

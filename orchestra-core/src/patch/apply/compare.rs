@@ -25,8 +25,9 @@ impl Changes {
         self.added.union(self.modified)
     }
 
-    pub(super) fn added_or_modified_ref(&self) -> FieldSet<'static> {
-        self.added.clone().union(self.modified.clone())
+    /// What the new state has that the old one has not, and what it lacks.
+    pub(super) fn split(self) -> (FieldSet<'static>, FieldSet<'static>) {
+        (self.added.union(self.modified), self.removed)
     }
 
     pub(super) fn strip(&mut self, ignored: &[&[&str]]) {

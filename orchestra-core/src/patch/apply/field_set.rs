@@ -41,14 +41,12 @@ impl<'a> FieldSet<'a> {
     }
 
     /// As `fieldsV1`.
-    pub fn to_value(&self) -> Value {
+    pub fn into_value(self) -> Value {
         let mut map = Map::new();
         if self.is_member && !self.children.is_empty() {
             map.insert(".".into(), Map::new().into());
         }
-        for (name, child) in &self.children {
-            map.insert(name.clone().into_owned(), child.to_value());
-        }
+        map.extend(self.children.into_iter().map(|(name, child)| (name.into_owned(), child.into_value())));
         Value::Object(map)
     }
 

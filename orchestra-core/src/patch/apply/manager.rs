@@ -95,7 +95,7 @@ impl<'a> Entry<'a> {
             && (self.operation == Operation::Apply || self.api_version == other.api_version)
     }
 
-    fn to_value(&self) -> Value {
+    fn into_value(self) -> Value {
         if let Some(read) = self.read {
             return read.clone();
         }
@@ -111,7 +111,7 @@ impl<'a> Entry<'a> {
         put("time", &self.time);
         put("fieldsType", "FieldsV1");
         put("subresource", &self.subresource);
-        out.insert("fieldsV1".into(), self.set.to_value());
+        out.insert("fieldsV1".into(), self.set.into_value());
         Value::Object(out)
     }
 
@@ -279,7 +279,7 @@ impl<'a> Ledger<'a> {
     pub(super) fn write(mut self) -> Option<Value> {
         self.cap();
         self.entries.sort_by(Entry::order);
-        let entries: Vec<Value> = self.entries.iter().map(Entry::to_value).collect();
+        let entries: Vec<Value> = self.entries.into_iter().map(Entry::into_value).collect();
         Some(entries).filter(|entries| !entries.is_empty()).map(Value::Array)
     }
 

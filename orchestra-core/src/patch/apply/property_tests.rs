@@ -123,7 +123,7 @@ proptest! {
         rest.subtract(&b);
         prop_assert_eq!(rest.meets(&b), false);
         prop_assert_eq!(rest.union(b), both.clone());
-        let value = both.to_value();
+        let value = both.clone().into_value();
         prop_assert_eq!(FieldSet::parse(&value).unwrap(), both);
     }
 }

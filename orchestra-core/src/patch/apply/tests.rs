@@ -327,7 +327,7 @@ fn what_cannot_be_read_as_a_set_is_none() {
     }
     let value = json!({"f:a": {".": {}, "k:{\"b\":1}": {"f:c": {}}}, "f:d": {}});
     let set = FieldSet::parse(&value).unwrap();
-    assert_eq!(set.to_value(), value);
+    assert_eq!(set.clone().into_value(), value);
     assert_eq!(set.paths(), [".a", ".a[b=1].c", ".d"]);
 }
 
