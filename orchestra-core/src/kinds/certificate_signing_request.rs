@@ -1,5 +1,7 @@
 //! `CertificateSigningRequest`: what is asked for never changes; approval, and the certificate, come through subresources.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -148,15 +150,14 @@ fn validate(request: &View, out: &mut Violations) {
     if usages.is_empty() {
         out.push(Violation::required(usages.path(), "usages must be provided"));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for usage in usages.items() {
         if !USAGES.contains(&usage.text()) {
             out.push(Violation::not_supported(usage.path(), usage.text(), &USAGES));
         }
-        if seen.contains(&usage.text()) {
+        if !seen.insert(usage.text()) {
             out.push(Violation::duplicate(usage.path(), usage.text()));
         }
-        seen.push(usage.text());
     }
     let signer = spec.get("signerName");
     if signer.text() == LEGACY_SIGNER {
@@ -208,7 +209,7 @@ fn signer_name(out: &mut Violations, signer: &View) {
 }
 
 fn conditions(out: &mut Violations, conditions: &View) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
     for condition in conditions.items() {
         let kind = condition.get("type");
         let status = condition.get("status");
@@ -225,13 +226,12 @@ fn conditions(out: &mut Violations, conditions: &View) {
             "Denied" => "Approved",
             _ => "",
         };
-        if !opposite.is_empty() && seen.contains(&opposite) {
+        if !opposite.is_empty() && seen.contains(opposite) {
             refuse(out, &kind, "Approved and Denied conditions are mutually exclusive");
         }
-        if seen.contains(&kind.text()) {
+        if !seen.insert(kind.text()) {
             out.push(Violation::duplicate(kind.path(), kind.text()));
         }
-        seen.push(kind.text());
     }
 }
 

@@ -1,5 +1,7 @@
 //! `CSIDriver`.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::frame::cells::{self, Show, column, list};
@@ -80,14 +82,13 @@ fn default(driver: &mut Object) {
 
 fn validate(spec: &View, out: &mut Violations) {
     one_of(out, &spec.get("fsGroupPolicy"), &["File", "None", "ReadWriteOnceWithFSType"]);
-    let mut audiences = Vec::new();
+    let mut audiences = HashSet::new();
     for request in spec.get("tokenRequests").items() {
         let audience = request.get("audience");
-        if audiences.contains(&audience.text()) {
+        if !audiences.insert(audience.text()) {
             out.push(Violation::duplicate(audience.path(), audience.text()));
             continue;
         }
-        audiences.push(audience.text());
         let seconds = request.get("expirationSeconds");
         if seconds.int().is_some_and(|seconds| seconds < 600) {
             refuse(out, &seconds, "may not specify a duration less than 10 minutes");

@@ -1,5 +1,7 @@
 //! `CSINode`: which drivers of volumes a node has.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::frame::cells::{self, column, list};
@@ -20,7 +22,7 @@ pub(super) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("storage.k8s.io", "v1"), "CSINode", "csinodes", Scope::Cluster)
         .validate(|node, out| {
             let drivers = node.get("spec").get("drivers");
-            let mut names = Vec::new();
+            let mut names = HashSet::new();
             for driver in drivers.items() {
                 one_driver(out, &driver, &mut names);
             }
@@ -46,27 +48,25 @@ pub(super) fn driver_name(out: &mut Violations, view: &View) {
     refuse_all(out, view, meta::subdomain(&view.text().to_lowercase()));
 }
 
-fn one_driver<'a>(out: &mut Violations, driver: &View<'a>, names: &mut Vec<&'a str>) {
+fn one_driver<'a>(out: &mut Violations, driver: &View<'a>, names: &mut HashSet<&'a str>) {
     let (own, id) = (driver.get("name"), driver.get("nodeID"));
     driver_name(out, &own);
     if required(out, &id) && id.text().len() > MAX_NODE_ID {
         refuse(out, &id, format!("must be {MAX_NODE_ID} characters or less"));
     }
     not_negative(out, &driver.get("allocatable").get("count"));
-    if names.contains(&own.text()) {
+    if !names.insert(own.text()) {
         out.push(Violation::duplicate(own.path(), own.text()));
     }
-    names.push(own.text());
-    let mut keys = Vec::new();
+    let mut keys = HashSet::new();
     // Upstream says all of the driver, not of the key.
     for key in driver.get("topologyKeys").items() {
         if key.is_empty() {
             out.push(Violation::required(driver.path(), ""));
         }
-        if keys.contains(&key.text()) {
+        if !keys.insert(key.text()) {
             out.push(Violation::duplicate(driver.path(), key.text()));
         }
-        keys.push(key.text());
         for message in name::is_qualified_name(key.text()) {
             out.push(Violation::invalid(driver.path(), key.text(), message));
         }
@@ -75,16 +75,19 @@ fn one_driver<'a>(out: &mut Violations, driver: &View<'a>, names: &mut Vec<&'a s
 
 /// What a driver said when it came stays; how many volumes it takes may change.
 fn change(new: &View, old: &View, out: &mut Violations) {
-    let drivers = |node: &View| node.get("spec").get("drivers").items().map(|d| d.json()).collect::<Vec<_>>();
-    let (new, old) = (drivers(new), drivers(old));
-    for before in &old {
-        let same =
-            |now: &&Value, fields: &[&str]| fields.iter().all(|field| now.get(field) == before.get(field));
-        let own: Vec<&Value> = new.iter().filter(|now| same(now, &["name"])).collect();
-        if let Some(now) = own.first()
-            && !own.iter().any(|now| same(now, &["nodeID", "topologyKeys"]))
-        {
-            out.push(Violation::invalid(&FieldPath::new("CSINodeDriver"), (*now).clone(), IMMUTABLE));
+    let said = |driver: &View| {
+        let [name, id, keys] = ["name", "nodeID", "topologyKeys"].map(|field| driver.get(field).json());
+        (name.to_string(), (id.to_string(), keys.to_string()))
+    };
+    let mut now = HashMap::<String, (Value, HashSet<(String, String)>)>::new();
+    for driver in new.get("spec").get("drivers").items() {
+        let (name, rest) = said(&driver);
+        now.entry(name).or_insert_with(|| (driver.json(), HashSet::new())).1.insert(rest);
+    }
+    for before in old.get("spec").get("drivers").items() {
+        let (name, rest) = said(&before);
+        if let Some((first, _)) = now.get(&name).filter(|(_, known)| !known.contains(&rest)) {
+            out.push(Violation::invalid(&FieldPath::new("CSINodeDriver"), first.clone(), IMMUTABLE));
         }
     }
 }

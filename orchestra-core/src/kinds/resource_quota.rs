@@ -1,5 +1,7 @@
 //! `ResourceQuota`.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::frame::cells::{self, column};
@@ -64,8 +66,9 @@ const SCOPES: [&str; 7] = [
 
 /// After `validateResourceQuotaScopes`.
 fn scopes(out: &mut Violations, scopes: &View) {
-    let given: Vec<&str> = scopes.items().map(|scope| scope.text()).collect();
-    for _ in given.iter().filter(|scope| !SCOPES.contains(scope)) {
+    let given: HashSet<&str> = scopes.items().map(|scope| scope.text()).collect();
+    // Each says all of the list, so a long list is not told of once for each of its items.
+    for _ in given.iter().filter(|scope| !SCOPES.contains(scope)).take(SCOPES.len()) {
         refuse(out, scopes, "unsupported scope");
     }
     for pair in OPPOSITES {

@@ -1,5 +1,7 @@
 //! `RuntimeClass`.
 
+use std::collections::HashSet;
+
 use super::frame::cells::{self, column, text};
 use super::frame::check::{refuse_all, unchanged};
 use super::frame::{Builtin, View};
@@ -30,13 +32,12 @@ fn validate(class: &View, out: &mut Violations) {
     overhead(out, &class.get("overhead").get("podFixed"));
     let scheduling = class.get("scheduling");
     labels::validate(out, &scheduling.get("nodeSelector"));
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for one in scheduling.get("tolerations").items() {
         toleration(out, &one);
-        if seen.contains(&one.json()) {
+        if !seen.insert(one.json().to_string()) {
             out.push(Violation::duplicate(one.path(), one.json()));
         }
-        seen.push(one.json());
     }
 }
 

@@ -1,5 +1,7 @@
 //! `StorageClass`.
 
+use std::collections::BTreeSet;
+
 use super::frame::cells::{self, column, text};
 use super::frame::check::{one_of, refuse_all, required, required_one_of, unchanged};
 use super::frame::{Builtin, Fill, View};
@@ -62,22 +64,20 @@ fn validate(class: &View, out: &mut Violations) {
 /// After `validateAllowedTopologies`.
 fn topologies(out: &mut Violations, terms: &View) {
     for term in terms.items() {
-        let mut keys = Vec::new();
+        let mut keys = BTreeSet::new();
         for rule in term.get("matchLabelExpressions").items() {
             let (key, values) = (rule.get("key"), rule.get("values"));
             required(out, &values);
-            let mut seen = Vec::new();
+            let mut seen = BTreeSet::new();
             for value in values.items() {
-                if seen.contains(&value.text()) {
+                if !seen.insert(value.text()) {
                     out.push(Violation::duplicate(value.path(), value.text()));
                 }
-                seen.push(value.text());
             }
             refuse_all(out, &key, name::is_qualified_name(key.text()));
-            if keys.contains(&key.text()) {
+            if !keys.insert(key.text()) {
                 out.push(Violation::duplicate(key.path(), key.text()));
             }
-            keys.push(key.text());
         }
     }
 }

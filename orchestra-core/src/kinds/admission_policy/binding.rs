@@ -1,5 +1,7 @@
 //! `ValidatingAdmissionPolicyBinding` and `MutatingAdmissionPolicyBinding`.
 
+use std::collections::HashSet;
+
 use super::matching::{default_resources, match_resources};
 use super::{CATEGORY, GROUP};
 use crate::kind::Scope;
@@ -85,17 +87,16 @@ fn params(out: &mut Violations, reference: &View) {
 }
 
 fn actions(out: &mut Violations, actions: &View) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for action in actions.items() {
         if !matches!(action.text(), "Audit" | "Deny" | "Warn") {
             out.push(Violation::not_supported(action.path(), action.text(), &["Audit", "Deny", "Warn"]));
         }
-        if seen.contains(&action.text()) {
+        if !seen.insert(action.text()) {
             out.push(Violation::duplicate(action.path(), action.text()));
         }
-        seen.push(action.text());
     }
-    if seen.contains(&"Deny") && seen.contains(&"Warn") {
+    if seen.contains("Deny") && seen.contains("Warn") {
         let detail = "must not contain both Deny and Warn (repeating the same validation failure information in \
                       the API response and headers serves no purpose)";
         refuse(out, actions, detail);

@@ -1,5 +1,7 @@
 //! Which requests are meant: rules, resources, conditions.
 
+use std::collections::HashSet;
+
 use crate::kinds::frame::check::{one_of, refuse, refuse_all, required};
 use crate::kinds::frame::{Fill, Object, View};
 use crate::kinds::{labels, meta};
@@ -59,7 +61,7 @@ pub(super) fn rule(out: &mut Violations, rule: &View) {
 
 fn resources(out: &mut Violations, list: &View) {
     required(out, list);
-    let (mut whole, mut below): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut whole, mut below) = (HashSet::new(), HashSet::new());
     let (mut everything, mut star, mut plain) = (false, false, false);
     for item in list.items() {
         let text = item.text();
@@ -72,17 +74,17 @@ fn resources(out: &mut Violations, list: &View) {
             plain = text != "*";
             continue;
         };
-        if whole.contains(&resource) {
+        if whole.contains(resource) {
             refuse(out, &item, format!("if '{resource}/*' is present, must not specify {text}"));
         }
-        if below.contains(&sub) {
+        if below.contains(sub) {
             refuse(out, &item, format!("if '*/{sub}' is present, must not specify {text}"));
         }
         if sub == "*" {
-            whole.push(resource);
+            whole.insert(resource);
         }
         if resource == "*" {
-            below.push(sub);
+            below.insert(sub);
         }
     }
     if list.len() > 1 && everything {
@@ -113,13 +115,12 @@ pub(super) fn match_resources(out: &mut Violations, resources: &View) {
     }
     for field in ["resourceRules", "excludeResourceRules"] {
         for one in resources.get(field).items() {
-            let mut seen = Vec::new();
+            let mut seen = HashSet::new();
             for own in one.get("resourceNames").items() {
                 refuse_all(out, &own, meta::path_segment(own.text()));
-                if seen.contains(&own.text()) {
+                if !seen.insert(own.text()) {
                     out.push(Violation::duplicate(own.path(), own.text()));
                 }
-                seen.push(own.text());
             }
             rule(out, &one);
         }
@@ -131,7 +132,7 @@ pub(super) fn conditions(out: &mut Violations, conditions: &View, has_params: bo
     if conditions.len() > MOST_CONDITIONS {
         out.push(Violation::too_many(conditions.path(), conditions.len(), MOST_CONDITIONS));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let environment = policy::environment(has_params);
     for condition in conditions.items() {
         let written = condition.get("expression");
@@ -144,10 +145,9 @@ pub(super) fn conditions(out: &mut Violations, conditions: &View, has_params: bo
         let own = condition.get("name");
         if required(out, &own) {
             refuse_all(out, &own, name::is_qualified_name(own.text()));
-            if seen.contains(&own.text()) {
+            if !seen.insert(own.text()) {
                 out.push(Violation::duplicate(own.path(), own.text()));
             }
-            seen.push(own.text());
         }
     }
 }

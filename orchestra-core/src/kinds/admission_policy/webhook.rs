@@ -1,5 +1,7 @@
 //! `MutatingWebhookConfiguration` and `ValidatingWebhookConfiguration`.
 
+use std::collections::HashSet;
+
 use super::matching::{conditions, default_rules, rule};
 use super::{CATEGORY, FAILURE_POLICIES, GROUP};
 use crate::kind::Scope;
@@ -63,16 +65,13 @@ fn default(hook: &mut Object) {
 }
 
 fn validate(configuration: &View, out: &mut Violations) {
-    let mut names = Vec::new();
+    let mut names = HashSet::new();
     for hook in configuration.get("webhooks").items() {
         one_hook(out, &hook);
         review_versions(out, &hook.get("admissionReviewVersions"));
         let own = hook.get("name");
-        if !own.is_empty() {
-            if names.contains(&own.text()) {
-                out.push(Violation::duplicate(own.path(), own.text()));
-            }
-            names.push(own.text());
+        if !own.is_empty() && !names.insert(own.text()) {
+            out.push(Violation::duplicate(own.path(), own.text()));
         }
     }
 }
@@ -177,18 +176,17 @@ fn review_versions(out: &mut Violations, versions: &View) {
         let detail = format!("must specify one of {REVIEW_VERSIONS}");
         return out.push(Violation::required(versions.path(), detail));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for version in versions.items() {
-        if seen.contains(&version.text()) {
+        if !seen.insert(version.text()) {
             refuse(out, &version, "duplicate version");
             continue;
         }
-        seen.push(version.text());
         for message in name::is_dns1035_label(version.text()) {
             refuse(out, &version, message);
         }
     }
-    if !seen.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
+    if !seen.contains("v1") && !seen.contains("v1beta1") {
         refuse(out, versions, format!("must include at least one of {REVIEW_VERSIONS}"));
     }
 }

@@ -1,5 +1,7 @@
 //! The rules for `spec`, and for names wherever they stand.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::version::{self, Hoisted};
@@ -140,10 +142,11 @@ fn conversion(conversion: &Value, path: &FieldPath, out: &mut Violations) {
         out.push(Violation::required(&at_versions, ""));
         return;
     }
+    let mut seen = HashSet::new();
     for (index, version) in versions.iter().enumerate() {
         let at = at_versions.index(index);
         let name = version.as_str().unwrap_or_default();
-        if versions.get(..index).is_some_and(|before| before.contains(version)) {
+        if !seen.insert(name) {
             out.push(Violation::invalid(&at, name, "duplicate version"));
             continue;
         }
@@ -214,17 +217,19 @@ fn stored_versions(crd: &Value, versions: &[Value], out: &mut Violations) {
         out.push(Violation::invalid(&path, Vec::<Value>::new(), why));
         return;
     }
-    let known = |name: &str| stored.iter().any(|stored| stored == name);
-    for version in versions.iter().filter(|version| version.get("storage") == Some(&Value::Bool(true))) {
-        let name = text(version, "/name");
-        if !known(name) {
-            let why = format!("must have the storage version {name}");
-            out.push(Violation::invalid(&path, stored.to_vec(), why));
-        }
+    let known: HashSet<&str> = stored.iter().filter_map(Value::as_str).collect();
+    let mut storage = versions.iter().filter(|version| version.get("storage") == Some(&Value::Bool(true)));
+    // There is one; what is wrong with others is told elsewhere, and this says all of the list.
+    if let Some(name) =
+        storage.next().map(|version| text(version, "/name")).filter(|name| !known.contains(name))
+    {
+        let why = format!("must have the storage version {name}");
+        out.push(Violation::invalid(&path, stored.to_vec(), why));
     }
+    let names: HashSet<&str> = versions.iter().map(|version| text(version, "/name")).collect();
     for (index, name) in stored.iter().enumerate() {
         let name = name.as_str().unwrap_or_default();
-        if !versions.iter().any(|version| text(version, "/name") == name) {
+        if !names.contains(name) {
             let why = format!(
                 "missing from spec.versions; {name} was previously a storage version, and must remain in \
                  spec.versions until a storage migration ensures no data remains persisted in {name} and removes \

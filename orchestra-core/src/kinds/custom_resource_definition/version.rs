@@ -3,6 +3,8 @@
 //! Where all versions say the same, upstream's own form of the object says it once, above the versions, and errors
 //! name it there: `spec.validation.openAPIV3Schema` for a definition of one version.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::kinds::frame::cells::text;
@@ -216,7 +218,7 @@ fn selectable(fields: &[Value], schema: &Value, path: &FieldPath, out: &mut Viol
         return;
     };
     let schema = Structural::read(schema);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
     for (index, field) in fields.iter().enumerate() {
         let at = path.index(index).child("jsonPath");
         let place = text(field, "/jsonPath");
@@ -239,10 +241,8 @@ fn selectable(fields: &[Value], schema: &Value, path: &FieldPath, out: &mut Viol
                        formats are allowed.";
             out.push(Violation::invalid(&at, place, why));
         }
-        if seen.contains(&place) {
+        if !seen.insert(place) {
             out.push(Violation::duplicate(&at, place));
-        } else {
-            seen.push(place);
         }
     }
     if seen.len() > MAX_SELECTABLE {

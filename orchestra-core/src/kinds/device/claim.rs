@@ -1,5 +1,7 @@
 //! `ResourceClaim` and `ResourceClaimTemplate`.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::{GROUP, bounded, request};
@@ -79,8 +81,8 @@ fn status(new: &View, old: &View, out: &mut Violations) {
     }
     // Who was let in while the claim goes would hold it for good.
     let going = new.get("metadata").get("deletionTimestamp").is_set();
-    let known: Vec<&str> = before.get("reservedFor").items().map(|c| c.get("uid").text()).collect();
-    if going && consumers.items().any(|consumer| !known.contains(&consumer.get("uid").text())) {
+    let known: HashSet<&str> = before.get("reservedFor").items().map(|c| c.get("uid").text()).collect();
+    if going && consumers.items().any(|consumer| !known.contains(consumer.get("uid").text())) {
         let detail = "new entries may not be added while `deletionTimestamp` is set";
         out.push(Violation::forbidden(consumers.path(), detail));
     }

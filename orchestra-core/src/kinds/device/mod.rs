@@ -2,6 +2,8 @@
 //!
 //! Selectors in CEL are looked at for their length; who allocates compiles them.
 
+use std::collections::HashSet;
+
 mod claim;
 mod class;
 mod request;
@@ -25,12 +27,11 @@ fn bounded<'a>(out: &mut Violations, list: &View<'a>, most: usize, key: fn(&View
     if list.len() > most {
         out.push(Violation::too_many(list.path(), list.len(), most));
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for item in list.items() {
         let own = key(&item);
-        if !own.is_empty() && seen.contains(&own) {
+        if !own.is_empty() && !seen.insert(own) {
             out.push(Violation::duplicate(item.path(), item.json()));
         }
-        seen.push(own);
     }
 }

@@ -169,15 +169,20 @@ pub(super) fn opaque(out: &mut Violations, configuration: &View) {
 /// Names of requests of the same claim, or of an alternative: `request/alternative`.
 fn references(out: &mut Violations, references: &View, requests: &View) {
     bounded(out, references, MOST, |reference| reference.text());
-    for reference in references.items() {
+    // What is beyond the bound has been refused.
+    for reference in references.items().take(MOST) {
         let (first, second) = match reference.text().split_once('/') {
             Some((first, second)) => (first, Some(second)),
             None => (reference.text(), None),
         };
-        let found = requests.items().find(|request| request.get("name").text() == first);
+        let found = requests.items().take(MOST).find(|request| request.get("name").text() == first);
         let known = found.is_some_and(|request| {
             second.is_none_or(|second| {
-                request.get("firstAvailable").items().any(|one| one.get("name").text() == second)
+                request
+                    .get("firstAvailable")
+                    .items()
+                    .take(MOST_ALTERNATIVES)
+                    .any(|one| one.get("name").text() == second)
             })
         });
         if !known {

@@ -1,5 +1,7 @@
 //! Priority and fairness: kinds that are served; nothing enforces them yet.
 
+use std::collections::HashSet;
+
 mod bootstrap;
 mod flow_schema;
 mod priority_level;
@@ -20,13 +22,12 @@ const GROUP: GroupVersion = GroupVersion::new("flowcontrol.apiserver.k8s.io", "v
 
 /// Conditions have types, each once.
 fn conditions(out: &mut Violations, conditions: &View) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for condition in conditions.items() {
         let kind = condition.get("type");
-        if seen.contains(&kind.text()) {
+        if !seen.insert(kind.text()) {
             out.push(Violation::duplicate(kind.path(), kind.text()));
         }
-        seen.push(kind.text());
         required_because(out, &kind, "must not be empty");
     }
 }

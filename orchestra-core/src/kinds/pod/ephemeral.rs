@@ -1,5 +1,7 @@
 //! `/ephemeralcontainers`: containers are added to a pod that runs, and stay as they were added.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::kinds::frame::{Object, View};
@@ -33,9 +35,10 @@ pub(super) fn validate(new: &View, old: &View, out: &mut Violations) {
         out.push(Violation::forbidden(&FieldPath::root(), "static pods do not support ephemeral containers"));
     }
     let list = spec.get("ephemeralContainers");
+    let now: HashMap<&str, View> = list.items().map(|now| (now.get("name").text(), now)).collect();
     for held in old.get("spec").get("ephemeralContainers").items() {
         let name = held.get("name").text();
-        match list.items().find(|container| container.get("name").text() == name) {
+        match now.get(name) {
             None => {
                 let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
                 out.push(Violation::forbidden(list.path(), detail));

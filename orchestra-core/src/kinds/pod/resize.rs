@@ -1,5 +1,7 @@
 //! `/resize`: what the containers of a pod ask for and may use, changed while they run.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::ephemeral::is_mirror;
@@ -20,9 +22,11 @@ pub(super) fn prepare(new: &mut Object, old: &Value) {
     let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else { return };
     for list in ["containers", "initContainers"] {
         let before: Vec<Object> = spec.objects(list).map(|container| container.clone()).collect();
+        let before: HashMap<&str, &Object> =
+            before.iter().map(|container| (container.text("name"), container)).collect();
         let Some(asked) = wanted.get(list).and_then(Value::as_array) else { continue };
         let merged = asked.iter().map(|asked| {
-            let same = before.iter().find(|container| container.get("name") == asked.get("name"));
+            let same = asked.get("name").and_then(Value::as_str).and_then(|name| before.get(name));
             same.map_or_else(|| asked.clone(), |before| Value::Object(resized(before, asked)))
         });
         let merged: Vec<Value> = merged.collect();

@@ -1,5 +1,7 @@
 //! What the node agent may write into a pod's status.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use crate::kinds::frame::check::refuse;
@@ -36,29 +38,27 @@ pub(super) fn validate(new: &View, old: &View, out: &mut Violations) {
 
 /// A container that ended and is not to be started again stays ended.
 fn stays_ended(out: &mut Violations, new: &View, old: &View, pod: &View, policy: &str) {
+    let statuses: HashMap<&str, View> = new.items().map(|now| (now.get("name").text(), now)).collect();
+    let restarting = restarting_alone(pod);
     for held in old.items() {
         let ended = held.get("state").get("terminated");
         if !ended.is_set() || (policy == "OnFailure" && ended.get("exitCode").int() != Some(0)) {
             continue;
         }
         let name = held.get("name").text();
-        if restarts_alone(pod, name) {
+        if restarting.contains(name) {
             continue;
         }
-        let now = new.items().find(|status| status.get("name").text() == name);
-        if let Some(now) = now.filter(|now| !now.get("state").get("terminated").is_set()) {
+        if let Some(now) = statuses.get(name).filter(|now| !now.get("state").get("terminated").is_set()) {
             let detail = "may not be transitioned to non-terminated state";
             out.push(Violation::forbidden(now.get("state").path(), detail));
         }
     }
 }
 
-/// Whether a container has a restart policy of its own.
-fn restarts_alone(pod: &View, name: &str) -> bool {
-    ["containers", "initContainers"].iter().any(|list| {
-        pod.get("spec")
-            .get(list)
-            .items()
-            .any(|container| container.get("name").text() == name && container.get("restartPolicy").is_set())
-    })
+/// The containers that have a restart policy of their own.
+fn restarting_alone<'a>(pod: &View<'a>) -> HashSet<&'a str> {
+    let all = ["containers", "initContainers"].into_iter().flat_map(|list| pod.get("spec").get(list).items());
+    let own = all.filter(|container| container.get("restartPolicy").is_set());
+    own.map(|container| container.get("name").text()).collect()
 }

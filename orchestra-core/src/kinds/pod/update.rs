@@ -1,5 +1,7 @@
 //! What of a pod may change while it lives: images, gates, tolerations and little else.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::kinds::frame::check::{in_range, refuse, required};
@@ -57,8 +59,9 @@ fn active_deadline(out: &mut Violations, new: &View, old: &View) {
 }
 
 fn gates(out: &mut Violations, new: &View, old: &View) {
+    let held: HashSet<String> = old.items().map(|gate| gate.json().to_string()).collect();
     for gate in new.items() {
-        if !old.items().any(|held| held.value() == gate.value()) {
+        if !held.contains(&gate.json().to_string()) {
             let name = gate.get("name").text();
             let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
             out.push(Violation::forbidden(gate.path(), detail));
@@ -70,15 +73,13 @@ fn tolerations(out: &mut Violations, new: &View, old: &View) {
     let without_seconds = |toleration: &View| {
         let mut fields = toleration.value().and_then(Value::as_object).cloned().unwrap_or_default();
         fields.remove("tolerationSeconds");
-        fields
+        Value::Object(fields).to_string()
     };
-    for held in old.items() {
-        let wanted = without_seconds(&held);
-        if !new.items().any(|toleration| without_seconds(&toleration) == wanted) {
-            let detail = "existing toleration can not be modified except its tolerationSeconds";
-            out.push(Violation::forbidden(new.path(), detail));
-            return;
-        }
+    let kept: HashSet<String> = new.items().map(|toleration| without_seconds(&toleration)).collect();
+    if !old.items().all(|held| kept.contains(&without_seconds(&held))) {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        out.push(Violation::forbidden(new.path(), detail));
+        return;
     }
     for toleration in new.items() {
         crate::kinds::pod_spec::toleration(out, &toleration);

@@ -117,7 +117,7 @@ fn no_handlers(out: &mut Violations, container: &View) {
 /// Containers that are added to a pod that runs: they have names of their own, and nothing that has to be given back.
 fn ephemeral<'a>(out: &mut Violations, spec: &View<'a>, names: &mut HashSet<&'a str>, context: &Context) {
     let containers = spec.get("ephemeralContainers");
-    let targets: Vec<&str> = ["containers", "initContainers"]
+    let targets: HashSet<&str> = ["containers", "initContainers"]
         .iter()
         .flat_map(|list| spec.get(list).items())
         .map(|container| container.get("name").text())
@@ -126,7 +126,7 @@ fn ephemeral<'a>(out: &mut Violations, spec: &View<'a>, names: &mut HashSet<&'a 
         one(out, &container, context);
         own_name(out, &container, names);
         let target = container.get("targetContainerName");
-        if !target.is_empty() && !targets.contains(&target.text()) {
+        if !target.is_empty() && !targets.contains(target.text()) {
             out.push(Violation::not_found(target.path(), target.text()));
         }
         let forbidden =

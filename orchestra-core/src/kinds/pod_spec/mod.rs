@@ -3,6 +3,8 @@
 //! One file for each part of it; this one walks them in upstream's order, so that several mistakes are told in the
 //! order a user of upstream expects (`pkg/apis/core/validation/validation.go`, `pkg/apis/core/v1/defaults.go`).
 
+use std::collections::HashSet;
+
 mod container;
 mod defaults;
 mod env;
@@ -47,7 +49,7 @@ pub(crate) struct Context<'a> {
     /// The operating system the pod says it is for.
     pub(crate) os: &'a str,
     /// Names under `spec.resourceClaims`.
-    pub(crate) claims: Vec<&'a str>,
+    pub(crate) claims: HashSet<&'a str>,
 }
 
 /// All rules of a specification that has been defaulted.

@@ -1,5 +1,7 @@
 //! Requests and limits of containers.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::kinds::frame::check::{NEGATIVE, refuse, refuse_all, required};
@@ -58,11 +60,11 @@ pub(super) fn requests_from_limits(resources: &mut Object) {
 }
 
 /// The `resources` of a container. `claims` are those that the pod declares.
-pub(super) fn container(out: &mut Violations, resources: &View, claims: &[&str]) {
+pub(super) fn container(out: &mut Violations, resources: &View, claims: &HashSet<&str>) {
     amounts(out, resources);
     for claim in resources.get("claims").items() {
         let own = claim.get("name");
-        if required(out, &own) && !claims.contains(&own.text()) {
+        if required(out, &own) && !claims.contains(own.text()) {
             out.push(Violation::not_found(own.path(), own.text()));
         }
     }

@@ -198,15 +198,14 @@ pub(super) fn gates(out: &mut Violations, gates: &View) {
 }
 
 /// `resourceClaims`; hands back their names.
-pub(super) fn resource_claims<'a>(out: &mut Violations, claims: &View<'a>) -> Vec<&'a str> {
-    let mut names = Vec::new();
+pub(super) fn resource_claims<'a>(out: &mut Violations, claims: &View<'a>) -> HashSet<&'a str> {
+    let mut names = HashSet::new();
     for claim in claims.items() {
         let own = claim.get("name");
         required_name(out, &own, name::is_dns1123_label);
-        if names.contains(&own.text()) {
+        if !names.insert(own.text()) {
             out.push(Violation::duplicate(own.path(), own.text()));
         }
-        names.push(own.text());
         let (by_name, by_template) = (claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName"));
         if by_name.is_set() == by_template.is_set() {
             let detail = if by_name.is_set() {

@@ -1,5 +1,7 @@
 //! Defaults of a service, and what a change carries over from before.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 
 use crate::kinds::frame::{Fill, Object};
@@ -131,25 +133,25 @@ fn node_port(port: &Object) -> i64 {
 
 /// Ports of the same number and protocol keep the node port they had, unless another port asks for it.
 fn keep_node_ports(spec: &mut Object, before: &Object) {
-    let held: Vec<&Object> = ports(before).collect();
-    let mut taken: Vec<i64> = ports(spec).map(node_port).collect();
+    let place = |port: &Object| (port.get("port").and_then(Value::as_i64), port.text("protocol").to_owned());
+    let mut held = HashMap::new();
+    for port in ports(before) {
+        held.entry(place(port)).or_insert_with(|| node_port(port));
+    }
+    let mut taken: HashSet<i64> = ports(spec).map(node_port).collect();
     for port in spec.objects("ports") {
         if node_port(port) != 0 {
             continue;
         }
-        let same = |held: &&&Object| {
-            held.get("port") == port.get("port") && held.text("protocol") == port.text("protocol")
-        };
-        let number = held.iter().find(same).map(|held| node_port(held)).unwrap_or_default();
-        if number != 0 && !taken.contains(&number) {
-            taken.push(number);
+        let number = held.get(&place(port)).copied().unwrap_or_default();
+        if number != 0 && taken.insert(number) {
             port.insert("nodePort".to_owned(), number.into());
         }
     }
 }
 
 fn drop_node_ports(spec: &mut Object, before: &Object) {
-    let held: Vec<i64> = ports(before).map(node_port).collect();
+    let held: HashSet<i64> = ports(before).map(node_port).collect();
     for port in spec.objects("ports") {
         if held.contains(&node_port(port)) {
             port.remove("nodePort");

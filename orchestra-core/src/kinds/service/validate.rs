@@ -1,5 +1,7 @@
 //! Rules of a service, after `ValidateService`.
 
+use std::collections::HashSet;
+
 use super::ports;
 use crate::kinds::frame::View;
 use crate::kinds::frame::check::{one_of, optional_name, refuse, refuse_all, required, required_one_of};
@@ -150,14 +152,13 @@ fn families(out: &mut Violations, spec: &View, kind: &str) {
         return;
     }
     one_of(out, &policy, &["PreferDualStack", "RequireDualStack", "SingleStack"]);
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for family in families.items() {
         if !matches!(family.text(), "IPv4" | "IPv6") {
             out.push(Violation::not_supported(family.path(), family.text(), &["IPv4", "IPv6"]));
-        } else if seen.contains(&family.text()) {
+        } else if !seen.insert(family.text()) {
             out.push(Violation::duplicate(family.path(), family.text()));
         }
-        seen.push(family.text());
     }
 }
 

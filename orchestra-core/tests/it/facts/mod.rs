@@ -10,6 +10,7 @@ mod behaviour;
 mod defaults;
 mod enums;
 mod exception;
+mod lengths;
 mod lists;
 mod published;
 mod required;
