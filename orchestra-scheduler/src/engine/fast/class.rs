@@ -185,6 +185,7 @@ impl Treatment {
         };
         let heard = |scorer: &Scorer| !silent.contains(&scorer.plugin.name());
         let active: Vec<_> = profile.score.iter().map(heard).collect();
-        Self::Index(Box::new(Index::new(plan, narrowed, active, around)))
+        let by_load = plan.by_load.and_then(|places| places.for_class(profile, pod, &active));
+        Self::Index(Box::new(Index::new(plan, narrowed, active, around, by_load)))
     }
 }

@@ -36,6 +36,11 @@ impl Places {
         self.count
     }
 
+    /// Whether a position is in the set.
+    pub(super) fn contains(&self, position: usize) -> bool {
+        self.words.get(position / BITS).is_some_and(|word| word >> (position % BITS) & 1 == 1)
+    }
+
     /// Adds a position that is not in the set.
     pub(super) fn insert(&mut self, position: usize) {
         debug_assert_eq!(self.words[position / BITS] >> (position % BITS) & 1, 0);
