@@ -55,6 +55,8 @@ pub(super) struct Hopeless {
     refusals: Refusals,
     /// Nodes that evicting pods may open.
     open: Places,
+    /// Those of them where it was not tried in vain.
+    hopeful: Places,
     thoughts: Vec<Thought>,
     /// Why evicting does not help, where it was tried in vain.
     in_vain: Refusals,
@@ -75,6 +77,7 @@ impl Hopeless {
             budgets: Vec::new(),
             refusals: Refusals::default(),
             open: Places::default(),
+            hopeful: Places::default(),
             thoughts: Vec::new(),
             in_vain: Refusals::default(),
             unsure: BTreeSet::new(),
@@ -143,15 +146,25 @@ impl Hopeless {
             return refused;
         }
         let (cluster, count) = (cycle.cluster(), self.open.count());
-        let Self { open, thoughts, in_vain: vain, budgets, .. } = self;
+        let Self { open, hopeful, thoughts, in_vain: vain, budgets, .. } = self;
         let first = match count {
             0 => 0,
             // Counted from the node that the search began with.
             _ => open.select((open.rank(start) + again.chance(count)) % count).unwrap_or(0),
         };
-        let in_turn = open.from(first).chain(open.from(0)).take(count);
-        let tried = in_turn.map(|position| think(position, pod, cluster, again, thoughts, vain, budgets));
-        match preemption.least_harmful(count, tried) {
+        // Where it is known to be in vain nothing comes of another trial.
+        let in_turn = hopeful.from(first).chain(hopeful.from(0)).take(hopeful.count());
+        let mut lost = Vec::new();
+        let tried = in_turn.map(|position| {
+            let tried = think(position, pod, cluster, again, thoughts, vain, budgets);
+            if matches!(thoughts.get(position), Some(Thought::InVain)) {
+                lost.push(position);
+            }
+            tried
+        });
+        let least = preemption.least_harmful(count, tried);
+        lost.into_iter().for_each(|position| hopeful.set(position, false));
+        match least {
             Err(nomination) => nomination,
             Ok(None) => in_vain(cluster.node_count(), self.in_vain.clone()),
             Ok(Some(position)) => match self.thoughts.get(position) {
@@ -181,6 +194,7 @@ impl Hopeless {
             self.refusals = Refusals::among(table.names(cluster).clone());
             self.in_vain = self.refusals.clone();
             self.open = Places::of(table.len(), |_| false);
+            self.hopeful = self.open.clone();
             self.thoughts = (0..table.len()).map(|_| Thought::Untried).collect();
             self.unsure.clear();
             self.partial.clear();
@@ -207,11 +221,8 @@ impl Hopeless {
         }
         let refused = refused.unwrap_or(None);
         let opens = refused.as_ref().is_some_and(|one| one.rejection.kind == RejectionKind::Unschedulable);
-        match (self.open.contains(position), opens) {
-            (false, true) => self.open.insert(position),
-            (true, false) => self.open.remove(position),
-            _ => {}
-        }
+        self.open.set(position, opens);
+        self.hopeful.set(position, opens);
         self.refusals.set(position, refused.as_ref().map(|one| (&*one.plugin, one.rejection.clone())));
         self.in_vain.set(position, None);
         if let Some(thought) = self.thoughts.get_mut(position) {

@@ -353,6 +353,9 @@ impl Index {
         self.unsure = unsure.map(|(position, _)| position).collect();
         let total = |(position, worth): (usize, &Worth)| self.total(position, *worth);
         self.ranking = Ranking::new(worths.iter().enumerate().map(total).collect());
+        if let Some(around) = &mut self.around {
+            self.ranking.feasible().from(0).for_each(|position| around.set_open(position, true));
+        }
         self.dirty.clear();
         self.synced = Some(table.now());
     }
@@ -399,6 +402,9 @@ impl Index {
         if was_feasible == is_feasible && raws.is_none() {
             return;
         }
+        if let Some(around) = &mut self.around {
+            around.set_open(place, is_feasible);
+        }
         for (at, scale) in self.scales.iter_mut().enumerate() {
             if was_feasible {
                 scale.discount(scale.raw(place));
@@ -442,6 +448,11 @@ impl Index {
             i64::from(scale.worth(raw, *highest)) - i64::from(scale.worth(raw, scale.highest))
         });
         i64::from(self.ranking.total(position)) + changes.sum::<i64>()
+    }
+
+    /// Whether all feasible nodes have nothing but 0 for raw scores.
+    pub(super) fn is_unscaled(&self) -> bool {
+        self.scales.iter().all(|scale| scale.highest == 0)
     }
 
     /// The highest raw scores, one for each scale, among some positions.

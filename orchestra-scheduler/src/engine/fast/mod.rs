@@ -7,6 +7,7 @@
 //! rotation, so the answer is the same either way. `docs/scheduler.md` tells the whole story.
 
 mod around;
+mod buckets;
 mod by_load;
 mod choose;
 mod class;

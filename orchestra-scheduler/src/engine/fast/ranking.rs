@@ -53,6 +53,11 @@ impl Ranking {
         self.totals[position]
     }
 
+    /// The totals of all positions.
+    pub(super) fn totals(&self) -> &[i32] {
+        &self.totals
+    }
+
     /// Sets the total at a position.
     pub(super) fn set(&mut self, position: usize, total: i32) {
         let before = std::mem::replace(&mut self.totals[position], total);
@@ -172,6 +177,11 @@ pub(super) fn first_in_heap(totals: &[i64]) -> Option<usize> {
         let first = ranks.start;
         totals.get(ranks)?.iter().position(|total| *total == best).map(|found| first + found)
     })
+}
+
+/// The index of the root of the heap over `count`, where the best are those at `best`, which rises.
+pub(super) fn first_of_best_in_heap(count: usize, best: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+    heap_winner(count, |ranks| best(ranks.start).filter(|rank| *rank < ranks.end))
 }
 
 /// The rank that ends up as the root of a heap of `count`, where `leftmost` finds the first of the best in a range.
