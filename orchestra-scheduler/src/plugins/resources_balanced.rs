@@ -41,6 +41,7 @@ impl NodeResourcesBalancedAllocation {
     }
 
     /// The score of a node with this load for such a pod.
+    #[inline]
     pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
         self.points(|name, with| {
             let offered = amount(load.allocatable, name).filter(|offered| *offered != 0)?;
@@ -50,6 +51,7 @@ impl NodeResourcesBalancedAllocation {
     }
 
     /// The score where this much of each resource that counts is in use, without the pod or with it, of so much.
+    #[inline]
     fn points(&self, in_use: impl Fn(&ResourceName, bool) -> Option<(i64, i64)>) -> Points {
         let with = self.evenness(|name| in_use(name, true));
         if self.version < Version::V1_36 {
@@ -59,6 +61,7 @@ impl NodeResourcesBalancedAllocation {
     }
 
     /// How even the shares are: 100 is perfectly.
+    #[inline]
     fn evenness(&self, in_use: impl Fn(&ResourceName) -> Option<(i64, i64)>) -> i64 {
         let fraction = |(used, offered): (i64, i64)| (used as f64 / offered as f64).min(1.0);
         let fractions = self.resources.iter().filter_map(|name| in_use(name).map(fraction));
@@ -76,11 +79,13 @@ impl NodeResourcesBalancedAllocation {
 }
 
 /// How even these fractions are, in points.
+#[inline]
 fn whole(fractions: &[f64]) -> i64 {
     ((1.0 - deviation(fractions)) * Points::MAX.0 as f64) as i64
 }
 
 /// The standard deviation of the fractions, by the shortcut upstream takes for two.
+#[inline]
 fn deviation(fractions: &[f64]) -> f64 {
     match fractions {
         [] | [_] => 0.0,

@@ -112,6 +112,7 @@ impl NodeResourcesFit {
     }
 
     /// Whether such a pod fits.
+    #[inline]
     pub(crate) fn fits_load(&self, pod: &PodView, load: &Load) -> bool {
         let (asked, offered, used) = (&pod.requests, load.allocatable, load.requested);
         !is_crowded(load.pods, load.allocatable_pods)
@@ -129,6 +130,7 @@ impl NodeResourcesFit {
     }
 
     /// The score of a node with this load for such a pod.
+    #[inline]
     pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
         let used = load.occupied.plus(pod.scored);
         self.points(|name| {
@@ -138,6 +140,7 @@ impl NodeResourcesFit {
     }
 
     /// The score where this much of each resource that counts would be in use, of so much.
+    #[inline]
     fn points(&self, in_use: impl Fn(&ResourceName) -> Option<(i64, i64)>) -> Points {
         let (mut sum, mut weights) = (0_i64, 0_i64);
         for resource in &self.scored {

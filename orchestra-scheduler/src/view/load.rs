@@ -17,6 +17,7 @@ pub(crate) struct Load {
 }
 
 /// CPU and memory of a sum, by the name of the resource; `None` for any other resource.
+#[inline]
 pub(crate) fn amount(of: NonZero, name: &ResourceName) -> Option<i64> {
     match name {
         ResourceName::Cpu => Some(of.cpu.0),

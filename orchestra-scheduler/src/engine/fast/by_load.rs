@@ -91,11 +91,13 @@ impl<'a> Asked<'a> {
     }
 
     /// Whether the pod fits.
+    #[inline]
     pub(super) fn admit(&self, pod: &PodView, load: &Load) -> bool {
         self.filter.is_none_or(|fit| fit.fits_load(pod, load))
     }
 
     /// The weighted sum of their scores; `None` if one is out of range.
+    #[inline]
     pub(super) fn points(&self, pod: &PodView, load: &Load) -> Option<i32> {
         let fit = self.fit.map(|(plugin, weight)| (plugin.score_load(pod, load), weight));
         let balanced = self.balanced.map(|(plugin, weight)| (plugin.score_load(pod, load), weight));

@@ -6,6 +6,7 @@
 //! profiles for which that is not sound are left to the [`ReferenceEngine`], on the same state of chance and
 //! rotation, so the answer is the same either way. `docs/scheduler.md` tells the whole story.
 
+mod answers;
 mod around;
 mod buckets;
 mod by_load;
@@ -14,10 +15,12 @@ mod class;
 mod classes;
 mod hopeless;
 mod index;
+mod judge;
 mod near;
 mod places;
 mod plan;
 mod ranking;
+mod scale;
 mod spreads;
 mod table;
 
@@ -124,7 +127,7 @@ impl FastEngine {
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
         let company = plan.company(cluster, table, pod);
-        let index = classes.of(plan, profile, cluster, pod, company).index(plan, profile, cluster, table)?;
+        let index = classes.index(plan, profile, cluster, table, pod, company)?;
         if !keep_promises(table, profile, cycle, pod, index) {
             return None;
         }
@@ -150,8 +153,7 @@ impl FastEngine {
                 None
             };
         }
-        let class = classes.of(plan, profile, cluster, pod, company);
-        let index = class.index(plan, profile, cluster, table)?;
+        let index = classes.index(plan, profile, cluster, table, pod, company)?;
         if let Some(name) = cluster.nomination(pod).filter(|name| cluster.node(name).is_some()) {
             match taken_as_nominated(profile, cycle, pod, name, index)? {
                 Some(choice) => return Some(Outcome::Chosen(choice)),
