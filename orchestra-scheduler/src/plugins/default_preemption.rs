@@ -115,7 +115,7 @@ impl PostFilter for DefaultPreemption {
                 Ok(None)
             }
         });
-        match self.least_harmful(nodes.len(), tried) {
+        match self.candidates(nodes.len(), tried).map(least_harmful) {
             Err(nomination) => nomination,
             Ok(Some(Candidate { node, victims, .. })) => Nomination::Preempt { node, victims },
             Ok(None) => in_vain(cycle.cluster().node_count(), refused),
@@ -124,34 +124,35 @@ impl PostFilter for DefaultPreemption {
 }
 
 impl DefaultPreemption {
-    /// Of what came of trying `nodes` nodes, one after the other until enough were found, the one where evicting hurts
-    /// least; of equals the first.
-    pub(crate) fn least_harmful<T>(
+    /// Of what came of trying `nodes` nodes, one after the other until enough were found: the candidates, those first whose
+    /// eviction breaks no budget.
+    pub(crate) fn candidates<T>(
         &self,
         nodes: usize,
         mut tried: impl Iterator<Item = Result<Option<(Harm, T)>, Failure>>,
-    ) -> Result<Option<T>, Nomination> {
-        let (wanted, mut found, mut any_harmless) = (self.wanted(nodes), 0, false);
-        let (mut best, mut errors) = (None::<(Harm, T)>, Vec::new());
-        while !any_harmless || found < wanted {
+    ) -> Result<Vec<(Harm, T)>, Nomination> {
+        let wanted = self.wanted(nodes);
+        let (mut harmless, mut violating, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        while harmless.is_empty() || harmless.len() + violating.len() < wanted {
             match tried.next() {
                 None => break,
                 Some(Ok(None)) => {}
                 Some(Err(failure)) => errors.push(failure.message),
-                Some(Ok(Some((harm, candidate)))) => {
-                    found += 1;
-                    any_harmless |= harm.breaks_no_budget();
-                    if best.as_ref().is_none_or(|(least, _)| harm < *least) {
-                        best = Some((harm, candidate));
-                    }
-                }
+                Some(Ok(Some(found))) if found.0.breaks_no_budget() => harmless.push(found),
+                Some(Ok(Some(found))) => violating.push(found),
             }
         }
-        if best.is_none() && !errors.is_empty() {
+        harmless.append(&mut violating);
+        if harmless.is_empty() && !errors.is_empty() {
             return Err(Nomination::Fail(format!("preemption: {}", errors.join(", "))));
         }
-        Ok(best.map(|(_, candidate)| candidate))
+        Ok(harmless)
     }
+}
+
+/// The candidate where evicting hurts least; of equals the first.
+pub(crate) fn least_harmful<T>(candidates: Vec<(Harm, T)>) -> Option<T> {
+    candidates.into_iter().min_by_key(|(harm, _)| *harm).map(|(_, candidate)| candidate)
 }
 
 /// What is told when evicting helps nowhere, where some nodes were tried.

@@ -18,7 +18,9 @@ use crate::engine::reference::ReferenceEngine;
 use crate::outcome::{Diagnosis, Failure, Outcome, Refusals};
 use crate::plugin::{Cycle, Refilter as _};
 use crate::plugins::DefaultPreemption;
-use crate::plugins::default_preemption::{Candidate, Harm, Tried, in_vain, not_eligible, try_node};
+use crate::plugins::default_preemption::{
+    Candidate, Harm, Tried, in_vain, least_harmful, not_eligible, try_node,
+};
 use crate::profile::Profile;
 use crate::unit::Priority;
 use crate::verdict::{Nomination, RejectionKind};
@@ -162,7 +164,7 @@ impl Hopeless {
             }
             tried
         });
-        let least = preemption.least_harmful(count, tried);
+        let least = preemption.candidates(count, tried).map(least_harmful);
         lost.into_iter().for_each(|position| hopeful.set(position, false));
         match least {
             Err(nomination) => nomination,
