@@ -177,8 +177,13 @@ impl Table {
         self.now = Tick(self.now.0 + 1);
         self.changed[position] = self.now;
         self.loads[position] = node.load();
-        if !Arc::ptr_eq(&self.facts[position].0, node.facts()) {
-            self.facts[position] = (node.facts().clone(), self.now);
+        let (facts, since) = &mut self.facts[position];
+        if !Arc::ptr_eq(facts, node.facts()) {
+            // Nodes often say again what they said before.
+            if *facts != *node.facts() {
+                *since = self.now;
+            }
+            *facts = node.facts().clone();
         }
         self.recent.push(position as u32);
     }
@@ -207,6 +212,34 @@ mod tests {
         }
         assert_eq!(table.since(tick), Some(vec![7, 3]));
         assert_eq!(table.since(table.now()), Some(vec![]));
+    }
+
+    #[test]
+    fn a_node_that_says_the_same_again_says_nothing_else() {
+        let mut cluster = nodes(2);
+        let mut table = Table::default();
+        table.sync(&cluster);
+        let tick = table.now();
+        cluster.set_node(node(json!({"metadata": {"name": "n0"}})));
+        cluster.set_node(node(json!({"metadata": {"name": "n1"}, "spec": {"unschedulable": true}})));
+        table.sync(&cluster);
+        assert_eq!(table.since(tick), Some(vec![0, 1]));
+        assert_eq!([0, 1].map(|position| table.says_the_same_since(position, tick)), [true, false]);
+    }
+
+    #[test]
+    fn promises_made_and_ended_are_changes_of_the_node() {
+        let mut cluster = nodes(2);
+        let mut table = Table::default();
+        table.sync(&cluster);
+        let tick = table.now();
+        cluster.nominate(asking("p", "1", "1"), &NodeName::from("n1"));
+        table.sync(&cluster);
+        assert_eq!(table.since(tick), Some(vec![1]));
+        let tick = table.now();
+        cluster.withdraw(&asking("p", "1", "1"));
+        table.sync(&cluster);
+        assert_eq!(table.since(tick), Some(vec![1]));
     }
 
     #[test]
