@@ -226,11 +226,11 @@ impl Spreads {
         }
         let limits: Vec<_> = self.hard.iter().map(Spread::limit).collect();
         let admitted = |bucket: &Bucket| {
-            let hard = self.hard.iter().zip(&limits).zip(&bucket.marks.hard);
+            let mut hard = self.hard.iter().zip(&limits).zip(&bucket.marks.hard);
             let lets_in = |((spread, limit), mark): ((&Spread, &i64), &Mark)| {
                 mark.labelled && spread.domains[mark.domain as usize].pods <= *limit
             };
-            bucket.open > 0 && hard.map(lets_in).all(|lets_in| lets_in)
+            bucket.open > 0 && hard.all(lets_in)
         };
         let in_question: Vec<bool> = self.buckets.iter().map(admitted).collect();
         let pairs = self.buckets.iter().zip(&in_question).filter(|(_, admitted)| **admitted);
