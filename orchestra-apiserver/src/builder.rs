@@ -352,7 +352,9 @@ impl ApiServerBuilder {
         };
         let admission = Chain::new(admission, self.admission, slots);
         let shutdown = CancellationToken::new();
-        let metrics = Metrics::new(self.metrics, store, caches, admission.metrics(), webhook_metrics);
+        let conversions = client.conversions.clone();
+        let metrics =
+            Metrics::new(self.metrics, store, caches, admission.metrics(), webhook_metrics, conversions);
         let audit = self.audit.map(|(policy, sink)| {
             Arc::new(Trails::new(policy, sink, self.clock.clone(), metrics.audit.clone()))
         });

@@ -111,11 +111,12 @@ async fn secrets_should_patch_a_secret() {
 async fn lease_lease_api_should_be_available() {
     let world = world().await;
     let kind = Kind::namespaced(&world, "coordination.k8s.io/v1", "Lease", "leases");
+    // Times of the first seconds of all, as upstream's test has them.
     let spec = json!({
         "holderIdentity": "holder",
         "leaseDurationSeconds": 30,
-        "acquireTime": "2026-01-02T03:04:05.000000Z",
-        "renewTime": "2026-01-02T03:04:10.123456Z",
+        "acquireTime": "0001-01-01T00:00:02.000000Z",
+        "renewTime": "0001-01-01T00:00:05.000000Z",
         "leaseTransitions": 0,
     });
     kind.create(json!({ "metadata": { "name": "lease" }, "spec": spec })).await;
@@ -123,8 +124,8 @@ async fn lease_lease_api_should_be_available() {
     let second = json!({
         "holderIdentity": "holder2",
         "leaseDurationSeconds": 30,
-        "acquireTime": "2026-01-02T03:04:55.000000Z",
-        "renewTime": "2026-01-02T03:05:10.000000Z",
+        "acquireTime": "0001-01-01T00:00:20.000000Z",
+        "renewTime": "0001-01-01T00:00:50.000000Z",
         "leaseTransitions": 1,
     });
     kind.update("lease", |lease| lease["spec"] = second.clone()).await;
@@ -132,17 +133,19 @@ async fn lease_lease_api_should_be_available() {
     let third = json!({
         "holderIdentity": "holder3",
         "leaseDurationSeconds": 60,
-        "acquireTime": "2026-01-02T03:05:55.000000Z",
-        "renewTime": "2026-01-02T03:06:10.000000Z",
+        "acquireTime": "0001-01-01T00:00:50.000000Z",
+        "renewTime": "0001-01-01T00:01:10.000000Z",
         "leaseTransitions": 2,
     });
     kind.strategic("lease", json!({ "spec": third })).await;
     assert_eq!(kind.get("lease").await["spec"], third);
 
-    kind.create(json!({ "metadata": { "name": "lease2", "labels": { "deletion": "true" } }, "spec": spec }))
-        .await;
+    kind.create(
+        json!({ "metadata": { "name": "lease2", "labels": { "deletecollection": "true" } }, "spec": spec }),
+    )
+    .await;
     assert_eq!(kind.count("").await, 2);
-    kind.delete_collection("labelSelector=deletion%3Dtrue").await;
+    kind.delete_collection("labelSelector=deletecollection%3Dtrue").await;
     assert_eq!(kind.count("").await, 1);
     kind.delete("lease").await;
     assert!(!kind.exists("lease").await);

@@ -52,6 +52,11 @@ impl AuditPolicy {
     /// # Errors
     /// One line that says what is wrong, in which field, and on which line.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // What is quoted from the file may have breaks of its own.
+        Self::read(text).map_err(|problem| problem.replace(['\n', '\r'], " "))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
         if text.len() > MOST_BYTES {
             return Err(format!("is longer than {MOST_BYTES} bytes"));
         }
@@ -197,5 +202,13 @@ mod tests {
         assert_eq!(empty, "rules: loaded illegal policy with 0 rules");
         let other = AuditPolicy::parse("apiVersion: v1\nkind: Pod\n").unwrap_err();
         assert_eq!(other, "v1 Pod is no audit.k8s.io/v1 Policy");
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_line_whatever_the_file_says() {
+        for kind in ["'Policy\n\n  or not'", "\"a\\r\\nb\""] {
+            let problem = AuditPolicy::parse(&format!("apiVersion: v1\nkind: {kind}\n")).unwrap_err();
+            assert!(!problem.contains(['\n', '\r']), "{problem:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod access;
 mod admission;
 mod audit;
 mod build;
+mod conversions;
 mod decisions;
 mod inflight;
 mod measured;
@@ -35,6 +36,7 @@ use watches::WatchMetrics;
 
 pub(crate) use admission::{AdmissionMetrics, Phase};
 pub(crate) use audit::AuditMetrics;
+pub(crate) use conversions::{ConversionMetrics, Failure, Route};
 pub(crate) use decisions::DecisionMetrics;
 pub(crate) use pod_security::{PodSecurityMetrics, Subject};
 pub(crate) use requests::Run;
@@ -63,6 +65,7 @@ impl Metrics {
         cache: CacheMetrics,
         admission: &AdmissionMetrics,
         webhooks: WebhookMetrics,
+        conversions: ConversionMetrics,
     ) -> Self {
         let (storage, requests, access) =
             (StorageMetrics::default(), RequestMetrics::default(), AccessMetrics::default());
@@ -73,6 +76,7 @@ impl Metrics {
         registry.register_collector(Box::new(access.clone()));
         registry.register_collector(Box::new(admission.clone()));
         registry.register_collector(Box::new(webhooks));
+        registry.register_collector(Box::new(conversions));
         registry.register_collector(Box::new(watches.clone()));
         registry.register_collector(Box::new(audit.clone()));
         registry.register_collector(Box::new(cache));

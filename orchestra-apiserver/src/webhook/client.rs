@@ -26,6 +26,7 @@ use super::target::{Finder, WebhookTargets};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::Chance;
+use crate::metrics::ConversionMetrics;
 
 /// No answer is longer. Upstream reads any; an object is at most 3 MiB, and a patch of it in base64 fits.
 const MAX_ANSWER: usize = 16 << 20;
@@ -36,6 +37,8 @@ pub(crate) struct Client {
     chance: Arc<Chance>,
     /// The authorities the machine trusts, for endpoints that name none.
     machine: OnceLock<Arc<RootCertStore>>,
+    /// How those that convert objects answer.
+    pub(crate) conversions: ConversionMetrics,
 }
 
 impl fmt::Debug for Client {
@@ -52,7 +55,8 @@ impl Client {
         allowed: WebhookTargets,
     ) -> Self {
         let finder = Finder::new(feed, catalog, allowed);
-        Self { finder, chance: chance.clone(), machine: OnceLock::new() }
+        let conversions = ConversionMetrics::default();
+        Self { finder, chance: chance.clone(), machine: OnceLock::new(), conversions }
     }
 
     /// Who trusts `ca_bundle`, in base64, or what the machine trusts.

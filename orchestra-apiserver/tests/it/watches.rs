@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
-use orchestra_apiserver::{ApiServer, Body, RuntimeClock};
+use orchestra_apiserver::{ApiServer, Body, Limits, RuntimeClock};
 use orchestra_store::MemoryStore;
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 use crate::harness::{delete, get, patch, post, send, server};
 
@@ -126,6 +127,29 @@ async fn bookmarks_come_and_the_timeout_ends_the_watch() {
     assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
     assert_eq!(events.next().await.unwrap()["type"], "BOOKMARK");
     assert_eq!(events.next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_are_woken_at_once_and_then_not_before_the_pace() {
+    const PACE: Duration = Duration::from_secs(5);
+    let mut limits = Limits::default();
+    limits.watch_pace = PACE;
+    let server = ApiServer::builder(Arc::new(MemoryStore::new())).limits(limits).build().await.unwrap();
+    let mut events = Events::open(&server, "resourceVersion=0").await;
+    // Whatever was written while the server began has been told.
+    tokio::time::sleep(PACE * 2).await;
+    let start = Instant::now();
+    make(&server, "first", json!({})).await;
+    assert_eq!(events.brief().await, pair("ADDED", "first"));
+    assert!(start.elapsed() < PACE, "{:?}", start.elapsed());
+    for name in ["second", "third"] {
+        make(&server, name, json!({})).await;
+    }
+    for name in ["second", "third"] {
+        assert_eq!(events.brief().await, pair("ADDED", name));
+        // The clock stands still but for what somebody waits for: both came with one waking.
+        assert!(start.elapsed() >= PACE && start.elapsed() < PACE * 2, "{:?}", start.elapsed());
+    }
 }
 
 #[tokio::test]

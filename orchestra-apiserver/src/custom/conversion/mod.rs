@@ -18,10 +18,11 @@ use futures::future::BoxFuture;
 use orchestra_core::custom::CustomKind;
 use orchestra_core::kind::Kind;
 use serde_json::Value;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use self::review::{Flaw, Review};
 use crate::clock::Chance;
+use crate::metrics::{Failure, Route};
 use crate::status::StatusError;
 use crate::webhook::{Client, Endpoint};
 
@@ -184,21 +185,45 @@ impl Webhook {
         kind: &CustomKind,
         desired: &str,
     ) -> Result<Vec<Value>, String> {
+        let started = Instant::now();
+        let outcome = self.converted(originals, kind, desired).await;
+        let description = kind.description();
+        let of = |api_version: &str| api_version.rsplit('/').next().unwrap_or_default().to_owned();
+        let route = Route {
+            definition: format!("{}.{}", description.plural, description.gv.group),
+            from: originals.first().map(|object| of(version(object))).unwrap_or_default(),
+            to: of(desired),
+        };
+        let failure = outcome.as_ref().err().map(|(failure, _)| *failure);
+        self.client.conversions.asked(route, started.elapsed(), failure);
+        outcome.map_err(|(_, why)| why)
+    }
+
+    async fn converted(
+        &self,
+        originals: &[&Value],
+        kind: &CustomKind,
+        desired: &str,
+    ) -> Result<Vec<Value>, (Failure, String)> {
         let first = originals.first().map(|object| version(object)).unwrap_or_default();
         let description = kind.description();
         let subject = match originals.len() {
             1 => format!("conversion webhook for {first}, Kind={}", description.kind),
             _ => format!("conversion webhook for {desired}, Kind={}", description.list_kind),
         };
-        let review = self.review.ok_or_else(|| "no supported conversion review versions".to_owned())?;
+        let review = self
+            .review
+            .ok_or_else(|| (Failure::Call, "no supported conversion review versions".to_owned()))?;
         let failed = |why: String| format!("{subject} failed: {why}");
         let uid = self.chance.uuid();
         let question = review::question(review, &uid, desired, originals).to_string();
-        let endpoint = self.endpoint.as_ref().map_err(|why| failed(why.clone()))?;
-        let body = self.client.post(endpoint, Bytes::from(question), PATIENCE).await.map_err(failed)?;
-        let answer = review::answer(review, &uid, &body).map_err(failed)?;
+        let no_call = |why: String| (Failure::Call, failed(why));
+        let endpoint = self.endpoint.as_ref().map_err(|why| no_call(why.clone()))?;
+        let body = self.client.post(endpoint, Bytes::from(question), PATIENCE).await.map_err(no_call)?;
+        let answer = review::answer(review, &uid, &body).map_err(|why| (Failure::Malformed, failed(why)))?;
         if answer.len() != originals.len() {
-            return Err(format!("{subject} returned {} objects, expected {}", answer.len(), originals.len()));
+            let why = format!("{subject} returned {} objects, expected {}", answer.len(), originals.len());
+            return Err((Failure::Partial, why));
         }
         let is_list = originals.len() != 1;
         let taken = originals.iter().zip(answer).enumerate();
@@ -215,7 +240,7 @@ impl Webhook {
                 }
             })
         });
-        taken.collect()
+        taken.collect::<Result<_, _>>().map_err(|why| (Failure::Invalid, why))
     }
 }
 

@@ -297,6 +297,30 @@ async fn what_is_no_answer_is_told_in_upstreams_words() {
 }
 
 #[tokio::test]
+async fn how_the_webhook_answers_is_counted() {
+    let (server, how) = told().await;
+    post(&server, V1, &door("a", "a:1")).await;
+    assert_eq!(get(&server, &format!("{V2}/a")).await.0, 200);
+    *how.lock().unwrap() = Box::new(|_| Said::Raw(500, "no".to_owned()));
+    assert_eq!(get(&server, &format!("{V2}/a")).await.0, 500);
+    *how.lock().unwrap() = Box::new(|_| success(Vec::new()));
+    assert_eq!(get(&server, &format!("{V2}/a")).await.0, 500);
+    let response = send(&server, Request::get("/metrics"), "").await;
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8_lossy(&text);
+    for line in [
+        r#"apiserver_conversion_webhook_request_total{failure_type="",result="success"} 1"#,
+        r#"apiserver_conversion_webhook_request_total{failure_type="conversion_webhook_call_failure",result="failure"} 1"#,
+        r#"apiserver_conversion_webhook_request_total{failure_type="conversion_webhook_partial_response_failure",result="failure"} 1"#,
+        r#"apiserver_conversion_webhook_duration_seconds_count{failure_type="",result="success"} 1"#,
+        r#"apiserver_crd_conversion_webhook_duration_seconds_count{crd_name="doors.example.com",from_version="v1",succeeded="true",to_version="v2"} 1"#,
+        r#"apiserver_crd_conversion_webhook_duration_seconds_count{crd_name="doors.example.com",from_version="v1",succeeded="false",to_version="v2"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn only_labels_and_annotations_of_the_metadata_are_the_webhooks() {
     let (server, how) = told().await;
     let mut object = door("a", "a:1");
