@@ -38,6 +38,11 @@ pub(crate) enum Node {
     Conditional(Box<[Expr; 3]>),
     List(Vec<(bool, Expr)>),
     Map(Vec<(bool, Expr, Expr)>),
+    /// `Type{field: value}`.
+    Message {
+        name: Arc<str>,
+        fields: Vec<Entry>,
+    },
     Fold(Box<Fold>),
     /// `cel.bind(name, value, body)`.
     Bind {
@@ -52,6 +57,16 @@ pub(crate) enum Node {
         body: Box<Expr>,
         flat: bool,
     },
+}
+
+/// A field of a message that is written out. Errors about it point at its colon.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) at: usize,
+    /// Whether the value is an optional, and the field left out where it holds nothing.
+    pub(crate) optional: bool,
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Expr,
 }
 
 /// A macro over the items of a list or the entries of a map.
@@ -104,6 +119,7 @@ impl Node {
                 see(key);
                 see(value);
             }),
+            Self::Message { fields, .. } => fields.iter().for_each(|entry| see(&entry.value)),
             Self::Fold(fold) => {
                 see(&fold.range);
                 fold.filter.iter().for_each(&mut *see);

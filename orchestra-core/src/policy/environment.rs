@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestra_cel::{Declared, Environment, Object, Program, Type, UNBOUNDED};
+use orchestra_cel::{Declared, Environment, Object, Others, Program, Type, UNBOUNDED};
 
 /// What an expression must come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ fn text() -> Declared {
 fn object<const N: usize>(name: &str, fields: [(&str, Declared); N]) -> Declared {
     let fields: BTreeMap<_, _> =
         fields.into_iter().map(|(field, declared)| (field.to_owned(), declared)).collect();
-    Declared::object(Object { name: name.to_owned(), fields }, 2)
+    Declared::object(Object { name: name.to_owned(), fields, others: Others::Refused }, 2)
 }
 
 /// The variables: `object`, `oldObject`, `request`, `namespaceObject`; `params` where there are some; `authorizer`.
