@@ -87,7 +87,14 @@ const TYPE_NAMES: [&str; 17] = [
 
 impl<'e> Checker<'e> {
     pub(crate) fn new(variables: &'e HashMap<String, Arc<Declared>>, messages: &'e Messages) -> Self {
-        Self { variables, messages, locals: Vec::new(), is_mixed: false, errors: Vec::new(), uses: BTreeSet::new() }
+        Self {
+            variables,
+            messages,
+            locals: Vec::new(),
+            is_mixed: false,
+            errors: Vec::new(),
+            uses: BTreeSet::new(),
+        }
     }
 
     fn fail(&mut self, at: usize, why: String) {
@@ -365,7 +372,9 @@ impl<'e> Checker<'e> {
                     );
                     self.fail(*at, why);
                 }
-                None if object.others == Others::Refused => self.fail(*at, format!("undefined field '{name}'")),
+                None if object.others == Others::Refused => {
+                    self.fail(*at, format!("undefined field '{name}'"))
+                }
                 _ => {}
             }
         }

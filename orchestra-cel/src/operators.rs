@@ -83,9 +83,7 @@ pub(crate) fn apply(evaluator: &mut Evaluator<'_>, function: &str, operands: &[V
             Err(Fault::new(format!("precision must not be more than {MAX_PRECISION}")))
         }
         ("optional.of", [value]) => Ok(some(value.clone())),
-        ("optional.ofNonZeroValue", [value]) => {
-            Ok(if is_zero(value) { none() } else { some(value.clone()) })
-        }
+        ("optional.ofNonZeroValue", [value]) => Ok(if is_zero(value) { none() } else { some(value.clone()) }),
         ("optional.none", []) => Ok(none()),
         ("value" | "hasValue" | "or" | "orValue", [target, rest @ ..]) => {
             optional(function, target, rest.first())

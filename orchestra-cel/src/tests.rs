@@ -332,7 +332,10 @@ fn messages_are_written_out() {
     let made = json!([{"op": "add", "path": "/a", "value": {"b": [1]}}]);
     assert_eq!(run(list), ("list(JSONPatch)".to_owned(), made, 91));
     assert_eq!(run("true ? [] : [JSONPatch{}]").0, "list(JSONPatch)");
-    assert_eq!(run("Object{} == Object{} && Object{a: 1} != Object{a: 2} && dyn(Object{}) != Object.a{}").1, json!(true));
+    assert_eq!(
+        run("Object{} == Object{} && Object{a: 1} != Object{a: 2} && dyn(Object{}) != Object.a{}").1,
+        json!(true)
+    );
     assert_eq!(run("JSONPatch{op: 'test'}.op + string(has(JSONPatch{}.op))").1, json!("testfalse"));
     assert_eq!(run("optional.ofNonZeroValue(Object.a{}).hasValue()").1, json!(false));
     assert_eq!(run("Object.a{namespace: 2}.namespace").1, json!(2));

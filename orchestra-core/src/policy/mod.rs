@@ -6,19 +6,23 @@
 
 mod conditions;
 mod environment;
+mod mutating;
 mod validating;
+mod variables;
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::cell::OnceCell;
 
-use orchestra_cel::{Fault, Outcome, Program, Scope, Value as Cel, values};
+use orchestra_cel::{Fault, Program, Scope, Value as Cel, values};
 use serde_json::Value;
+
+use variables::Variables;
 
 pub use conditions::{Conditions, Matched};
 pub use environment::{Wanted, compile, environment};
+pub use mutating::{MutatingPolicy, Mutation, Unmade};
 pub use validating::{Decision, Policy, Verdict};
 
 /// What one expression may cost; what a policy may for one request; and what match conditions may together.
@@ -73,55 +77,6 @@ impl<'v> Inputs<'v> {
     pub fn params(mut self, params: Option<&'v Value>) -> Self {
         self.params = Some(Lazy::new(params));
         self
-    }
-}
-
-/// The inputs, and the variables that expressions make of them.
-struct Variables<'a> {
-    inputs: &'a Inputs<'a>,
-    named: &'a [(String, Result<Program, String>)],
-    known: RefCell<HashMap<String, Result<Cel, Fault>>>,
-}
-
-impl<'a> Variables<'a> {
-    fn new(inputs: &'a Inputs<'a>, named: &'a [(String, Result<Program, String>)]) -> Self {
-        Self { inputs, named, known: RefCell::default() }
-    }
-}
-
-impl Scope for Variables<'_> {
-    fn get(&self, name: &str) -> Option<Cel> {
-        match name {
-            "object" => Some(self.inputs.object.get()),
-            "oldObject" => Some(self.inputs.old.get()),
-            "request" => Some(self.inputs.request.get()),
-            "namespaceObject" => Some(self.inputs.namespace.get()),
-            "params" => self.inputs.params.as_ref().map(Lazy::get),
-            _ => None,
-        }
-    }
-
-    fn lazy(&self, name: &str, field: &str, budget: u64) -> Option<Outcome> {
-        if name != "variables" {
-            return None;
-        }
-        if let Some(result) = self.known.borrow().get(field) {
-            return Some(Outcome { result: result.clone(), cost: 0 });
-        }
-        let (_, program) = self.named.iter().find(|(name, _)| name == field)?;
-        let failed =
-            |why: String| Fault::Error(format!("composited variable {field:?} fails to evaluate: {why}"));
-        // A variable sees those before it only, so this ends.
-        let outcome = match program {
-            Ok(program) => program.evaluate(self, budget),
-            Err(why) => Outcome { result: Err(failed(why.clone())), cost: 0 },
-        };
-        let result = match outcome.result {
-            Err(Fault::Error(why)) => Err(failed(why)),
-            other => other,
-        };
-        self.known.borrow_mut().insert(field.to_owned(), result.clone());
-        Some(Outcome { result, cost: outcome.cost })
     }
 }
 

@@ -60,7 +60,8 @@ fn object(schema: &Structural, is_root: bool, name: &str) -> Declared {
         // These every object has, whatever the schema says of them.
         let text = || Declared::simple(Type::String, MAX_REQUEST - 2, MIN_TEXT);
         let names = ["name", "generateName"].map(|field| (field.to_owned(), text()));
-        let metadata = Object { name: format!("{name}.metadata"), fields: names.into(), others: Others::Refused };
+        let metadata =
+            Object { name: format!("{name}.metadata"), fields: names.into(), others: Others::Refused };
         fields.insert("apiVersion".to_owned(), text());
         fields.insert("kind".to_owned(), text());
         fields.insert("metadata".to_owned(), Declared::object(metadata, 2));
