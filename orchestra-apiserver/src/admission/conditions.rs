@@ -4,6 +4,7 @@ use orchestra_core::policy::{Conditions, Inputs};
 use serde_json::Value;
 
 use super::AdmissionRequest;
+use super::matching::Target;
 use crate::policy::about;
 
 pub(crate) use orchestra_core::policy::Matched;
@@ -23,7 +24,7 @@ impl MatchConditions {
         if self.0.is_empty() {
             return Matched::Yes;
         }
-        let review = about::request(request);
+        let review = about::request(request, &Target::own(request));
         self.0.ask(&Inputs::new(&review, object, request.old))
     }
 }

@@ -136,21 +136,3 @@ async fn policies_say_nothing_about_policies() {
     assert_eq!(delete(&server, &format!("{BINDINGS}/all")).await.0, 200);
     assert_eq!(post(&server, MAPS, &map("a", json!({}))).await.0, 201);
 }
-
-#[tokio::test]
-async fn who_writes_a_policy_that_is_not_in_force_is_told() {
-    let server = server().await;
-    let policy = json!({"metadata": {"name": "label"}, "spec": {
-        "matchConstraints": {"resourceRules": [{
-            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
-    }});
-    let path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
-    let request = Request::post(path).header("content-type", "application/json");
-    let response = send(&server, request, policy.to_string()).await;
-    let warning = response.headers().get("warning").map(|text| text.to_str().unwrap().to_owned());
-    let (code, answer) = read(response).await;
-    assert_eq!(code, 201, "{answer:#}");
-    assert!(warning.is_some_and(|text| text.contains("does not put them in force")), "{answer:#}");
-}
