@@ -335,14 +335,14 @@ impl ApiServerBuilder {
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
-        let validating_policies =
-            ValidatingPolicies::new(&feed, &catalog).map(|policies| Arc::new(policies) as Arc<dyn Admission>);
-        let mutating_policies =
-            MutatingPolicies::new(&feed, &catalog).map(|policies| Arc::new(policies) as Arc<dyn Admission>);
+        let validating_policies = ValidatingPolicies::new(&feed, &catalog, &authorizer)
+            .map(|policies| Arc::new(policies) as Arc<dyn Admission>);
+        let mutating_policies = MutatingPolicies::new(&feed, &catalog, &authorizer)
+            .map(|policies| Arc::new(policies) as Arc<dyn Admission>);
         let quota = ResourceQuota::new(&feed, &catalog, &self.store, &self.clock);
         let webhook_metrics = WebhookMetrics::default();
         let client = Arc::new(Client::new(&feed, &catalog, &chance, self.webhook_targets));
-        let webhooks = Webhooks::new(&client, &catalog, &chance, webhook_metrics.clone());
+        let webhooks = Webhooks::new(&client, &catalog, &chance, &authorizer, webhook_metrics.clone());
         let mutating = MutatingWebhooks::new(&webhooks, &feed, &catalog);
         let validating = ValidatingWebhooks::new(&webhooks, &feed, &catalog);
         let slots = Slots {

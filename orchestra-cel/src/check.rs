@@ -106,6 +106,9 @@ impl<'e> Checker<'e> {
             expr.node = Node::Literal(Value::Function(Arc::new(name), None));
             return Known::of(Type::Type, 1);
         }
+        if let Some(name) = self.qualified(expr) {
+            expr.node = Node::Ident(name.into());
+        }
         let at = expr.at;
         match &mut expr.node {
             Node::Literal(value) => literal(value),
@@ -176,6 +179,17 @@ impl<'e> Checker<'e> {
         let is_variable =
             self.variables.contains_key(root) || self.locals.iter().any(|(name, _)| **name == *root);
         (!is_variable && TYPE_NAMES.contains(&path.as_str())).then_some(path)
+    }
+
+    /// The variable with dots in its name that an expression names.
+    fn qualified(&self, expr: &Expr) -> Option<String> {
+        if !matches!(expr.node, Node::Select { .. }) {
+            return None;
+        }
+        let path = path(expr)?;
+        let root = path.split('.').next().unwrap_or_default();
+        let is_local = self.locals.iter().any(|(name, _)| **name == *root);
+        (!is_local && self.variables.contains_key(&path)).then_some(path)
     }
 
     fn ident(&mut self, at: usize, name: &str) -> Known {

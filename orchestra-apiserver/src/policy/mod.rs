@@ -5,6 +5,7 @@
 //! meant and with which parameters, and what follows.
 
 pub(crate) mod about;
+pub(crate) mod access;
 mod binding;
 mod constraints;
 mod mutating;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orchestra_core::patch::apply::{Schema, Versions as SchemaVersions};
+use orchestra_core::policy::access::Authority;
 use orchestra_core::policy::{Inputs, Matched, MutatingPolicy, Unmade};
 use orchestra_core::schema;
 use serde_json::Value;
 
+use super::access::Access;
 use super::binding::{Binding, Definition, misconfigured};
 use super::{GROUP, about, is_exempt};
 use crate::admission::followed::Followed;
@@ -17,6 +19,7 @@ use crate::admission::matching::Target;
 use crate::admission::notes::Lane;
 use crate::admission::versions::Versions;
 use crate::admission::{Admission, AdmissionRequest, Operation};
+use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::status::{Cause, StatusError};
@@ -27,6 +30,7 @@ use crate::storage::resource::Resource;
 #[derive(Debug)]
 pub(crate) struct MutatingPolicies {
     versions: Versions,
+    authorizer: Arc<dyn Authorizer>,
     definitions: Followed<Vec<Definition<MutatingPolicy>>>,
     bindings: Followed<Vec<Binding>>,
 }
@@ -106,10 +110,14 @@ impl Shape {
 
 impl MutatingPolicies {
     /// `None` when a registry of one's own does not serve policies.
-    pub(crate) fn new(feed: &Arc<Feed>, catalog: &Arc<Catalog>) -> Option<Self> {
+    pub(crate) fn new(
+        feed: &Arc<Feed>,
+        catalog: &Arc<Catalog>,
+        authorizer: &Arc<dyn Authorizer>,
+    ) -> Option<Self> {
         let definitions = Followed::new(feed, catalog, &GROUP, "mutatingadmissionpolicies")?;
         let bindings = Followed::new(feed, catalog, &GROUP, "mutatingadmissionpolicybindings")?;
-        Some(Self { versions: Versions::new(catalog), definitions, bindings })
+        Some(Self { versions: Versions::new(catalog), authorizer: authorizer.clone(), definitions, bindings })
     }
 
     fn shape(&self, request: &AdmissionRequest<'_>, target: &Target) -> Shape {
@@ -135,9 +143,13 @@ impl MutatingPolicies {
         let rounds = request.rounds.lane(Lane::Policies);
         // What others did since is a change, too.
         rounds.compare(object);
-        let namespace = about::namespace(request).await?;
+        let about = About {
+            request,
+            namespace: about::namespace(request).await?,
+            access: Access::new(&self.authorizer, request.user),
+        };
         for invocation in invocations {
-            let changed = self.invoke(invocation, request, namespace.as_ref(), object, failures).await?;
+            let changed = self.invoke(invocation, &about, object, failures).await?;
             if changed {
                 rounds.changed();
             }
@@ -150,27 +162,27 @@ impl MutatingPolicies {
     async fn invoke<'p>(
         &self,
         invocation: &Invocation<'p>,
-        request: &AdmissionRequest<'_>,
-        namespace: Option<&Value>,
+        about: &About<'_>,
         object: &mut Value,
         failures: &mut Vec<Failure<'p>>,
     ) -> Result<bool, StatusError> {
         let Invocation { definition, binding, target, params } = invocation;
+        let About { request, namespace, access } = about;
         let rounds = request.rounds.lane(Lane::Policies);
         let fail = |why: String| Failure { definition, binding: Some(binding), why, reason: Some("Invalid") };
-        let review = about::request(request, target);
         let old = match request.old {
             Some(old) => Some(self.versions.converted(request, target, old).await?),
             None => None,
         };
         let mut seen = self.versions.converted(request, target, object).await?.into_owned();
-        let asked = |object: &Value, ask: &mut dyn FnMut(&Inputs<'_>)| {
-            let inputs = Inputs::new(&review, Some(object), old.as_deref()).namespace(namespace);
-            let has_params = definition.param_kind.is_some();
-            ask(&if has_params { inputs.params(params.as_ref()) } else { inputs });
+        let asked = Asked {
+            review: about::request(request, target),
+            old: old.as_deref(),
+            namespace: namespace.as_ref(),
+            params: definition.param_kind.is_some().then_some(params.as_ref()),
         };
-        let mut matched = Matched::No;
-        asked(&seen, &mut |inputs| matched = definition.policy.matches(inputs));
+        let matched =
+            access.settle(|authority| definition.policy.matches(&asked.inputs(&seen, authority))).await;
         match matched {
             Matched::Yes => {}
             Matched::No => return Ok(false),
@@ -187,9 +199,10 @@ impl MutatingPolicies {
         let mut changed = false;
         for mutation in definition.policy.mutations() {
             let Some(schema) = shape.schema() else { return Err(unknown(request)) };
-            let mut made = Ok(None);
-            asked(&seen, &mut |inputs| made = definition.policy.mutate(mutation, inputs, &seen, schema));
-            match made {
+            let mutate = |authority: &Authority| {
+                definition.policy.mutate(mutation, &asked.inputs(&seen, authority), &seen, schema)
+            };
+            match access.settle(mutate).await {
                 Ok(None) => {}
                 Ok(Some(mut new)) => {
                     shape.finish(&mut new)?;
@@ -218,6 +231,33 @@ fn unknown(request: &AdmissionRequest<'_>) -> StatusError {
          when they are available.",
         gv.group, gv.version, request.kind
     ))
+}
+
+/// The request that policies are asked about.
+struct About<'r> {
+    request: &'r AdmissionRequest<'r>,
+    namespace: Option<Value>,
+    access: Access<'r>,
+}
+
+/// What of a request stays the same while a policy changes its object.
+struct Asked<'r> {
+    review: Value,
+    old: Option<&'r Value>,
+    namespace: Option<&'r Value>,
+    /// The parameters, which may be none, of a policy that has some.
+    params: Option<Option<&'r Value>>,
+}
+
+impl Asked<'_> {
+    fn inputs<'v>(&'v self, object: &'v Value, authority: &'v Authority) -> Inputs<'v> {
+        let inputs = Inputs::new(&self.review, Some(object), self.old);
+        let inputs = inputs.namespace(self.namespace).authority(authority);
+        match self.params {
+            Some(params) => inputs.params(params),
+            None => inputs,
+        }
+    }
 }
 
 /// What a client is told of policies that failed and must not.

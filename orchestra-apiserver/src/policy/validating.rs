@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use orchestra_core::policy::access::Authority;
 use orchestra_core::policy::{Decision, Inputs, Policy, Verdict};
 use serde_json::{Value, json};
 
+use super::access::Access;
 use super::binding::{Binding, Definition, misconfigured};
 use super::{GROUP, about, is_exempt};
 use crate::admission::followed::Followed;
 use crate::admission::matching::Target;
 use crate::admission::versions::Versions;
 use crate::admission::{Admission, AdmissionRequest, Operation};
+use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::status::{Cause, StatusError};
@@ -25,6 +28,7 @@ const MAX_TOLD: usize = 50;
 #[derive(Debug)]
 pub(crate) struct ValidatingPolicies {
     versions: Versions,
+    authorizer: Arc<dyn Authorizer>,
     definitions: Followed<Vec<Definition<Policy>>>,
     bindings: Followed<Vec<Binding>>,
 }
@@ -46,10 +50,14 @@ struct Sum<'p> {
 
 impl ValidatingPolicies {
     /// `None` when a registry of one's own does not serve policies.
-    pub(crate) fn new(feed: &Arc<Feed>, catalog: &Arc<Catalog>) -> Option<Self> {
+    pub(crate) fn new(
+        feed: &Arc<Feed>,
+        catalog: &Arc<Catalog>,
+        authorizer: &Arc<dyn Authorizer>,
+    ) -> Option<Self> {
         let definitions = Followed::new(feed, catalog, &GROUP, "validatingadmissionpolicies")?;
         let bindings = Followed::new(feed, catalog, &GROUP, "validatingadmissionpolicybindings")?;
-        Some(Self { versions: Versions::new(catalog), definitions, bindings })
+        Some(Self { versions: Versions::new(catalog), authorizer: authorizer.clone(), definitions, bindings })
     }
 
     async fn ask<'p>(
@@ -76,11 +84,13 @@ impl ValidatingPolicies {
         let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (binding, params) in &bound.with {
             for params in params {
-                let inputs =
-                    Inputs::new(&review, object.as_deref(), old.as_deref()).namespace(namespace.as_ref());
-                let has_params = definition.param_kind.is_some();
-                let inputs = if has_params { inputs.params(params.as_ref()) } else { inputs };
-                let verdict = definition.policy.ask(&inputs);
+                let ask = |authority: &Authority| {
+                    let inputs = Inputs::new(&review, object.as_deref(), old.as_deref());
+                    let inputs = inputs.namespace(namespace.as_ref()).authority(authority);
+                    let has_params = definition.param_kind.is_some();
+                    definition.policy.ask(&if has_params { inputs.params(params.as_ref()) } else { inputs })
+                };
+                let verdict = asked.access.settle(ask).await;
                 sum.add(definition, binding, verdict, request, &mut annotations);
             }
         }
@@ -108,6 +118,7 @@ impl ValidatingPolicies {
 struct Asked<'r> {
     request: &'r AdmissionRequest<'r>,
     object: Option<&'r Value>,
+    access: Access<'r>,
 }
 
 impl<'p> Sum<'p> {
@@ -186,7 +197,8 @@ impl Admission for ValidatingPolicies {
             .get(|objects| objects.iter().map(|object| Definition::read(object, Policy::compile)).collect())
             .await?;
         let object = (request.operation != Operation::Delete).then_some(object);
-        let asked = Asked { request, object };
+        let access = Access::new(&self.authorizer, request.user);
+        let asked = Asked { request, object, access };
         let mut sum = Sum::default();
         for definition in definitions.iter() {
             self.ask(definition, &bindings, &asked, &mut sum).await?;

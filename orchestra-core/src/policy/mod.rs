@@ -1,12 +1,14 @@
 //! Admission policies and match conditions: expressions about requests, compiled once and asked for each. Pure: whoever
 //! asks brings the request, the object, its parameters and its namespace.
 //!
-//! Follows `k8s.io/apiserver/pkg/admission/plugin/{cel,policy}`. `authorizer` is declared and cannot be asked: an expression that
-//! comes to it fails, and the failure policy decides.
+//! Follows `k8s.io/apiserver/pkg/admission/plugin/{cel,policy}`. What expressions ask `authorizer` is kept for whoever asks
+//! them, see [`access`]; without an [`Authority`](access::Authority) such an expression fails, and the failure policy decides.
 
+pub mod access;
 mod conditions;
 mod environment;
 mod mutating;
+pub mod typecheck;
 mod validating;
 mod variables;
 
@@ -18,6 +20,7 @@ use std::cell::OnceCell;
 use orchestra_cel::{Fault, Program, Scope, Value as Cel, values};
 use serde_json::Value;
 
+use access::Authority;
 use variables::Variables;
 
 pub use conditions::{Conditions, Matched};
@@ -38,6 +41,7 @@ pub struct Inputs<'v> {
     request: Lazy<'v>,
     namespace: Lazy<'v>,
     params: Option<Lazy<'v>>,
+    authority: Option<&'v Authority>,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl<'v> Inputs<'v> {
             request: Lazy::new(Some(request)),
             namespace: Lazy::new(None),
             params: None,
+            authority: None,
         }
     }
 
@@ -69,6 +74,13 @@ impl<'v> Inputs<'v> {
     #[must_use]
     pub fn namespace(mut self, namespace: Option<&'v Value>) -> Self {
         self.namespace = Lazy::new(namespace);
+        self
+    }
+
+    /// With somebody who can be asked what the user may.
+    #[must_use]
+    pub fn authority(mut self, authority: &'v Authority) -> Self {
+        self.authority = Some(authority);
         self
     }
 

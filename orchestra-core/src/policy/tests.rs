@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::access::*;
 use super::*;
 use crate::gvk::GroupVersion;
 use crate::patch::apply::Schema;
@@ -59,10 +60,82 @@ fn a_failure_lets_pass_where_the_policy_says_so() {
 }
 
 #[test]
-fn who_may_what_cannot_be_asked_and_so_refuses() {
-    let spec = json!({"validations": [{"expression": "authorizer.group('').resource('pods').check('get').allowed()"}]});
+fn who_may_what_is_asked_until_all_is_known() {
+    let spec = json!({"validations": [
+        {"expression": "authorizer.group('apps').resource('deployments').namespace('a').check('get').allowed() && \
+                        !authorizer.serviceAccount('a', 'robot').path('/x').check('get').allowed()"},
+        {"expression": "authorizer.requestResource.name('n').fieldSelector('a=b').labelSelector('c=d').check('create').reason() == 'no'"},
+        {"expression": "authorizer.group('').resource('pods').subresource('exec').check('get').errored()",
+            "messageExpression": "authorizer.group('').resource('pods').subresource('exec').check('get').error()"},
+        {"expression": "authorizer.group('').resource(' ').check('get').allowed()"},
+        {"expression": "authorizer.serviceAccount('A', 'b').path('/').check('get').allowed()"},
+    ]});
     assert_eq!(Policy::problems(&spec), []);
+    let request = json!({"requestResource": {"group": "", "version": "v1", "resource": "configmaps"}, "requestSubResource": "",
+        "namespace": "here", "name": "this"});
+    let (policy, authority) = (Policy::compile(&spec), Authority::default());
+    let mut asked = Vec::new();
+    let verdict = loop {
+        let verdict = policy.ask(&Inputs::new(&request, None, None).authority(&authority));
+        let open = authority.open();
+        if open.is_empty() {
+            break verdict;
+        }
+        for question in open {
+            let answer = match &question.subject {
+                Subject::Resource(about) if about.resource == "deployments" => {
+                    Answer { is_allowed: true, ..Answer::default() }
+                }
+                Subject::Resource(about) if about.subresource == "exec" => {
+                    Answer { error: Some("broken".to_owned()), ..Answer::default() }
+                }
+                _ => Answer { reason: "no".to_owned(), ..Answer::default() },
+            };
+            asked.push(question.clone());
+            authority.answer(question, answer);
+        }
+    };
+    let allowed: Vec<bool> = verdict.decisions.iter().map(|decision| *decision == Decision::Admit).collect();
+    assert_eq!(allowed, [true, true, true, false, false], "{verdict:?}");
+    let why = "expression 'authorizer.group('').resource(' ').check('get').allowed()' resulted in error: resource must not be empty";
+    assert_eq!(verdict.decisions[3], denied(why));
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    let own = ResourceAccess {
+        resource: "configmaps".to_owned(),
+        namespace: "here".to_owned(),
+        name: "n".to_owned(),
+        fields: "a=b".to_owned(),
+        labels: "c=d".to_owned(),
+        ..ResourceAccess::default()
+    };
+    let about_own = Question { account: None, subject: Subject::Resource(own), verb: "create".to_owned() };
+    assert!(asked.contains(&about_own), "{asked:?}");
+    let robot = Account { namespace: "a".to_owned(), name: "robot".to_owned() };
+    let about_path =
+        Question { account: Some(robot), subject: Subject::Path("/x".to_owned()), verb: "get".to_owned() };
+    assert!(asked.contains(&about_path), "{asked:?}");
+}
+
+#[test]
+fn without_somebody_to_ask_an_expression_about_rights_refuses() {
+    let spec = json!({"validations": [{"expression": "authorizer.group('').resource('pods').check('get').allowed()"}]});
     assert!(matches!(ask(&spec, &json!({}), None).decisions.as_slice(), [Decision::Deny { .. }]));
+}
+
+#[test]
+fn two_questions_fit_into_an_expression() {
+    let check = "authorizer.path('/a').check('get').allowed()";
+    let spec = json!({"validations": [{"expression": format!("{check} || {check}")}, {"expression": format!("{check} || {check} || {check}")}]});
+    let authority = Authority::default();
+    let request = json!({});
+    let question =
+        Question { account: None, subject: Subject::Path("/a".to_owned()), verb: "get".to_owned() };
+    authority.answer(question, Answer::default());
+    let verdict = Policy::compile(&spec).ask(&Inputs::new(&request, None, None).authority(&authority));
+    assert_eq!(verdict.decisions[0], denied(&format!("failed expression: {check} || {check}")));
+    assert!(
+        matches!(&verdict.decisions[1], Decision::Deny { message, .. } if message.contains("actual cost limit exceeded"))
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use orchestra_cel::{Declared, Environment, Fault, Object, Others, Outcome, Progr
 use serde_json::Value;
 
 use super::environment::{Wanted, compile};
-use super::{Inputs, Lazy};
+use super::{Inputs, Lazy, access};
 
 /// What a policy calls a value, and the expression that gives it; or why that cannot be compiled.
 pub(super) type Variable = (String, Result<Program, String>);
@@ -64,8 +64,17 @@ impl Scope for Variables<'_> {
             "request" => Some(self.inputs.request.get()),
             "namespaceObject" => Some(self.inputs.namespace.get()),
             "params" => self.inputs.params.as_ref().map(Lazy::get),
+            "authorizer" => self.inputs.authority.map(|_| access::authorizer()),
+            "authorizer.requestResource" => {
+                let request = self.inputs.request.0.unwrap_or(&Value::Null);
+                self.inputs.authority.map(|_| access::request_resource(request))
+            }
             _ => None,
         }
+    }
+
+    fn call(&self, function: &str, operands: &[Cel]) -> Option<Result<Cel, Fault>> {
+        access::call(self.inputs.authority?, function, operands)
     }
 
     fn lazy(&self, name: &str, field: &str, budget: u64) -> Option<Outcome> {

@@ -215,8 +215,7 @@ async fn mutatingadmissionpolicy_should_mutate_a_deployment() {
 #[tokio::test]
 async fn mutatingadmissionpolicy_should_mutate_a_deployment_with_annotations() {
     let world = world::world().await;
-    let expression =
-        "Object{\n metadata: Object.metadata{\n annotations: {\n \"mutated-by\": \"admission-policy\"\n }\n }\n}";
+    let expression = "Object{\n metadata: Object.metadata{\n annotations: {\n \"mutated-by\": \"admission-policy\"\n }\n }\n}";
     let created = mutate(&world, expression).await;
     assert_eq!(created["metadata"]["annotations"]["mutated-by"], "admission-policy");
     world.end().await;

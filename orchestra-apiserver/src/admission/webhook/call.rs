@@ -11,6 +11,7 @@ use crate::admission::AdmissionRequest;
 use crate::admission::conditions::Matched;
 use crate::admission::matching::Target;
 use crate::admission::versions::Versions;
+use crate::auth::Authorizer;
 use crate::clock::Chance;
 use crate::status::StatusError;
 use crate::webhook::Client;
@@ -21,6 +22,7 @@ pub(super) struct Caller {
     pub(super) client: Arc<Client>,
     pub(super) versions: Versions,
     pub(super) chance: Arc<Chance>,
+    pub(super) authorizer: Arc<dyn Authorizer>,
 }
 
 /// How asking went wrong.
@@ -50,7 +52,7 @@ impl Caller {
         if !hook.selectors.matches(request, object).await? {
             return Ok(None);
         }
-        match hook.conditions.ask(request, object).await {
+        match hook.conditions.ask(request, object, &self.authorizer).await {
             Matched::Yes => Ok(Some(target)),
             Matched::No => Ok(None),
             Matched::Failed(_) if hook.failure == FailurePolicy::Ignore => Ok(None),

@@ -25,6 +25,7 @@ use super::matching::Target;
 use super::notes::Lane;
 use super::versions::Versions;
 use super::{Admission, AdmissionRequest, Operation};
+use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::Chance;
@@ -49,10 +50,15 @@ impl Webhooks {
         client: &Arc<Client>,
         catalog: &Arc<Catalog>,
         chance: &Arc<Chance>,
+        authorizer: &Arc<dyn Authorizer>,
         metrics: WebhookMetrics,
     ) -> Self {
-        let caller =
-            Caller { client: client.clone(), versions: Versions::new(catalog), chance: chance.clone() };
+        let caller = Caller {
+            client: client.clone(),
+            versions: Versions::new(catalog),
+            chance: chance.clone(),
+            authorizer: authorizer.clone(),
+        };
         Self { caller: Arc::new(caller), metrics }
     }
 }
