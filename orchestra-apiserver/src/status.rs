@@ -408,7 +408,7 @@ impl StatusError {
     /// The same refusal, of the same code, in other words and perhaps for another reason.
     #[must_use]
     pub(crate) fn in_words(mut self, message: String, reason: Option<&'static str>) -> Self {
-        self.0.message = message.into();
+        self.0.message = message;
         if let Some(reason) = reason {
             self.0.reason = reason.into();
         }
