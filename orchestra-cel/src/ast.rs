@@ -1,5 +1,6 @@
 //! Expressions as trees.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube_cel::cel::Value;
@@ -102,6 +103,16 @@ impl Expr {
         let mut depth = 0;
         node.below(&mut |expr| depth = depth.max(expr.depth));
         Self { at, depth: depth + 1, node }
+    }
+
+    /// The fields of a variable that are looked at.
+    pub(crate) fn fields_of<'a>(&'a self, variable: &str, found: &mut BTreeSet<&'a str>) {
+        if let Node::Select { operand, field, .. } = &self.node
+            && matches!(&operand.node, Node::Ident(name) if name.as_ref() == variable)
+        {
+            found.insert(field);
+        }
+        self.node.below(&mut |below| below.fields_of(variable, found));
     }
 }
 

@@ -187,6 +187,18 @@ impl Program {
         self.uses.contains(variable)
     }
 
+    /// How deep it nests, which bounds how deep its evaluation goes and, beyond what it is given, its value.
+    pub fn depth(&self) -> usize {
+        self.expr.depth
+    }
+
+    /// The fields of a variable that it looks at.
+    pub fn fields_of(&self, variable: &str) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        self.expr.fields_of(variable, &mut found);
+        found
+    }
+
     /// Evaluates it for at most `limit`.
     pub fn evaluate(&self, scope: &dyn Scope, limit: u64) -> Outcome {
         let mut evaluator = Evaluator::new(scope, limit);

@@ -194,6 +194,9 @@ pub fn to_json(value: &Value, limit: usize) -> Result<Json, NotJson> {
     Writer { left: limit }.write(value)
 }
 
+/// What a number takes at most, about.
+const NUMBER: usize = 20;
+
 struct Writer {
     left: usize,
 }
@@ -210,7 +213,8 @@ impl Writer {
     }
 
     fn write(&mut self, value: &Value) -> Result<Json, NotJson> {
-        self.take(1)?;
+        let is_number = matches!(value, Value::Int(_) | Value::UInt(_) | Value::Float(_));
+        self.take(if is_number { NUMBER } else { 1 })?;
         Ok(match value {
             Value::Null => Json::Null,
             Value::Bool(flag) => Json::from(*flag),

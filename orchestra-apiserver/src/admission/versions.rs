@@ -38,6 +38,14 @@ impl Versions {
             .collect()
     }
 
+    /// As what somebody sees a request who matched it as `target`. Built-in kinds that are served in two versions (events, autoscalers)
+    /// are seen as they came: their fields are translated on the way to the store, not here.
+    pub(crate) fn seen_as(&self, request: &AdmissionRequest<'_>, target: Target) -> Target {
+        let is_custom =
+            || self.0.find(&target.gv, &target.resource).is_some_and(|found| found.custom().is_some());
+        if target.gv == request.request.gv || is_custom() { target } else { Target::own(request) }
+    }
+
     /// An object of the request in the version `target`.
     pub(crate) async fn converted<'a>(
         &self,

@@ -274,3 +274,19 @@ fn what_mutations_write_is_bounded() {
         matches!(mutated("ApplyConfiguration", &config), Err(Unmade::Failed(why)) if why.ends_with("the value is too large"))
     );
 }
+
+#[test]
+fn variables_that_are_made_of_others_go_only_so_deep() {
+    let chain = |count: usize| {
+        let variables = (0..count).map(|at| match at {
+            0 => json!({"name": "v0", "expression": "[1]"}),
+            _ => json!({"name": format!("v{at}"), "expression": format!("[dyn(variables.v{})]", at - 1)}),
+        });
+        let last = format!("variables.v{0} == variables.v{0}", count - 1);
+        json!({"variables": variables.collect::<Vec<_>>(), "validations": [{"expression": last}]})
+    };
+    assert_eq!(ask(&chain(60), &json!({}), None).decisions, [Decision::Admit]);
+    let problems = Policy::problems(&chain(300));
+    assert_eq!(problems[0].2, "compilation failed: expression recursion limit exceeded: 250");
+    assert!(matches!(ask(&chain(300), &json!({}), None).decisions.as_slice(), [Decision::Deny { .. }]));
+}

@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::environment::{Wanted, compile};
 use super::{Inputs, Lazy, access};
 
+/// How deep variables that are made of others may go, all their expressions together: evaluation goes as deep.
+const MAX_DEPTH: usize = 250;
+
 /// What a policy calls a value, and the expression that gives it; or why that cannot be compiled.
 pub(super) type Variable = (String, Result<Program, String>);
 
@@ -33,9 +36,20 @@ pub(super) fn compile_all(spec: &Value, base: &Environment) -> (Vec<Variable>, E
         };
         base.clone().variable("variables", Declared::object(object, 2))
     };
+    let mut depths: HashMap<String, usize> = HashMap::new();
     for variable in items(spec, "variables") {
         let name = text(variable, "name").to_owned();
         let program = compile(&with(&fields), text(variable, "expression"), Wanted::Any);
+        let program = program.and_then(|program| {
+            let below =
+                program.fields_of("variables").into_iter().filter_map(|field| depths.get(field)).max();
+            let depth = program.depth() + below.copied().unwrap_or_default();
+            if depth > MAX_DEPTH {
+                return Err(format!("compilation failed: expression recursion limit exceeded: {MAX_DEPTH}"));
+            }
+            depths.insert(name.clone(), depth);
+            Ok(program)
+        });
         let declared = program.as_ref().map_or_else(|_| Declared::dynamic(), Program::declared);
         fields.insert(name.clone(), declared);
         out.push((name, program));
