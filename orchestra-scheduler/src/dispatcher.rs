@@ -174,6 +174,9 @@ impl Dispatcher {
         if let Some(node) = &diagnosis.nominated {
             self.make_room(&pod, node, diagnosis.victims, now);
         }
+        if !diagnosis.repairs.is_empty() {
+            self.steps.push_back(Step::Repair { pod: pod.clone(), effects: diagnosis.repairs });
+        }
         self.queue.reject(&pod.uid, diagnosis.plugins, now, &helps(&self.profiles, &self.preempting));
         self.report_with(pod, ReportReason::Unschedulable, message, victims);
     }

@@ -46,6 +46,7 @@
 //! * A plugin that panics, or scores out of range, fails the pod at hand and nothing else.
 
 mod config;
+mod devices;
 mod dispatcher;
 mod driver;
 pub mod effect;

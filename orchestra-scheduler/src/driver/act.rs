@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::effect::Effect;
 use crate::scheduler::Clock;
+use crate::view::{CLAIM_GUARD, ClaimUser};
 
 /// A write without an answer for this long is given up; if it went through after all, the watch will tell.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,15 +104,31 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             volumes.patch(&volume, &PatchParams::default(), &patch).await?;
         }
         Effect::ReserveClaim { claim, version, users } => {
-            let users: Vec<Value> = users
-                .iter()
-                .map(|user| {
-                    json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid})
-                })
-                .collect();
             let patch = Patch::Merge(
-                json!({"metadata": {"resourceVersion": version}, "status": {"reservedFor": users}}),
+                json!({"metadata": {"resourceVersion": version}, "status": {"reservedFor": consumers(&users)}}),
             );
+            let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
+            claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
+        }
+        Effect::AllocateClaim { claim, version, guarded, allocation, users } => {
+            let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
+            let mut version = version.into_string();
+            if !guarded {
+                let patch = Patch::Strategic(
+                    json!({"metadata": {"resourceVersion": version, "finalizers": [CLAIM_GUARD]}}),
+                );
+                let guarded = claims.patch(&claim.name, &PatchParams::default(), &patch).await?;
+                version = guarded.metadata.resource_version.unwrap_or_default();
+            }
+            let mut result = allocation.result.clone();
+            result.allocation_timestamp = Some(Time(clock.now()));
+            let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version},
+                "status": {"allocation": result, "reservedFor": consumers(&users)}}));
+            claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
+        }
+        Effect::FreeClaim { claim, version } => {
+            let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version},
+                "status": {"allocation": null, "reservedFor": null, "devices": null}}));
             let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
             claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
         }
@@ -121,4 +139,9 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
         }
     }
     Ok(())
+}
+
+fn consumers(users: &[ClaimUser]) -> Vec<Value> {
+    let consumer = |user: &ClaimUser| json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid});
+    users.iter().map(consumer).collect()
 }

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use k8s_openapi::api::scheduling::v1alpha2::PodGroup;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
@@ -25,8 +25,9 @@ use crate::dispatcher::Dispatcher;
 use crate::queue::Moment;
 use crate::view::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    DeviceClaimView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind,
-    OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError, VolumeView,
+    DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView, NamespacedName, NodeFacts,
+    NodeName, OwnerKey, OwnerKind, OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError,
+    VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -99,6 +100,8 @@ impl Feeds {
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
             kept(client, |claim: &ResourceClaim| Ok(DeviceClaimView::from_api(claim)), full_name),
+            kept(client, |slice: &ResourceSlice| Ok(DeviceSliceView::from_api(slice)), plain_name),
+            kept(client, |class: &DeviceClass| Ok(DeviceClassView::from_api(class)), plain_name),
             kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
             kept(
                 client,

@@ -8,6 +8,8 @@ mod event;
 mod feed;
 mod report;
 
+use std::sync::Arc;
+
 use futures::{FutureExt, StreamExt};
 use kube::Client;
 use tokio::sync::mpsc;
@@ -20,7 +22,7 @@ use crate::effect::Effect;
 use crate::metrics::SchedulerMetrics;
 use crate::queue::Moment;
 use crate::scheduler::Clock;
-use crate::view::PodUid;
+use crate::view::{PodUid, PodView};
 
 use self::feed::{Fact, Feeds};
 use self::report::{News, Reporter};
@@ -34,6 +36,8 @@ type Jobs = JoinSet<Done>;
 enum Done {
     /// The effects for a pod.
     Performed(PodUid, Result<(), String>),
+    /// What may help a pod.
+    Repaired(Arc<PodView>, Result<(), String>),
     /// An eviction for a pod.
     Evicted(PodUid, Result<(), String>),
 }
@@ -129,6 +133,12 @@ impl Driver {
                         Done::Performed(job.pod.uid.clone(), result)
                     });
                 }
+                Some(Step::Repair { pod, effects }) => {
+                    let (client, clock) = (self.client.clone(), self.clock.clone());
+                    self.jobs.spawn(async move {
+                        Done::Repaired(pod, act::guarded(&client, &clock, effects).await)
+                    });
+                }
                 Some(Step::Evict(eviction)) => self.evict(eviction),
                 Some(Step::Bound { pod, node }) => {
                     tracing::debug!(pod = %pod.key, %node, "bound");
@@ -166,6 +176,9 @@ impl Driver {
         let now = self.now();
         match done {
             Ok(Done::Performed(uid, result)) => self.dispatcher.performed(&uid, result, now),
+            Ok(Done::Repaired(_, Ok(()))) => {}
+            // It is tried again with the pod.
+            Ok(Done::Repaired(pod, Err(error))) => tracing::debug!(pod = %pod.key, error, "not repaired"),
             Ok(Done::Evicted(uid, result)) => self.dispatcher.evicted(&uid, result, now),
             // Tasks catch their panics and are not aborted before the driver ends.
             Err(error) => tracing::error!(%error, "a write ended unexpectedly"),

@@ -207,6 +207,11 @@ pub(super) fn post_filter(
                 diagnosis.withdrawn = true;
                 diagnosis.post_filter.extend(reasons);
             }
+            Nomination::Repair { effects, reasons } => {
+                diagnosis.repairs = effects;
+                diagnosis.post_filter.extend(reasons);
+                break;
+            }
             Nomination::Nothing(reasons) => diagnosis.post_filter.extend(reasons),
             Nomination::Hopeless(reasons) => {
                 diagnosis.post_filter.extend(reasons);

@@ -196,8 +196,12 @@ fn normal(plugin: &dyn Any) -> Option<Option<Best>> {
     if plugin.is::<TaintToleration>() {
         return Some(Some(Best::Lowest));
     }
-    // The latter two are worked out apart.
-    if plugin.is::<NodeAffinity>() || plugin.is::<PodTopologySpread>() || plugin.is::<InterPodAffinity>() {
+    // The last two are worked out apart; DynamicResources is silent about pods without claims.
+    if plugin.is::<NodeAffinity>()
+        || plugin.is::<DynamicResources>()
+        || plugin.is::<PodTopologySpread>()
+        || plugin.is::<InterPodAffinity>()
+    {
         return Some(Some(Best::Highest));
     }
     let known = plugin.is::<ImageLocality>() || plugin.is::<NodeResourcesFit>();
