@@ -17,6 +17,17 @@ pub enum Effect {
         /// Where to.
         node: NodeName,
     },
+    /// Have an extender bind a pod.
+    BindThrough {
+        /// The extender, by name.
+        extender: Box<str>,
+        /// The pod.
+        pod: PodKey,
+        /// Its identity.
+        uid: PodUid,
+        /// Where to.
+        node: NodeName,
+    },
     /// Evict a pod for a more important one: say so in its status, then delete it.
     Evict {
         /// The pod.

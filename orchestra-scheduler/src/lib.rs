@@ -37,6 +37,7 @@
 //! [`PluginRegistry`] for plugins that a `KubeSchedulerConfiguration` can name.
 //!
 //! # Features
+//! `extender`: [extenders](extender) over HTTP, as a `KubeSchedulerConfiguration` names them.
 //! `synthetic`: made-up clusters, pods and histories, and the comparison of engines on them.
 //!
 //! # Invariants
@@ -52,6 +53,7 @@ mod driver;
 pub mod effect;
 pub mod engine;
 pub mod event;
+pub mod extender;
 mod guard;
 mod metrics;
 pub mod outcome;

@@ -83,6 +83,8 @@ pub(super) struct Search<'a> {
     candidates: Vec<Candidate<'a>>,
     left: HashMap<usize, Counters<'a>>,
     taken: Vec<Taken>,
+    /// Where in `taken` each candidate is.
+    holders: HashMap<usize, Vec<usize>>,
     steps: u64,
 }
 
@@ -93,8 +95,16 @@ pub(crate) fn allocate(
 ) -> Result<Option<Vec<AllocationResult>>, Trouble> {
     let pools = question.offers.pools(node, question.shares);
     let candidates = pools.iter().enumerate().flat_map(|(at, pool)| pool.candidates(at)).collect();
-    let mut search =
-        Search { question, node, pools, candidates, left: HashMap::new(), taken: Vec::new(), steps: 0 };
+    let mut search = Search {
+        question,
+        node,
+        pools,
+        candidates,
+        left: HashMap::new(),
+        taken: Vec::new(),
+        holders: HashMap::new(),
+        steps: 0,
+    };
     let mut asked: Asked<'_> = Vec::new();
     for claim in question.claims {
         check_constraints(claim)?;
@@ -158,7 +168,7 @@ impl<'a> Search<'a> {
         }
         let mut all = Vec::new();
         for (at, candidate) in self.candidates.iter().enumerate() {
-            if self.is_meant(claim, ask, candidate)? && self.has_capacity(ask, candidate) {
+            if self.is_meant(claim, ask, candidate)? && self.has_capacity(ask, at, candidate) {
                 all.push(at);
             }
         }
@@ -170,7 +180,7 @@ impl<'a> Search<'a> {
         let mut stack = vec![first];
         while let Some(frame) = stack.last_mut() {
             if std::mem::take(&mut frame.holds) {
-                self.taken.pop();
+                self.give_back();
             }
             let Some(options) = asked.get(frame.claim).and_then(|requests| requests.get(frame.request))
             else {
@@ -213,7 +223,7 @@ impl<'a> Search<'a> {
         ask: &Ask<'_>,
         frame: &mut Frame,
     ) -> Result<Option<usize>, Trouble> {
-        let had = self.taken.iter().filter(|taken| taken.claim == frame.claim).count();
+        let had = self.of_claim(frame.claim).count();
         if had + ask.count() - frame.device > MOST_DEVICES {
             return Ok(None);
         }
@@ -230,9 +240,9 @@ impl<'a> Search<'a> {
             frame.cursor += 1;
             self.step()?;
             let Some(one) = self.candidates.get(candidate) else { break };
-            if self.is_taken(ask, frame.claim, one)
+            if self.is_taken(ask, frame.claim, candidate, one)
                 || !self.is_meant(claim, ask, one)?
-                || !self.has_capacity(ask, one)
+                || !self.has_capacity(ask, candidate, one)
             {
                 continue;
             }
@@ -248,13 +258,30 @@ impl<'a> Search<'a> {
         if self.steps > self.question.steps { Err(Trouble::Timeout) } else { Ok(()) }
     }
 
+    /// What was taken for a claim, the last first.
+    fn of_claim(&self, claim: usize) -> impl Iterator<Item = &Taken> {
+        self.taken.iter().rev().take_while(move |taken| taken.claim == claim)
+    }
+
+    /// What was taken of a device.
+    fn of_device(&self, at: usize) -> impl Iterator<Item = &Taken> {
+        self.holders.get(&at).into_iter().flatten().filter_map(|holder| self.taken.get(*holder))
+    }
+
+    fn keep(&mut self, taken: Taken) {
+        self.holders.entry(taken.candidate).or_default().push(self.taken.len());
+        self.taken.push(taken);
+    }
+
+    fn give_back(&mut self) {
+        if let Some(taken) = self.taken.pop() {
+            self.holders.get_mut(&taken.candidate).map(Vec::pop);
+        }
+    }
+
     /// Whether somebody has the device for himself, so that this request cannot have it.
-    fn is_taken(&self, ask: &Ask<'_>, claim: usize, candidate: &Candidate<'_>) -> bool {
-        let here = |taken: &&Taken| {
-            taken.share.is_none()
-                && self.candidates.get(taken.candidate).is_some_and(|other| other.id == candidate.id)
-        };
-        let mut here = self.taken.iter().filter(here);
+    fn is_taken(&self, ask: &Ask<'_>, claim: usize, at: usize, candidate: &Candidate<'_>) -> bool {
+        let mut here = self.of_device(at).filter(|taken| taken.share.is_none());
         match ask.admin {
             true => here.any(|taken| taken.claim == claim),
             false => self.question.in_use.has(&candidate.id) || here.next().is_some(),
@@ -294,14 +321,17 @@ impl<'a> Search<'a> {
         Ok(candidate.device.reach.as_ref().is_some_and(|reach| reach.covers(self.node)))
     }
 
-    fn has_capacity(&self, ask: &Ask<'_>, candidate: &Candidate<'_>) -> bool {
+    fn has_capacity(&self, ask: &Ask<'_>, at: usize, candidate: &Candidate<'_>) -> bool {
         let (driver, device) = (&*candidate.slice.driver, &candidate.device.device);
         let Some(more) = consumption(ask.capacity, driver, device) else { return false };
-        let taking = self.taken.iter().filter(|taken| {
-            self.candidates.get(taken.candidate).is_some_and(|other| other.id == candidate.id)
-        });
-        let shares = taking.filter_map(|taken| taken.share.as_ref());
-        fits(device, driver, &more, self.question.in_use.shared(&candidate.id).into_iter().chain(shares))
+        let used: Vec<&Consumed> = self
+            .question
+            .in_use
+            .shared(&candidate.id)
+            .into_iter()
+            .chain(self.of_device(at).filter_map(|taken| taken.share.as_ref()))
+            .collect();
+        fits(device, driver, &more, used.iter().copied())
     }
 
     /// Takes a device that class and request mean, if nothing else stands against it. `must`: there is no other to try.
@@ -316,15 +346,12 @@ impl<'a> Search<'a> {
         let Some(candidate) = self.candidates.get(at) else { return Ok(false) };
         let device = &candidate.device.device;
         let shares = self.question.shares && device.allow_multiple_allocations == Some(true);
-        if !(shares && ask.admin) && self.is_taken(ask, frame.claim, candidate) {
+        if !(shares && ask.admin) && self.is_taken(ask, frame.claim, at, candidate) {
             return Ok(false);
         }
-        let had = |taken: &Taken| {
-            taken.share.is_some()
-                && self.candidates.get(taken.candidate).is_some_and(|other| other.id == candidate.id)
-        };
-        let begun =
-            shares && (self.question.in_use.shared(&candidate.id).is_some() || self.taken.iter().any(had));
+        let begun = shares
+            && (self.question.in_use.shared(&candidate.id).is_some()
+                || self.of_device(at).any(|taken| taken.share.is_some()));
         let counted = device.consumes_counters.is_some() && !begun;
         if counted && !self.question.shares {
             return Ok(false);
@@ -349,7 +376,7 @@ impl<'a> Search<'a> {
                 };
             }
         }
-        if must && !self.has_capacity(ask, candidate) {
+        if must && !self.has_capacity(ask, at, candidate) {
             return Ok(false);
         }
         let share = match shares {
@@ -357,7 +384,7 @@ impl<'a> Search<'a> {
             false => None,
         };
         let (claim, request, option) = (frame.claim, frame.request, frame.option);
-        self.taken.push(Taken { claim, request, option, candidate: at, share, counted });
+        self.keep(Taken { claim, request, option, candidate: at, share, counted });
         Ok(true)
     }
 
@@ -393,7 +420,7 @@ impl<'a> Search<'a> {
         let concerns =
             |taken: &&Taken| taken.claim == index && (requests.is_empty() || names(claim, taken, requests));
         let others =
-            self.taken.iter().filter(concerns).filter_map(|taken| self.candidates.get(taken.candidate));
+            self.of_claim(index).filter(concerns).filter_map(|taken| self.candidates.get(taken.candidate));
         let mut others = others.filter_map(|other| attribute(other, name));
         match distinct {
             true => others.all(|other| other != value),

@@ -1,6 +1,7 @@
 //! Carries out effects.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -13,15 +14,24 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::effect::Effect;
+use crate::extender::Extender;
 use crate::scheduler::Clock;
 use crate::view::{CLAIM_GUARD, ClaimUser};
 
 /// A write without an answer for this long is given up; if it went through after all, the watch will tell.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What effects are carried out with.
+#[derive(Clone)]
+pub(super) struct Hands {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) extenders: Arc<[Arc<dyn Extender>]>,
+}
+
 /// Carries out effects; whatever happens, there is a result, and not too late.
-pub(super) async fn guarded(client: &Client, clock: &Clock, effects: Vec<Effect>) -> Result<(), String> {
-    let work = AssertUnwindSafe(perform(client, clock, effects)).catch_unwind();
+pub(super) async fn guarded(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
+    let work = AssertUnwindSafe(perform(hands, effects)).catch_unwind();
     match timeout(PATIENCE, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err("the client panicked".to_owned()),
@@ -30,9 +40,18 @@ pub(super) async fn guarded(client: &Client, clock: &Clock, effects: Vec<Effect>
 }
 
 /// Carries out effects, one after the other; the first error ends it.
-async fn perform(client: &Client, clock: &Clock, effects: Vec<Effect>) -> Result<(), String> {
+async fn perform(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
     for effect in effects {
-        one(client, clock, effect).await.map_err(|error| words(&error))?;
+        match effect {
+            Effect::BindThrough { extender, pod, uid, node } => {
+                let named = hands.extenders.iter().find(|one| one.name() == &*extender).cloned();
+                let binder = named.ok_or_else(|| format!("no extender {extender:?}"))?;
+                // It may wait, and must not do so where tasks run.
+                let bound = tokio::task::spawn_blocking(move || binder.bind(&pod, &uid, &node)).await;
+                bound.map_err(|error| format!("extender {extender:?}: {error}"))??;
+            }
+            effect => one(&hands.client, &hands.clock, effect).await.map_err(|error| words(&error))?,
+        }
     }
     Ok(())
 }
@@ -66,6 +85,8 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             pods.create_subresource::<Value, Value>("binding", &pod.name, &PostParams::default(), &binding)
                 .await?;
         }
+        // Not a matter of the API; done by the caller.
+        Effect::BindThrough { .. } => {}
         Effect::Evict { pod, uid, message, generation } => {
             let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
             let mut condition = json!({

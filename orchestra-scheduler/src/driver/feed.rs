@@ -21,7 +21,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::act::Hands;
 use crate::dispatcher::Dispatcher;
+use crate::extender::Originals;
 use crate::queue::Moment;
 use crate::view::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
@@ -64,31 +66,46 @@ pub(super) struct Feeds {
 
 impl Feeds {
     /// Opens the watches; `gangs` says whether pod groups, which few servers serve, matter here.
-    pub(super) fn open(client: &Client, gangs: bool) -> Self {
+    pub(super) fn open(hands: &Hands, gangs: bool) -> Self {
+        let client = &hands.client;
+        let kept_whole: Vec<Originals> =
+            hands.extenders.iter().filter_map(|extender| extender.originals().cloned()).collect();
+        let (pods_whole, pods_gone) = (kept_whole.clone(), kept_whole.clone());
+        let (nodes_whole, nodes_gone) = (kept_whole.clone(), kept_whole);
         let pods = watcher::Config::default().fields(UNFINISHED);
         let mut facts = vec![
             feed(
                 watch(
                     client,
                     pods,
-                    |pod: Pod| Ok((pod_key(&pod), Box::new(PodView::from_api(&pod)?))),
+                    move |pod: Pod| {
+                        pods_whole.iter().for_each(|originals| originals.keep_pod(&pod));
+                        Ok((pod_key(&pod), Box::new(PodView::from_api(&pod)?)))
+                    },
                     pod_key,
                 ),
                 |pod| Box::new(move |dispatcher, now| dispatcher.pod_applied(*pod, now)),
-                |key| Box::new(move |dispatcher, now| dispatcher.pod_deleted(&key, now)),
+                move |key| {
+                    pods_gone.iter().for_each(|originals| originals.forget_pod(&key.namespace, &key.name));
+                    Box::new(move |dispatcher, now| dispatcher.pod_deleted(&key, now))
+                },
             ),
             feed(
                 watch(
                     client,
                     watcher::Config::default(),
-                    |node: Node| {
+                    move |node: Node| {
+                        nodes_whole.iter().for_each(|originals| originals.keep_node(&node));
                         let facts = NodeFacts::from_api(&node)?;
                         Ok((facts.name.clone(), Box::new(facts)))
                     },
                     |node| NodeName::from(name(node)),
                 ),
                 |node| Box::new(move |dispatcher, now| dispatcher.node_applied(*node, now)),
-                |name| Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now)),
+                move |name: NodeName| {
+                    nodes_gone.iter().for_each(|originals| originals.forget_node(&name));
+                    Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now))
+                },
             ),
             kept(client, |claim: &PersistentVolumeClaim| ClaimView::from_api(claim), claim_key),
             kept(client, |volume: &PersistentVolume| VolumeView::from_api(volume), plain_name),

@@ -7,6 +7,7 @@ use rand::rngs::SmallRng;
 
 use super::explain::{FilterSaid, FilterVerdict};
 use super::narrow::Skipped;
+use crate::extender::Extender;
 use crate::guard::{failure, guarded};
 use crate::outcome::{Diagnosis, Failure, NodeRejection, Outcome};
 use crate::plugin::{Cycle, Filter, Refilter, Trial};
@@ -136,6 +137,10 @@ struct Again<'a> {
 impl Refilter for Again<'_> {
     fn trial<'t>(&'t self, node: &'t NodeView) -> Box<dyn Trial + 't> {
         Box::new(Tried { filters: self.filters, cycle: self.cycle.fork(), node: node.clone(), broken: None })
+    }
+
+    fn extenders(&self) -> &[Arc<dyn Extender>] {
+        &self.filters.profile.extenders
     }
 
     fn chance(&self, end: usize) -> usize {

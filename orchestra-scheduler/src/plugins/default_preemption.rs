@@ -8,6 +8,7 @@ mod choice;
 mod victims;
 
 use crate::event::{ClusterEvent, Hint};
+use crate::extender::{self, Proposal};
 use crate::outcome::{Diagnosis, Exclusion, NodeRejection};
 use crate::plugin::{Cycle, Plugin, PostFilter, Refilter, Requeue};
 use crate::verdict::{Nomination, Rejection, RejectionKind};
@@ -120,6 +121,12 @@ impl PostFilter for DefaultPreemption {
         if harmless.is_empty() && !errors.is_empty() {
             return Nomination::Fail(format!("preemption: {}", errors.join(", ")));
         }
+        if !filters.extenders().is_empty() {
+            harmless = match extended(filters, cycle, pod, harmless) {
+                Ok(agreed) => agreed,
+                Err(error) => return Nomination::Fail(format!("preemption: {error}")),
+            };
+        }
         match least_harmful(harmless) {
             Some(Candidate { node, victims, .. }) => Nomination::Preempt { node, victims },
             None => {
@@ -128,6 +135,27 @@ impl PostFilter for DefaultPreemption {
             }
         }
     }
+}
+
+/// What extenders leave of the candidates.
+fn extended(
+    filters: &dyn Refilter,
+    cycle: &Cycle<'_>,
+    pod: &PodView,
+    candidates: Vec<Candidate>,
+) -> Result<Vec<Candidate>, String> {
+    let proposals = candidates.into_iter().map(|Candidate { node, victims, violations }| Proposal {
+        node,
+        victims,
+        violations,
+    });
+    let agreed = extender::preempt(filters.extenders(), cycle.cluster(), pod, proposals.collect())?;
+    let candidates = agreed.into_iter().map(|Proposal { node, victims, violations }| Candidate {
+        node,
+        victims,
+        violations,
+    });
+    Ok(candidates.collect())
 }
 
 /// What is told when evicting helps nowhere.

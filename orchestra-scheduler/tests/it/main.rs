@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "all of this binary is tests")]
 
 mod cluster;
+mod devices;
+mod extenders;
 
 use std::collections::BTreeMap;
 

@@ -52,7 +52,7 @@ impl Plan {
             && profile.pre_filter.iter().all(|plugin| local(&**plugin))
             && profile.pre_score.iter().all(|plugin| local(&**plugin))
             && profile.adjust.iter().all(|plugin| is_local(&**plugin));
-        if !known {
+        if !known || !profile.extenders.is_empty() {
             return None;
         }
         let mut scorers = Vec::new();
