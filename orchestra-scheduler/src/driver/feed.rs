@@ -1,6 +1,6 @@
 //! Turns watches into facts, keeping of each object only what scheduling needs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -40,11 +40,24 @@ const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 pub(super) enum Change<K, V> {
     Applied(K, V),
     Deleted(K),
+    /// There is something that makes no sense; it counts as gone.
+    Refused(K, Refused),
     /// A new list begins; what is not in it is gone.
     Listing,
     Listed,
     /// The kind is not served here.
     Absent,
+}
+
+/// An object that cannot be scheduled with, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) kind: String,
+    pub(super) version: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) problem: String,
 }
 
 /// Tells the dispatcher one thing.
@@ -55,6 +68,7 @@ pub(super) struct Fact {
     feed: usize,
     listed: bool,
     news: Vec<Tell>,
+    refused: Option<Refused>,
 }
 
 /// All watches.
@@ -152,12 +166,18 @@ impl Feeds {
 }
 
 impl Fact {
-    /// Tells the dispatcher.
-    pub(super) fn tell(self, dispatcher: &mut Dispatcher, feeds: &mut Feeds, now: Moment) {
+    /// Tells the dispatcher; what is left is for users to hear.
+    pub(super) fn tell(
+        self,
+        dispatcher: &mut Dispatcher,
+        feeds: &mut Feeds,
+        now: Moment,
+    ) -> Option<Refused> {
         if self.listed {
             feeds.unlisted.remove(&self.feed);
         }
         self.news.into_iter().for_each(|tell| tell(dispatcher, now));
+        self.refused
     }
 }
 
@@ -171,10 +191,23 @@ where
     K: Clone + Eq + Hash + Ord + Send + 'static,
 {
     let mut seen = Seen::default();
+    let mut told: HashMap<K, Refused> = HashMap::new();
     let facts = changes.map(move |change| {
         let mut news = Vec::new();
+        // Nodes say the same again every few seconds; users hear of it once.
+        let refused = match &change {
+            Change::Refused(key, refused) => {
+                let before = told.insert(key.clone(), refused.clone());
+                (before.as_ref() != Some(refused)).then(|| refused.clone())
+            }
+            Change::Applied(key, _) | Change::Deleted(key) => {
+                told.remove(key);
+                None
+            }
+            Change::Listing | Change::Listed | Change::Absent => None,
+        };
         seen.tell(change, |one| news.push(one.map_or_else(&deleted, &applied)));
-        Fact { feed: 0, listed: seen.complete, news }
+        Fact { feed: 0, listed: seen.complete, news, refused }
     });
     facts.boxed()
 }
@@ -223,8 +256,9 @@ impl<K: Clone + Eq + Hash + Ord> Seen<K> {
                 self.keys.insert(key);
                 news(Ok(view));
             }
-            Change::Deleted(key) => {
+            Change::Deleted(key) | Change::Refused(key, _) => {
                 self.keys.remove(&key);
+                self.listing.remove(&key);
                 news(Err(key));
             }
             Change::Listing => self.listing.clear(),
@@ -256,12 +290,12 @@ where
     events.filter_map(move |event| {
         let change = match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let at = key(&object);
+                let (at, about) = (key(&object), about(&object));
                 match read(object) {
                     Ok((key, view)) => Some(Change::Applied(key, view)),
                     Err(error) => {
                         tracing::warn!(kind = %T::kind(&()), %error, "an object cannot be scheduled with");
-                        Some(Change::Deleted(at))
+                        Some(Change::Refused(at, Refused { problem: error.to_string(), ..about }))
                     }
                 }
             }
@@ -279,6 +313,18 @@ where
         };
         futures::future::ready(change)
     })
+}
+
+/// What an object is, for whoever speaks of it.
+fn about<T: Resource<DynamicType = ()>>(object: &T) -> Refused {
+    Refused {
+        kind: T::kind(&()).into_owned(),
+        version: T::api_version(&()).into_owned(),
+        namespace: namespace(object).to_owned(),
+        name: name(object).to_owned(),
+        uid: object.meta().uid.clone().unwrap_or_default(),
+        problem: String::new(),
+    }
 }
 
 fn name<T: Resource>(object: &T) -> &str {

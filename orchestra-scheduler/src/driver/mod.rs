@@ -110,7 +110,9 @@ impl Driver {
 
     fn take_in(&mut self, fact: Fact, feeds: &mut Feeds) {
         let now = self.now();
-        fact.tell(&mut self.dispatcher, feeds, now);
+        if let Some(refused) = fact.tell(&mut self.dispatcher, feeds, now) {
+            self.tell(News::Refused(refused));
+        }
     }
 
     /// What is to be done next. Extenders are waited for on a thread that may wait. An error is the end.
