@@ -167,12 +167,7 @@ impl Feeds {
 
 impl Fact {
     /// Tells the dispatcher; what is left is for users to hear.
-    pub(super) fn tell(
-        self,
-        dispatcher: &mut Dispatcher,
-        feeds: &mut Feeds,
-        now: Moment,
-    ) -> Option<Refused> {
+    pub(super) fn tell(self, dispatcher: &mut Dispatcher, feeds: &mut Feeds, now: Moment) -> Option<Refused> {
         if self.listed {
             feeds.unlisted.remove(&self.feed);
         }

@@ -22,7 +22,9 @@ struct Server {
 }
 
 impl Server {
-    async fn answering(answer: impl Fn(&str, Value) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
+    async fn answering(
+        answer: impl Fn(&str, Value) -> Option<(u16, String)> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/extender", listener.local_addr().unwrap());
         let (asked, answer): (Arc<Mutex<Vec<_>>>, Answer) = (Arc::default(), Arc::new(answer));
@@ -81,8 +83,13 @@ async fn serve(mut stream: TcpStream, answer: Answer, asked: Arc<Mutex<Vec<(Stri
         read.drain(..head + length);
         asked.lock().unwrap().push((path.clone(), question.clone()));
         let Some((code, body)) = answer(&path, question) else { return std::future::pending().await };
-        let head = format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        if stream.write_all(head.as_bytes()).await.is_err() || stream.write_all(body.as_bytes()).await.is_err() {
+        let head = format!(
+            "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        if stream.write_all(head.as_bytes()).await.is_err()
+            || stream.write_all(body.as_bytes()).await.is_err()
+        {
             return;
         }
     }
@@ -97,14 +104,16 @@ async fn an_extender_filters_and_scores_whole_nodes() {
     let server = Server::answering(|path, question| match path {
         "/extender/filter" => {
             let keep = |node: &&Value| node["metadata"]["name"] != "a";
-            let items: Vec<_> = question["Nodes"]["items"].as_array().unwrap().iter().filter(keep).cloned().collect();
+            let items: Vec<_> =
+                question["Nodes"]["items"].as_array().unwrap().iter().filter(keep).cloned().collect();
             ok(json!({"Nodes": {"items": items}, "FailedNodes": {"a": "not this one"}}))
         }
         _ => ok(json!([{"Host": "b", "Score": 0}, {"Host": "c", "Score": 10}])),
     })
     .await;
     let cluster = Cluster::with_nodes(&["a", "b", "c"]).await;
-    let _scheduler = cluster.schedule(server.scheduler("  filterVerb: filter\n  prioritizeVerb: points\n  weight: 5\n"));
+    let _scheduler =
+        cluster.schedule(server.scheduler("  filterVerb: filter\n  prioritizeVerb: points\n  weight: 5\n"));
     cluster.pod("x", json!({})).await;
     let pod = cluster.until("x", |pod| node_of(pod).is_some()).await;
     assert_eq!(node_of(&pod), Some("c"));
@@ -128,14 +137,15 @@ async fn an_extender_that_knows_nodes_is_asked_by_name_and_binds() {
                 "target": {"kind": "Node", "name": question["Node"]}});
             tokio::spawn(async move {
                 let pods: Api<Pod> = Api::default_namespaced(client);
-                pods.create_subresource::<Value, Value>("binding", &name, &PostParams::default(), &binding).await
+                pods.create_subresource::<Value, Value>("binding", &name, &PostParams::default(), &binding)
+                    .await
             });
             ok(json!({"Error": ""}))
         }
     })
     .await;
-    let _scheduler =
-        cluster.schedule(server.scheduler("  filterVerb: filter\n  bindVerb: bind\n  nodeCacheCapable: true\n"));
+    let _scheduler = cluster
+        .schedule(server.scheduler("  filterVerb: filter\n  bindVerb: bind\n  nodeCacheCapable: true\n"));
     cluster.pod("x", json!({})).await;
     let pod = cluster.until("x", |pod| node_of(pod).is_some()).await;
     assert_eq!(node_of(&pod), Some("b"));
