@@ -13,6 +13,7 @@ use kube::{Client, Error};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::dispatcher::Job;
 use crate::effect::Effect;
 use crate::extender::Extender;
 use crate::scheduler::Clock;
@@ -54,6 +55,23 @@ async fn perform(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Says in the pod's status where it is going, while that takes its time. It is a hint for others, and not needed.
+pub(super) async fn expect(hands: &Hands, job: &Job) {
+    let pod = &job.pod;
+    if pod.nominated.as_ref() == Some(&job.node) {
+        return;
+    }
+    let patch = Patch::Strategic(
+        json!({"metadata": {"uid": &*pod.uid}, "status": {"nominatedNodeName": &*job.node}}),
+    );
+    let pods: Api<Pod> = Api::namespaced(hands.client.clone(), &pod.key.namespace);
+    let params = PatchParams::default();
+    let written = timeout(PATIENCE, pods.patch_status(&pod.key.name, &params, &patch)).await;
+    if !matches!(written, Ok(Ok(_))) {
+        tracing::debug!(pod = %pod.key, "expectation not written");
+    }
 }
 
 /// What the server said, without what the client puts around it.

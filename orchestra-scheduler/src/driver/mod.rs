@@ -157,6 +157,9 @@ impl Driver {
                             .any(|effect| matches!(effect, Effect::Bind { .. } | Effect::BindThrough { .. }));
                         let point = if binds { "Bind" } else { "PreBind" };
                         let begun = Instant::now();
+                        if !binds {
+                            act::expect(&hands, &job).await;
+                        }
                         let result = act::guarded(&hands, job.effects).await;
                         metrics.performed(point, &job.pod.scheduler, result.is_ok(), begun.elapsed());
                         Done::Performed(job.pod.uid.clone(), result)

@@ -19,7 +19,7 @@ where
 }
 
 /// A cluster of two nodes with one device on the second.
-async fn with_one_device() -> Cluster {
+pub(crate) async fn with_one_device() -> Cluster {
     let cluster = Cluster::with_nodes(&["bare", "rich"]).await;
     let class = json!({"metadata": {"name": "gpu"}, "spec": {"selectors": [
         {"cel": {"expression": "device.driver == 'd.example.com'"}}]}});
@@ -35,7 +35,7 @@ async fn with_one_device() -> Cluster {
     cluster
 }
 
-fn using(claim: &str) -> Value {
+pub(crate) fn using(claim: &str) -> Value {
     json!({"resourceClaims": [{"name": "dev", "resourceClaimName": claim}],
         "containers": [{"name": "c", "image": "i", "resources": {"claims": [{"name": "dev"}]}}]})
 }

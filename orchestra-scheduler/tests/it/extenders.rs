@@ -7,8 +7,8 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use orchestra_scheduler::{PluginRegistry, Scheduler};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::cluster::{Cluster, node_of, pod_scheduled};
 
@@ -37,6 +37,37 @@ impl Server {
         Self { url, asked }
     }
 
+    /// The same over TLS; also the certificate it shows, PEM.
+    async fn secretly(
+        answer: impl Fn(&str, Value) -> Option<(u16, String)> + Send + Sync + 'static,
+    ) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/extender", listener.local_addr().unwrap().port());
+        let (asked, answer): (Arc<Mutex<Vec<_>>>, Answer) = (Arc::default(), Arc::new(answer));
+        let kept = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, answer, kept) = (acceptor.clone(), answer.clone(), kept.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, answer, kept).await;
+                    }
+                });
+            }
+        });
+        (Self { url, asked }, made.cert.pem())
+    }
+
     fn asked(&self) -> Vec<(String, Value)> {
         self.asked.lock().unwrap().clone()
     }
@@ -53,7 +84,11 @@ impl Server {
 }
 
 /// As much of HTTP/1.1 as it takes.
-async fn serve(mut stream: TcpStream, answer: Answer, asked: Arc<Mutex<Vec<(String, Value)>>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Answer,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+) {
     let mut read = Vec::new();
     loop {
         let head = loop {
@@ -215,4 +250,30 @@ async fn pods_are_placed_without_an_extender_that_can_be_ignored() {
     cluster.pod("x", json!({})).await;
     cluster.until("x", |pod| node_of(pod).is_some()).await;
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn an_extender_over_tls_is_trusted_by_its_authority_or_where_that_is_said() {
+    use base64::Engine as _;
+    let pass = |_: &str, _: Value| ok(json!({"NodeNames": ["a"]}));
+    let (server, pem) = Server::secretly(pass).await;
+    let cluster = Cluster::with_nodes(&["a"]).await;
+    let known = base64::engine::general_purpose::STANDARD.encode(pem);
+    let more = |tls: &str| format!("  filterVerb: filter\n  nodeCacheCapable: true\n{tls}");
+    for (name, tls) in [
+        ("known", format!("  tlsConfig: {{caData: {known}}}\n")),
+        ("insecure", "  tlsConfig: {insecure: true}\n".to_owned()),
+        ("https", "  enableHTTPS: true\n".to_owned()),
+    ] {
+        let scheduler = cluster.schedule(server.scheduler(&more(&tls)));
+        cluster.pod(name, json!({})).await;
+        cluster.until(name, |pod| node_of(pod).is_some()).await;
+        scheduler.stop().await;
+    }
+    assert_eq!(server.asked().len(), 3);
+    let _scheduler = cluster.schedule(server.scheduler(&more("")));
+    cluster.pod("stranger", json!({})).await;
+    let pod = cluster.until("stranger", |pod| pod_scheduled(pod).is_some()).await;
+    assert_eq!(pod_scheduled(&pod).unwrap().reason.as_deref(), Some("SchedulerError"));
+    assert_eq!(server.asked().len(), 3, "who is not trusted is told nothing");
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod devices;
 mod extenders;
+mod killed;
 
 use std::collections::BTreeMap;
 
@@ -151,6 +152,9 @@ async fn a_late_claim_gets_its_node_and_the_pod_follows() {
         claim.annotations().get("volume.kubernetes.io/selected-node").map(String::as_str) == Some("n")
     };
     cluster.until_any::<PersistentVolumeClaim>(claims.clone(), "data", selected).await;
+    // Where it is going is said while it is waited for.
+    let going = |pod: &Pod| pod.status.as_ref().and_then(|status| status.nominated_node_name.clone());
+    cluster.until("x", |pod| going(pod).as_deref() == Some("n")).await;
     cluster.bind_claim("data", "pv").await;
     cluster.until("x", |pod| node_of(pod) == Some("n")).await;
 }
