@@ -12,8 +12,8 @@ use crate::outcome::Outcome;
 use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::view::{
-    ClusterView, DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView, NodeFacts, NodeName,
-    OwnerView, PodUid, PodView, Promise, ServiceView,
+    BudgetView, ClusterView, DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView,
+    NodeFacts, NodeName, OwnerView, PodUid, PodView, Promise, ServiceView,
 };
 
 /// Where two engines differ, in the shortest history found.
@@ -45,6 +45,9 @@ impl fmt::Display for Difference {
 
 /// Of so many decisions one is explained, too, by both engines.
 const EXPLAINED: u64 = 5;
+
+/// Of so many evictions one takes long, and the room stays promised.
+const LINGERING: u64 = 3;
 
 /// Many histories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -251,6 +254,10 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
                 }
                 Outcome::Rejected(diagnosis) => {
                     let Some(node) = &diagnosis.nominated else { return Ok(()) };
+                    if pair.decided.is_multiple_of(LINGERING) {
+                        cluster.nominate(pod, node);
+                        return Ok(());
+                    }
                     for victim in &diagnosis.victims {
                         cluster.take(&victim.uid);
                     }
@@ -287,6 +294,7 @@ fn keep(cluster: &mut ClusterView, object: &Value) {
         Some("DeviceClass") => put(cluster, read(object).map(|it| DeviceClassView::from_api(&it))),
         Some("ResourceSlice") => put(cluster, read(object).map(|it| DeviceSliceView::from_api(&it))),
         Some("ResourceClaim") => put(cluster, read(object).map(|it| DeviceClaimView::from_api(&it))),
+        Some("PodDisruptionBudget") => put(cluster, read(object).map(|it| BudgetView::from_api(&it))),
         _ => {}
     }
 }
@@ -302,6 +310,7 @@ fn forget(cluster: &mut ClusterView, object: &Value) {
         Some("DeviceClass") => drop_it(cluster, read(object).map(|it| DeviceClassView::from_api(&it))),
         Some("ResourceSlice") => drop_it(cluster, read(object).map(|it| DeviceSliceView::from_api(&it))),
         Some("ResourceClaim") => drop_it(cluster, read(object).map(|it| DeviceClaimView::from_api(&it))),
+        Some("PodDisruptionBudget") => drop_it(cluster, read(object).map(|it| BudgetView::from_api(&it))),
         _ => {}
     }
 }

@@ -13,9 +13,9 @@ pub enum Happening {
     Node(Value),
     /// A node goes.
     NodeGone(String),
-    /// A Service, ReplicaSet, Namespace or something of devices appears or says something else.
+    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices appears or says something else.
     Object(Value),
-    /// A Service, ReplicaSet, Namespace or something of devices goes.
+    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices goes.
     ObjectGone(Value),
     /// A Pod with a node appears there, or moves.
     Placed(Value),
