@@ -1,12 +1,13 @@
 //! What the API server takes for each operation, as a client sees it. Guards the figures in docs/apiserver-performance.md.
 //!
-//! `cargo bench --bench apiserver [-- --quick]`
+//! `cargo bench --bench apiserver [-- [binding] [--quick]]`
 //!
 //! The server is a process of its own, `orchestra server --components apiserver` with the durable store: every write is
 //! synced before it is answered. The load comes from this process over TLS, each connection one client that sends its next
 //! request when it has the answer to the last. CPU is what the server's process used, read from /proc. The last rows call
-//! the server in this process, without a socket.
+//! the server in this process, without a socket. `binding` measures instead how fast a scheduler binds pods through it.
 
+mod binding;
 mod load;
 mod objects;
 mod process;
@@ -37,6 +38,9 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let share = if quick { 20 } else { 1 };
     let runtime = tokio::runtime::Runtime::new().expect("threads");
+    if std::env::args().any(|argument| argument == "binding") {
+        return runtime.block_on(binding::measure(&mut Report::new(), CONNECTIONS, share));
+    }
     runtime.block_on(measure(share));
 }
 

@@ -32,6 +32,19 @@ impl Server {
         Self { child, folder: folder.to_owned(), ready_after: begin.elapsed() }
     }
 
+    /// A scheduler beside the server behind `kubeconfig`.
+    pub(crate) fn scheduler(kubeconfig: &Path) -> Self {
+        let begin = Instant::now();
+        let child = Command::new(env!("CARGO_BIN_EXE_orchestra"))
+            .args(["server", "--components", "scheduler", "--kubeconfig"])
+            .arg(kubeconfig)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let folder = kubeconfig.parent().map(Path::to_owned).unwrap_or_default();
+        Self { child, folder, ready_after: begin.elapsed() }
+    }
+
     pub(crate) fn ready_after(&self) -> Duration {
         self.ready_after
     }

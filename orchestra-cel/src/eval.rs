@@ -25,6 +25,12 @@ pub trait Scope {
         None
     }
 
+    /// What a map holds under a text that is no key of it, where that is not an error. `in` and `has` do not see it.
+    fn absent(&self, map: &Map, key: &str) -> Option<Value> {
+        let _ = (map, key);
+        None
+    }
+
     /// A method of a value that only the scope knows. `None` if it is none of the scope's.
     fn call(&self, function: &str, operands: &[Value]) -> Option<Result<Value, Fault>> {
         let _ = (function, operands);
@@ -180,8 +186,21 @@ impl<'a> Evaluator<'a> {
             Some(value) if optional || was_optional => Ok(some(value)),
             None if optional || was_optional => Ok(none()),
             Some(value) => Ok(value),
-            None => Err(Fault::new(format!("no such key: {field}"))),
+            None => {
+                let absent = match &value {
+                    Value::Map(map) => self.scope.absent(map, field),
+                    _ => None,
+                };
+                absent.ok_or_else(|| Fault::new(format!("no such key: {field}")))
+            }
         }
+    }
+
+    /// What the scope puts in the place of a key that is not there.
+    fn put_in_place(&self, function: &str, operands: &[Value]) -> Option<Value> {
+        let ("_[_]", [Value::Map(map), Value::String(key)]) = (function, operands) else { return None };
+        let missing = !map.map.contains_key(&Key::String(key.clone()));
+        missing.then(|| self.scope.absent(map, key)).flatten()
     }
 
     fn call(&mut self, function: &str, target: Option<&Expr>, args: &[Expr]) -> Evaluated {
@@ -190,6 +209,9 @@ impl<'a> Evaluator<'a> {
             operands.push(self.eval(operand)?);
         }
         self.charge(cost::actual(function, &operands))?;
+        if let Some(value) = self.put_in_place(function, &operands) {
+            return Ok(value);
+        }
         let result = match operators::apply(self, function, &operands) {
             Some(result) => result,
             None => match self.scope.call(function, &operands) {

@@ -5,6 +5,7 @@
 //! (leader election, client connection, profiling) is read and has no effect.
 
 mod arguments;
+mod extender;
 mod merge;
 mod registry;
 mod shape;
@@ -76,14 +77,12 @@ impl Reader<'_> {
         if let Some(parallelism) = read.parallelism.as_ref().filter(|number| number.value < 1) {
             return Err(self.at(parallelism, "parallelism", "must be greater than zero"));
         }
-        if let Some(extenders) = read.extenders.as_ref().filter(|list| !list.value.is_empty()) {
-            return Err(self.at(extenders, "extenders", "extenders are not supported"));
-        }
+        let extenders = self.extenders(&read.extenders)?;
         let sampling =
             self.sampling(read.percentage_of_nodes_to_score.as_ref(), "percentageOfNodesToScore")?;
         let mut profiles = Vec::new();
         for (index, shape) in read.profiles.iter().enumerate() {
-            let profile = self.profile(shape, index, sampling)?;
+            let profile = self.profile(shape, index, sampling, &extenders.ignored)?;
             if profiles.iter().any(|other: &Profile| other.name() == profile.name()) {
                 let field = format!("profiles[{index}].schedulerName");
                 return Err(self.at(shape, &field, format!("duplicate value: {:?}", &**profile.name())));
@@ -91,8 +90,14 @@ impl Reader<'_> {
             profiles.push(profile);
         }
         if profiles.is_empty() {
-            profiles.push(Profile::default().sampling(sampling.unwrap_or_default()));
+            let name = crate::profile::DEFAULT_NAME.to_owned();
+            let plain = ProfileShape { scheduler_name: Some(name), ..ProfileShape::default() };
+            let merged = Merge::of(self, &plain, "profiles[0]", &extenders.ignored)?;
+            let empty = Profile::empty(crate::profile::DEFAULT_NAME).sampling(sampling.unwrap_or_default());
+            profiles.push(merged.onto(empty, self)?);
         }
+        let with = |profile: Profile| extenders.all.iter().cloned().fold(profile, Profile::extender);
+        let profiles = profiles.into_iter().map(with).collect();
         Ok(Scheduler::default().profiles(profiles).backoff(self.backoff(&read)?))
     }
 
@@ -101,12 +106,13 @@ impl Reader<'_> {
         shape: &Spanned<ProfileShape>,
         index: usize,
         sampling: Option<Sampling>,
+        ignored: &[String],
     ) -> Result<Profile, ConfigError> {
         let at = format!("profiles[{index}]");
         let own = shape.value.percentage_of_nodes_to_score.as_ref();
         let sampling = self.sampling(own, &format!("{at}.percentageOfNodesToScore"))?.or(sampling);
         let name = shape.value.scheduler_name.as_deref().unwrap_or(crate::profile::DEFAULT_NAME);
-        let merged = Merge::of(self, &shape.value, &at)?;
+        let merged = Merge::of(self, &shape.value, &at, ignored)?;
         let profile = merged.onto(Profile::empty(name).sampling(sampling.unwrap_or_default()), self)?;
         profile.check().map_err(|error| self.at(shape, &at, error.to_string()))?;
         if profile.queue_sort.is_none() {

@@ -13,8 +13,9 @@ mod step;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineKind};
 use crate::event::{ClusterEvent, Hint};
+use crate::extender::Extender;
 use crate::guard::guarded;
 use crate::outcome::{Choice, Diagnosis, Failure, Outcome};
 use crate::plugin::Cycle;
@@ -71,6 +72,11 @@ impl Dispatcher {
         }
     }
 
+    /// One that has nothing to do, to stand in for another for a while.
+    pub(crate) fn idle() -> Self {
+        Self::new(Vec::new(), EngineKind::Reference.seeded(0), BackoffOptions::default())
+    }
+
     /// The cluster as the scheduler sees it, assumed pods included.
     #[must_use]
     pub fn cluster(&self) -> &ClusterView {
@@ -80,6 +86,17 @@ impl Dispatcher {
     /// Whether some profile has a plugin of this name that waits for pods to be woken.
     pub(crate) fn has_plugin(&self, name: &str) -> bool {
         self.profiles.iter().any(|profile| profile.requeue.iter().any(|plugin| plugin.name() == name))
+    }
+
+    /// The extenders of all profiles, each once.
+    pub(crate) fn extenders(&self) -> Vec<Arc<dyn Extender>> {
+        let mut all: Vec<Arc<dyn Extender>> = Vec::new();
+        for extender in self.profiles.iter().flat_map(|profile| &profile.extenders) {
+            if !all.iter().any(|other| Arc::ptr_eq(other, extender)) {
+                all.push(extender.clone());
+            }
+        }
+        all
     }
 
     /// How many pods wait where.
@@ -174,6 +191,9 @@ impl Dispatcher {
         if let Some(node) = &diagnosis.nominated {
             self.make_room(&pod, node, diagnosis.victims, now);
         }
+        if !diagnosis.repairs.is_empty() {
+            self.steps.push_back(Step::Repair { pod: pod.clone(), effects: diagnosis.repairs });
+        }
         self.queue.reject(&pod.uid, diagnosis.plugins, now, &helps(&self.profiles, &self.preempting));
         self.report_with(pod, ReportReason::Unschedulable, message, victims);
     }
@@ -243,13 +263,13 @@ impl Dispatcher {
 }
 
 /// Why a node could not be reserved.
-enum NotReserved {
+pub(crate) enum NotReserved {
     Rejected(Box<Diagnosis>),
     Failed(Failure),
 }
 
 /// Runs the `Reserve` plugins; when one refuses, all are undone, last first.
-fn reserve(
+pub(crate) fn reserve(
     profile: &Profile,
     cycle: &mut Cycle<'_>,
     pod: &PodView,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::view::{ClaimKey, ClaimUser, NamespacedName, NodeName, PodKey, PodUid};
+use crate::view::{ClaimKey, ClaimUser, DeviceAllocation, NamespacedName, NodeName, PodKey, PodUid};
 
 /// One write to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,17 @@ pub enum Effect {
         /// The pod.
         pod: PodKey,
         /// Its identity, so that a namesake is not bound.
+        uid: PodUid,
+        /// Where to.
+        node: NodeName,
+    },
+    /// Have an extender bind a pod.
+    BindThrough {
+        /// The extender, by name.
+        extender: Box<str>,
+        /// The pod.
+        pod: PodKey,
+        /// Its identity.
         uid: PodUid,
         /// Where to.
         node: NodeName,
@@ -47,6 +58,26 @@ pub enum Effect {
         version: Box<str>,
         /// All of its users.
         users: Vec<ClaimUser>,
+    },
+    /// Give a resource claim its devices, and write down who uses it. What keeps it from vanishing comes first.
+    AllocateClaim {
+        /// The claim.
+        claim: NamespacedName,
+        /// The version of it that was decided on.
+        version: Box<str>,
+        /// Whether it is kept from vanishing already.
+        guarded: bool,
+        /// The devices.
+        allocation: Arc<DeviceAllocation>,
+        /// All of its users.
+        users: Vec<ClaimUser>,
+    },
+    /// Take a resource claim's devices back.
+    FreeClaim {
+        /// The claim.
+        claim: NamespacedName,
+        /// The version of it that was decided on.
+        version: Box<str>,
     },
     /// Set an annotation of a claim.
     AnnotateClaim {

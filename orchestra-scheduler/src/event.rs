@@ -52,6 +52,10 @@ pub enum ClusterEvent {
     AttachmentDeleted(Arc<AttachmentView>),
     /// A resource claim came or changed.
     DeviceClaimChanged(Arc<DeviceClaimView>),
+    /// A resource claim gave its devices back, or is gone with them.
+    DevicesFreed(Arc<DeviceClaimView>),
+    /// What drivers offer came or changed, or a class of devices did.
+    DevicesChanged,
     /// A pod group came or changed.
     PodGroupChanged(Arc<PodGroupView>),
     /// What drivers say about their room came or changed.

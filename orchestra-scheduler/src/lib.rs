@@ -37,6 +37,7 @@
 //! [`PluginRegistry`] for plugins that a `KubeSchedulerConfiguration` can name.
 //!
 //! # Features
+//! `extender`: [extenders](extender) over HTTP, as a `KubeSchedulerConfiguration` names them.
 //! `synthetic`: made-up clusters, pods and histories, and the comparison of engines on them.
 //!
 //! # Invariants
@@ -46,11 +47,13 @@
 //! * A plugin that panics, or scores out of range, fails the pod at hand and nothing else.
 
 mod config;
+mod devices;
 mod dispatcher;
 mod driver;
 pub mod effect;
 pub mod engine;
 pub mod event;
+pub mod extender;
 mod guard;
 mod metrics;
 pub mod outcome;

@@ -239,3 +239,40 @@ impl Collector for SchedulerMetrics {
         write::gauge(out, "scheduler_scheduler_cache_size", help, sizes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_labels_and_buckets_are_upstreams() {
+        let (mut registry, metrics) = (Registry::default(), SchedulerMetrics::default());
+        metrics.register(&mut registry);
+        let uid = PodUid::from("p");
+        metrics.decided(&uid, Moment(Duration::ZERO), Moment(Duration::from_millis(3)));
+        metrics.performed("Bind", "default-scheduler", true, Duration::from_millis(1));
+        metrics.bound(&uid, "default-scheduler", Moment(Duration::from_millis(9)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"} 1",
+            "scheduler_scheduling_attempt_duration_seconds_bucket{le=\"0.001\",",
+            "scheduler_scheduling_attempt_duration_seconds_bucket{le=\"16.384\",",
+            "scheduler_scheduling_algorithm_duration_seconds_count 1",
+            "scheduler_pod_scheduling_sli_duration_seconds_bucket{",
+            "scheduler_pod_scheduling_attempts_count 1",
+            "scheduler_framework_extension_point_duration_seconds_bucket{",
+            "scheduler_pending_pods{queue=\"active\"} 0",
+            "scheduler_preemption_attempts_total 0",
+            "scheduler_preemption_victims_count 0",
+            "scheduler_cache_size{type=\"nodes\"} 0",
+        ] {
+            let sorted = |line: &str| line.split(['{', ',', '}']).map(str::to_owned).collect::<Vec<_>>();
+            let parts = sorted(line);
+            let is_it = |other: &str| {
+                parts.iter().filter(|part| !part.is_empty()).all(|part| other.contains(&**part))
+            };
+            assert!(text.lines().any(is_it), "{line}\n{text}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::effect::Effect;
 use crate::verdict::{Reasons, Rejection, RejectionKind};
 use crate::view::{NodeName, PodView};
 
@@ -77,6 +78,8 @@ pub struct Diagnosis {
     pub victims: Vec<Arc<PodView>>,
     /// What was promised to the pod earlier is void.
     pub withdrawn: bool,
+    /// What may help it, to be done without waiting for it.
+    pub repairs: Vec<Effect>,
 }
 
 /// Nodes that a plugin ruled out before filtering.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::effect::Effect;
 use crate::event::{ClusterEvent, Hint};
+use crate::extender::Extender;
 use crate::outcome::{Diagnosis, Failure, NodeRejection};
 use crate::queue::QueuedPod;
 use crate::unit::Points;
@@ -84,6 +85,8 @@ pub trait PostFilter: Plugin {
 pub trait Refilter {
     /// Begins a trial with a node as it is.
     fn trial<'t>(&'t self, node: &'t NodeView) -> Box<dyn Trial + 't>;
+    /// The extenders of the profile.
+    fn extenders(&self) -> &[Arc<dyn Extender>];
     /// A number below `end`, from the engine's seeded chance; the same throughout one attempt.
     fn chance(&self, end: usize) -> usize;
 }

@@ -6,6 +6,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::extender::Extender;
 use crate::plugin::{
     Adjust, Bind, Filter, Normalise, Permit, PostBind, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore,
     QueueSort, Requeue, Reserve, Score,
@@ -95,6 +96,7 @@ pub struct Profile {
     pub(crate) post_bind: Vec<Arc<dyn PostBind>>,
     pub(crate) requeue: Vec<Arc<dyn Requeue>>,
     pub(crate) batches: Option<Batches>,
+    pub(crate) extenders: Vec<Arc<dyn Extender>>,
     /// Plugins that look at one node at a time; see [`Registration::local`].
     local: Vec<TypeId>,
 }
@@ -137,6 +139,7 @@ impl Profile {
             post_bind: Vec::new(),
             requeue: Vec::new(),
             batches: None,
+            extenders: Vec::new(),
             local: Vec::new(),
         }
     }
@@ -234,6 +237,14 @@ impl Profile {
     /// Whether this plugin was registered as one that looks at one node at a time.
     pub(crate) fn holds_local(&self, plugin: &dyn Any) -> bool {
         self.local.contains(&plugin.type_id())
+    }
+
+    /// Adds an extender. Those that can be ignored are asked after the others.
+    #[must_use]
+    pub fn extender(mut self, extender: Arc<dyn Extender>) -> Self {
+        self.extenders.push(extender);
+        self.extenders.sort_by_key(|extender| extender.options().ignorable);
+        self
     }
 
     /// Adds a filter.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::Dispatcher;
 use crate::driver;
 use crate::engine::{EngineKind, Explain, Explaining};
+use crate::extender::Extender;
 use crate::metrics::SchedulerMetrics;
 use crate::plugin::{Filter, Normalise, Reserve, Score};
 use crate::profile::Profile;
@@ -121,6 +122,12 @@ impl Scheduler {
     pub fn filter(self, plugin: impl Filter) -> Self {
         let plugin = Arc::new(plugin);
         self.each(|profile| profile.filter(plugin.clone()))
+    }
+
+    /// Adds an extender to every profile there is.
+    pub fn extender(self, extender: impl Extender) -> Self {
+        let extender: Arc<dyn Extender> = Arc::new(extender);
+        self.each(|profile| profile.extender(extender.clone()))
     }
 
     /// How long pods pause between attempts.

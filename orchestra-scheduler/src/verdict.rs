@@ -116,6 +116,13 @@ pub enum Nomination {
     },
     /// As [`Nomination::Nothing`], and what was promised to the pod earlier is void.
     Void(Reasons),
+    /// These effects may help; nobody waits for them, what they change is seen when it comes back. No other plugin is asked.
+    Repair {
+        /// What to do.
+        effects: Vec<Effect>,
+        /// In words.
+        reasons: Reasons,
+    },
     /// Nothing to be done by this plugin; the next one is asked.
     Nothing(Reasons),
     /// Nothing to be done by any plugin.

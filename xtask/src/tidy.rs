@@ -19,7 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("orchestra-store", &["orchestra-core", "orchestra-metrics"]),
     ("orchestra-apiserver", &["orchestra-core", "orchestra-metrics", "orchestra-store"]),
     ("orchestra-controllers", &["orchestra-core", "orchestra-metrics"]),
-    ("orchestra-scheduler", &["orchestra-core", "orchestra-metrics"]),
+    ("orchestra-scheduler", &["orchestra-cel", "orchestra-core", "orchestra-metrics"]),
     ("orchestra-lab", &["orchestra-core", "orchestra-scheduler"]),
     ("orchestra-net", &["orchestra-core", "orchestra-metrics"]),
     ("orchestra-runtime", &["orchestra-core", "orchestra-metrics", "orchestra-net"]),

@@ -174,17 +174,23 @@ pub(super) fn preemption(args: &Value) -> Result<DefaultPreemption, ArgumentErro
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Devices {
-    // Nothing is searched for that could take long.
-    #[serde(rename = "filterTimeout")]
-    _filter_timeout: Option<String>,
+    filter_timeout: Option<String>,
     binding_timeout: Option<String>,
 }
 
 pub(super) fn devices(args: &Value) -> Result<DynamicResources, ArgumentError> {
     let devices: Devices = read(args)?;
-    let Some(text) = devices.binding_timeout else { return Ok(DynamicResources::default()) };
-    let problem = || ArgumentError::new("bindingTimeout", format!("{text:?} is not a duration"));
-    Ok(DynamicResources::waiting(duration(&text).ok_or_else(problem)?))
+    let mut plugin = DynamicResources::default();
+    let span = |field, text: &str| {
+        duration(text).ok_or_else(|| ArgumentError::new(field, format!("{text:?} is not a duration")))
+    };
+    if let Some(text) = devices.filter_timeout {
+        plugin = plugin.searching(span("filterTimeout", &text)?);
+    }
+    if let Some(text) = devices.binding_timeout {
+        plugin = plugin.waiting(span("bindingTimeout", &text)?);
+    }
+    Ok(plugin)
 }
 
 /// Reads a duration of whole hours, minutes and seconds, such as `1h30m` or `600s`.

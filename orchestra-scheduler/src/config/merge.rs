@@ -28,7 +28,13 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn of(reader: &Reader<'_>, shape: &'a ProfileShape, at: &str) -> Result<Self, ConfigError> {
+    /// `ignored` are resources that extenders look after, and NodeResourcesFit does not.
+    pub(super) fn of(
+        reader: &Reader<'_>,
+        shape: &'a ProfileShape,
+        at: &str,
+        ignored: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut merge = Self {
             shape,
             everywhere: everywhere(&shape.plugins.multi_point),
@@ -42,7 +48,7 @@ impl<'a> Merge<'a> {
             if args.insert(name, &entry.value.args).is_some() {
                 return Err(reader.at(entry, &field, format!("repeated config for plugin {name}")));
             }
-            match reader.registry.make(name, &entry.value.args) {
+            match reader.registry.make(name, &with_ignored(name, &entry.value.args, ignored)) {
                 None => return Err(reader.at(entry, &format!("{field}.name"), unknown(reader, name))),
                 Some(Err(error)) => {
                     let dot = if error.field.is_empty() { "" } else { "." };
@@ -51,6 +57,10 @@ impl<'a> Merge<'a> {
                 }
                 Some(Ok(set)) => drop(merge.made.insert(name.to_owned(), set)),
             }
+        }
+        if !ignored.is_empty() && !merge.made.contains_key(FIT) {
+            let made = reader.registry.make(FIT, &with_ignored(FIT, &Value::Null, ignored));
+            merge.made.extend(made.and_then(Result::ok).map(|set| (FIT.to_owned(), set)));
         }
         for (point, choice) in points(shape) {
             for (index, named) in choice.enabled.iter().enumerate() {
@@ -182,6 +192,25 @@ impl<'a> Merge<'a> {
         chosen.extend(own.map(|named| (named.value.name.as_str(), named.value.weight)));
         Ok(chosen.into_iter().filter_map(|(name, weight)| Some((find(name)?, weight))).collect())
     }
+}
+
+/// The plugin that can leave resources to others.
+const FIT: &str = "NodeResourcesFit";
+
+/// The arguments of a plugin with the resources added that extenders look after.
+fn with_ignored(plugin: &str, args: &Value, ignored: &[String]) -> Value {
+    let mut args = args.clone();
+    if plugin != FIT || ignored.is_empty() || !(args.is_null() || args.is_object()) {
+        return args;
+    }
+    let list = &mut args["ignoredResources"];
+    if list.is_null() {
+        *list = Value::Array(Vec::new());
+    }
+    if let Value::Array(list) = list {
+        list.extend(ignored.iter().cloned().map(Value::String));
+    }
+    args
 }
 
 /// The defaults, changed by `multiPoint`: what is disabled goes, what is enabled again keeps its place, the rest is

@@ -16,7 +16,8 @@ pub(super) struct Configuration {
     pub(super) pod_max_backoff_seconds: Option<Spanned<i64>>,
     #[serde(default)]
     pub(super) profiles: Vec<Spanned<ProfileShape>>,
-    pub(super) extenders: Option<Spanned<Vec<Value>>>,
+    #[serde(default)]
+    pub(super) extenders: Vec<Spanned<ExtenderShape>>,
     #[serde(rename = "leaderElection")]
     _leader_election: Option<Value>,
     #[serde(rename = "clientConnection")]
@@ -29,7 +30,46 @@ pub(super) struct Configuration {
     _delay_cache_until_active: Option<bool>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct ExtenderShape {
+    pub(super) url_prefix: String,
+    pub(super) filter_verb: String,
+    pub(super) preempt_verb: String,
+    pub(super) prioritize_verb: String,
+    pub(super) weight: i64,
+    pub(super) bind_verb: String,
+    #[serde(rename = "enableHTTPS")]
+    pub(super) enable_https: bool,
+    pub(super) tls_config: Option<TlsShape>,
+    pub(super) http_timeout: Option<String>,
+    pub(super) node_cache_capable: bool,
+    pub(super) managed_resources: Vec<ManagedShape>,
+    pub(super) ignorable: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct TlsShape {
+    pub(super) insecure: bool,
+    pub(super) server_name: String,
+    pub(super) cert_file: String,
+    pub(super) key_file: String,
+    pub(super) ca_file: String,
+    pub(super) cert_data: String,
+    pub(super) key_data: String,
+    pub(super) ca_data: String,
+}
+
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ManagedShape {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) ignored_by_scheduler: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ProfileShape {
     pub(super) scheduler_name: Option<String>,

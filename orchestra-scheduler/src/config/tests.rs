@@ -50,6 +50,7 @@ fn weights_and_disabling_work_at_a_point() {
         ("NodeResourcesFit", 7),
         ("TaintToleration", 3),
         ("InterPodAffinity", 2),
+        ("DynamicResources", 2),
         ("NodeResourcesBalancedAllocation", 1),
         ("ImageLocality", 1),
     ];
@@ -216,4 +217,71 @@ fn arguments_of_the_other_plugins_are_read_and_checked() {
     ] {
         assert_eq!(with(plugin, args).unwrap_err(), format!("{at}{expected}"), "{plugin}");
     }
+}
+
+#[test]
+fn extenders_are_read_and_what_they_look_after_is_left_to_them() {
+    let profiles = read(
+        "extenders:
+- {urlPrefix: 'http://127.0.0.1:1/x', filterVerb: filter, ignorable: true}
+- urlPrefix: https://127.0.0.1:1/
+  prioritizeVerb: points
+  weight: 3
+  bindVerb: bind
+  enableHTTPS: true
+  httpTimeout: 1m0.5s
+  nodeCacheCapable: true
+  managedResources: [{name: example.com/gpu, ignoredByScheduler: true}]
+",
+    )
+    .unwrap();
+    let extenders = &profiles[0].extenders;
+    let names: Vec<_> = extenders.iter().map(|extender| extender.name().to_owned()).collect();
+    assert_eq!(
+        names,
+        ["https://127.0.0.1:1/", "http://127.0.0.1:1/x"],
+        "those that can be ignored come last"
+    );
+    let options = extenders[0].options();
+    assert_eq!((options.filters, options.weight, options.binds, options.preempts), (false, 3, true, false));
+    let fit = profiles[0].filter.iter().find(|plugin| plugin.name() == "NodeResourcesFit").unwrap();
+    assert!(format!("{fit:?}").contains("example.com/gpu"), "{fit:?}");
+}
+
+#[test]
+fn broken_extenders_name_their_field() {
+    for (body, expected) in [
+        ("{urlPrefix: 'http://x', prioritizeVerb: p}", "weight: must have a positive weight applied to it"),
+        ("{urlPrefix: 'x'}", "urlPrefix: not a URL: scheme and host are needed"),
+        ("{urlPrefix: 'http://x', httpTimeout: soon}", "httpTimeout: \"soon\" is not a duration"),
+        (
+            "{urlPrefix: 'http://x', managedResources: [{name: cpu}]}",
+            "managedResources[0].name: invalid extended resource name: \"cpu\"",
+        ),
+        (
+            "{urlPrefix: 'http://x', managedResources: [{name: a.b/c}, {name: a.b/c}]}",
+            "managedResources[1].name: duplicate extender managed resource name",
+        ),
+        (
+            "{urlPrefix: 'https://x', tlsConfig: {caFile: /nowhere/ca.crt}}",
+            "tlsConfig.caFile: /nowhere/ca.crt: No such file or directory (os error 2)",
+        ),
+        (
+            "{urlPrefix: 'https://x', tlsConfig: {caData: '???'}}",
+            "tlsConfig.caFile: not base64: Invalid symbol 63, offset 0.",
+        ),
+        ("{urlPrefix: 'https://x', tlsConfig: {caData: aGk=}}", "tlsConfig: no certificate in it"),
+        (
+            "{urlPrefix: 'https://x', tlsConfig: {certData: aGk=}}",
+            "tlsConfig: certificate and key go together",
+        ),
+    ] {
+        let error = read(&format!("extenders:\n- {body}\n")).unwrap_err();
+        assert_eq!(error, format!("s.yaml:4: extenders[0].{expected}"), "{body}");
+    }
+    let two = "extenders:\n- {urlPrefix: 'http://x', bindVerb: b}\n- {urlPrefix: 'http://y', bindVerb: b}\n";
+    assert_eq!(
+        read(two).unwrap_err(),
+        "s.yaml:5: extenders[1].bindVerb: only one extender can implement bind"
+    );
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Dispatcher, Job, Step, helps, unreserve};
+use crate::effect::Effect;
 use crate::event::ClusterEvent;
+use crate::extender::is_interested;
 use crate::guard::guarded;
 use crate::outcome::{Diagnosis, Failure};
 use crate::plugin::{Cycle, Notes};
@@ -185,6 +187,19 @@ impl Dispatcher {
         }
         if wait {
             return Progress::Wait;
+        }
+        let binder = profile
+            .extenders
+            .iter()
+            .find(|extender| extender.options().binds && is_interested(extender.as_ref(), pod));
+        if let Some(extender) = binder {
+            let effect = Effect::BindThrough {
+                extender: extender.name().into(),
+                pod: pod.key.clone(),
+                uid: pod.uid.clone(),
+                node: node.clone(),
+            };
+            return Progress::Perform(job(vec![effect]), Stage::Binding);
         }
         for plugin in &profile.bind {
             match guarded(plugin.name(), "Bind", || plugin.bind(pod, node)) {

@@ -11,6 +11,13 @@ use crate::view::{NodeName, PodView};
 pub enum Step {
     /// Carry out effects, then tell [`Dispatcher::performed`](super::Dispatcher::performed).
     Perform(Job),
+    /// Carry out effects that may help a pod. There is no answer to give: what they change is seen when it comes back.
+    Repair {
+        /// The pod.
+        pod: Arc<PodView>,
+        /// What to do.
+        effects: Vec<Effect>,
+    },
     /// Tell the world that a pod was bound.
     Bound {
         /// The pod.

@@ -15,6 +15,8 @@ use crate::testing;
 use crate::verdict::{Permission, Rejection};
 use crate::view::{ClaimView, ClassView, NodeFacts, NodeView};
 
+mod ends;
+
 const START: Moment = Moment(Duration::ZERO);
 
 fn dispatcher() -> Dispatcher {

@@ -1,25 +1,38 @@
 //! Carries out effects.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::dispatcher::Job;
 use crate::effect::Effect;
+use crate::extender::Extender;
 use crate::scheduler::Clock;
+use crate::view::{CLAIM_GUARD, ClaimUser};
 
 /// A write without an answer for this long is given up; if it went through after all, the watch will tell.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What effects are carried out with.
+#[derive(Clone)]
+pub(super) struct Hands {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) extenders: Arc<[Arc<dyn Extender>]>,
+}
+
 /// Carries out effects; whatever happens, there is a result, and not too late.
-pub(super) async fn guarded(client: &Client, clock: &Clock, effects: Vec<Effect>) -> Result<(), String> {
-    let work = AssertUnwindSafe(perform(client, clock, effects)).catch_unwind();
+pub(super) async fn guarded(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
+    let work = AssertUnwindSafe(perform(hands, effects)).catch_unwind();
     match timeout(PATIENCE, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err("the client panicked".to_owned()),
@@ -28,11 +41,37 @@ pub(super) async fn guarded(client: &Client, clock: &Clock, effects: Vec<Effect>
 }
 
 /// Carries out effects, one after the other; the first error ends it.
-async fn perform(client: &Client, clock: &Clock, effects: Vec<Effect>) -> Result<(), String> {
+async fn perform(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
     for effect in effects {
-        one(client, clock, effect).await.map_err(|error| words(&error))?;
+        match effect {
+            Effect::BindThrough { extender, pod, uid, node } => {
+                let named = hands.extenders.iter().find(|one| one.name() == &*extender).cloned();
+                let binder = named.ok_or_else(|| format!("no extender {extender:?}"))?;
+                // It may wait, and must not do so where tasks run.
+                let bound = tokio::task::spawn_blocking(move || binder.bind(&pod, &uid, &node)).await;
+                bound.map_err(|error| format!("extender {extender:?}: {error}"))??;
+            }
+            effect => one(&hands.client, &hands.clock, effect).await.map_err(|error| words(&error))?,
+        }
     }
     Ok(())
+}
+
+/// Says in the pod's status where it is going, while that takes its time. It is a hint for others, and not needed.
+pub(super) async fn expect(hands: &Hands, job: &Job) {
+    let pod = &job.pod;
+    if pod.nominated.as_ref() == Some(&job.node) {
+        return;
+    }
+    let patch = Patch::Strategic(
+        json!({"metadata": {"uid": &*pod.uid}, "status": {"nominatedNodeName": &*job.node}}),
+    );
+    let pods: Api<Pod> = Api::namespaced(hands.client.clone(), &pod.key.namespace);
+    let params = PatchParams::default();
+    let written = timeout(PATIENCE, pods.patch_status(&pod.key.name, &params, &patch)).await;
+    if !matches!(written, Ok(Ok(_))) {
+        tracing::debug!(pod = %pod.key, "expectation not written");
+    }
 }
 
 /// What the server said, without what the client puts around it.
@@ -64,6 +103,8 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             pods.create_subresource::<Value, Value>("binding", &pod.name, &PostParams::default(), &binding)
                 .await?;
         }
+        // Not a matter of the API; done by the caller.
+        Effect::BindThrough { .. } => {}
         Effect::Evict { pod, uid, message, generation } => {
             let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
             let mut condition = json!({
@@ -102,15 +143,31 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             volumes.patch(&volume, &PatchParams::default(), &patch).await?;
         }
         Effect::ReserveClaim { claim, version, users } => {
-            let users: Vec<Value> = users
-                .iter()
-                .map(|user| {
-                    json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid})
-                })
-                .collect();
             let patch = Patch::Merge(
-                json!({"metadata": {"resourceVersion": version}, "status": {"reservedFor": users}}),
+                json!({"metadata": {"resourceVersion": version}, "status": {"reservedFor": consumers(&users)}}),
             );
+            let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
+            claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
+        }
+        Effect::AllocateClaim { claim, version, guarded, allocation, users } => {
+            let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
+            let mut version = version.into_string();
+            if !guarded {
+                let patch = Patch::Strategic(
+                    json!({"metadata": {"resourceVersion": version, "finalizers": [CLAIM_GUARD]}}),
+                );
+                let guarded = claims.patch(&claim.name, &PatchParams::default(), &patch).await?;
+                version = guarded.metadata.resource_version.unwrap_or_default();
+            }
+            let mut result = allocation.result.clone();
+            result.allocation_timestamp = Some(Time(clock.now()));
+            let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version},
+                "status": {"allocation": result, "reservedFor": consumers(&users)}}));
+            claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
+        }
+        Effect::FreeClaim { claim, version } => {
+            let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version},
+                "status": {"allocation": null, "reservedFor": null, "devices": null}}));
             let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), &claim.namespace);
             claims.patch_status(&claim.name, &PatchParams::default(), &patch).await?;
         }
@@ -121,4 +178,9 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
         }
     }
     Ok(())
+}
+
+fn consumers(users: &[ClaimUser]) -> Vec<Value> {
+    let consumer = |user: &ClaimUser| json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid});
+    users.iter().map(consumer).collect()
 }

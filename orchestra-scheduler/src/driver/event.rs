@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
+use super::feed::Refused;
 use crate::view::PodView;
 
 /// The longest note, in bytes; longer ones end in ` ...`.
@@ -53,6 +54,36 @@ pub(super) fn compose(
         reporting_instance: text(&reporter.scheduler),
         regarding: Some(reference(pod)),
         related,
+        ..Event::default()
+    }
+}
+
+/// The event of an object that cannot be scheduled with. Those without a namespace have theirs in the default one.
+pub(super) fn refusal(refused: &Refused, now: Timestamp, serial: u64) -> Event {
+    let text = |text: &str| Some(text.to_owned());
+    let instant = now.as_nanosecond().saturating_add(i128::from(serial % 1000));
+    let namespace = if refused.namespace.is_empty() { "default" } else { &refused.namespace };
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{instant:x}", refused.name)),
+            namespace: text(namespace),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: text("Warning"),
+        reason: text("CannotBeScheduledWith"),
+        action: text("Scheduling"),
+        note: Some(shortened(&refused.problem)),
+        reporting_controller: text(crate::DEFAULT_NAME),
+        reporting_instance: text(crate::DEFAULT_NAME),
+        regarding: Some(ObjectReference {
+            api_version: text(&refused.version),
+            kind: text(&refused.kind),
+            namespace: (!refused.namespace.is_empty()).then(|| refused.namespace.clone()),
+            name: text(&refused.name),
+            uid: text(&refused.uid),
+            ..ObjectReference::default()
+        }),
         ..Event::default()
     }
 }

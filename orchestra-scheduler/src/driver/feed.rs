@@ -1,6 +1,6 @@
 //! Turns watches into facts, keeping of each object only what scheduling needs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceSlice};
 use k8s_openapi::api::scheduling::v1alpha2::PodGroup;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
@@ -21,12 +21,15 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::act::Hands;
 use crate::dispatcher::Dispatcher;
+use crate::extender::Originals;
 use crate::queue::Moment;
 use crate::view::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    DeviceClaimView, Kept, NamespaceView, NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind,
-    OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError, VolumeView,
+    DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView, NamespacedName, NodeFacts,
+    NodeName, OwnerKey, OwnerKind, OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError,
+    VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -37,11 +40,24 @@ const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 pub(super) enum Change<K, V> {
     Applied(K, V),
     Deleted(K),
+    /// There is something that makes no sense; it counts as gone.
+    Refused(K, Refused),
     /// A new list begins; what is not in it is gone.
     Listing,
     Listed,
     /// The kind is not served here.
     Absent,
+}
+
+/// An object that cannot be scheduled with, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) kind: String,
+    pub(super) version: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) problem: String,
 }
 
 /// Tells the dispatcher one thing.
@@ -52,6 +68,7 @@ pub(super) struct Fact {
     feed: usize,
     listed: bool,
     news: Vec<Tell>,
+    refused: Option<Refused>,
 }
 
 /// All watches.
@@ -63,31 +80,46 @@ pub(super) struct Feeds {
 
 impl Feeds {
     /// Opens the watches; `gangs` says whether pod groups, which few servers serve, matter here.
-    pub(super) fn open(client: &Client, gangs: bool) -> Self {
+    pub(super) fn open(hands: &Hands, gangs: bool) -> Self {
+        let client = &hands.client;
+        let kept_whole: Vec<Originals> =
+            hands.extenders.iter().filter_map(|extender| extender.originals().cloned()).collect();
+        let (pods_whole, pods_gone) = (kept_whole.clone(), kept_whole.clone());
+        let (nodes_whole, nodes_gone) = (kept_whole.clone(), kept_whole);
         let pods = watcher::Config::default().fields(UNFINISHED);
         let mut facts = vec![
             feed(
                 watch(
                     client,
                     pods,
-                    |pod: Pod| Ok((pod_key(&pod), Box::new(PodView::from_api(&pod)?))),
+                    move |pod: Pod| {
+                        pods_whole.iter().for_each(|originals| originals.keep_pod(&pod));
+                        Ok((pod_key(&pod), Box::new(PodView::from_api(&pod)?)))
+                    },
                     pod_key,
                 ),
                 |pod| Box::new(move |dispatcher, now| dispatcher.pod_applied(*pod, now)),
-                |key| Box::new(move |dispatcher, now| dispatcher.pod_deleted(&key, now)),
+                move |key| {
+                    pods_gone.iter().for_each(|originals| originals.forget_pod(&key.namespace, &key.name));
+                    Box::new(move |dispatcher, now| dispatcher.pod_deleted(&key, now))
+                },
             ),
             feed(
                 watch(
                     client,
                     watcher::Config::default(),
-                    |node: Node| {
+                    move |node: Node| {
+                        nodes_whole.iter().for_each(|originals| originals.keep_node(&node));
                         let facts = NodeFacts::from_api(&node)?;
                         Ok((facts.name.clone(), Box::new(facts)))
                     },
                     |node| NodeName::from(name(node)),
                 ),
                 |node| Box::new(move |dispatcher, now| dispatcher.node_applied(*node, now)),
-                |name| Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now)),
+                move |name: NodeName| {
+                    nodes_gone.iter().for_each(|originals| originals.forget_node(&name));
+                    Box::new(move |dispatcher, now| dispatcher.node_deleted(&name, now))
+                },
             ),
             kept(client, |claim: &PersistentVolumeClaim| ClaimView::from_api(claim), claim_key),
             kept(client, |volume: &PersistentVolume| VolumeView::from_api(volume), plain_name),
@@ -99,6 +131,8 @@ impl Feeds {
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
             kept(client, |claim: &ResourceClaim| Ok(DeviceClaimView::from_api(claim)), full_name),
+            kept(client, |slice: &ResourceSlice| Ok(DeviceSliceView::from_api(slice)), plain_name),
+            kept(client, |class: &DeviceClass| Ok(DeviceClassView::from_api(class)), plain_name),
             kept(client, |service: &Service| Ok(ServiceView::from_api(service)), full_name),
             kept(
                 client,
@@ -132,12 +166,13 @@ impl Feeds {
 }
 
 impl Fact {
-    /// Tells the dispatcher.
-    pub(super) fn tell(self, dispatcher: &mut Dispatcher, feeds: &mut Feeds, now: Moment) {
+    /// Tells the dispatcher; what is left is for users to hear.
+    pub(super) fn tell(self, dispatcher: &mut Dispatcher, feeds: &mut Feeds, now: Moment) -> Option<Refused> {
         if self.listed {
             feeds.unlisted.remove(&self.feed);
         }
         self.news.into_iter().for_each(|tell| tell(dispatcher, now));
+        self.refused
     }
 }
 
@@ -151,10 +186,23 @@ where
     K: Clone + Eq + Hash + Ord + Send + 'static,
 {
     let mut seen = Seen::default();
+    let mut told: HashMap<K, Refused> = HashMap::new();
     let facts = changes.map(move |change| {
         let mut news = Vec::new();
+        // Nodes say the same again every few seconds; users hear of it once.
+        let refused = match &change {
+            Change::Refused(key, refused) => {
+                let before = told.insert(key.clone(), refused.clone());
+                (before.as_ref() != Some(refused)).then(|| refused.clone())
+            }
+            Change::Applied(key, _) | Change::Deleted(key) => {
+                told.remove(key);
+                None
+            }
+            Change::Listing | Change::Listed | Change::Absent => None,
+        };
         seen.tell(change, |one| news.push(one.map_or_else(&deleted, &applied)));
-        Fact { feed: 0, listed: seen.complete, news }
+        Fact { feed: 0, listed: seen.complete, news, refused }
     });
     facts.boxed()
 }
@@ -203,8 +251,9 @@ impl<K: Clone + Eq + Hash + Ord> Seen<K> {
                 self.keys.insert(key);
                 news(Ok(view));
             }
-            Change::Deleted(key) => {
+            Change::Deleted(key) | Change::Refused(key, _) => {
                 self.keys.remove(&key);
+                self.listing.remove(&key);
                 news(Err(key));
             }
             Change::Listing => self.listing.clear(),
@@ -236,12 +285,12 @@ where
     events.filter_map(move |event| {
         let change = match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let at = key(&object);
+                let (at, about) = (key(&object), about(&object));
                 match read(object) {
                     Ok((key, view)) => Some(Change::Applied(key, view)),
                     Err(error) => {
                         tracing::warn!(kind = %T::kind(&()), %error, "an object cannot be scheduled with");
-                        Some(Change::Deleted(at))
+                        Some(Change::Refused(at, Refused { problem: error.to_string(), ..about }))
                     }
                 }
             }
@@ -259,6 +308,18 @@ where
         };
         futures::future::ready(change)
     })
+}
+
+/// What an object is, for whoever speaks of it.
+fn about<T: Resource<DynamicType = ()>>(object: &T) -> Refused {
+    Refused {
+        kind: T::kind(&()).into_owned(),
+        version: T::api_version(&()).into_owned(),
+        namespace: namespace(object).to_owned(),
+        name: name(object).to_owned(),
+        uid: object.meta().uid.clone().unwrap_or_default(),
+        problem: String::new(),
+    }
 }
 
 fn name<T: Resource>(object: &T) -> &str {

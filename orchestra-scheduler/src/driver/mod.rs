@@ -8,10 +8,12 @@ mod event;
 mod feed;
 mod report;
 
+use std::sync::Arc;
+
 use futures::{FutureExt, StreamExt};
 use kube::Client;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +22,9 @@ use crate::effect::Effect;
 use crate::metrics::SchedulerMetrics;
 use crate::queue::Moment;
 use crate::scheduler::Clock;
-use crate::view::PodUid;
+use crate::view::{PodUid, PodView};
 
+use self::act::Hands;
 use self::feed::{Fact, Feeds};
 use self::report::{News, Reporter};
 
@@ -34,6 +37,8 @@ type Jobs = JoinSet<Done>;
 enum Done {
     /// The effects for a pod.
     Performed(PodUid, Result<(), String>),
+    /// What may help a pod.
+    Repaired(Arc<PodView>, Result<(), String>),
     /// An eviction for a pod.
     Evicted(PodUid, Result<(), String>),
 }
@@ -50,7 +55,9 @@ pub(crate) async fn run(
     let (news, incoming) = mpsc::unbounded_channel();
     let reporter = Reporter::new(client.clone(), clock.clone());
     let (jobs, start) = (Jobs::new(), Instant::now());
-    let driver = Driver { dispatcher, client, clock, metrics, parallel, jobs, news, start };
+    let extenders = dispatcher.extenders().into();
+    let hands = Hands { client, clock, extenders };
+    let driver = Driver { dispatcher, hands, metrics, parallel, jobs, news, start };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = futures::future::join(driver.run(), reporter.run(incoming)).map(drop) => {}
@@ -59,8 +66,7 @@ pub(crate) async fn run(
 
 struct Driver {
     dispatcher: Dispatcher,
-    client: Client,
-    clock: Clock,
+    hands: Hands,
     metrics: SchedulerMetrics,
     parallel: usize,
     jobs: Jobs,
@@ -71,7 +77,7 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         let gangs = self.dispatcher.has_plugin("GangScheduling") || self.dispatcher.has_strategy();
-        let mut feeds = Feeds::open(&self.client, gangs);
+        let mut feeds = Feeds::open(&self.hands, gangs);
         // Nothing is decided before everything that exists is known.
         while !feeds.listed() {
             let Some(fact) = feeds.facts.next().await else { return };
@@ -83,7 +89,7 @@ impl Driver {
                 let Some(Some(fact)) = feeds.facts.next().now_or_never() else { break };
                 self.take_in(fact, &mut feeds);
             }
-            let busy = self.take_steps();
+            let Some(busy) = self.take_steps().await else { return };
             self.metrics.look(&self.dispatcher);
             let due = self.dispatcher.next_due().map(|due| self.start + due.0);
             tokio::select! {
@@ -104,30 +110,64 @@ impl Driver {
 
     fn take_in(&mut self, fact: Fact, feeds: &mut Feeds) {
         let now = self.now();
-        fact.tell(&mut self.dispatcher, feeds, now);
+        if let Some(refused) = fact.tell(&mut self.dispatcher, feeds, now) {
+            self.tell(News::Refused(refused));
+        }
     }
 
-    /// Takes steps until there are none, too much is under way, or the turn is over; true in the last case.
-    fn take_steps(&mut self) -> bool {
+    /// What is to be done next. Extenders are waited for on a thread that may wait. An error is the end.
+    async fn next_step(&mut self, now: Moment) -> Result<Option<Step>, JoinError> {
+        if self.hands.extenders.is_empty() {
+            return Ok(self.dispatcher.next(now));
+        }
+        let mut dispatcher = std::mem::replace(&mut self.dispatcher, Dispatcher::idle());
+        let (dispatcher, step) = spawn_blocking(move || {
+            let step = dispatcher.next(now);
+            (dispatcher, step)
+        })
+        .await?;
+        self.dispatcher = dispatcher;
+        Ok(step)
+    }
+
+    /// Takes steps until there are none, too much is under way, or the turn is over; true in the last case, and `None`
+    /// if it cannot go on.
+    async fn take_steps(&mut self) -> Option<bool> {
         for _ in 0..TURN {
             if self.jobs.len() >= self.parallel {
-                return false;
+                return Some(false);
             }
             let begun = self.now();
-            match self.dispatcher.next(begun) {
-                None => return false,
+            let step = match self.next_step(begun).await {
+                Ok(step) => step,
+                Err(error) => {
+                    tracing::error!(%error, "a decision ended unexpectedly");
+                    return None;
+                }
+            };
+            match step {
+                None => return Some(false),
                 Some(Step::Perform(job)) => {
                     self.metrics.decided(&job.pod.uid, begun, self.now());
-                    let (client, clock) = (self.client.clone(), self.clock.clone());
-                    let metrics = self.metrics.clone();
+                    let (hands, metrics) = (self.hands.clone(), self.metrics.clone());
                     self.jobs.spawn(async move {
-                        let binds = job.effects.iter().any(|effect| matches!(effect, Effect::Bind { .. }));
+                        let binds = job
+                            .effects
+                            .iter()
+                            .any(|effect| matches!(effect, Effect::Bind { .. } | Effect::BindThrough { .. }));
                         let point = if binds { "Bind" } else { "PreBind" };
                         let begun = Instant::now();
-                        let result = act::guarded(&client, &clock, job.effects).await;
+                        if !binds {
+                            act::expect(&hands, &job).await;
+                        }
+                        let result = act::guarded(&hands, job.effects).await;
                         metrics.performed(point, &job.pod.scheduler, result.is_ok(), begun.elapsed());
                         Done::Performed(job.pod.uid.clone(), result)
                     });
+                }
+                Some(Step::Repair { pod, effects }) => {
+                    let hands = self.hands.clone();
+                    self.jobs.spawn(async move { Done::Repaired(pod, act::guarded(&hands, effects).await) });
                 }
                 Some(Step::Evict(eviction)) => self.evict(eviction),
                 Some(Step::Bound { pod, node }) => {
@@ -142,7 +182,7 @@ impl Driver {
                 }
             }
         }
-        true
+        Some(true)
     }
 
     fn evict(&mut self, eviction: Eviction) {
@@ -155,17 +195,19 @@ impl Driver {
                 message: format!("{}: preempting to accommodate a higher priority pod", preemptor.scheduler),
                 generation: victim.generation,
             };
-            let (client, clock, uid) = (self.client.clone(), self.clock.clone(), preemptor.uid.clone());
-            self.jobs
-                .spawn(async move { Done::Evicted(uid, act::guarded(&client, &clock, vec![effect]).await) });
+            let (hands, uid) = (self.hands.clone(), preemptor.uid.clone());
+            self.jobs.spawn(async move { Done::Evicted(uid, act::guarded(&hands, vec![effect]).await) });
         }
         self.tell(News::Preempted(eviction));
     }
 
-    fn take_result(&mut self, done: Result<Done, tokio::task::JoinError>) {
+    fn take_result(&mut self, done: Result<Done, JoinError>) {
         let now = self.now();
         match done {
             Ok(Done::Performed(uid, result)) => self.dispatcher.performed(&uid, result, now),
+            Ok(Done::Repaired(_, Ok(()))) => {}
+            // It is tried again with the pod.
+            Ok(Done::Repaired(pod, Err(error))) => tracing::debug!(pod = %pod.key, error, "not repaired"),
             Ok(Done::Evicted(uid, result)) => self.dispatcher.evicted(&uid, result, now),
             // Tasks catch their panics and are not aborted before the driver ends.
             Err(error) => tracing::error!(%error, "a write ended unexpectedly"),

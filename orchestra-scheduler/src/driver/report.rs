@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 
 use super::act::words;
-use super::event::{Happening, compose};
+use super::event::{Happening, compose, refusal};
+use super::feed::Refused;
 use crate::dispatcher::{Eviction, Report, ReportReason};
 use crate::scheduler::Clock;
 use crate::view::{NodeName, PodUid, PodView};
@@ -34,6 +35,8 @@ pub(super) enum News {
     Failed(Report),
     /// A pod had to go.
     Preempted(Eviction),
+    /// Something cannot be scheduled with.
+    Refused(Refused),
 }
 
 /// Writes news to the API. A write that fails is logged and left: the next attempt reports anew.
@@ -87,6 +90,7 @@ impl Reporter {
                 self.event(&eviction.victim, Happening::Preempted { by: &eviction.preemptor }, note).await;
             }
             News::Preempted(_) => {}
+            News::Refused(refused) => self.refusal(&refused).await,
             News::Failed(report) => {
                 let event = async {
                     if !behind && report.reason != ReportReason::Displaced {
@@ -95,6 +99,15 @@ impl Reporter {
                 };
                 join(self.condition(&report), event).await;
             }
+        }
+    }
+
+    async fn refusal(&self, refused: &Refused) {
+        let event = refusal(refused, self.clock.now(), self.serial().await);
+        let namespace = event.metadata.namespace.clone().unwrap_or_default();
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        if let Err(error) = events.create(&PostParams::default(), &event).await {
+            tracing::debug!(name = refused.name, error = words(&error), "event not written");
         }
     }
 

@@ -7,6 +7,7 @@ use rand::rngs::SmallRng;
 
 use super::explain::{FilterSaid, FilterVerdict};
 use super::narrow::Skipped;
+use crate::extender::Extender;
 use crate::guard::{failure, guarded};
 use crate::outcome::{Diagnosis, Failure, NodeRejection, Outcome};
 use crate::plugin::{Cycle, Filter, PostFilter, Refilter, Trial};
@@ -138,6 +139,10 @@ impl Refilter for Again<'_> {
         Box::new(Tried { filters: self.filters, cycle: self.cycle.fork(), node: node.clone(), broken: None })
     }
 
+    fn extenders(&self) -> &[Arc<dyn Extender>] {
+        &self.filters.profile.extenders
+    }
+
     fn chance(&self, end: usize) -> usize {
         // Multiplied and cut, so that every number has the same share of the range.
         let scaled = (u128::from(self.chance) * end as u128) >> u32::BITS;
@@ -219,6 +224,11 @@ pub(super) fn post_filter_asking(
             Nomination::Void(reasons) => {
                 diagnosis.withdrawn = true;
                 diagnosis.post_filter.extend(reasons);
+            }
+            Nomination::Repair { effects, reasons } => {
+                diagnosis.repairs = effects;
+                diagnosis.post_filter.extend(reasons);
+                break;
             }
             Nomination::Nothing(reasons) => diagnosis.post_filter.extend(reasons),
             Nomination::Hopeless(reasons) => {

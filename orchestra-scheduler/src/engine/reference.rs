@@ -10,9 +10,10 @@ use super::narrow::{Narrowed, pre_filter};
 use super::score::score;
 use super::select::{nodes_to_find, winner};
 use super::{Engine, Explanation};
+use crate::extender;
 use crate::outcome::{Choice, Diagnosis, Exclusion, Failure, NodeRejection, Outcome, Refusals};
 use crate::plugin::Cycle;
-use crate::profile::Profile;
+use crate::profile::{Profile, TieBreak};
 use crate::view::{ClusterView, NodeView, PodView};
 
 /// The engine that scans.
@@ -113,8 +114,8 @@ impl ReferenceEngine {
         let index = match searched.feasible.len() {
             1 => Some(0),
             _ => {
-                let totals = score(profile, cycle, pod, &searched.feasible)?;
-                winner(&totals, profile.tie_break, &mut self.random)
+                let mut totals = score(profile, cycle, pod, &searched.feasible)?;
+                self.winner(profile, pod, &searched.feasible, &mut totals)
             }
         };
         let chosen = index.and_then(|index| searched.feasible.get(index)).copied();
@@ -132,21 +133,27 @@ impl ReferenceEngine {
         listed: &[&'a NodeView],
         mut refused: impl FnMut(NodeRejection),
     ) -> Result<Searched<'a>, Failure> {
-        let cluster = cycle.cluster();
+        let (cluster, profile) = (cycle.cluster(), filters.profile);
         let start = if listed.is_empty() { 0 } else { self.next_start % listed.len() };
         let mut searched = Searched { feasible: Vec::new(), looked_at: 0, start };
         let mut nominated = None;
         if let Some(node) = cluster.nomination(filters.pod).and_then(|name| cluster.node(name)) {
             match filters.run(cycle, node)? {
                 None => {
-                    searched.feasible.push(node);
-                    return Ok(searched);
+                    searched.feasible = self.extended(profile, filters.pod, vec![node], &mut refused)?;
+                    if !searched.feasible.is_empty() {
+                        return Ok(searched);
+                    }
                 }
                 Some(rejected) => nominated = Some(rejected),
             }
         }
-        let profile = filters.profile;
-        let wanted = if profile.score.is_empty() { 1 } else { nodes_to_find(profile.sampling, listed.len()) };
+        let others_filter = profile.extenders.iter().any(|extender| extender.options().filters);
+        let wanted = if profile.score.is_empty() && !others_filter {
+            1
+        } else {
+            nodes_to_find(profile.sampling, listed.len())
+        };
         for node in listed.iter().cycle().skip(start).take(listed.len()) {
             match filters.run(cycle, node)? {
                 Some(refusal) => {
@@ -159,9 +166,42 @@ impl ReferenceEngine {
             searched.looked_at += 1;
         }
         let beside = usize::from(nominated.is_some());
-        nominated.into_iter().for_each(refused);
+        nominated.into_iter().for_each(&mut refused);
         self.next_start = (self.next_start + searched.looked_at + beside) % cluster.node_count().max(1);
+        searched.feasible = self.extended(profile, filters.pod, searched.feasible, &mut refused)?;
         Ok(searched)
+    }
+
+    /// What the profile's extenders leave of the nodes.
+    fn extended<'a>(
+        &self,
+        profile: &Profile,
+        pod: &PodView,
+        nodes: Vec<&'a NodeView>,
+        refused: impl FnMut(NodeRejection),
+    ) -> Result<Vec<&'a NodeView>, Failure> {
+        if profile.extenders.is_empty() {
+            return Ok(nodes);
+        }
+        extender::filter(&profile.extenders, pod, nodes, refused)
+    }
+
+    /// The place of the winner, once extenders have had their say.
+    pub(super) fn winner(
+        &mut self,
+        profile: &Profile,
+        pod: &PodView,
+        nodes: &[&NodeView],
+        totals: &mut [i64],
+    ) -> Option<usize> {
+        let places = match profile.extenders.is_empty() {
+            true => None,
+            false => extender::prioritize(&profile.extenders, pod, nodes, totals, &mut self.random),
+        };
+        match places.filter(|_| profile.tie_break == TieBreak::Heap) {
+            Some(places) => winner(&places, profile.tie_break, &mut self.random),
+            None => winner(totals, profile.tie_break, &mut self.random),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod choice;
 mod victims;
 
 use crate::event::{ClusterEvent, Hint};
+use crate::extender::{self, Proposal};
 use crate::outcome::{Diagnosis, Exclusion, Failure, NodeRejection, Refusals};
 use crate::plugin::{Cycle, Plugin, PostFilter, Refilter, Requeue};
 use crate::verdict::{Nomination, RejectionKind};
@@ -115,12 +116,37 @@ impl PostFilter for DefaultPreemption {
                 Ok(None)
             }
         });
-        match self.candidates(nodes.len(), tried).map(least_harmful) {
+        let mut candidates = self.candidates(nodes.len(), tried);
+        if !filters.extenders().is_empty() {
+            candidates = candidates.and_then(|found| extended(filters, cycle, pod, found));
+        }
+        match candidates.map(least_harmful) {
             Err(nomination) => nomination,
             Ok(Some(Candidate { node, victims, .. })) => Nomination::Preempt { node, victims },
             Ok(None) => in_vain(cycle.cluster().node_count(), refused),
         }
     }
+}
+
+/// What extenders leave of the candidates.
+fn extended(
+    filters: &dyn Refilter,
+    cycle: &Cycle<'_>,
+    pod: &PodView,
+    candidates: Vec<(Harm, Candidate)>,
+) -> Result<Vec<(Harm, Candidate)>, Nomination> {
+    let proposals = candidates.into_iter().map(|(_, Candidate { node, victims, violations })| Proposal {
+        node,
+        victims,
+        violations,
+    });
+    let agreed = extender::preempt(filters.extenders(), cycle.cluster(), pod, proposals.collect())
+        .map_err(|error| Nomination::Fail(format!("preemption: {error}")))?;
+    let candidates = agreed.into_iter().map(|Proposal { node, victims, violations }| {
+        let candidate = Candidate { node, victims, violations };
+        (candidate.harm(), candidate)
+    });
+    Ok(candidates.collect())
 }
 
 impl DefaultPreemption {

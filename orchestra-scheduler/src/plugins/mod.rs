@@ -64,7 +64,7 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         zones(),
         spread(PodTopologySpread::default()),
         peers(InterPodAffinity::for_version(version)),
-        devices(DynamicResources::default()),
+        devices(DynamicResources::for_version(version)),
         preemption(DefaultPreemption::default()),
         balanced(NodeResourcesBalancedAllocation::for_version(version)),
         images(version),
@@ -141,7 +141,10 @@ pub(crate) fn zones() -> PluginSet {
 }
 
 pub(crate) fn devices(plugin: DynamicResources) -> PluginSet {
-    Registration::of(plugin).pre_filter().filter().post_filter().pre_bind().requeue().into()
+    let scores = plugin.scores();
+    let registered =
+        Registration::of(plugin).pre_filter().filter().post_filter().reserve().pre_bind().requeue();
+    if scores { registered.pre_score().score_normalised(2).into() } else { registered.into() }
 }
 
 pub(crate) fn features() -> PluginSet {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Happening, History};
+use crate::dispatcher::reserve;
 use crate::engine::{Engine, FastEngine, ReferenceEngine, Tally};
 use crate::outcome::Outcome;
 use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::view::{
-    BudgetView, ClusterView, NamespaceView, NodeFacts, NodeName, OwnerView, PodUid, PodView, ServiceView,
+    BudgetView, ClusterView, DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView,
+    NodeFacts, NodeName, OwnerView, PodUid, PodView, Promise, ServiceView,
 };
 
 /// Where two engines differ, in the shortest history found.
@@ -122,7 +124,7 @@ struct Pair {
 
 impl Pair {
     /// Both decide; in words, how they differ.
-    fn decide(&mut self, cluster: &ClusterView, pod: &PodView) -> Result<Outcome, String> {
+    fn decide(&mut self, cluster: &ClusterView, pod: &PodView) -> Result<(Outcome, Vec<Promise>), String> {
         if let Subject::Fast(fast) = &mut self.subject
             && let Some(held) = fast.held(&self.profile, &Cycle::new(cluster), pod)
         {
@@ -140,8 +142,9 @@ impl Pair {
             true => Some(same_explanation(&self.reference, subject, &self.profile, cluster, pod)?),
             false => None,
         };
-        let expected = self.reference.place(&self.profile, &mut Cycle::new(cluster), pod);
-        let outcome = subject.place(&self.profile, &mut Cycle::new(cluster), pod);
+        let (mut seen, mut cycle) = (Cycle::new(cluster), Cycle::new(cluster));
+        let expected = self.reference.place(&self.profile, &mut seen, pod);
+        let outcome = subject.place(&self.profile, &mut cycle, pod);
         let chosen = match &outcome {
             Outcome::Chosen(choice) => Some(choice.node.clone()),
             _ => None,
@@ -152,8 +155,19 @@ impl Pair {
         if outcome != expected {
             return Err(format!("this engine: {outcome:?}\nreference: {expected:?}"));
         }
+        let promises = match &outcome {
+            Outcome::Chosen(choice) => {
+                let promised = reserve(&self.profile, &mut cycle, pod, &choice.node).ok();
+                let expected = reserve(&self.profile, &mut seen, pod, &choice.node).ok();
+                if promised != expected {
+                    return Err(format!("this engine promises {promised:?}\nthe reference {expected:?}"));
+                }
+                promised.unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
         self.placed += u64::from(matches!(outcome, Outcome::Chosen(_)));
-        Ok(outcome)
+        Ok((outcome, promises))
     }
 }
 
@@ -231,7 +245,9 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
         Happening::Withdrawn(object) => pod(object).into_iter().for_each(|pod| cluster.withdraw(&pod)),
         Happening::Pending(object) => {
             let Some(pod) = pod(object) else { return Ok(()) };
-            match pair.decide(cluster, &pod)? {
+            let (outcome, promises) = pair.decide(cluster, &pod)?;
+            promises.into_iter().for_each(|promise| cluster.promise(promise));
+            match outcome {
                 Outcome::Chosen(choice) => {
                     cluster.withdraw(&pod);
                     cluster.place(pod, &choice.node);
@@ -247,7 +263,7 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
                     }
                     cluster.nominate(pod.clone(), node);
                     pair.preempted += 1;
-                    if let Outcome::Chosen(choice) = pair.decide(cluster, &pod)? {
+                    if let (Outcome::Chosen(choice), _) = pair.decide(cluster, &pod)? {
                         cluster.withdraw(&pod);
                         cluster.place(pod, &choice.node);
                     }
@@ -258,7 +274,7 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
         Happening::Supposed(object) => {
             let Some(pod) = pod(object) else { return Ok(()) };
             let mut fork = cluster.clone();
-            if let Outcome::Chosen(choice) = pair.decide(&fork, &pod)? {
+            if let (Outcome::Chosen(choice), _) = pair.decide(&fork, &pod)? {
                 fork.place(pod.clone(), &NodeName::from(&*choice.node));
                 pair.decide(&fork, &pod)?;
             }
@@ -268,37 +284,33 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
 }
 
 fn keep(cluster: &mut ClusterView, object: &Value) {
+    fn put<T: Kept>(cluster: &mut ClusterView, view: Option<T>) {
+        view.map(|view| cluster.keep(Arc::new(view)));
+    }
     match object["kind"].as_str() {
-        Some("Namespace") => {
-            read(object).map(|it| cluster.keep(Arc::new(NamespaceView::from_api(&it))));
-        }
-        Some("Service") => {
-            read(object).map(|it| cluster.keep(Arc::new(ServiceView::from_api(&it))));
-        }
-        Some("ReplicaSet") => {
-            read(object).map(|it| cluster.keep(Arc::new(OwnerView::from_replica_set(&it))));
-        }
-        Some("PodDisruptionBudget") => {
-            read(object).map(|it| cluster.keep(Arc::new(BudgetView::from_api(&it))));
-        }
+        Some("Namespace") => put(cluster, read(object).map(|it| NamespaceView::from_api(&it))),
+        Some("Service") => put(cluster, read(object).map(|it| ServiceView::from_api(&it))),
+        Some("ReplicaSet") => put(cluster, read(object).map(|it| OwnerView::from_replica_set(&it))),
+        Some("DeviceClass") => put(cluster, read(object).map(|it| DeviceClassView::from_api(&it))),
+        Some("ResourceSlice") => put(cluster, read(object).map(|it| DeviceSliceView::from_api(&it))),
+        Some("ResourceClaim") => put(cluster, read(object).map(|it| DeviceClaimView::from_api(&it))),
+        Some("PodDisruptionBudget") => put(cluster, read(object).map(|it| BudgetView::from_api(&it))),
         _ => {}
     }
 }
 
 fn forget(cluster: &mut ClusterView, object: &Value) {
+    fn drop_it<T: Kept>(cluster: &mut ClusterView, view: Option<T>) {
+        view.map(|view| cluster.forget::<T>(&view.key()));
+    }
     match object["kind"].as_str() {
-        Some("Namespace") => {
-            read(object).map(|it| cluster.forget::<NamespaceView>(&NamespaceView::from_api(&it).name));
-        }
-        Some("Service") => {
-            read(object).map(|it| cluster.forget::<ServiceView>(&ServiceView::from_api(&it).key));
-        }
-        Some("ReplicaSet") => {
-            read(object).map(|it| cluster.forget::<OwnerView>(&OwnerView::from_replica_set(&it).key));
-        }
-        Some("PodDisruptionBudget") => {
-            read(object).map(|it| cluster.forget::<BudgetView>(&BudgetView::from_api(&it).key));
-        }
+        Some("Namespace") => drop_it(cluster, read(object).map(|it| NamespaceView::from_api(&it))),
+        Some("Service") => drop_it(cluster, read(object).map(|it| ServiceView::from_api(&it))),
+        Some("ReplicaSet") => drop_it(cluster, read(object).map(|it| OwnerView::from_replica_set(&it))),
+        Some("DeviceClass") => drop_it(cluster, read(object).map(|it| DeviceClassView::from_api(&it))),
+        Some("ResourceSlice") => drop_it(cluster, read(object).map(|it| DeviceSliceView::from_api(&it))),
+        Some("ResourceClaim") => drop_it(cluster, read(object).map(|it| DeviceClaimView::from_api(&it))),
+        Some("PodDisruptionBudget") => drop_it(cluster, read(object).map(|it| BudgetView::from_api(&it))),
         _ => {}
     }
 }

@@ -13,9 +13,9 @@ pub enum Happening {
     Node(Value),
     /// A node goes.
     NodeGone(String),
-    /// A Service, ReplicaSet, Namespace or PodDisruptionBudget appears or says something else.
+    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices appears or says something else.
     Object(Value),
-    /// A Service, ReplicaSet, Namespace or PodDisruptionBudget goes.
+    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices goes.
     ObjectGone(Value),
     /// A Pod with a node appears there, or moves.
     Placed(Value),
@@ -57,6 +57,9 @@ impl History {
         let mut happenings: Vec<_> = names.iter().map(|name| Happening::Node(world.node(name))).collect();
         if world.random().random_bool(0.5) {
             happenings.extend(world.groups().into_iter().map(Happening::Object));
+        }
+        if world.has_devices() {
+            happenings.extend(world.devices(&names).into_iter().map(Happening::Object));
         }
         let (mut placed, mut promised) = (Vec::new(), Vec::<Value>::new());
         let mut made = 0;
@@ -104,7 +107,7 @@ impl History {
                     happenings.push(Happening::Nominated(pod));
                 }
                 8 => {
-                    let object = world.group();
+                    let object = if world.has_devices() { world.device(&names) } else { world.group() };
                     let gone = world.random().random_bool(0.5);
                     happenings.push(if gone {
                         Happening::ObjectGone(object)

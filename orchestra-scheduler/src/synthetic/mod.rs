@@ -4,6 +4,7 @@
 //! API, so they can be fed to a simulator or to an API server as well.
 
 mod compare;
+mod device;
 mod history;
 mod profiles;
 mod world;

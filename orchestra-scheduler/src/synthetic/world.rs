@@ -12,6 +12,8 @@ pub struct World {
     pods: u64,
     /// Whether pods want each other near or away.
     sociable: bool,
+    /// Whether there are devices, and pods that claim them.
+    devices: bool,
 }
 
 const KEYS: [&str; 4] = ["disk", "gpu", "tier", "rank"];
@@ -20,7 +22,7 @@ const TAINTS: [&str; 3] = ["dedicated", "spot", "old"];
 const ZONE: &str = "topology.kubernetes.io/zone";
 const IMAGES: [&str; 3] = ["web:latest", "db:latest", "registry:5000/batch:1"];
 const APPS: [&str; 3] = ["web", "db", "batch"];
-const NAMESPACES: [&str; 2] = ["one", "two"];
+pub(super) const NAMESPACES: [&str; 2] = ["one", "two"];
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 impl World {
@@ -29,7 +31,8 @@ impl World {
     pub fn seeded(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let sociable = random.random_bool(0.4);
-        Self { random, pods: 0, sociable }
+        let devices = random.random_bool(0.2);
+        Self { random, pods: 0, sociable, devices }
     }
 
     /// The source of chance.
@@ -37,16 +40,22 @@ impl World {
         &mut self.random
     }
 
-    fn chance(&mut self, percent: u32) -> bool {
+    pub(super) fn chance(&mut self, percent: u32) -> bool {
         self.random.random_range(0..100) < percent
     }
 
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(super) fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of.choose(&mut self.random).expect("a list that is not empty")
     }
 
-    fn number(&mut self, to: u32) -> u32 {
+    pub(super) fn number(&mut self, to: u32) -> u32 {
         self.random.random_range(0..=to)
+    }
+
+    /// Whether there are devices in it.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        self.devices
     }
 
     /// A Node of this name, different every time.
@@ -121,6 +130,9 @@ impl World {
             if self.chance(50) {
                 spec["topologySpreadConstraints"] = json!([self.spread(), self.spread()]);
             }
+        }
+        if self.devices && self.chance(40) {
+            spec["resourceClaims"] = json!([self.claims()]);
         }
         if self.chance(4) {
             spec["preemptionPolicy"] = json!("Never");

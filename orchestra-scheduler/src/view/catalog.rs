@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::kept::Shelf;
 use super::{
     AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    DeviceClaimView, NamespaceView, NamespacedName, NodeName, OwnerKey, OwnerView, PodGroupView, ServiceView,
-    VolumeView,
+    DeviceClaimView, DeviceClassView, DeviceSliceView, NamespaceView, NamespacedName, NodeName, OwnerKey,
+    OwnerView, PodGroupView, ServiceView, VolumeView,
 };
 
 /// The shelves, one for each kind.
@@ -20,6 +20,8 @@ pub struct Catalog {
     pub(super) capacities: Shelf<NamespacedName, CapacityView>,
     pub(super) attachments: Shelf<Arc<str>, AttachmentView>,
     pub(super) device_claims: Shelf<NamespacedName, DeviceClaimView>,
+    pub(super) device_classes: Shelf<Arc<str>, DeviceClassView>,
+    pub(super) device_slices: Shelf<Arc<str>, DeviceSliceView>,
     pub(super) pod_groups: Shelf<NamespacedName, PodGroupView>,
     pub(super) namespaces: Shelf<Arc<str>, NamespaceView>,
     pub(super) services: Shelf<NamespacedName, ServiceView>,

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as api;
-use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::resource::v1::{
+    AllocatedDeviceStatus, AllocationResult, DeviceClaim, DeviceRequestAllocationResult, ResourceClaim,
+};
 
 use super::catalog::{Catalog, shelf};
 use super::kept::{Kept, Shelf};
 use super::{NamespacedName, NodeFacts, NodeSelector, PodUid, PodView};
 use crate::event::ClusterEvent;
+
+/// The finalizer of claims that have devices.
+pub(crate) const CLAIM_GUARD: &str = "resource.kubernetes.io/delete-protection";
 
 /// A resource claim that a pod uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +43,34 @@ impl DeviceClaimReference {
     }
 }
 
-/// The nodes on which allocated devices can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The devices that a claim has, and the nodes on which they can be used.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DeviceAllocation {
     nodes: Option<NodeSelector>,
+    /// As `status.allocation` states it.
+    pub result: AllocationResult,
 }
 
+// Everything in it is text, numbers without a point, and JSON; all of that equals itself.
+impl Eq for DeviceAllocation {}
+
 impl DeviceAllocation {
+    /// Reads an allocation.
+    #[must_use]
+    pub fn new(result: AllocationResult) -> Self {
+        Self { nodes: result.node_selector.as_ref().map(NodeSelector::from_api), result }
+    }
+
     /// Whether the devices can be used on a node.
     #[must_use]
     pub fn reaches(&self, node: &NodeFacts) -> bool {
         self.nodes.as_ref().is_none_or(|selector| selector.matches(&node.labels, &node.name))
+    }
+
+    /// The devices.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceRequestAllocationResult> {
+        self.result.devices.iter().flat_map(|devices| devices.results.iter().flatten())
     }
 }
 
@@ -66,15 +88,23 @@ pub struct ClaimUser {
 }
 
 /// A ResourceClaim, reduced to what scheduling needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DeviceClaimView {
     /// Namespace and name.
     pub key: NamespacedName,
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// What it asks for.
+    pub wanted: DeviceClaim,
     /// Its devices, once it has them.
-    pub allocation: Option<DeviceAllocation>,
+    pub allocation: Option<Arc<DeviceAllocation>>,
+    /// What drivers say of those devices.
+    pub devices: Vec<AllocatedDeviceStatus>,
     /// Who uses it.
     pub users: Vec<ClaimUser>,
+    /// Whether it is kept from vanishing as long as it has devices.
+    pub guarded: bool,
     /// Whether its deletion has begun.
     pub terminating: bool,
     /// `metadata.resourceVersion`, so that nothing is written over what has changed.
@@ -90,9 +120,11 @@ impl DeviceClaimView {
         let allocation = status.and_then(|status| status.allocation.as_ref());
         Self {
             key: NamespacedName::of(meta),
-            allocation: allocation.map(|allocation| DeviceAllocation {
-                nodes: allocation.node_selector.as_ref().map(NodeSelector::from_api),
-            }),
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
+            wanted: claim.spec.devices.clone().unwrap_or_default(),
+            allocation: allocation.map(|allocation| Arc::new(DeviceAllocation::new(allocation.clone()))),
+            devices: status.and_then(|status| status.devices.clone()).unwrap_or_default(),
+            guarded: meta.finalizers.iter().flatten().any(|finalizer| finalizer == CLAIM_GUARD),
             users: users
                 .map(|user| ClaimUser {
                     group: user.api_group.as_deref().unwrap_or_default().into(),
@@ -104,6 +136,12 @@ impl DeviceClaimView {
             terminating: meta.deletion_timestamp.is_some(),
             version: meta.resource_version.as_deref().unwrap_or_default().into(),
         }
+    }
+
+    /// Whether nobody but this pod uses it.
+    #[must_use]
+    pub fn is_used_by_nobody_but(&self, pod: &PodView) -> bool {
+        self.users.iter().all(|user| user.uid == pod.uid)
     }
 
     /// Whether the pod is among the users.
@@ -134,11 +172,15 @@ impl Kept for DeviceClaimView {
         self.key.clone()
     }
 
-    fn applied(_: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
-        Some(ClusterEvent::DeviceClaimChanged(now))
+    fn applied(before: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent> {
+        let had = before.is_some_and(|before| before.allocation.is_some());
+        Some(match had && now.allocation.is_none() {
+            true => ClusterEvent::DevicesFreed(now),
+            false => ClusterEvent::DeviceClaimChanged(now),
+        })
     }
 
-    fn deleted(_: Arc<Self>) -> Option<ClusterEvent> {
-        None
+    fn deleted(gone: Arc<Self>) -> Option<ClusterEvent> {
+        gone.allocation.is_some().then_some(ClusterEvent::DevicesFreed(gone))
     }
 }

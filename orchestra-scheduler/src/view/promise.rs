@@ -1,8 +1,10 @@
-//! What was decided about volumes and is not written yet.
+//! What was decided about volumes and devices and is not written yet.
 
 use std::sync::Arc;
 
-use super::{ClaimKey, ClaimView, ClusterView, NodeName, VolumeView};
+use super::{
+    ClaimKey, ClaimView, ClusterView, DeviceAllocation, NamespacedName, NodeName, PodUid, VolumeView,
+};
 
 /// One thing that others must not count on any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,15 @@ pub enum Promise {
         claim: ClaimKey,
         /// The node.
         node: NodeName,
+    },
+    /// A resource claim is going to have these devices.
+    Devices {
+        /// The claim.
+        claim: NamespacedName,
+        /// The pod they are allocated for.
+        pod: PodUid,
+        /// The devices.
+        allocation: Arc<DeviceAllocation>,
     },
 }
 
@@ -47,6 +58,16 @@ impl ClusterView {
             Promise::Volume { volume: promised, claim: to } if *promised == volume.name => {
                 Some(*to == claim.key)
             }
+            _ => None,
+        })
+    }
+
+    /// The devices that resource claims are going to have, with the claim and the pod they are allocated for.
+    pub(crate) fn promised_devices(
+        &self,
+    ) -> impl Iterator<Item = (&NamespacedName, &PodUid, &Arc<DeviceAllocation>)> {
+        self.promises.iter().filter_map(|promise| match promise {
+            Promise::Devices { claim, pod, allocation } => Some((claim, pod, allocation)),
             _ => None,
         })
     }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "all of this binary is tests")]
 
 mod cluster;
+mod devices;
+mod extenders;
+mod killed;
 
 use std::collections::BTreeMap;
 
@@ -149,6 +152,9 @@ async fn a_late_claim_gets_its_node_and_the_pod_follows() {
         claim.annotations().get("volume.kubernetes.io/selected-node").map(String::as_str) == Some("n")
     };
     cluster.until_any::<PersistentVolumeClaim>(claims.clone(), "data", selected).await;
+    // Where it is going is said while it is waited for.
+    let going = |pod: &Pod| pod.status.as_ref().and_then(|status| status.nominated_node_name.clone());
+    cluster.until("x", |pod| going(pod).as_deref() == Some("n")).await;
     cluster.bind_claim("data", "pv").await;
     cluster.until("x", |pod| node_of(pod) == Some("n")).await;
 }
@@ -301,4 +307,24 @@ async fn pods_that_want_distance_and_even_zones_get_both() {
     }
     let nodes: std::collections::BTreeSet<String> = cluster.placements().await.into_values().collect();
     assert_eq!(nodes.len(), 4);
+}
+
+#[tokio::test]
+async fn a_node_whose_capacity_makes_no_sense_is_refused_with_an_event_and_used_once_it_does() {
+    let cluster = Cluster::with_nodes(&[]).await;
+    let nonsense = json!({"allocatable": {"cpu": "-4", "memory": "8Gi", "pods": "110"}});
+    cluster.node(json!({"metadata": {"name": "odd"}, "status": nonsense})).await;
+    let _scheduler = cluster.schedule(Scheduler::default());
+    let event = cluster.event("CannotBeScheduledWith").await;
+    assert_eq!(event.note.as_deref(), Some("status.allocatable[cpu]: must not be negative"));
+    let about = event.regarding.unwrap();
+    assert_eq!((about.kind.as_deref(), about.name.as_deref()), (Some("Node"), Some("odd")));
+    cluster.pod("x", json!({})).await;
+    let pod = cluster.until("x", |pod| pod_scheduled(pod).is_some()).await;
+    let message = pod_scheduled(&pod).unwrap().message.as_deref();
+    assert_eq!(message, Some("no nodes available to schedule pods"));
+    let nodes: Api<Node> = Api::all(cluster.client());
+    let sense = Patch::Merge(json!({"status": {"allocatable": {"cpu": "4"}}}));
+    nodes.patch_status("odd", &PatchParams::default(), &sense).await.unwrap();
+    cluster.until("x", |pod| node_of(pod) == Some("odd")).await;
 }

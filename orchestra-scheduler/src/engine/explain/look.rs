@@ -9,7 +9,6 @@ use crate::engine::ReferenceEngine;
 use crate::engine::filter::Filters;
 use crate::engine::narrow::{Narrowed, pre_filter, pre_filter_heard};
 use crate::engine::score::{Hear, score, score_heard};
-use crate::engine::select::winner;
 use crate::outcome::{Diagnosis, Failure};
 use crate::plugin::Cycle;
 use crate::profile::Profile;
@@ -146,9 +145,10 @@ impl ReferenceEngine {
             0 | 1 => Some(0),
             _ => {
                 let mut columns = Columns(&mut looked.columns);
-                let totals = score_heard(profile, &mut looked.cycle, pod, &searched.feasible, &mut columns)?;
+                let mut totals =
+                    score_heard(profile, &mut looked.cycle, pod, &searched.feasible, &mut columns)?;
                 looked.scored = true;
-                winner(&totals, profile.tie_break, &mut self.random)
+                self.winner(profile, pod, &searched.feasible, &mut totals)
             }
         };
         let chosen = index.and_then(|index| searched.feasible.get(index));

@@ -55,7 +55,7 @@ impl Plan {
             && profile.pre_filter.iter().all(|plugin| local(&**plugin))
             && profile.pre_score.iter().all(|plugin| local(&**plugin))
             && profile.adjust.iter().all(|plugin| is_local(&**plugin));
-        if !known {
+        if !known || !profile.extenders.is_empty() {
             return None;
         }
         let mut scorers = Vec::new();
@@ -202,8 +202,12 @@ fn normal(plugin: &dyn Any) -> Option<Option<Best>> {
     if plugin.is::<TaintToleration>() {
         return Some(Some(Best::Lowest));
     }
-    // The latter two are worked out apart.
-    if plugin.is::<NodeAffinity>() || plugin.is::<PodTopologySpread>() || plugin.is::<InterPodAffinity>() {
+    // The last two are worked out apart; DynamicResources is silent about pods without claims.
+    if plugin.is::<NodeAffinity>()
+        || plugin.is::<DynamicResources>()
+        || plugin.is::<PodTopologySpread>()
+        || plugin.is::<InterPodAffinity>()
+    {
         return Some(Some(Best::Highest));
     }
     let known = plugin.is::<ImageLocality>() || plugin.is::<NodeResourcesFit>();

@@ -375,6 +375,166 @@ fn without_scorers_the_first_node_that_fits_is_taken() {
     assert_eq!((choice.feasible, &*choice.node), (1, "a"));
 }
 
+/// What upstream's default plugins are asked at each extension point, in order.
+#[test]
+fn default_plugins_serve_where_upstream_has_them_in_its_order() {
+    let profile = Profile::default();
+    fn names<T: ?Sized + Plugin>(plugins: &[Arc<T>]) -> String {
+        plugins.iter().map(|plugin| plugin.name()).collect::<Vec<_>>().join(" ")
+    }
+    let scorers = profile.score.iter().map(|one| format!("{} {}", one.plugin.name(), one.weight));
+    for (point, found, expected) in [
+        ("PreEnqueue", names(&profile.pre_enqueue), "SchedulingGates"),
+        (
+            "PreFilter",
+            names(&profile.pre_filter),
+            "NodeAffinity NodePorts VolumeRestrictions NodeVolumeLimits VolumeBinding VolumeZone PodTopologySpread \
+             InterPodAffinity DynamicResources NodeDeclaredFeatures",
+        ),
+        (
+            "AddPod and RemovePod",
+            names(&profile.adjust),
+            "VolumeRestrictions PodTopologySpread InterPodAffinity",
+        ),
+        (
+            "Filter",
+            names(&profile.filter),
+            "NodeUnschedulable NodeName TaintToleration NodeAffinity NodePorts NodeResourcesFit VolumeRestrictions \
+             NodeVolumeLimits VolumeBinding VolumeZone PodTopologySpread InterPodAffinity DynamicResources \
+             NodeDeclaredFeatures",
+        ),
+        ("PostFilter", names(&profile.post_filter), "DynamicResources DefaultPreemption"),
+        ("Reserve", names(&profile.reserve), "VolumeBinding DynamicResources"),
+        ("PreBind", names(&profile.pre_bind), "VolumeBinding DynamicResources"),
+        ("Permit", names(&profile.permit), ""),
+        ("Bind", names(&profile.bind), "DefaultBinder"),
+        (
+            "Score",
+            scorers.collect::<Vec<_>>().join(", "),
+            "TaintToleration 3, NodeAffinity 2, NodeResourcesFit 1, PodTopologySpread 2, InterPodAffinity 2, \
+             DynamicResources 2, NodeResourcesBalancedAllocation 1, ImageLocality 1",
+        ),
+    ] {
+        assert_eq!(found, expected, "{point}");
+    }
+    let normalised: Vec<_> = profile.score.iter().filter(|one| one.normalise.is_some()).collect();
+    let normalised: Vec<_> = normalised.iter().map(|one| one.plugin.name()).collect();
+    assert_eq!(
+        normalised,
+        ["TaintToleration", "NodeAffinity", "PodTopologySpread", "InterPodAffinity", "DynamicResources"]
+    );
+    assert_eq!(profile.queue_sort.as_ref().map(|plugin| plugin.name()), Some("PrioritySort"));
+}
+
+#[test]
+fn versions_differ_in_the_plugins_they_have() {
+    let has =
+        |version, name: &str| Profile::for_version(version).filter.iter().any(|plugin| plugin.name() == name);
+    use crate::Version;
+    assert!(has(Version::V1_36, "NodeDeclaredFeatures") && !has(Version::V1_35, "NodeDeclaredFeatures"));
+    let scores = |version| {
+        Profile::for_version(version).score.iter().any(|scorer| scorer.plugin.name() == "DynamicResources")
+    };
+    assert!(scores(Version::V1_35) && !scores(Version::V1_34));
+    assert_eq!(Profile::for_version(Version::V1_34).tie_break, crate::TieBreak::Random);
+    assert_eq!(Profile::for_version(Version::V1_35).tie_break, crate::TieBreak::Heap);
+}
+
+fn many(count: usize) -> ClusterView {
+    let names: Vec<String> = (0..count).map(|index| format!("n{index:03}")).collect();
+    nodes(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_node_set_is_sampled_by_its_own_size() {
+    let cluster = many(400);
+    fn half() -> PreFiltered {
+        PreFiltered::Only((0..200).map(|index| NodeName::from(&*format!("n{index:03}"))).collect())
+    }
+    let narrowing = Scripted { before: half, ..Scripted::named("half") };
+    let profile = Profile::empty("p").register(everything(narrowing)).sampling(Sampling::Percent(80));
+    let Outcome::Chosen(choice) = place(&profile, &cluster, &pod(json!({}))) else { panic!() };
+    assert_eq!(choice.feasible, 160, "80 in a hundred of the 200, not of the 400");
+}
+
+#[test]
+fn nodes_passed_over_on_the_way_to_one_too_many_count_for_the_next_start() {
+    fn odd_ones_out(node: &NodeView) -> Verdict {
+        // The first hundred pass, the next fifty do not, the others do.
+        let number: usize = node.name().trim_start_matches('n').parse().unwrap_or(0);
+        if (100..150).contains(&number) { Verdict::unschedulable("no") } else { Verdict::Pass }
+    }
+    let cluster = many(300);
+    let scripted = Scripted { filter: odd_ones_out, ..Scripted::named("some") };
+    let profile = Profile::empty("p").register(everything(scripted)).sampling(Sampling::Percent(1));
+    let mut engine = ReferenceEngine::seeded(0);
+    let mut pick = || chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &pod(json!({})))).to_owned();
+    assert_eq!([pick(), pick()], ["n000", "n150"], "the fifty that failed are not looked at again");
+}
+
+#[test]
+fn a_nominated_node_that_fails_counts_once_for_the_next_start() {
+    fn not_the_last(node: &NodeView) -> Verdict {
+        if &**node.name() == "n299" { Verdict::unschedulable("no") } else { Verdict::Pass }
+    }
+    let mut cluster = many(300);
+    let nominated = pod(json!({"metadata": {"name": "p"}, "status": {"nominatedNodeName": "n299"}}));
+    cluster.nominate(nominated.clone(), &NodeName::from("n299"));
+    let scripted = Scripted { filter: not_the_last, ..Scripted::named("some") };
+    let profile = Profile::empty("p").register(everything(scripted)).sampling(Sampling::Percent(1));
+    let mut engine = ReferenceEngine::seeded(0);
+    assert_eq!(chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &nominated)), "n000");
+    cluster.withdraw(&nominated);
+    let next = pod(json!({"metadata": {"name": "q"}}));
+    assert_eq!(chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &next)), "n101");
+}
+
+#[test]
+fn terminating_pods_still_occupy_what_they_requested() {
+    let mut cluster = nodes(&["a"]);
+    let leaving = pod(json!({"metadata": {"name": "old", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}]}}));
+    cluster.place(leaving, &NodeName::from("a"));
+    let outcome = place(&Profile::default(), &cluster, &asking("p", "2", "0"));
+    assert!(message(&outcome).starts_with("0/1 nodes are available: 1 Insufficient cpu."));
+}
+
+#[test]
+fn a_node_full_of_pods_takes_no_more_whatever_they_ask_for() {
+    let mut cluster = cluster([json!({"metadata": {"name": "a"}, "status": {"allocatable": {"pods": "1"}}})]);
+    cluster.place(pod(json!({"metadata": {"name": "one"}})), &NodeName::from("a"));
+    let outcome = place(&Profile::default(), &cluster, &pod(json!({})));
+    assert!(
+        message(&outcome).starts_with("0/1 nodes are available: 1 Too many pods."),
+        "{}",
+        message(&outcome)
+    );
+}
+
+#[test]
+fn errors_before_filtering_and_before_scoring_are_told_as_upstream_does() {
+    fn broken() -> PreFiltered {
+        PreFiltered::Fail("broken".into())
+    }
+    let profile = |scripted| Profile::empty("p").register(everything(scripted));
+    let cluster = nodes(&["a", "b"]);
+    let outcome =
+        place(&profile(Scripted { before: broken, ..Scripted::named("A") }), &cluster, &pod(json!({})));
+    assert_eq!(message(&outcome), "running PreFilter plugin \"A\": broken");
+    let scripted = Scripted { pre_score: PreScored::Fail("broken".into()), ..Scripted::named("A") };
+    let outcome = place(&profile(scripted), &cluster, &pod(json!({})));
+    assert_eq!(message(&outcome), "running PreScore plugin \"A\": broken");
+}
+
+#[test]
+fn a_stop_before_dynamic_resources_had_its_turn_ends_the_search_for_help() {
+    let unbound =
+        pod(json!({"spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]}}));
+    let outcome = place(&Profile::default(), &nodes(&["a"]), &unbound);
+    let text = "0/1 nodes are available: persistentvolumeclaim \"x\" not found. not found";
+    assert_eq!(message(&outcome), text);
+}
+
 /// Places pods one after the other and gives back where they went.
 fn place_all(
     pods: &[Arc<PodView>],
