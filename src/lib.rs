@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod cluster;
+#[cfg(feature = "world")]
+pub mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

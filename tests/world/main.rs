@@ -1,0 +1,4 @@
+//! The deterministic test world and its storms.
+
+mod replay;
+mod storms;
