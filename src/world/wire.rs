@@ -87,6 +87,21 @@ pub enum Death {
 pub trait Tamper: Send + Sync + 'static {
     /// What becomes of `request`: passed on, changed or not, or answered here. `log` holds what stands at the moment.
     fn request(&self, component: &str, request: Request<Body>, log: &WriteLog) -> Tampered;
+
+    /// What a component is given to read of what the server said to a read of `path`, piece by piece; a watch says each
+    /// event in a piece of its own.
+    fn said(&self, component: &str, path: &str, piece: Bytes) -> Bytes;
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: Tamper + ?Sized> Tamper for Box<T> {
+    fn request(&self, component: &str, request: Request<Body>, log: &WriteLog) -> Tampered {
+        (**self).request(component, request, log)
+    }
+
+    fn said(&self, component: &str, path: &str, piece: Bytes) -> Bytes {
+        (**self).said(component, path, piece)
+    }
 }
 
 /// What became of a request.
@@ -94,6 +109,8 @@ pub trait Tamper: Send + Sync + 'static {
 pub enum Tampered {
     /// It goes on to the server.
     Pass(Request<Body>),
+    /// It goes on to the server twice, as by somebody who was impatient; the second answer counts.
+    Twice(Request<Body>),
     /// It is answered here.
     Answer(Response<Answer>),
 }
@@ -192,10 +209,11 @@ impl Line {
         over: &CancellationToken,
     ) -> Result<Response<Answer>, BoxError> {
         self.linger().await;
-        let mut request = request;
+        let (mut request, mut twice) = (request, false);
         for tamper in &self.tamper {
             match tamper.request(&self.component, request, &lock(&self.ledger).log) {
                 Tampered::Pass(on) => request = on,
+                Tampered::Twice(on) => (request, twice) = (on, true),
                 Tampered::Answer(response) => return Ok(response),
             }
         }
@@ -205,6 +223,9 @@ impl Line {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         match self.fate(&method, &path) {
             Fate::Passes => {
+                if twice {
+                    request = self.sent_already(request).await;
+                }
                 let response = self.send(request).await;
                 self.tell(method, path, Some(response.status()));
                 self.linger().await;
@@ -240,13 +261,38 @@ impl Line {
             return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"));
         }
         let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-        let response = self.send(request).await;
+        let path: Arc<str> = request.uri().path().into();
+        let response = self.tampered(&path, self.send(request).await);
         if !watches {
             self.linger().await;
             return Ok(response);
         }
         let ended = lock(&self.watches).clone();
         Ok(self.slowed(response, ended, over.clone()))
+    }
+
+    /// Sends a copy of the request first.
+    async fn sent_already(&self, request: Request<Body>) -> Request<Body> {
+        let (head, body) = request.into_parts();
+        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let copy = Request::from_parts(head.clone(), Body::from(bytes.to_vec()));
+        self.send(copy).await;
+        Request::from_parts(head, Body::from(bytes.to_vec()))
+    }
+
+    fn tampered(&self, path: &Arc<str>, response: Response<Answer>) -> Response<Answer> {
+        if self.tamper.is_empty() {
+            return response;
+        }
+        let (tamper, component, path) = (self.tamper.clone(), self.component.clone(), path.clone());
+        response.map(|body| {
+            let changed = body.map_frame(move |frame| {
+                frame.map_data(|piece| {
+                    tamper.iter().fold(piece, |piece, tamper| tamper.said(&component, &path, piece))
+                })
+            });
+            changed.boxed_unsync()
+        })
     }
 
     async fn send(&self, mut request: Request<Body>) -> Response<Answer> {

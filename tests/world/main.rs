@@ -1,4 +1,5 @@
 //! The deterministic test world and its storms.
 
+mod bugs;
 mod replay;
 mod storms;

@@ -21,8 +21,8 @@ fn storms_leave_every_promise_kept() {
             failed.push(seed);
             if shrinks {
                 report = storms.shrink(report);
-                let deeds = report.deeds.iter().rev().take(60).rev();
-                deeds.for_each(|deed| eprintln!("    {deed}"));
+                let deeds = report.deeds.iter().rev().take(120).rev();
+                deeds.chain(&report.stands).for_each(|line| eprintln!("    {line}"));
             }
         }
         eprintln!("{:?} {:?} {report}", begun.elapsed(), report.took);

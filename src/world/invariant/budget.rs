@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::log::{Change, Object, WriteLog};
 use super::super::{Happening, Invariant};
-use super::{LATE, is_active, is_ready, named, selects};
+use super::{LATE, Rounding, amount, is_active, is_ready, named, selects};
 
 /// No eviction leaves fewer healthy pods than a budget demands, as long as nothing else took pods away a moment ago.
 #[derive(Debug, Default)]
@@ -71,7 +73,11 @@ impl Budgets {
                 self.evicted.push(pod.uid().into());
             }
         }
-        let desired = budget.number("/status/desiredHealthy").unwrap_or(0);
+        let expected = budget.number("/status/expectedPods").unwrap_or(0);
+        let desired = match (budget.at("/spec/minAvailable"), budget.at("/spec/maxUnavailable")) {
+            (Value::Null, most) => expected - amount(most, expected, Rounding::Up).unwrap_or(0),
+            (least, _) => amount(least, expected, Rounding::Up).unwrap_or(0),
+        };
         let left = pods
             .iter()
             .filter(|pod| is_active(pod) && is_ready(pod))

@@ -19,9 +19,13 @@ impl Invariant for NoOrphans {
         let Happening::AtRest = happening else { return Ok(()) };
         let uids: BTreeSet<&str> = log.objects().map(super::super::log::Object::uid).collect();
         let nodes: BTreeSet<&str> = log.of("nodes").map(|node| &*node.name).collect();
+        let namespaces: BTreeSet<&str> = log.of("namespaces").map(|namespace| &*namespace.name).collect();
         for object in log.objects() {
             if object.is_going() {
                 return Err(format!("{} never goes", named(object)));
+            }
+            if !object.namespace.is_empty() && !namespaces.contains(&*object.namespace) {
+                return Err(format!("{} is in a namespace that is not there", named(object)));
             }
             let mut owners = object.owners().filter_map(|owner| owner["uid"].as_str()).peekable();
             if owners.peek().is_some() && !owners.any(|uid| uids.contains(uid)) {

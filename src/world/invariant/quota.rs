@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::log::{Object, WriteLog};
 use super::super::{Happening, Invariant};
-use super::{ByUid, has_ended, named};
+use super::{ByUid, is_active, named};
 
 /// No more pods than a quota's `pods` allows, counted at every pod that is made, unless the quota was not yet counted.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ fn most(quota: &Object) -> Option<i64> {
 }
 
 fn used(namespace: &str, log: &WriteLog) -> i64 {
-    let pods = log.of("pods").filter(|pod| &*pod.namespace == namespace && !has_ended(pod));
+    let pods = log.of("pods").filter(|pod| &*pod.namespace == namespace && is_active(pod));
     i64::try_from(pods.count()).unwrap_or(i64::MAX)
 }
 

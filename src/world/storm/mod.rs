@@ -19,6 +19,7 @@ use std::time::Duration;
 pub use kind::Kind;
 pub use plan::{Act, Recipe, Step};
 
+use super::log::{Object, WriteLog};
 use super::{Violation, Weather, World, WorldBuilder};
 use act::Stage;
 use load::Load;
@@ -59,8 +60,10 @@ pub struct Report {
     pub writes: usize,
     /// How long it took, in the world's time.
     pub took: Duration,
-    /// What components wrote last before it ended, one line each.
+    /// What components wrote, one line each, but for signs of life.
     pub deeds: Vec<String>,
+    /// What stands at the end, one line each: how the workloads and their pods are.
+    pub stands: Vec<String>,
 }
 
 impl Report {
@@ -108,14 +111,15 @@ impl Storms {
             storm(world, &steps).await;
             world.elapsed()
         });
-        let deeds = outcome.deeds.iter().map(ToString::to_string);
+        let deeds = outcome.deeds.iter().filter(|deed| !deed.path.contains("/leases/"));
         Report {
             seed,
             violations: outcome.violations,
             witness: outcome.log.witness(),
             writes: outcome.log.writes().len(),
             took: outcome.value,
-            deeds: deeds.collect(),
+            deeds: deeds.map(ToString::to_string).collect(),
+            stands: stands(&outcome.log),
             steps,
         }
     }
@@ -150,6 +154,49 @@ impl Storms {
         }
         least
     }
+}
+
+/// How the workloads and their pods are.
+fn stands(log: &WriteLog) -> Vec<String> {
+    let shown = [
+        "deployments.apps",
+        "replicasets.apps",
+        "statefulsets.apps",
+        "daemonsets.apps",
+        "jobs.batch",
+        "pods",
+        "nodes",
+    ];
+    let objects =
+        shown.into_iter().flat_map(|resource| log.of(resource).map(move |object| (resource, object)));
+    let line = |(resource, object): (&str, &Object)| {
+        let mut status = object.at("/status").clone();
+        if let Some(status) = status.as_object_mut() {
+            let dull = [
+                "podIP",
+                "podIPs",
+                "hostIP",
+                "hostIPs",
+                "nodeInfo",
+                "capacity",
+                "allocatable",
+                "addresses",
+                "daemonEndpoints",
+            ];
+            dull.iter().for_each(|field| drop(status.remove(*field)));
+        }
+        let (spec, going) = (object.at("/spec"), object.at("/metadata/deletionTimestamp"));
+        let replicas = &spec["replicas"];
+        let node = &spec["nodeName"];
+        format!(
+            "{resource} {}/{} replicas {replicas} node {node} going {going} taints {} {} status {status}",
+            object.namespace,
+            object.name,
+            spec["taints"],
+            object.at("/metadata/finalizers")
+        )
+    };
+    objects.map(line).collect()
 }
 
 /// A storm, its end, and the calm after it. Ends early when an invariant is broken.
