@@ -215,6 +215,8 @@ impl WorldBuilder {
             .start_paused(true)
             .build()
             .expect("a runtime of one thread needs nothing from the machine but memory");
+        // What kube draws the chance in its pauses from is the thread's.
+        fastrand::seed(Chance::of(self.seed, "kube").draw());
         runtime.block_on(self.live(story))
     }
 
