@@ -5,6 +5,7 @@
 
 mod files;
 mod issue;
+pub(crate) mod proof;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
