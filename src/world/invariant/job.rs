@@ -30,10 +30,7 @@ impl Invariant for Completions {
                 Ok(())
             }
             Happening::Changed(change) if change.resource() == "pods" => self.pod(change, log),
-            Happening::Changed(change) if change.resource() == "jobs.batch" => {
-                alone(change, log)?;
-                self.job(change)
-            }
+            Happening::Changed(change) if change.resource() == "jobs.batch" => self.job(change),
             Happening::Changed(_) => Ok(()),
             Happening::AtRest => at_rest(log),
         }
@@ -108,26 +105,9 @@ impl Completions {
     }
 }
 
-fn is_said(job: &Object, condition: &str) -> bool {
+pub(super) fn is_said(job: &Object, condition: &str) -> bool {
     let conditions = job.at("/status/conditions").as_array();
     conditions.into_iter().flatten().any(|held| held["type"] == condition && held["status"] == "True")
-}
-
-/// A CronJob that forbids it never has two Jobs at once.
-fn alone(change: &Change, log: &WriteLog) -> Result<(), String> {
-    let (None, Some(new)) = (&change.old, &change.new) else { return Ok(()) };
-    let Some(owner) = new.controller() else { return Ok(()) };
-    let cron_job = log.of("cronjobs.batch").find(|cron_job| cron_job.uid() == owner);
-    if cron_job.is_none_or(|cron_job| cron_job.text("/spec/concurrencyPolicy") != "Forbid") {
-        return Ok(());
-    }
-    let is_over = |job: &Object| is_said(job, "Complete") || is_said(job, "Failed");
-    let mut others =
-        log.of("jobs.batch").filter(|job| job.controller() == Some(owner) && job.uid() != new.uid());
-    match others.find(|job| !is_over(job)) {
-        None => Ok(()),
-        Some(other) => Err(format!("{} began while {} runs", named(new), named(other))),
-    }
 }
 
 /// Every Job has ended or is suspended, and holds no pod back.

@@ -6,6 +6,7 @@
 
 mod budget;
 mod convergence;
+mod cron;
 mod daemon;
 mod deployment;
 mod job;
@@ -24,6 +25,7 @@ use super::{Invariant, WorldBuilder};
 
 pub use budget::Budgets;
 pub use convergence::Convergence;
+pub use cron::Alone;
 pub use daemon::OnePodPerNode;
 pub use deployment::Rollouts;
 pub use job::Completions;
@@ -43,6 +45,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(Ordinals::default()),
         Box::new(OnePodPerNode),
         Box::new(Completions::default()),
+        Box::new(Alone),
         Box::new(Budgets::default()),
         Box::new(Quotas::default()),
         Box::new(NoOrphans),

@@ -81,11 +81,20 @@ pub struct Recipe {
     pub faults: u64,
     /// Components that die besides the controllers, the scheduler and the nodes.
     pub components: Vec<String>,
+    /// A kind that users deal with more than with others.
+    pub favours: Option<Kind>,
 }
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { nodes: 3, steps: 24, pause: Duration::from_secs(5), faults: 35, components: Vec::new() }
+        Self {
+            nodes: 3,
+            steps: 24,
+            pause: Duration::from_secs(5),
+            faults: 35,
+            components: Vec::new(),
+            favours: None,
+        }
     }
 }
 
@@ -149,6 +158,11 @@ impl Author<'_> {
     }
 
     fn deed(&mut self, number: u64) -> Act {
+        if let Some(kind) = self.recipe.favours
+            && self.chance.percent(40)
+        {
+            return self.favoured(kind);
+        }
         let fresh = number < 2 || self.living.is_empty();
         match if fresh { self.chance.below(6) } else { self.chance.below(22) } {
             0..=3 => self.make(),
@@ -175,13 +189,36 @@ impl Author<'_> {
     }
 
     fn make(&mut self) -> Act {
+        let kind = match self.chance.below(10) {
+            0..=3 => Kind::Deployment,
+            4..=5 => Kind::StatefulSet,
+            6 => Kind::DaemonSet,
+            7..=8 => Kind::Job,
+            _ => Kind::CronJob,
+        };
+        self.workload(kind)
+    }
+
+    /// Something is done with a kind that is favoured; with what is of use only beside others, that is evicting, too.
+    fn favoured(&mut self, kind: Kind) -> Act {
+        match kind {
+            Kind::PodDisruptionBudget if self.chance.percent(50) => Act::Drain(self.node()),
+            Kind::PodDisruptionBudget => self.beside(0),
+            Kind::Service => self.beside(3),
+            Kind::HorizontalPodAutoscaler => self.beside(5),
+            Kind::ResourceQuota => self.beside(7),
+            kind => self.workload(kind),
+        }
+    }
+
+    fn workload(&mut self, kind: Kind) -> Act {
         let namespace = self.place();
-        let (kind, object) = match self.chance.below(10) {
-            0..=3 => (Kind::Deployment, self.deployment()),
-            4..=5 => (Kind::StatefulSet, self.stateful_set()),
-            6 => (Kind::DaemonSet, self.daemon_set()),
-            7..=8 => (Kind::Job, self.job()),
-            _ => (Kind::CronJob, self.cron_job()),
+        let (kind, object) = match kind {
+            Kind::StatefulSet => (kind, self.stateful_set()),
+            Kind::DaemonSet => (kind, self.daemon_set()),
+            Kind::Job => (kind, self.job()),
+            Kind::CronJob => (kind, self.cron_job()),
+            _ => (Kind::Deployment, self.deployment()),
         };
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.living.push(Living { kind, namespace, name });
@@ -190,6 +227,11 @@ impl Author<'_> {
 
     /// Something that is of use only beside a workload.
     fn make_beside(&mut self) -> Act {
+        let choice = self.chance.below(8);
+        self.beside(choice)
+    }
+
+    fn beside(&mut self, choice: u64) -> Act {
         let scaled: Vec<usize> = (0..self.living.len())
             .filter(|at| matches!(self.living[*at].kind, Kind::Deployment | Kind::StatefulSet))
             .collect();
@@ -199,7 +241,7 @@ impl Author<'_> {
         };
         let (kind, namespace, of) = (*kind, *namespace, name.clone());
         let selector = json!({"app": of});
-        match self.chance.below(8) {
+        match choice {
             0..=2 => {
                 let name = self.name("b");
                 let bound = self.chance.between(1, 2);
