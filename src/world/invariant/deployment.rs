@@ -89,8 +89,9 @@ impl Rollouts {
             }
             return Ok(());
         }
-        // A Deployment that shrinks, or is recreated, makes no promise; nor does one above its bounds come down in steps.
-        if sum + before - size(new) > most || bounds.iter().any(|bounds| bounds.recreates) {
+        // One that was resized a moment ago, or is recreated, makes no promise; nor does one above its bounds.
+        let is_resized = bounds.iter().any(|bounds| bounds.most != most);
+        if is_resized || sum + before - size(new) > most || bounds.iter().any(|bounds| bounds.recreates) {
             return Ok(());
         }
         let least = bounds.iter().map(|bounds| bounds.least).min().unwrap_or(0);

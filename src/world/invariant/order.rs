@@ -53,6 +53,12 @@ fn ordered<'a>(pod: &Object, log: &'a WriteLog) -> Option<&'a Object> {
     (set.text("/spec/podManagementPolicy") == "OrderedReady" && !set.is_going()).then_some(set)
 }
 
+/// Whether somebody else than its controller takes the pod away: a user by eviction, or a taint.
+fn is_disrupted(pod: &Object) -> bool {
+    let conditions = pod.at("/status/conditions").as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "DisruptionTarget")
+}
+
 impl Ordinals {
     fn made(&mut self, change: &Change, pod: &Object, log: &WriteLog) -> Result<(), String> {
         let (Some(set), Some(number)) = (ordered(pod, log), ordinal(pod)) else { return Ok(()) };
@@ -72,7 +78,7 @@ impl Ordinals {
         let first = set.number("/spec/ordinals/start").unwrap_or(0);
         let sizes = self.sizes.get_mut(set.uid());
         let superfluous = sizes.is_some_and(|sizes| sizes.seen(change.at).all(|size| number >= first + size));
-        if !superfluous || has_ended(pod) {
+        if !superfluous || has_ended(pod) || is_disrupted(pod) {
             return Ok(());
         }
         let above = pods_of(log, set.uid()).find(|other| ordinal(other).is_some_and(|other| other > number));
