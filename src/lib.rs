@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod cluster;
+#[cfg(feature = "world")]
+pub mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,4 +33,7 @@ pub fn shim(arguments: &[OsString]) -> ExitCode {
 mod guides {
     #[doc = include_str!("../docs/research.md")]
     mod research {}
+    #[cfg(feature = "world")]
+    #[doc = include_str!("../docs/testing-your-controllers.md")]
+    mod testing_your_controllers {}
 }

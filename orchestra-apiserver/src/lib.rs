@@ -74,6 +74,7 @@ mod stream;
 mod subresource;
 mod verbs;
 mod warning;
+mod watched;
 mod webhook;
 
 pub use admission::{

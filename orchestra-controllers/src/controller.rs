@@ -48,6 +48,7 @@ pub(crate) async fn drive<R: Reconcile>(
     let mut working = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             Some(()) = working.next() => {}
             key = queue.next(), if working.len() < WORKERS => working.push(work(&*controller, &queue, key)),

@@ -108,11 +108,13 @@ impl Writer {
     pub(crate) async fn run(mut self, client: Client, shutdown: CancellationToken) {
         loop {
             let note = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 note = self.notes.recv() => note,
             };
             let Some(note) = note else { return };
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 () = self.write(&client, note) => {}
             }

@@ -17,7 +17,7 @@ use futures::StreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -71,7 +71,7 @@ pub(crate) struct Informer<K> {
     habits: Habits<K>,
     config: OnceLock<watcher::Config>,
     wanted: AtomicBool,
-    synced: watch::Sender<bool>,
+    synced: SetOnce<()>,
 }
 
 /// Whether an object may come into the copy that was not there.
@@ -97,7 +97,7 @@ where
             habits,
             config: OnceLock::new(),
             wanted: AtomicBool::new(false),
-            synced: watch::Sender::new(false),
+            synced: SetOnce::new(),
         }
     }
 
@@ -125,8 +125,7 @@ where
     /// Resolves once the copy holds everything that existed when it started.
     pub(crate) async fn synced(&self) {
         if self.is_wanted() {
-            // The sender lives as long as this informer, so waiting cannot fail.
-            let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+            self.synced.wait().await;
         }
     }
 
@@ -239,6 +238,7 @@ where
         let mut failures = 0_u32;
         loop {
             let event = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 event = events.next() => event,
             };
@@ -257,6 +257,7 @@ where
                         debug!(kind = %K::kind(&()), %error, "watch ended");
                     }
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => return,
                         () = tokio::time::sleep(delay) => {}
                     }
@@ -278,7 +279,8 @@ where
                 });
                 gone.iter().for_each(|key| self.remove(key));
                 *listed = HashSet::new();
-                self.synced.send_replace(true);
+                // Again after each new list; the first time counts.
+                let _ = self.synced.set(());
             }
             Event::Apply(object) => self.apply(object),
             Event::Delete(object) => self.remove(&Key::of(object.meta())),

@@ -294,6 +294,7 @@ fn launch<R: Reconcile>(
     let (world, shutdown) = (world.clone(), shutdown.clone());
     tasks.spawn(async move {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = world.synced() => {}
         }

@@ -91,6 +91,8 @@ type Key = (Option<String>, Option<String>, Severity, &'static str, String);
 
 async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: mpsc::Receiver<Noted>) {
     let mut written: HashMap<Key, (String, i32)> = HashMap::new();
+    // Tells events of the same instant apart, without chance.
+    let mut sequence = 0_u8;
     while let Some(noted) = inbox.recv().await {
         let namespace = noted.about.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
@@ -112,7 +114,8 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
         if written.len() >= REMEMBERED {
             written.clear();
         }
-        let event = event(&noted, &host, now);
+        sequence = sequence.wrapping_add(1);
+        let event = event(&noted, &host, now, sequence);
         let name = event.metadata.name.clone().unwrap_or_default();
         match api.create(&PostParams::default(), &event).await {
             Ok(_) => {
@@ -124,12 +127,12 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
     }
 }
 
-fn event(noted: &Noted, host: &str, now: Timestamp) -> Event {
+fn event(noted: &Noted, host: &str, now: Timestamp, sequence: u8) -> Event {
     let about = noted.about.name.clone().unwrap_or_default();
     let stamp = u64::try_from(now.as_nanosecond()).unwrap_or_default();
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{about}.{:x}{:02x}", stamp, sequence())),
+            name: Some(format!("{about}.{stamp:x}{sequence:02x}")),
             namespace: noted.about.namespace.clone(),
             ..ObjectMeta::default()
         },
@@ -145,11 +148,4 @@ fn event(noted: &Noted, host: &str, now: Timestamp) -> Event {
         reporting_instance: Some(host.to_owned()),
         ..Event::default()
     }
-}
-
-/// Tells events of the same instant apart, without chance.
-fn sequence() -> u8 {
-    use std::sync::atomic::{AtomicU8, Ordering};
-    static NEXT: AtomicU8 = AtomicU8::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -50,6 +50,7 @@ pub mod clock;
 mod event;
 pub mod logs;
 mod metrics;
+mod pauses;
 mod pod;
 pub mod runtime;
 mod source;

@@ -11,6 +11,8 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
+use crate::pauses::Pauses;
+
 /// What a reference points at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
@@ -133,7 +135,8 @@ async fn follow<K>(
 ) where
     K: kube::Resource<DynamicType = ()> + Clone + Debug + Send + serde::de::DeserializeOwned + 'static,
 {
-    let mut events = watcher(api, watcher::Config::default().fields(&fields)).default_backoff().boxed();
+    let mut events =
+        watcher(api, watcher::Config::default().fields(&fields)).backoff(Pauses::of(&fields)).boxed();
     let mut listed = None;
     while let Some(event) = events.next().await {
         match event {

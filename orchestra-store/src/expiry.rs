@@ -193,6 +193,7 @@ impl Attendant {
                 }
             };
             tokio::select! {
+                biased;
                 () = run_out => {}
                 () = expiry.changed.notified() => {}
             }

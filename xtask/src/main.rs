@@ -3,11 +3,13 @@
 //! - `test`: every test of the workspace, doctests and examples included; installs what is missing.
 //! - `conformance`: the tests named after the rows of Kubernetes' conformance suite; writes docs/conformance.md.
 //! - `fuzz`: every fuzz target for a few seconds.
+//! - `storms`: the test world's storms, as many as one likes.
 //! - `tidy`: the house rules that a machine can check. Never writes.
 
 mod conformance;
 mod fuzz;
 mod need;
+mod storms;
 mod test;
 mod tidy;
 
@@ -21,12 +23,15 @@ fn main() -> ExitCode {
         Some("test") => test::run(&root),
         Some("conformance") => conformance::run(&root),
         Some("fuzz") => fuzz::run(&root, arguments),
+        Some("storms") => storms::run(&root, arguments),
         Some("tidy") => tidy::run(&root),
         other => {
             if let Some(other) = other {
                 eprintln!("xtask: no chore is called {other:?}");
             }
-            eprintln!("usage: cargo xtask test | conformance | fuzz [--seconds N] | tidy");
+            eprintln!(
+                "usage: cargo xtask test | conformance | fuzz [--seconds N] | storms [--seeds N] [--from N] [--shrink] | tidy"
+            );
             return ExitCode::from(2);
         }
     };

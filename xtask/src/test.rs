@@ -9,16 +9,22 @@ use crate::need;
 const GIVEN: &[(&str, &[&str])] =
     &[("fgd", &["--nodes", "examples/simulations/nodes.csv", "--pods", "examples/simulations/pods.csv"])];
 
+/// The test world is a feature, for those who have controllers of their own.
+const WORLD: [&str; 2] = ["--features", "orchestra/world"];
+
 /// Runs everything; names what could not run and why.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let missing = need::provide();
 
     if need::has_cargo("nextest") {
-        cargo(root, &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])?;
+        cargo(root, &["nextest", "run", "--workspace", WORLD[0], WORLD[1], "--locked", "--no-fail-fast"])?;
     } else {
-        cargo(root, &["test", "--workspace", "--locked", "--all-targets", "--no-fail-fast"])?;
+        cargo(
+            root,
+            &["test", "--workspace", WORLD[0], WORLD[1], "--locked", "--all-targets", "--no-fail-fast"],
+        )?;
     }
-    cargo(root, &["test", "--workspace", "--locked", "--doc"])?;
+    cargo(root, &["test", "--workspace", WORLD[0], WORLD[1], "--locked", "--doc"])?;
     for example in examples(root)? {
         let given = GIVEN.iter().find(|(name, _)| *name == example).map_or(&[][..], |(_, given)| given);
         let run = ["run", "--locked", "--quiet", "--example", &example, "--"];

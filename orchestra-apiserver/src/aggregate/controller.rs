@@ -9,7 +9,6 @@ use futures::future::join_all;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::Revision;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::availability::{self, Available};
@@ -18,6 +17,7 @@ use crate::state::State;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 use crate::storage::writer::{Edit, Effect, Step};
+use crate::watched;
 
 /// When servers that were there are asked again, and those that were not.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -35,6 +35,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), StatusError> {
     let (shutdown, weak) = (state.shutdown.clone(), Arc::downgrade(state));
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
             () = follow(weak, services) => {}
         }
@@ -72,10 +73,10 @@ async fn follow(state: Weak<State>, services: Arc<Resource>) {
 async fn pass(
     state: &State,
     services: &Arc<Resource>,
-) -> Result<(watch::Receiver<Revision>, Option<Duration>), StatusError> {
+) -> Result<(watched::Receiver<Revision>, Option<Duration>), StatusError> {
     let (collection, _) = state.feed.fresh(services).await?;
     let mut changed = collection.subscribe();
-    changed.borrow_and_update();
+    changed.mark_seen();
     let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
     let mut specs = Vec::new();
     for (_, object) in &snapshot.objects {

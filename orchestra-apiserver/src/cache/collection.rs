@@ -8,12 +8,12 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestra_store::{Event, Revision};
-use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::object::{Change, Object};
 use crate::metrics::CacheCounts;
 use crate::storage::resource::Resource;
+use crate::watched;
 
 /// Changes kept for watchers that resume or fall behind; those who need more get it from the store.
 const HISTORY_CHANGES: usize = 1024;
@@ -33,7 +33,7 @@ pub(crate) struct Collection {
     /// How long watchers rest after they were woken; see [`watch_pace`](crate::limits::Limits::watch_pace).
     pace: Duration,
     /// Raised when there are changes to take; watchers sleep on it.
-    changed: watch::Sender<Revision>,
+    changed: watched::Sender<Revision>,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Collection {
             rested: None,
             waking: false,
         };
-        let changed = watch::Sender::new(Revision::NONE);
+        let changed = watched::Sender::new(Revision::NONE);
         Self { resource, counts, state: Mutex::new(state), pace, changed }
     }
 
@@ -161,7 +161,7 @@ impl Collection {
         self.state().objects.get(suffix).cloned()
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
+    pub(crate) fn subscribe(&self) -> watched::Receiver<Revision> {
         self.changed.subscribe()
     }
 

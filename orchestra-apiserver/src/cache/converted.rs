@@ -8,12 +8,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestra_store::{Entry, Event, Revision};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Duration;
 
 use super::collection::Collection;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
+use crate::watched;
 
 /// How many changes may wait.
 const MOST_WAITING: usize = 20_000;
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(35);
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Notify,
-    progress: watch::Sender<Progress>,
+    progress: watched::Sender<Progress>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ struct Waiting {
     closed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Progress {
     reached: Revision,
     failure: Option<Arc<StatusError>>,
@@ -49,7 +50,7 @@ impl Queue {
         let queue = Arc::new(Self {
             waiting: Mutex::default(),
             wake: Notify::new(),
-            progress: watch::Sender::new(Progress::default()),
+            progress: watched::Sender::new(Progress::default()),
         });
         tokio::spawn(work(queue.clone(), collection.clone()));
         queue
@@ -93,11 +94,11 @@ impl Queue {
     }
 
     pub(super) fn applied(&self) -> Revision {
-        self.progress.borrow().reached
+        self.progress.value().reached
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        self.progress.borrow().failure.is_some()
+        self.progress.value().failure.is_some()
     }
 
     fn fail(&self, error: StatusError) {

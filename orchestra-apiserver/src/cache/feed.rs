@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures::StreamExt;
 use orchestra_store::{Event, KeyRange, RangeOptions, ReadAt, Revision, Store, WatchMessage, WatchStream};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::object::Object;
 use crate::metrics::CacheMetrics;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
+use crate::watched;
 
 /// How long a read waits for the feed to reach the store's revision.
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,7 +39,7 @@ pub(crate) struct Feed {
     /// How long watchers rest between two wakes.
     pace: Duration,
     /// Every change up to this revision has been applied.
-    applied: watch::Sender<Revision>,
+    applied: watched::Sender<Revision>,
     /// Ends the task with the feed.
     task: OnceLock<AbortHandle>,
 }
@@ -84,7 +85,7 @@ impl Feed {
             queues: Mutex::default(),
             metrics,
             pace,
-            applied: watch::Sender::new(revision),
+            applied: watched::Sender::new(revision),
             task: OnceLock::new(),
         });
         let task = tokio::spawn(follow(Arc::downgrade(&feed), stream));
@@ -201,7 +202,7 @@ impl Feed {
 
     /// The revision up to which everything has been applied.
     pub(crate) fn applied(&self) -> Revision {
-        *self.applied.borrow()
+        self.applied.value()
     }
 
     /// Waits until the feed has reached `revision`.
@@ -209,7 +210,7 @@ impl Feed {
         let mut applied = self.applied.subscribe();
         let reached = tokio::time::timeout(FRESHNESS_TIMEOUT, applied.wait_for(|at| *at >= revision)).await;
         match reached {
-            Ok(Ok(at)) => Ok(*at),
+            Ok(Ok(at)) => Ok(at),
             Ok(Err(_)) => Err(StatusError::unavailable("the watch cache has ended")),
             Err(_) => Err(StatusError::too_large_resource_version(revision.0, self.applied().0)),
         }

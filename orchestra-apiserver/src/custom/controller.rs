@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::Revision;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::cleanup::{self, Progress};
 use super::conversion::Family;
@@ -19,6 +18,7 @@ use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::resource::Resource;
 use crate::storage::writer::{Edit, Effect, Step};
+use crate::watched;
 
 /// When to look again after something failed, or while objects of a removed definition wait for their finalizers.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ pub(crate) async fn start(state: &Arc<State>) -> Result<(), StatusError> {
     let weak = Arc::downgrade(state);
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
             () = controller.follow(weak) => {}
         }
@@ -88,10 +89,10 @@ impl Controller {
     }
 
     /// One look at all definitions.
-    async fn pass(&mut self, state: &State) -> Result<(Left, watch::Receiver<Revision>), StatusError> {
+    async fn pass(&mut self, state: &State) -> Result<(Left, watched::Receiver<Revision>), StatusError> {
         let (collection, _) = state.feed.fresh(&self.definitions).await?;
         let mut changed = collection.subscribe();
-        changed.borrow_and_update();
+        changed.mark_seen();
         let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
         let mut all = Vec::with_capacity(snapshot.objects.len());
         for (_, object) in &snapshot.objects {

@@ -20,7 +20,6 @@ use jiff::Timestamp;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::Revision;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::catalog::Catalog;
@@ -31,6 +30,7 @@ use crate::status::StatusError;
 use crate::storage::meta;
 use crate::storage::resource::Resource;
 use crate::warning;
+use crate::watched;
 use crate::webhook::Client;
 
 pub(crate) use controller::start;
@@ -48,7 +48,7 @@ pub(crate) struct Definitions {
     /// The resource of definitions; `None` where a registry of one's own leaves them out.
     resource: Option<Arc<Resource>>,
     /// The last change of a definition that is in force.
-    in_force: watch::Sender<Revision>,
+    in_force: watched::Sender<Revision>,
     /// Asks those who convert between versions.
     webhooks: Arc<Client>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Definitions {
 impl Definitions {
     pub(crate) fn new(catalog: &Catalog, webhooks: Arc<Client>) -> Self {
         let resource = catalog.find(&GroupVersion::new(GROUP, "v1"), PLURAL);
-        Self { resource, in_force: watch::Sender::new(Revision::NONE), webhooks }
+        Self { resource, in_force: watched::Sender::new(Revision::NONE), webhooks }
     }
 }
 

@@ -12,7 +12,6 @@ use futures::StreamExt;
 use http::{Response, StatusCode};
 use orchestra_metrics::Tally;
 use orchestra_store::{Event, Revision, WatchMessage, WatchStream};
-use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +29,7 @@ use crate::serve::ledger::TakenBy;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
+use crate::watched;
 
 /// Events are handed over in pieces of about this size, as long as there are more.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -42,7 +42,7 @@ const REST: Duration = Duration::from_secs(60);
 /// Where a watcher's changes come from.
 enum Source {
     /// The collection's history.
-    Cache(watch::Receiver<Revision>),
+    Cache(watched::Receiver<Revision>),
     /// The store's own history, for a revision from before the collection was loaded.
     Store(WatchStream),
 }
@@ -209,7 +209,7 @@ impl Watcher {
         let mut batch = None;
         match &mut self.source {
             Source::Cache(receiver) => {
-                receiver.borrow_and_update();
+                receiver.mark_seen();
                 match self.collection.changes(self.cursor) {
                     Err(_) if self.withdrawn.is_cancelled() => {
                         self.done = true;
@@ -225,6 +225,15 @@ impl Watcher {
                     }
                 }
                 tokio::select! {
+                    biased;
+                    () = self.shutdown.cancelled() => {
+                        self.done = true;
+                        return;
+                    }
+                    () = self.withdrawn.cancelled() => {
+                        self.done = true;
+                        return;
+                    }
                     changed = receiver.changed() => {
                         if changed.is_err() {
                             self.done = true;
@@ -232,20 +241,11 @@ impl Watcher {
                         return;
                     }
                     () = tokio::time::sleep_until(due) => {}
-                    () = self.shutdown.cancelled() => {
-                        self.done = true;
-                        return;
-                    }
-                    () = self.withdrawn.cancelled() => {
-                        self.done = true;
-                        return;
-                    }
                 }
             }
             Source::Store(stream) => {
                 tokio::select! {
-                    message = stream.next() => batch = Some(message),
-                    () = tokio::time::sleep_until(due) => {}
+                    biased;
                     () = self.shutdown.cancelled() => {
                         self.done = true;
                         return;
@@ -254,6 +254,8 @@ impl Watcher {
                         self.done = true;
                         return;
                     }
+                    message = stream.next() => batch = Some(message),
+                    () = tokio::time::sleep_until(due) => {}
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Objects and their owners as a graph: pure, changed one sighting at a time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -137,7 +137,8 @@ pub struct Removal {
 /// Objects and their owners.
 #[derive(Debug, Default)]
 pub struct Graph {
-    nodes: HashMap<Uid, Node>,
+    /// In order, so that those who ask for all of a kind are answered alike each time.
+    nodes: BTreeMap<Uid, Node>,
     /// By the uid of an owner, seen or not.
     dependents: HashMap<Uid, BTreeSet<Uid>>,
     /// By resource and namespace.

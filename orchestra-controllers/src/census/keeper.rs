@@ -142,6 +142,7 @@ impl Census {
         let mut failures = 0_u32;
         loop {
             let found = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 found = discover(&client) => found,
             };
@@ -159,6 +160,7 @@ impl Census {
                         started.push(is_ready);
                     }
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => break,
                         _ = futures::future::join_all(started) => self.complete(),
                     }
@@ -171,12 +173,14 @@ impl Census {
                         debug!(%error, "cannot find out what the server serves; trying again");
                     }
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => break,
                         () = tokio::time::sleep(pause(failures)) => continue,
                     }
                 }
             }
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 () = self.again.notified() => {}
             }

@@ -34,6 +34,7 @@ pub(super) async fn run(
     let mut failures = 0_u32;
     loop {
         let event = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             event = events.next() => event,
         };
@@ -58,6 +59,7 @@ pub(super) async fn run(
                     warn!(kind = kind.resource(), %error, "watching fails; trying again");
                 }
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => return,
                     () = tokio::time::sleep(pause(failures)) => {}
                 }

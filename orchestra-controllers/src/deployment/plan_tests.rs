@@ -288,6 +288,31 @@ fn recreate_starts_nothing_before_the_last_old_pod_is_gone() {
     assert_eq!((cluster.sets.len(), cluster.total()), (2, 3));
 }
 
+/// Found by a storm: the set was shrunk, its pods were on their way out, and its status did not say so yet.
+#[test]
+fn old_sets_are_not_shrunk_for_pods_that_are_on_their_way_out() {
+    let mut cluster = Cluster::new(deployment(6, "a"));
+    cluster.settle();
+    cluster.set_image("b");
+    cluster.step();
+    assert_eq!(sizes(&cluster), [5, 2]);
+    // The new pods are there at once; of the old set nobody has heard since.
+    let mut new = ReplicaSet::clone(&cluster.sets[1]);
+    new.status = Some(ReplicaSetStatus {
+        replicas: 2,
+        ready_replicas: Some(2),
+        available_replicas: Some(2),
+        ..ReplicaSetStatus::default()
+    });
+    cluster.sets[1] = Arc::new(new);
+    cluster.step();
+    assert_eq!(
+        sizes(&cluster),
+        [3, 3],
+        "three old pods and two new ones are left available: one less than six"
+    );
+}
+
 #[test]
 fn scaling_in_the_middle_of_a_rollout_is_proportional() {
     let mut cluster = Cluster::new(deployment(10, "a"));

@@ -43,7 +43,10 @@ fn shrink_old(facts: &Facts<'_>, new: &Set, old: &mut [Set]) {
         return;
     }
     drop_unhealthy(facts, old, spare);
-    let available: i32 = new.available() + old.iter().map(Set::available).sum::<i32>();
+    // A set that was just shrunk still counts pods that are on their way out. Whoever counted them too would go below what
+    // may be unavailable; upstream does, for a moment.
+    let lasting = |set: &Set| set.available().min(set.replicas);
+    let available: i32 = lasting(new) + old.iter().map(lasting).sum::<i32>();
     let mut surplus = available - needed;
     for set in old.iter_mut().filter(|set| set.replicas > 0) {
         if surplus <= 0 {

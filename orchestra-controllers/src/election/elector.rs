@@ -136,6 +136,7 @@ impl Candidate<'_> {
             }
             let pause = self.pause();
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => {}
                 () = sleep(pause) => {}
             }

@@ -1,6 +1,6 @@
 //! The pods of the node: a worker for each, and what an earlier agent left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::{Error, Result, is_over};
+use crate::pauses::Pauses;
 use crate::pod::recall::recall;
 use crate::pod::worker::{Note, Shown, Worker};
 use crate::runtime::{ContainerEvent, ContainerState, ContainerStatus, SandboxStatus};
@@ -55,7 +56,8 @@ impl Table {
 pub(super) struct Pods {
     context: Arc<Context>,
     table: Table,
-    workers: HashMap<String, Handle>,
+    /// In order, so that what is told to all is told in the same order each time.
+    workers: BTreeMap<String, Handle>,
     tasks: JoinSet<String>,
     /// Seen since the watch began anew.
     listing: HashSet<String>,
@@ -79,7 +81,7 @@ impl Pods {
         Self {
             context,
             table,
-            workers: HashMap::new(),
+            workers: BTreeMap::new(),
             tasks: JoinSet::new(),
             listing: HashSet::new(),
             left: None,
@@ -97,16 +99,15 @@ impl Pods {
         });
         let api: Api<Pod> = Api::all(self.context.client.clone());
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
-        let mut pods =
-            watcher(api, config).modify(|pod| pod.metadata.managed_fields = None).default_backoff().boxed();
+        let mut pods = watcher(api, config)
+            .modify(|pod| pod.metadata.managed_fields = None)
+            .backoff(Pauses::of(node))
+            .boxed();
         loop {
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(self),
-                event = pods.next() => match event {
-                    Some(Ok(event)) => self.watched(event).await,
-                    Some(Err(error)) => tracing::warn!(%error, "watching pods failed"),
-                    None => return Ok(self),
-                },
+                Some(done) = self.tasks.join_next() => self.gone(done),
                 event = events.next() => match event {
                     Some(event) => self.ended(event),
                     None => {
@@ -114,7 +115,11 @@ impl Pods {
                         self.look_again().await;
                     }
                 },
-                Some(done) = self.tasks.join_next() => self.gone(done),
+                event = pods.next() => match event {
+                    Some(Ok(event)) => self.watched(event).await,
+                    Some(Err(error)) => tracing::warn!(%error, "watching pods failed"),
+                    None => return Ok(self),
+                },
             }
         }
     }
@@ -129,6 +134,7 @@ impl Pods {
         self.look_again().await;
         while !self.tasks.is_empty() {
             tokio::select! {
+                biased;
                 Some(done) = self.tasks.join_next() => self.gone(done),
                 Some(event) = events.next() => self.ended(event),
                 else => break,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node_object::{self, NodeFacts};
 use crate::clock::Clock;
+use crate::pauses::spread;
 
 /// Upstream's `nodeLeaseDurationSeconds`; a quarter of it is the time between two renewals.
 const LEASE_SECONDS: i32 = 40;
@@ -107,6 +108,7 @@ impl Agent {
         let mut pause = COMPARE_EVERY + self.spread;
         loop {
             tokio::select! {
+                biased;
                 () = changed(&mut facts) => {}
                 () = sleep(pause) => {}
             }
@@ -235,14 +237,6 @@ async fn changed(facts: &mut watch::Receiver<NodeFacts>) {
     if facts.changed().await.is_err() {
         pending::<()>().await;
     }
-}
-
-/// Up to 400 ms, by name (FNV-1a): agents that start together do not write together, and replays stay exact.
-fn spread(name: &str) -> Duration {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Duration::from_millis(hash % 400)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! `sim.orchestra.dev/start-delay`, `/exit-after` and `/ready-after` (seconds, fractions allowed), `/exit-code`, and
 //! `/fail-starts`, how many of the first starts fail.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,7 +59,8 @@ impl Script {
         self
     }
 
-    fn from_annotations(annotations: &BTreeMap<String, String>) -> Self {
+    /// What the annotations of a pod say; see the [module](self).
+    pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Self {
         let text = |key: &str| annotations.get(&format!("sim.orchestra.dev/{key}"));
         let seconds = |key: &str| {
             let parsed = text(key)?.parse::<f64>().ok()?;
@@ -93,8 +94,8 @@ struct Inner {
 #[derive(Default)]
 struct Tables {
     next: u64,
-    sandboxes: HashMap<SandboxId, SandboxStatus>,
-    containers: HashMap<ContainerId, Simulated>,
+    sandboxes: BTreeMap<SandboxId, SandboxStatus>,
+    containers: BTreeMap<ContainerId, Simulated>,
 }
 
 struct Simulated {
@@ -269,6 +270,7 @@ impl ContainerRuntime for SimRuntime {
             let (runtime, id) = (self.clone(), id.clone());
             tokio::spawn(async move {
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(after) => runtime.end(&id, script.exit_code),
                     // Stopped, or forgotten.
                     _ = ended.wait_for(|ended| *ended) => {}
@@ -337,6 +339,7 @@ impl ContainerRuntime for SimRuntime {
             std::future::pending().await
         };
         tokio::select! {
+            biased;
             // A container that is forgotten has ended, too.
             _ = ended.wait_for(|ended| *ended) => Ok(()),
             failed = echo => failed,

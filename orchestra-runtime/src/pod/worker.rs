@@ -191,6 +191,7 @@ impl Worker {
             let now = self.context.clock.now();
             let pause = wake.map(|at| until(at, now));
             tokio::select! {
+                biased;
                 Some(note) = self.inbox.recv() => {
                     self.take(note);
                     while let Ok(note) = self.inbox.try_recv() {

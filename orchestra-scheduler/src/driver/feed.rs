@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
@@ -17,6 +18,7 @@ use k8s_openapi::api::scheduling::v1alpha2::PodGroup;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -34,6 +36,30 @@ use crate::view::{
 
 /// Pods that have ended occupy nothing; they need not even be sent.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// How long to wait before a watch that broke is begun again, at first; it doubles, as client-go's reflector does it. Without
+/// chance, for there is one scheduler and its decisions replay.
+const FIRST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The pauses of one watch.
+struct Pauses(Duration);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0 = FIRST_PAUSE;
+    }
+}
 
 /// What one watch says.
 #[derive(Debug)]
@@ -281,7 +307,7 @@ where
     K: Send + 'static,
     V: Send + 'static,
 {
-    let events = watcher(Api::<T>::all(client.clone()), config).default_backoff();
+    let events = watcher(Api::<T>::all(client.clone()), config).backoff(Pauses(FIRST_PAUSE));
     events.filter_map(move |event| {
         let change = match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {

@@ -59,6 +59,7 @@ pub(crate) async fn run(
     let hands = Hands { client, clock, extenders };
     let driver = Driver { dispatcher, hands, metrics, parallel, jobs, news, start };
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => {}
         () = futures::future::join(driver.run(), reporter.run(incoming)).map(drop) => {}
     }
@@ -93,11 +94,13 @@ impl Driver {
             self.metrics.look(&self.dispatcher);
             let due = self.dispatcher.next_due().map(|due| self.start + due.0);
             tokio::select! {
+                biased;
+                // Results first: there are never more than writes under way, while facts may come without end.
+                Some(done) = self.jobs.join_next() => self.take_result(done),
                 fact = feeds.facts.next() => match fact {
                     Some(fact) => self.take_in(fact, &mut feeds),
                     None => return,
                 },
-                Some(done) = self.jobs.join_next() => self.take_result(done),
                 () = sleep_until(due.unwrap_or(self.start)), if due.is_some() && self.jobs.len() < self.parallel => {}
                 () = tokio::task::yield_now(), if busy => {}
             }

@@ -215,11 +215,23 @@ async fn write(context: &Context, pod: &Pod, status: &PodStatus) -> bool {
     let params = PatchParams::default();
     match api(context, pod).patch_status(name, &params, &Patch::Strategic(&body)).await {
         Ok(_) => true,
-        Err(kube::Error::Api(refused)) if matches!(refused.code, 404 | 409) => true,
+        Err(kube::Error::Api(refused)) if refused.code == 404 => true,
+        // Another pod has the name by now; or somebody else wrote at the same time, and it is to be tried again.
+        Err(kube::Error::Api(refused)) if refused.code == 409 => is_another(context, pod).await,
         Err(error) => {
             tracing::warn!(pod = name, %error, "the status of a pod could not be written");
             false
         }
+    }
+}
+
+/// Whether the name is another pod's by now, or nobody's.
+async fn is_another(context: &Context, pod: &Pod) -> bool {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    match api(context, pod).get_metadata_opt(name).await {
+        Ok(found) => found.is_none_or(|found| found.metadata.uid != pod.metadata.uid),
+        // Not known: it is asked again together with the next attempt.
+        Err(_) => false,
     }
 }
 
@@ -264,7 +276,12 @@ async fn delete(context: &Context, pod: &Pod) {
     loop {
         match api(context, pod).delete(name, &params).await {
             Ok(_) => return,
-            Err(kube::Error::Api(refused)) if matches!(refused.code, 404 | 409) => return,
+            Err(kube::Error::Api(refused)) if refused.code == 404 => return,
+            Err(kube::Error::Api(refused)) if refused.code == 409 => {
+                if is_another(context, pod).await {
+                    return;
+                }
+            }
             Err(error) => tracing::warn!(pod = name, %error, "a pod could not be deleted"),
         }
         tokio::time::sleep(wait).await;

@@ -1,0 +1,6 @@
+//! The deterministic test world and its storms.
+
+mod bugs;
+mod found;
+mod replay;
+mod storms;
