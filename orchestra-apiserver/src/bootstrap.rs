@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use orchestra_core::kinds::flow_control;
+use orchestra_core::kinds::{flow_control, resource_metrics};
 use orchestra_store::{Outcome, ReadAt, Revision, Txn};
 use serde_json::{Value, json};
 
@@ -172,5 +172,9 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
     }
     out.extend(flow_control::objects());
     out.extend(rbac::bootstrap::objects());
+    let gv = resource_metrics::GROUP_VERSION;
+    if state.catalog.builtin_of(&gv.group).next().is_some() {
+        out.push(rbac::bootstrap::metrics_reader());
+    }
     out
 }

@@ -6,6 +6,7 @@ mod data;
 mod error;
 mod lead;
 mod node;
+mod resource_metrics;
 mod transport;
 
 use std::net::SocketAddr;
