@@ -44,6 +44,7 @@ mod cache;
 mod catalog;
 mod client;
 mod clock;
+mod cluster_info;
 mod custom;
 mod discovery;
 mod duration;

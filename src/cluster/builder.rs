@@ -25,6 +25,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::authority::Authority;
 use super::care::{self, Tenure};
 use super::data::DataDir;
 use super::error::Error;
@@ -320,7 +321,7 @@ impl ClusterBuilder {
         let (failure, failed) = watch::channel(None);
         let mut front = Stage::new(&failure);
         let mut address = None;
-        let mut authority = None;
+        let (mut authority, mut signer) = (None, None);
         let server = match listener {
             Some(listener) => {
                 let local =
@@ -336,6 +337,8 @@ impl ClusterBuilder {
                 let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
                 data.write("admin.kubeconfig", &kubeconfig)?;
                 authority = Some(pki.ca_certificate().to_owned());
+                let with_key = pki.signer().map_err(|problem| part("certificates")(chain(&problem)))?;
+                signer = Some(Authority(with_key));
                 let tls = pki.server_config().map_err(|problem| part("API server")(problem.to_string()))?;
                 let (serving, shutdown) = (server.clone(), front.shutdown.clone());
                 front.spawn("API server", async move {
@@ -365,6 +368,9 @@ impl ClusterBuilder {
                 controllers.provision_volumes_in(data.volumes()).metrics(controller_metrics);
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
+            }
+            if let Some(signer) = signer {
+                controllers = controllers.certificate_signer(signer);
             }
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
             let leadership = leadership.clone();

@@ -1,5 +1,6 @@
 //! A whole cluster as a value.
 
+mod authority;
 mod builder;
 mod care;
 mod data;
