@@ -57,6 +57,7 @@ mod service_account;
 mod service_cidr;
 mod stateful_set;
 mod storage_class;
+mod storage_system;
 mod volume_attachment;
 mod volume_attributes_class;
 mod workload;

@@ -5,6 +5,7 @@
 
 mod files;
 mod issue;
+pub(crate) mod proof;
 mod sign;
 
 use std::net::IpAddr;

@@ -7,6 +7,7 @@ use super::manage::Account;
 use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate::decode;
+use crate::pki::proof;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::codec::Encoded;
@@ -82,7 +83,9 @@ pub(crate) async fn prepare(
     kind.prepare_create(&mut object);
     call.resource.complete(&mut object);
     account.write(&mut object);
-    call.refuse_invalid(state, &object, kind.validate_create(&object))?;
+    let mut wrong = kind.validate_create(&object);
+    wrong.extend(proof::violation(call.resource.description(), &object));
+    call.refuse_invalid(state, &object, wrong)?;
     if call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut object, None).await?;
     }

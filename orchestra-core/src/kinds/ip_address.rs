@@ -9,7 +9,7 @@ use super::meta;
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::meta::name;
-use crate::violation::Violations;
+use crate::violation::{Violation, Violations};
 
 pub(super) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("networking.k8s.io", "v1"), "IPAddress", "ipaddresses", Scope::Cluster)
@@ -45,8 +45,8 @@ fn address(text: &str) -> Vec<String> {
 }
 
 fn parent(out: &mut Violations, parent: &View) {
-    if !required(out, parent) {
-        return;
+    if !parent.is_set() {
+        return out.push(Violation::required(parent.path(), ""));
     }
     optional_name(out, &parent.get("group"), meta::subdomain);
     for field in ["resource", "name"] {

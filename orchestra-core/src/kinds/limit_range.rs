@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use super::frame::cells::{self, column, text};
+use super::frame::check::refuse_all;
 use super::frame::{Builtin, Fill, Object, View};
 use super::pod_spec::resources;
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
+use crate::meta::name;
 use crate::violation::{Violation, Violations};
 
 const LISTS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
@@ -58,6 +60,15 @@ fn default(item: &mut Object) {
 }
 
 fn validate(out: &mut Violations, item: &View) {
+    let kind = item.get("type");
+    refuse_all(out, &kind, name::is_qualified_name(kind.text()));
+    if !kind.text().contains('/') && !["Container", "PersistentVolumeClaim", "Pod"].contains(&kind.text()) {
+        out.push(Violation::invalid(
+            kind.path(),
+            kind.text(),
+            "must be a standard limit type or fully qualified",
+        ));
+    }
     for list in LISTS {
         for (resource, amount) in item.get(list).entries() {
             resources::amount(out, &amount, resource);

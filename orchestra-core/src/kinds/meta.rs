@@ -7,7 +7,10 @@ use crate::meta;
 pub(crate) use crate::meta::name::{
     is_dns1123_label as label, is_dns1123_subdomain as subdomain, is_path_segment as path_segment,
 };
-use crate::violation::{FieldPath, Violations};
+use crate::violation::{FieldPath, Violation, Violations};
+
+use super::frame::View;
+use super::labels;
 
 /// Metadata of a new object.
 pub(crate) fn validate(object: &Value, scope: Scope, name: meta::NameRule) -> Violations {
@@ -17,4 +20,15 @@ pub(crate) fn validate(object: &Value, scope: Scope, name: meta::NameRule) -> Vi
 /// Metadata of a changed object.
 pub(crate) fn validate_update(new: &Value, old: &Value) -> Violations {
     meta::validate_object_meta_update(new, old, &FieldPath::new("metadata"))
+}
+
+/// The metadata of what is made from a template: the rest of it is whoever makes it who decides.
+pub(crate) fn only_labels_and_annotations(out: &mut Violations, metadata: &View) {
+    labels::validate(out, &metadata.get("labels"));
+    for (field, _) in metadata.entries() {
+        let value = metadata.get(field);
+        if !matches!(field, "annotations" | "labels") && !value.is_empty() {
+            out.push(Violation::forbidden(value.path(), "cannot be set"));
+        }
+    }
 }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::frame::cells::{self, column, list, or, text};
-use super::frame::check::{IMMUTABLE, one_of, optional_name, refuse, required};
+use super::frame::check::{IMMUTABLE, one_of, optional_name, refuse, required, required_because};
 use super::frame::{Builtin, Fill, Object, View};
 use super::persistent_volume_claim::{access_modes, class, positive, validate_access_modes};
-use super::pod_spec::{node_selector, resources};
+use super::pod_spec::{HOST_PATHS, node_selector, resources};
+use super::storage_system::{self, Of};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::meta::name;
@@ -78,10 +79,16 @@ fn default(volume: &mut Object) {
     if let Some(capacity) = spec.object_if("capacity") {
         resources::canonical(capacity);
     }
+    default_source(spec);
+    volume.object("status").fill_text("phase", "Pending");
+}
+
+/// Defaults of what the volume is made from, also where it stands in an attachment.
+pub(super) fn default_source(spec: &mut Object) {
     if let Some(host) = spec.object_if("hostPath") {
         host.fill("type", "");
     }
-    volume.object("status").fill_text("phase", "Pending");
+    storage_system::default(spec);
 }
 
 /// After `ValidatePersistentVolumeSpec`.
@@ -101,18 +108,47 @@ fn validate(out: &mut Violations, spec: &View) {
     let policy = spec.get("persistentVolumeReclaimPolicy");
     one_of(out, &policy, &["Delete", "Recycle", "Retain"]);
     let affinity = spec.get("nodeAffinity");
-    if affinity.is_set()
-        && super::frame::check::required_because(
-            out,
-            &affinity.get("required"),
-            "must specify required node constraints",
-        )
-    {
-        node_selector(out, &affinity.get("required"));
-    }
+    node_affinity(out, &affinity);
     source(out, spec, policy.text(), affinity.is_set());
     optional_name(out, &spec.get("storageClassName"), name::is_dns1123_subdomain);
     one_of(out, &spec.get("volumeMode"), &["Block", "Filesystem"]);
+}
+
+fn node_affinity(out: &mut Violations, affinity: &View) {
+    let needed = affinity.get("required");
+    if affinity.is_set() && required_because(out, &needed, "must specify required node constraints") {
+        node_selector(out, &needed);
+    }
+}
+
+/// After the same function, of a volume that stands in an attachment and not by itself.
+pub(super) fn validate_inline(out: &mut Violations, spec: &View) {
+    const CONTEXT: &str = "may not be specified in the context of inline volumes";
+    for field in ["claimRef", "capacity", "nodeAffinity", "storageClassName"] {
+        let view = spec.get(field);
+        if !view.is_empty() {
+            out.push(Violation::forbidden(view.path(), CONTEXT));
+        }
+    }
+    node_affinity(out, &spec.get("nodeAffinity"));
+    let csi = spec.get("csi");
+    if !csi.is_set() {
+        out.push(Violation::required(csi.path(), "has to be specified in the context of inline volumes"));
+    }
+    let modes = spec.get("accessModes");
+    required(out, &modes);
+    validate_access_modes(out, &modes);
+    let policy = spec.get("persistentVolumeReclaimPolicy");
+    if !matches!(policy.text(), "" | "Retain") {
+        let detail = "may only be Retain in the context of inline volumes";
+        out.push(Violation::forbidden(policy.path(), detail));
+    }
+    let mode = spec.get("volumeMode");
+    if !matches!(mode.text(), "" | "Filesystem") {
+        let detail = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        out.push(Violation::forbidden(mode.path(), detail));
+    }
+    source(out, spec, policy.text(), true);
 }
 
 fn source(out: &mut Violations, spec: &View, policy: &str, has_affinity: bool) {
@@ -131,6 +167,9 @@ fn source(out: &mut Violations, spec: &View, policy: &str, has_affinity: bool) {
             if required(out, &path) && path.text().split('/').any(|part| part == "..") {
                 refuse(out, &path, "must not contain '..'");
             }
+            if kind == "hostPath" {
+                one_of(out, &source.get("type"), &HOST_PATHS);
+            }
             if kind == "local" && !has_affinity {
                 let detail = "Local volume requires node affinity";
                 out.push(Violation::required(spec.get("nodeAffinity").path(), detail));
@@ -148,7 +187,7 @@ fn source(out: &mut Violations, spec: &View, policy: &str, has_affinity: bool) {
             required(out, &source.get("driver"));
             required(out, &source.get("volumeHandle"));
         }
-        _ => (),
+        _ => storage_system::validate(out, kind, &source, Of::PersistentVolume),
     }
 }
 

@@ -97,12 +97,24 @@ pub(crate) fn validate_spec(out: &mut Violations, spec: &View) {
     }
     optional_name(out, &spec.get("storageClassName"), name::is_dns1123_subdomain);
     one_of(out, &spec.get("volumeMode"), &["Block", "Filesystem"]);
-    let source = spec.get("dataSource");
-    if source.is_set() {
-        required(out, &source.get("name"));
-        required(out, &source.get("kind"));
+    for field in ["dataSource", "dataSourceRef"] {
+        data_source(out, &spec.get(field));
     }
     optional_name(out, &spec.get("volumeAttributesClassName"), name::is_dns1123_subdomain);
+}
+
+fn data_source(out: &mut Violations, source: &View) {
+    if !source.is_set() {
+        return;
+    }
+    required(out, &source.get("name"));
+    let (kind, group) = (source.get("kind"), source.get("apiGroup"));
+    required(out, &kind);
+    if group.is_empty() && kind.text() != "PersistentVolumeClaim" {
+        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+        out.push(Violation::invalid(source.path(), kind.text(), detail));
+    }
+    optional_name(out, &group, name::is_dns1123_subdomain);
 }
 
 /// A size must be above zero.

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::frame::cells::{self, column};
-use super::frame::{Builtin, Fill};
+use super::frame::check::refuse;
+use super::frame::{Builtin, Fill, View};
 use super::pod_spec::resources;
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
-use crate::violation::Violation;
+use crate::violation::{Violation, Violations};
 
 pub(super) fn kind() -> Builtin {
     Builtin::new(GroupVersion::new("", "v1"), "ResourceQuota", "resourcequotas", Scope::Namespaced)
@@ -28,6 +29,10 @@ pub(super) fn kind() -> Builtin {
             for (resource, amount) in quota.get("spec").get("hard").entries() {
                 resources::amount(out, &amount, resource);
             }
+            scopes(out, &quota.get("spec").get("scopes"));
+            for one in quota.get("spec").get("scopeSelector").get("matchExpressions").items() {
+                selected(out, &one, &quota.get("spec").get("scopeSelector").get("matchExpressions"));
+            }
         })
         .validate_change(|new, old, out| {
             let (scopes, before) = (new.get("spec").get("scopes"), old.get("spec").get("scopes"));
@@ -43,6 +48,63 @@ pub(super) fn kind() -> Builtin {
             column("Limit", "string", "Used and allowed, of limits.", |quota, _| used(quota, true).into()),
             cells::age(),
         ])
+}
+
+/// Scopes of the same objects seen two ways, of which a quota can have one.
+const OPPOSITES: [[&str; 2]; 2] = [["BestEffort", "NotBestEffort"], ["NotTerminating", "Terminating"]];
+const SCOPES: [&str; 7] = [
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+];
+
+/// After `validateResourceQuotaScopes`.
+fn scopes(out: &mut Violations, scopes: &View) {
+    let given: Vec<&str> = scopes.items().map(|scope| scope.text()).collect();
+    for _ in given.iter().filter(|scope| !SCOPES.contains(scope)) {
+        refuse(out, scopes, "unsupported scope");
+    }
+    for pair in OPPOSITES {
+        if pair.iter().all(|scope| given.contains(scope)) {
+            refuse(out, scopes, "conflicting scopes");
+        }
+    }
+}
+
+/// After `validateScopedResourceSelectorRequirement`, which names the list and not the item.
+fn selected(out: &mut Violations, one: &View, list: &View) {
+    let (scope, operator, values) = (one.get("scopeName"), one.get("operator"), one.get("values"));
+    let place = |field: &str| list.path().child(field);
+    if !SCOPES.contains(&scope.text()) {
+        out.push(Violation::invalid(&place("scopeName"), scope.text(), "unsupported scope"));
+    }
+    let is_plain = !matches!(scope.text(), "PriorityClass" | "VolumeAttributesClass");
+    if SCOPES.contains(&scope.text()) && is_plain && operator.text() != "Exists" {
+        let detail = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+                      ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
+                      ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+        out.push(Violation::invalid(&place("operator"), operator.text(), detail));
+    }
+    match operator.text() {
+        "In" | "NotIn" if values.is_empty() => out.push(Violation::required(
+            &place("values"),
+            "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+        )),
+        "In" | "NotIn" => (),
+        "Exists" | "DoesNotExist" if values.is_empty() => (),
+        "Exists" | "DoesNotExist" => out.push(Violation::invalid(
+            &place("values"),
+            values.json(),
+            "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+        )),
+        _ => {
+            out.push(Violation::invalid(&place("operator"), operator.text(), "not a valid selector operator"))
+        }
+    }
 }
 
 /// `name: used/hard` of each resource, of limits or of the others.

@@ -56,6 +56,30 @@ fn validate(class: &View, out: &mut Violations) {
     parameters(out, &class.get("parameters"));
     one_of(out, &class.get("reclaimPolicy"), &["Delete", "Retain"]);
     required_one_of(out, &class.get("volumeBindingMode"), &["Immediate", "WaitForFirstConsumer"]);
+    topologies(out, &class.get("allowedTopologies"));
+}
+
+/// After `validateAllowedTopologies`.
+fn topologies(out: &mut Violations, terms: &View) {
+    for term in terms.items() {
+        let mut keys = Vec::new();
+        for rule in term.get("matchLabelExpressions").items() {
+            let (key, values) = (rule.get("key"), rule.get("values"));
+            required(out, &values);
+            let mut seen = Vec::new();
+            for value in values.items() {
+                if seen.contains(&value.text()) {
+                    out.push(Violation::duplicate(value.path(), value.text()));
+                }
+                seen.push(value.text());
+            }
+            refuse_all(out, &key, name::is_qualified_name(key.text()));
+            if keys.contains(&key.text()) {
+                out.push(Violation::duplicate(key.path(), key.text()));
+            }
+            keys.push(key.text());
+        }
+    }
 }
 
 /// The name of who makes volumes.

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::frame::cells::{self, column, text};
 use super::frame::check::{refuse_all, required, unchanged};
-use super::frame::{Builtin, View};
-use super::meta;
+use super::frame::{Builtin, Fill, View};
+use super::{meta, persistent_volume};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
 use crate::violation::{Violation, Violations};
@@ -23,6 +23,12 @@ pub(super) fn kind() -> Builtin {
     let gv = GroupVersion::new("storage.k8s.io", "v1");
     Builtin::new(gv, "VolumeAttachment", "volumeattachments", Scope::Cluster)
         .status(|| json!({"attached": false}))
+        .default(|attachment| {
+            let source = attachment.object_if("spec").and_then(|spec| spec.object_if("source"));
+            if let Some(inline) = source.and_then(|source| source.object_if("inlineVolumeSpec")) {
+                persistent_volume::default_source(inline);
+            }
+        })
         .validate(|attachment, out| {
             spec(out, &attachment.get("spec"));
             status(out, &attachment.get("status"));
@@ -62,7 +68,7 @@ fn spec(out: &mut Violations, spec: &View) {
                 out.push(Violation::invalid(&path, volume.text(), message));
             }
         }
-        (false, true) => (),
+        (false, true) => persistent_volume::validate_inline(out, &inline),
     }
     let node = spec.get("nodeName");
     refuse_all(out, &node, meta::subdomain(node.text()));

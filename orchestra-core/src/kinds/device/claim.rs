@@ -7,7 +7,7 @@ use crate::kind::Scope;
 use crate::kinds::frame::cells::{self, column, list, text};
 use crate::kinds::frame::check::{required, unchanged};
 use crate::kinds::frame::{Builtin, Fill, View};
-use crate::kinds::labels;
+use crate::kinds::meta;
 use crate::violation::{Violation, Violations};
 
 /// How many may share a claim.
@@ -16,7 +16,12 @@ const MOST_CONSUMERS: usize = 256;
 pub(crate) fn kind() -> Builtin {
     Builtin::new(GROUP, "ResourceClaim", "resourceclaims", Scope::Namespaced)
         .status(|| json!({}))
-        .default(|claim| request::default(claim.object("spec").object("devices")))
+        .default(|claim| {
+            request::default(claim.object("spec").object("devices"));
+            if let Some(status) = claim.object_if("status") {
+                request::default_allocated(status);
+            }
+        })
         .validate_create(|claim, out| request::validate(out, &claim.get("spec").get("devices")))
         .validate_change(|new, old, out| {
             unchanged(out, &new.get("spec"), &old.get("spec"));
@@ -50,7 +55,7 @@ pub(crate) fn template() -> Builtin {
         })
         .validate_create(|template, out| {
             let spec = template.get("spec");
-            labels::validate(out, &spec.get("metadata").get("labels"));
+            meta::only_labels_and_annotations(out, &spec.get("metadata"));
             request::validate(out, &spec.get("spec").get("devices"));
         })
         .validate_change(|new, old, out| {

@@ -17,6 +17,9 @@ use crate::violation::{Violation, Violations};
 
 const GROUP: GroupVersion = GroupVersion::new("resource.k8s.io", "v1");
 
+/// What a taint of a device does, as messages list it.
+const TAINT_EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
+
 /// A list must not be longer than `most`, and name nothing twice.
 fn bounded<'a>(out: &mut Violations, list: &View<'a>, most: usize, key: fn(&View<'a>) -> &'a str) {
     if list.len() > most {

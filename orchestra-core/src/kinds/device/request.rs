@@ -1,6 +1,6 @@
 //! What a claim asks for, and what goes along with it.
 
-use super::bounded;
+use super::{TAINT_EFFECTS, bounded};
 use crate::kinds::csi_node::driver_name;
 use crate::kinds::frame::check::{one_of, refuse, refuse_all, required, required_name};
 use crate::kinds::frame::{Fill, Object, View};
@@ -14,6 +14,16 @@ const MOST: usize = 32;
 const MOST_ALTERNATIVES: usize = 8;
 /// The most bytes of an expression, and of what is passed to a driver.
 const MOST_BYTES: usize = 10 * 1024;
+
+/// What the devices of a claim's status leave out.
+pub(super) fn default_allocated(status: &mut Object) {
+    let devices = status.object_if("allocation").and_then(|allocation| allocation.object_if("devices"));
+    for result in devices.into_iter().flat_map(|devices| devices.objects("results")) {
+        for toleration in result.objects("tolerations") {
+            toleration.fill_text("operator", "Equal");
+        }
+    }
+}
 
 /// What `devices` of a claim leaves out.
 pub(super) fn default(devices: &mut Object) {
@@ -108,6 +118,9 @@ fn of_class(out: &mut Violations, request: &View) {
     }
     for toleration in request.get("tolerations").items() {
         one_of(out, &toleration.get("operator"), &["Equal", "Exists"]);
+        if !toleration.get("effect").is_empty() {
+            one_of(out, &toleration.get("effect"), &TAINT_EFFECTS);
+        }
         let key = toleration.get("key");
         if !key.is_empty() {
             refuse_all(out, &key, name::is_qualified_name(key.text()));

@@ -1,13 +1,16 @@
 //! `ResourceSlice`: devices that a driver has to offer.
 
-use super::{GROUP, bounded};
+use super::{GROUP, TAINT_EFFECTS, bounded};
 use crate::kind::Scope;
 use crate::kinds::csi_node::driver_name;
 use crate::kinds::frame::cells::{self, column, text};
-use crate::kinds::frame::check::{not_negative, refuse, refuse_all, required, unchanged};
+use crate::kinds::frame::check::{
+    not_negative, refuse, refuse_all, required, required_name, required_one_of, unchanged,
+};
 use crate::kinds::frame::{Builtin, Generation, View};
 use crate::kinds::meta;
 use crate::kinds::pod_spec::node_selector;
+use crate::meta::name;
 use crate::violation::{Violation, Violations};
 
 /// The most devices of a slice.
@@ -71,6 +74,10 @@ fn validate(slice: &View, out: &mut Violations) {
     }
     driver_name(out, &spec.get("driver"));
     pool(out, &spec.get("pool"));
+    for set in spec.get("sharedCounters").items() {
+        required_name(out, &set.get("name"), meta::label);
+        required(out, &set.get("counters"));
+    }
     let devices = spec.get("devices");
     bounded(out, &devices, MOST_DEVICES, |device| device.get("name").text());
     for device in devices.items() {
@@ -115,6 +122,18 @@ fn one_device(out: &mut Violations, device: &View) {
             0 => out.push(Violation::required(attribute.path(), "exactly one value must be specified")),
             _ => refuse(out, &attribute, "exactly one value must be specified"),
         }
+    }
+    if device.get("nodeSelector").is_set() {
+        node_selector(out, &device.get("nodeSelector"));
+    }
+    for taint in device.get("taints").items() {
+        let key = taint.get("key");
+        refuse_all(out, &key, name::is_qualified_name(key.text()));
+        required_one_of(out, &taint.get("effect"), &TAINT_EFFECTS);
+    }
+    for use_of in device.get("consumesCounters").items() {
+        required_name(out, &use_of.get("counterSet"), meta::label);
+        required(out, &use_of.get("counters"));
     }
 }
 

@@ -3,6 +3,8 @@
 //! They are one set of objects. A server stores the `v2` form and translates with [`to_v2`] and [`to_v1`]: what `v1` has no
 //! field for stands in annotations there.
 
+mod behavior;
+mod measure;
 mod metric;
 mod translate;
 mod v1;
@@ -10,7 +12,7 @@ mod v1;
 use serde_json::{Value, json};
 
 use super::frame::cells::{self, Show, column, list, number, text};
-use super::frame::check::{not_negative, refuse, required};
+use super::frame::check::{not_negative, refuse};
 use super::frame::{Builtin, Fill, View};
 use crate::gvk::GroupVersion;
 use crate::kind::Scope;
@@ -35,6 +37,9 @@ pub(super) fn kind() -> Builtin {
                 let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
                 spec.insert("metrics".to_owned(), json!([metric]));
             }
+            if let Some(own) = spec.object_if("behavior") {
+                behavior::default(own);
+            }
             let status = scaler.object("status");
             status.fill("desiredReplicas", 0);
             status.fill("currentMetrics", Value::Null);
@@ -53,9 +58,11 @@ fn validate(scaler: &View, out: &mut Violations) {
     } else if count < least.int().unwrap_or_default() {
         refuse(out, &most, "must be greater than or equal to `minReplicas`");
     }
-    for field in ["kind", "name"] {
-        required(out, &spec.get("scaleTargetRef").get(field));
+    measure::reference(out, &spec.get("scaleTargetRef"));
+    for metric in spec.get("metrics").items() {
+        measure::validate(out, &metric);
     }
+    behavior::validate(out, &spec.get("behavior"));
 }
 
 fn columns(targets: fn(&Value, i64) -> Value) -> Vec<Show> {

@@ -9,6 +9,10 @@ use crate::kinds::frame::check::{one_of, refuse, required, required_name, requir
 use crate::meta::name;
 use crate::violation::{Violation, Violations};
 
+/// The most rules a container may have for its restart, and codes a rule.
+const MOST_RULES: usize = 20;
+const MOST_CODES: usize = 255;
+
 /// Every list of containers of a specification.
 pub(super) fn validate_all(out: &mut Violations, spec: &View, context: &Context) {
     let containers = spec.get("containers");
@@ -17,6 +21,7 @@ pub(super) fn validate_all(out: &mut Violations, spec: &View, context: &Context)
         for container in containers.items() {
             one(out, &container, context);
             own_name(out, &container, &mut names);
+            restart_policy(out, &container);
             ordinary(out, &container, context);
         }
         port::host_conflicts(out, &containers);
@@ -55,6 +60,7 @@ fn one(out: &mut Violations, container: &View, context: &Context) {
     volume::mounts(out, container, &context.volumes);
     required_one_of(out, &container.get("imagePullPolicy"), &["Always", "IfNotPresent", "Never"]);
     resources::container(out, &container.get("resources"), &context.claims);
+    resize_policy(out, &container.get("resizePolicy"), context.never_restarts);
     security::container(out, &container.get("securityContext"));
 }
 
@@ -66,14 +72,36 @@ fn own_name<'a>(out: &mut Violations, container: &View<'a>, names: &mut HashSet<
 }
 
 fn ordinary(out: &mut Violations, container: &View, context: &Context) {
-    handler::lifecycle(out, &container.get("lifecycle"), context.grace_seconds);
+    handler::lifecycle(out, &container.get("lifecycle"), context);
     handler::probe(out, &container.get("livenessProbe"), Probe::Liveness);
     handler::probe(out, &container.get("readinessProbe"), Probe::Readiness);
     handler::probe(out, &container.get("startupProbe"), Probe::Startup);
 }
 
+/// The policy of one container, and what it says of exit codes.
 fn restart_policy(out: &mut Violations, container: &View) {
-    one_of(out, &container.get("restartPolicy"), &["Always", "Never", "OnFailure"]);
+    let (policy, rules) = (container.get("restartPolicy"), container.get("restartPolicyRules"));
+    one_of(out, &policy, &["Always", "Never", "OnFailure"]);
+    if !rules.is_empty() && !policy.is_set() {
+        let detail = "must specify restartPolicy when restart rules are used";
+        out.push(Violation::required(policy.path(), detail));
+    }
+    if rules.len() > MOST_RULES {
+        out.push(Violation::too_many(rules.path(), rules.len(), MOST_RULES));
+    }
+    for rule in rules.items() {
+        required_one_of(out, &rule.get("action"), &["Restart", "RestartAllContainers"]);
+        let codes = rule.get("exitCodes");
+        if !codes.is_set() {
+            out.push(Violation::required(codes.path(), "must be specified"));
+            continue;
+        }
+        required_one_of(out, &codes.get("operator"), &["In", "NotIn"]);
+        let values = codes.get("values");
+        if values.len() > MOST_CODES {
+            out.push(Violation::too_many(values.path(), values.len(), MOST_CODES));
+        }
+    }
 }
 
 fn no_handlers(out: &mut Violations, container: &View) {
@@ -89,11 +117,6 @@ fn no_handlers(out: &mut Violations, container: &View) {
 /// Containers that are added to a pod that runs: they have names of their own, and nothing that has to be given back.
 fn ephemeral<'a>(out: &mut Violations, spec: &View<'a>, names: &mut HashSet<&'a str>, context: &Context) {
     let containers = spec.get("ephemeralContainers");
-    if context.holder == Holder::Template && !containers.is_empty() {
-        let detail = "ephemeral containers not allowed in pod template";
-        out.push(Violation::forbidden(containers.path(), detail));
-        return;
-    }
     let targets: Vec<&str> = ["containers", "initContainers"]
         .iter()
         .flat_map(|list| spec.get(list).items())
@@ -117,6 +140,7 @@ fn ephemeral<'a>(out: &mut Violations, spec: &View<'a>, names: &mut HashSet<&'a 
             "lifecycle",
             "resizePolicy",
             "restartPolicy",
+            "restartPolicyRules",
         ] {
             let value = container.get(field);
             if !value.is_empty() {
@@ -130,6 +154,33 @@ fn ephemeral<'a>(out: &mut Violations, spec: &View<'a>, names: &mut HashSet<&'a 
                     out.push(forbidden(&value));
                 }
             }
+        }
+    }
+    if context.holder == Holder::Template && !containers.is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        out.push(Violation::forbidden(containers.path(), detail));
+    }
+}
+
+/// What a change of resources does to a container. Upstream names the list and not the item.
+fn resize_policy(out: &mut Violations, policies: &View, never_restarts: bool) {
+    let mut seen = HashSet::new();
+    for policy in policies.items() {
+        let (resource, restart) = (policy.get("resourceName").text(), policy.get("restartPolicy").text());
+        if !seen.insert(resource) {
+            out.push(Violation::duplicate(policy.path(), resource));
+        }
+        for (value, known) in [(resource, ["cpu", "memory"]), (restart, ["NotRequired", "RestartContainer"])]
+        {
+            if value.is_empty() {
+                out.push(Violation::required(policies.path(), ""));
+            } else if !known.contains(&value) {
+                out.push(Violation::not_supported(policies.path(), value, &known));
+            }
+        }
+        if never_restarts && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            out.push(Violation::invalid(policies.path(), restart, detail));
         }
     }
 }

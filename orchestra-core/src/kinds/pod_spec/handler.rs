@@ -1,8 +1,9 @@
 //! Probes and lifecycle hooks: what the node agent does to a container from outside.
 
+use super::Context;
 use crate::kinds::frame::View;
 use crate::kinds::frame::check::{
-    not_negative, port_number, port_number_or_name, refuse, refuse_all, required, required_one_of,
+    not_negative, one_of, port_number, port_number_or_name, refuse, refuse_all, required, required_one_of,
 };
 use crate::meta::name;
 use crate::violation::{Violation, Violations};
@@ -41,13 +42,51 @@ pub(super) fn probe(out: &mut Violations, probe: &View, which: Probe) {
 }
 
 /// The hooks of a container. A hook cannot sleep longer than the pod has time to end.
-pub(super) fn lifecycle(out: &mut Violations, lifecycle: &View, grace_seconds: i64) {
+pub(super) fn lifecycle(out: &mut Violations, lifecycle: &View, context: &Context) {
     for field in ["postStart", "preStop"] {
         let hook = lifecycle.get(field);
         if hook.is_set() {
-            handler(out, &hook, &["exec", "httpGet", "tcpSocket", "sleep"], Some(grace_seconds));
+            handler(out, &hook, &["exec", "httpGet", "tcpSocket", "sleep"], Some(context.grace_seconds));
         }
     }
+    stop_signal(out, &lifecycle.get("stopSignal"), context.os);
+}
+
+/// The signal a container is stopped with, which depends on what it runs on.
+fn stop_signal(out: &mut Violations, signal: &View, os: &str) {
+    if !signal.is_set() {
+        return;
+    }
+    if os.is_empty() {
+        let detail = "may not be set for containers with empty `spec.os.name`";
+        out.push(Violation::forbidden(signal.path(), detail));
+    } else if os == "windows" {
+        one_of(out, signal, &["SIGKILL", "SIGTERM"]);
+    } else if !is_linux_signal(signal.text()) {
+        let known: Vec<String> = linux_signals().collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        out.push(Violation::not_supported(signal.path(), signal.text(), &known));
+    }
+}
+
+fn is_linux_signal(signal: &str) -> bool {
+    linux_signals().any(|known| known == signal)
+}
+
+/// Signals by name, and those for programs' own use, counted up from the lowest and down from the highest.
+fn linux_signals() -> impl Iterator<Item = String> {
+    const PLAIN: [&str; 33] = [
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+        "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
+        "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU",
+    ];
+    let plain = PLAIN.iter().map(|name| format!("SIG{name}"));
+    let low = (1..=15).map(|number| format!("SIGRTMIN+{number}"));
+    let high = (1..=14).map(|number| format!("SIGRTMAX-{number}"));
+    let ends = ["SIGRTMIN", "SIGRTMAX", "SIGXFSZ"].map(str::to_owned);
+    let mut all: Vec<String> = plain.chain(low).chain(high).chain(ends).collect();
+    all.sort_unstable();
+    all.into_iter()
 }
 
 fn handler(out: &mut Violations, holder: &View, kinds: &[&str], grace_seconds: Option<i64>) {

@@ -17,6 +17,8 @@ mod volume_source;
 pub(crate) use defaults::{default, default_for_pod};
 pub(crate) use resources::overhead;
 pub(crate) use scheduling::{node_selector, taint, toleration};
+pub(crate) use volume::{descending_path, local_path};
+pub(crate) use volume_source::HOST_PATHS;
 
 use super::frame::View;
 use super::frame::check::{in_range, one_of, optional_name, required_because, required_one_of};
@@ -40,6 +42,10 @@ pub(crate) struct Context<'a> {
     pub(crate) host_network: bool,
     /// The grace period, which bounds a handler's sleep.
     pub(crate) grace_seconds: i64,
+    /// Whether a container that ends stays so.
+    pub(crate) never_restarts: bool,
+    /// The operating system the pod says it is for.
+    pub(crate) os: &'a str,
     /// Names under `spec.resourceClaims`.
     pub(crate) claims: Vec<&'a str>,
 }
@@ -51,6 +57,8 @@ pub(crate) fn validate(out: &mut Violations, spec: &View, holder: Holder) {
         volumes: volume::validate_all(out, &spec.get("volumes")),
         host_network: spec.get("hostNetwork").flag(),
         grace_seconds: spec.get("terminationGracePeriodSeconds").int().unwrap_or(30),
+        never_restarts: spec.get("restartPolicy").text() == "Never",
+        os: spec.get("os").get("name").text(),
         claims: scheduling::resource_claims(out, &spec.get("resourceClaims")),
     };
     container::validate_all(out, spec, &context);
@@ -75,6 +83,26 @@ pub(crate) fn validate(out: &mut Violations, spec: &View, holder: Holder) {
     optional_name(out, &spec.get("runtimeClassName"), name::is_dns1123_subdomain);
     one_of(out, &spec.get("preemptionPolicy"), &["Never", "PreemptLowerPriority"]);
     resources::overhead(out, &spec.get("overhead"));
+    operating_system(out, &spec.get("os"));
+    of_the_whole(out, &spec.get("resources"));
+}
+
+/// Resources that all containers share. Devices are asked for by a container.
+fn of_the_whole(out: &mut Violations, resources: &View) {
+    let claims = resources.get("claims");
+    if claims.is_set() {
+        out.push(Violation::forbidden(claims.path(), "may not be set for Resources at pod-level"));
+    }
+    resources::amounts(out, resources);
+}
+
+fn operating_system(out: &mut Violations, os: &View) {
+    if os.is_set() && required_because(out, &os.get("name"), "cannot be empty") {
+        let known = ["linux", "windows"];
+        if !known.contains(&os.get("name").text()) {
+            out.push(Violation::not_supported(os.path(), os.get("name").text(), &known));
+        }
+    }
 }
 
 fn dns(out: &mut Violations, spec: &View) {

@@ -59,6 +59,17 @@ pub(super) fn requests_from_limits(resources: &mut Object) {
 
 /// The `resources` of a container. `claims` are those that the pod declares.
 pub(super) fn container(out: &mut Violations, resources: &View, claims: &[&str]) {
+    amounts(out, resources);
+    for claim in resources.get("claims").items() {
+        let own = claim.get("name");
+        if required(out, &own) && !claims.contains(&own.text()) {
+            out.push(Violation::not_found(own.path(), own.text()));
+        }
+    }
+}
+
+/// What is asked for and what is allowed.
+pub(super) fn amounts(out: &mut Violations, resources: &View) {
     let (limits, requests) = (resources.get("limits"), resources.get("requests"));
     for (resource, limit) in limits.entries() {
         resource_name(out, &limit, resource);
@@ -75,12 +86,6 @@ pub(super) fn container(out: &mut Violations, resources: &View, claims: &[&str])
                 out.push(Violation::required(limits.path(), detail));
             }
             None => (),
-        }
-    }
-    for claim in resources.get("claims").items() {
-        let own = claim.get("name");
-        if required(out, &own) && !claims.contains(&own.text()) {
-            out.push(Violation::not_found(own.path(), own.text()));
         }
     }
 }

@@ -113,7 +113,7 @@ fn recursive_read_only(out: &mut Violations, mount: &View) {
 }
 
 /// A path that stays below where it starts.
-pub(super) fn descending_path(out: &mut Violations, path: &View) {
+pub(crate) fn descending_path(out: &mut Violations, path: &View) {
     if path.text().starts_with('/') {
         refuse(out, path, "must be a relative path");
     }
@@ -121,7 +121,7 @@ pub(super) fn descending_path(out: &mut Violations, path: &View) {
 }
 
 /// A path that does not climb.
-pub(super) fn local_path(out: &mut Violations, path: &View) {
+pub(crate) fn local_path(out: &mut Violations, path: &View) {
     if path.text().split('/').any(|part| part == "..") {
         refuse(out, path, "must not contain '..'");
     }

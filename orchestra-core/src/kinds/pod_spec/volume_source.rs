@@ -4,7 +4,8 @@ use super::env;
 use super::volume::{claim_name, file_path, items, local_path, mode};
 use crate::kinds::frame::check::{in_range, one_of, refuse, required, required_because};
 use crate::kinds::frame::{Fill, Object, View};
-use crate::kinds::persistent_volume_claim;
+use crate::kinds::storage_system::{self, Of};
+use crate::kinds::{labels, meta, persistent_volume_claim};
 use crate::violation::{Violation, Violations};
 
 /// Permission bits of files made from data, 0644.
@@ -40,7 +41,7 @@ pub(super) fn default(volume: &mut Object) {
         claim.object("metadata");
         persistent_volume_claim::default_spec(claim.object("spec"));
     }
-    networked(volume);
+    storage_system::default(volume);
 }
 
 fn downward_files(source: &mut Object) {
@@ -48,28 +49,6 @@ fn downward_files(source: &mut Object) {
         if let Some(field) = item.object_if("fieldRef") {
             field.fill_text("apiVersion", "v1");
         }
-    }
-}
-
-/// Volumes of storage systems that upstream's API still carries.
-fn networked(volume: &mut Object) {
-    if let Some(iscsi) = volume.object_if("iscsi") {
-        iscsi.fill_text("iscsiInterface", "default");
-    }
-    if let Some(rbd) = volume.object_if("rbd") {
-        rbd.fill_text("pool", "rbd");
-        rbd.fill_text("user", "admin");
-        rbd.fill_text("keyring", "/etc/ceph/keyring");
-    }
-    if let Some(disk) = volume.object_if("azureDisk") {
-        disk.fill_text("cachingMode", "ReadWrite");
-        disk.fill_text("kind", "Shared");
-        disk.fill_text("fsType", "ext4");
-        disk.fill("readOnly", false);
-    }
-    if let Some(scale) = volume.object_if("scaleIO") {
-        scale.fill_text("storageMode", "ThinProvisioned");
-        scale.fill_text("fsType", "xfs");
     }
 }
 
@@ -120,6 +99,7 @@ fn one(out: &mut Violations, field: &str, source: &View) {
         "ephemeral" => {
             let template = source.get("volumeClaimTemplate");
             if required(out, &template) {
+                meta::only_labels_and_annotations(out, &template.get("metadata"));
                 persistent_volume_claim::validate_spec(out, &template.get("spec"));
             }
         }
@@ -142,17 +122,19 @@ fn one(out: &mut Violations, field: &str, source: &View) {
             let detail = "SizeLimit field must be a valid resource quantity";
             out.push(Violation::forbidden(source.get("sizeLimit").path(), detail));
         }
-        _ => (),
+        _ => storage_system::validate(out, field, source, Of::Pod),
     }
 }
 
+/// What may be asked of a path of the host.
+pub(crate) const HOST_PATHS: [&str; 8] =
+    ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+
 fn host_path(out: &mut Violations, source: &View) {
-    const KINDS: [&str; 8] =
-        ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
     let path = source.get("path");
     if required(out, &path) {
         local_path(out, &path);
-        one_of(out, &source.get("type"), &KINDS);
+        one_of(out, &source.get("type"), &HOST_PATHS);
     }
 }
 
@@ -199,11 +181,47 @@ fn projection(out: &mut Violations, part: &View) {
             }
             "downwardAPI" => downward(out, &source),
             "serviceAccountToken" => token(out, &source),
+            "clusterTrustBundle" => trust_bundle(out, &source),
+            "podCertificate" => certificate(out, &source),
             _ => (),
         }
     }
     if count == 0 {
         out.push(Violation::required(part.path(), "must specify a projected volume source"));
+    }
+}
+
+fn trust_bundle(out: &mut Violations, source: &View) {
+    let (by_name, by_signer) = (source.get("name"), source.get("signerName"));
+    match (by_name.is_set(), by_signer.is_set()) {
+        (true, true) => refuse(out, source, "only one of name and signerName may be used"),
+        (true, false) => {
+            required_because(out, &by_name, "must be a valid object name");
+            let selector = source.get("labelSelector");
+            if selector.is_set() {
+                refuse(out, &selector, "labelSelector must be unset if name is specified");
+            }
+        }
+        (false, true) => {
+            required_because(out, &by_signer, "must be a valid signer name");
+            labels::selector(out, &source.get("labelSelector"));
+        }
+        (false, false) => {
+            out.push(Violation::required(source.path(), "either name or signerName must be specified"));
+        }
+    }
+    let path = source.get("path");
+    if required(out, &path) {
+        file_path(out, &path);
+    }
+}
+
+fn certificate(out: &mut Violations, source: &View) {
+    const KEYS: [&str; 6] = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
+    required(out, &source.get("signerName"));
+    let kind = source.get("keyType");
+    if !KEYS.contains(&kind.text()) {
+        out.push(Violation::not_supported(kind.path(), kind.text(), &KEYS));
     }
 }
 

@@ -154,7 +154,10 @@ impl<'s> Node<'s> {
         let atomic = field.map_type == Some("atomic");
         match (field.shape, field.list_type) {
             (Shape::Single, _) => match field.object() {
-                Some(ty) if !atomic && !ty.is_atomic => Self::Struct(ty),
+                // What is said of the field goes before what its type says of itself.
+                Some(ty) if field.map_type.map_or(!ty.is_atomic, |said| said == "granular") => {
+                    Self::Struct(ty)
+                }
                 _ => Self::Leaf(Some(field)),
             },
             (Shape::List, Some(ListType::Map)) => Self::Keyed(Items::Builtin(field)),
