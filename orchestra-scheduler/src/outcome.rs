@@ -1,11 +1,15 @@
 //! What one attempt to place a pod came to, and the sentence that tells the user.
 
+mod refusals;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::verdict::{Reasons, Rejection, RejectionKind};
 use crate::view::{NodeName, PodView};
+
+pub use refusals::{Refusals, Refused};
 
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub struct Diagnosis {
     /// The pod was refused before any node was looked at.
     pub pre_filter: Option<Rejection>,
     /// The nodes refused, one by one.
-    pub nodes: Vec<NodeRejection>,
+    pub nodes: Refusals,
     /// How many nodes were left out by a narrowing before filtering, and why.
     pub excluded: Option<Exclusion>,
     /// What the attempt to help left to say.
@@ -91,7 +95,7 @@ impl Diagnosis {
         Self {
             node_count: 1,
             plugins: BTreeSet::from([plugin.to_owned()]),
-            nodes: vec![NodeRejection { node, plugin: plugin.to_owned(), rejection }],
+            nodes: Refusals::from_iter([NodeRejection { node, plugin: plugin.to_owned(), rejection }]),
             ..Self::default()
         }
     }
@@ -101,7 +105,7 @@ impl Diagnosis {
     pub fn is_resolvable(&self) -> bool {
         match &self.pre_filter {
             Some(rejection) => rejection.kind == RejectionKind::Unschedulable,
-            None => self.nodes.iter().any(|node| node.rejection.kind == RejectionKind::Unschedulable),
+            None => self.nodes.alike().any(|(_, why, _)| why.kind == RejectionKind::Unschedulable),
         }
     }
 
@@ -124,8 +128,10 @@ impl Diagnosis {
 
     fn counted_reasons(&self) -> String {
         let mut counts: BTreeMap<Cow<'_, str>, usize> = BTreeMap::new();
-        for reason in self.nodes.iter().flat_map(|node| &node.rejection.reasons) {
-            *counts.entry(Cow::Borrowed(reason)).or_default() += 1;
+        for (_, rejection, nodes) in self.nodes.alike() {
+            for reason in &rejection.reasons {
+                *counts.entry(Cow::Borrowed(reason)).or_default() += nodes;
+            }
         }
         if let Some(exclusion) = self.excluded.as_ref().filter(|exclusion| exclusion.count > 0) {
             *counts.entry(Cow::Borrowed(&exclusion.reason)).or_default() += exclusion.count;
@@ -152,7 +158,7 @@ mod tests {
                 },
             })
         });
-        let nodes: Vec<_> = nodes.collect();
+        let nodes: Refusals = nodes.collect();
         Diagnosis { node_count: nodes.len(), nodes, ..Diagnosis::default() }
     }
 

@@ -112,6 +112,7 @@ pub struct Resources {
 impl Resources {
     /// The amount of one resource; an absent scalar is 0.
     #[must_use]
+    #[inline]
     pub fn amount(&self, name: &ResourceName) -> i64 {
         match name {
             ResourceName::Cpu => self.cpu.0,

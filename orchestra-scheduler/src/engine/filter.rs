@@ -9,7 +9,7 @@ use super::explain::{FilterSaid, FilterVerdict};
 use super::narrow::Skipped;
 use crate::guard::{failure, guarded};
 use crate::outcome::{Diagnosis, Failure, NodeRejection, Outcome};
-use crate::plugin::{Cycle, Filter, Refilter, Trial};
+use crate::plugin::{Cycle, Filter, PostFilter, Refilter, Trial};
 use crate::profile::Profile;
 use crate::verdict::{Nomination, Verdict};
 use crate::view::{NodeView, PodUid, PodView};
@@ -127,10 +127,10 @@ impl<'a> Filters<'a> {
 }
 
 /// The filters for one pod, for those who try nodes as they might be.
-struct Again<'a> {
-    filters: Filters<'a>,
-    cycle: &'a Cycle<'a>,
-    chance: u32,
+pub(super) struct Again<'a> {
+    pub(super) filters: Filters<'a>,
+    pub(super) cycle: &'a Cycle<'a>,
+    pub(super) chance: u32,
 }
 
 impl Refilter for Again<'_> {
@@ -182,8 +182,21 @@ impl Trial for Tried<'_> {
 pub(super) fn post_filter(
     filters: Filters<'_>,
     cycle: &Cycle<'_>,
+    diagnosis: Diagnosis,
+    random: &mut SmallRng,
+) -> Result<Outcome, Failure> {
+    post_filter_asking(filters, cycle, diagnosis, random, |plugin, diagnosis, again| {
+        plugin.post_filter(cycle, filters.pod, diagnosis, again)
+    })
+}
+
+/// The same where `ask` asks the plugins.
+pub(super) fn post_filter_asking(
+    filters: Filters<'_>,
+    cycle: &Cycle<'_>,
     mut diagnosis: Diagnosis,
     random: &mut SmallRng,
+    mut ask: impl FnMut(&dyn PostFilter, &Diagnosis, &Again<'_>) -> Nomination,
 ) -> Result<Outcome, Failure> {
     if filters.profile.post_filter.is_empty() {
         return Ok(Outcome::Rejected(diagnosis));
@@ -191,7 +204,7 @@ pub(super) fn post_filter(
     let again = Again { filters, cycle, chance: random.next_u32() };
     for plugin in &filters.profile.post_filter {
         let name = plugin.name();
-        match guarded(name, "PostFilter", || plugin.post_filter(cycle, filters.pod, &diagnosis, &again))? {
+        match guarded(name, "PostFilter", || ask(&**plugin, &diagnosis, &again))? {
             Nomination::Node(node) => {
                 diagnosis.nominated = Some(node);
                 diagnosis.post_filter.clear();

@@ -10,7 +10,7 @@ use crate::verdict::{PreFiltered, Rejection, RejectionKind};
 use crate::view::{NodeName, PodView};
 
 /// Plugins that have nothing to say about a pod, by their position in the profile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Skipped {
     pub(super) filters: Vec<bool>,
     pub(super) adjusters: Vec<bool>,

@@ -10,7 +10,7 @@ use super::narrow::{Narrowed, pre_filter};
 use super::score::score;
 use super::select::{nodes_to_find, winner};
 use super::{Engine, Explanation};
-use crate::outcome::{Choice, Diagnosis, Exclusion, Failure, NodeRejection, Outcome};
+use crate::outcome::{Choice, Diagnosis, Exclusion, Failure, NodeRejection, Outcome, Refusals};
 use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::view::{ClusterView, NodeView, PodView};
@@ -95,11 +95,11 @@ impl ReferenceEngine {
         mut diagnosis: Diagnosis,
     ) -> Result<Outcome, Failure> {
         let filters = Filters { profile, pod, skipped: &narrowed.skipped };
-        let mut refusals = Vec::new();
+        let mut refusals = Refusals::default();
         let searched = self.search(filters, cycle, listed, |refusal| refusals.push(refusal))?;
         let evaluated = searched.feasible.len() + refusals.len();
         if searched.feasible.is_empty() {
-            diagnosis.plugins.extend(refusals.iter().map(|refusal| refusal.plugin.clone()));
+            diagnosis.plugins.extend(refusals.alike().map(|(plugin, ..)| plugin.to_owned()));
             diagnosis.nodes = refusals;
             if narrowed.only.is_some() {
                 diagnosis.plugins.extend(narrowed.narrowing.iter().cloned());

@@ -8,13 +8,13 @@ mod choice;
 mod victims;
 
 use crate::event::{ClusterEvent, Hint};
-use crate::outcome::{Diagnosis, Exclusion, NodeRejection};
+use crate::outcome::{Diagnosis, Exclusion, Failure, NodeRejection, Refusals};
 use crate::plugin::{Cycle, Plugin, PostFilter, Refilter, Requeue};
-use crate::verdict::{Nomination, Rejection, RejectionKind};
+use crate::verdict::{Nomination, RejectionKind};
 use crate::view::{BudgetView, NodeView, PodView};
 
-use self::choice::least_harmful;
-use self::victims::{Candidate, Tried, try_node};
+pub(crate) use self::choice::Harm;
+pub(crate) use self::victims::{Candidate, Tried, try_node};
 
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 
@@ -44,10 +44,11 @@ impl DefaultPreemption {
     }
 }
 
-/// Why a pod may not take room from others, if it may not.
-fn not_eligible(cycle: &Cycle<'_>, pod: &PodView, diagnosis: &Diagnosis) -> Option<&'static str> {
+/// What is said to a pod that may not take room from others, if it may not.
+pub(crate) fn not_eligible(cycle: &Cycle<'_>, pod: &PodView, diagnosis: &Diagnosis) -> Option<Nomination> {
+    let nothing = |reason: &str| Some(Nomination::Nothing(vec![format!("preemption: {reason}").into()]));
     if pod.rules.never_preempts {
-        return Some("not eligible due to preemptionPolicy=Never.");
+        return nothing("not eligible due to preemptionPolicy=Never.");
     }
     let node = cycle.cluster().node(cycle.cluster().nomination(pod)?)?;
     if !could_help(diagnosis, node) {
@@ -55,8 +56,10 @@ fn not_eligible(cycle: &Cycle<'_>, pod: &PodView, diagnosis: &Diagnosis) -> Opti
         return None;
     }
     let leaving = |other: &PodView| other.priority < pod.priority && other.terminating && other.preempted;
-    let waits = node.pods().iter().any(|other| leaving(other));
-    waits.then_some("not eligible due to a terminating pod on the nominated node.")
+    if !node.pods().iter().any(|other| leaving(other)) {
+        return None;
+    }
+    nothing("not eligible due to a terminating pod on the nominated node.")
 }
 
 /// Whether a node's refusal is one that removing pods may lift.
@@ -64,7 +67,7 @@ fn could_help(diagnosis: &Diagnosis, node: &NodeView) -> bool {
     match &diagnosis.pre_filter {
         Some(rejection) => rejection.kind == RejectionKind::Unschedulable,
         None => diagnosis.nodes.iter().any(|refused| {
-            refused.node == *node.name() && refused.rejection.kind == RejectionKind::Unschedulable
+            *refused.node == *node.name() && refused.rejection.kind == RejectionKind::Unschedulable
         }),
     }
 }
@@ -78,7 +81,7 @@ fn potential<'a>(cycle: &Cycle<'a>, diagnosis: &Diagnosis) -> Vec<&'a NodeView> 
         None => {
             let resolvable =
                 diagnosis.nodes.iter().filter(|one| one.rejection.kind == RejectionKind::Unschedulable);
-            resolvable.filter_map(|one| cluster.node(&one.node)).map(AsRef::as_ref).collect()
+            resolvable.filter_map(|one| cluster.node(one.node)).map(AsRef::as_ref).collect()
         }
     }
 }
@@ -97,50 +100,67 @@ impl PostFilter for DefaultPreemption {
         diagnosis: &Diagnosis,
         filters: &dyn Refilter,
     ) -> Nomination {
-        if let Some(reason) = not_eligible(cycle, pod, diagnosis) {
-            return Nomination::Nothing(vec![format!("preemption: {reason}").into()]);
+        if let Some(refused) = not_eligible(cycle, pod, diagnosis) {
+            return refused;
         }
         let nodes = potential(cycle, diagnosis);
-        let budgets: Vec<&BudgetView> = cycle.cluster().all::<BudgetView>().map(AsRef::as_ref).collect();
-        let (start, wanted) = (filters.chance(nodes.len()), self.wanted(nodes.len()));
-        let (mut harmless, mut violating): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
-        let (mut refused, mut errors) = (Vec::new(), Vec::new());
-        for node in nodes.iter().cycle().skip(start).take(nodes.len()) {
-            if !harmless.is_empty() && harmless.len() + violating.len() >= wanted {
-                break;
+        let budgets: Vec<_> = cycle.cluster().all::<BudgetView>().cloned().collect();
+        let mut refused = Refusals::default();
+        let in_turn = nodes.iter().cycle().skip(filters.chance(nodes.len())).take(nodes.len());
+        let tried = in_turn.map(|node| match try_node(filters, pod, node, &budgets)? {
+            Tried::Fits(candidate) => Ok(Some((candidate.harm(), candidate))),
+            Tried::Refused(rejection) => {
+                let (node, plugin) = (node.name().clone(), String::new());
+                refused.push(NodeRejection { node, plugin, rejection });
+                Ok(None)
             }
-            match try_node(filters, pod, node, &budgets) {
-                Ok(Tried::Fits(candidate)) if candidate.violations == 0 => harmless.push(candidate),
-                Ok(Tried::Fits(candidate)) => violating.push(candidate),
-                Ok(Tried::Refused(rejection)) => refused.push((*node, rejection)),
-                Err(failure) => errors.push(failure.message),
-            }
-        }
-        harmless.append(&mut violating);
-        if harmless.is_empty() && !errors.is_empty() {
-            return Nomination::Fail(format!("preemption: {}", errors.join(", ")));
-        }
-        match least_harmful(harmless) {
-            Some(Candidate { node, victims, .. }) => Nomination::Preempt { node, victims },
-            None => {
-                let text = in_vain(cycle.cluster().node_count(), refused);
-                Nomination::Void(vec![format!("preemption: {text}").into()])
-            }
+        });
+        match self.candidates(nodes.len(), tried).map(least_harmful) {
+            Err(nomination) => nomination,
+            Ok(Some(Candidate { node, victims, .. })) => Nomination::Preempt { node, victims },
+            Ok(None) => in_vain(cycle.cluster().node_count(), refused),
         }
     }
 }
 
-/// What is told when evicting helps nowhere.
-fn in_vain(node_count: usize, refused: Vec<(&NodeView, Rejection)>) -> String {
+impl DefaultPreemption {
+    /// Of what came of trying `nodes` nodes, one after the other until enough were found: the candidates, those first whose
+    /// eviction breaks no budget.
+    pub(crate) fn candidates<T>(
+        &self,
+        nodes: usize,
+        mut tried: impl Iterator<Item = Result<Option<(Harm, T)>, Failure>>,
+    ) -> Result<Vec<(Harm, T)>, Nomination> {
+        let wanted = self.wanted(nodes);
+        let (mut harmless, mut violating, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        while harmless.is_empty() || harmless.len() + violating.len() < wanted {
+            match tried.next() {
+                None => break,
+                Some(Ok(None)) => {}
+                Some(Err(failure)) => errors.push(failure.message),
+                Some(Ok(Some(found))) if found.0.breaks_no_budget() => harmless.push(found),
+                Some(Ok(Some(found))) => violating.push(found),
+            }
+        }
+        harmless.append(&mut violating);
+        if harmless.is_empty() && !errors.is_empty() {
+            return Err(Nomination::Fail(format!("preemption: {}", errors.join(", "))));
+        }
+        Ok(harmless)
+    }
+}
+
+/// The candidate where evicting hurts least; of equals the first.
+pub(crate) fn least_harmful<T>(candidates: Vec<(Harm, T)>) -> Option<T> {
+    candidates.into_iter().min_by_key(|(harm, _)| *harm).map(|(_, candidate)| candidate)
+}
+
+/// What is told when evicting helps nowhere, where some nodes were tried.
+pub(crate) fn in_vain(node_count: usize, tried: Refusals) -> Nomination {
     let untried =
-        Exclusion { count: node_count - refused.len().min(node_count), reason: NOT_HELPFUL.to_owned() };
-    let nodes = refused.into_iter().map(|(node, rejection)| NodeRejection {
-        node: node.name().clone(),
-        plugin: String::new(),
-        rejection,
-    });
-    Diagnosis { node_count, nodes: nodes.collect(), excluded: Some(untried), ..Diagnosis::default() }
-        .message()
+        Exclusion { count: node_count - tried.len().min(node_count), reason: NOT_HELPFUL.to_owned() };
+    let diagnosis = Diagnosis { node_count, nodes: tried, excluded: Some(untried), ..Diagnosis::default() };
+    Nomination::Void(vec![format!("preemption: {}", diagnosis.message()).into()])
 }
 
 impl Requeue for DefaultPreemption {

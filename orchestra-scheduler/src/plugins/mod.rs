@@ -2,7 +2,7 @@
 
 mod declared_features;
 mod default_binder;
-mod default_preemption;
+pub(crate) mod default_preemption;
 mod dynamic_resources;
 mod gang_scheduling;
 pub(crate) mod image_locality;

@@ -5,7 +5,11 @@ use crate::plugins::resources_fit::{ScoredResource, cpu_and_memory};
 use crate::profile::Version;
 use crate::unit::{Points, ResourceName};
 use crate::verdict::PreScored;
-use crate::view::{NodeView, PodView};
+use crate::view::load::amount;
+use crate::view::{Load, NodeView, PodView};
+
+/// So many resources are compared without a list of their shares.
+const FEW: usize = 4;
 
 /// Scores by how far apart the used shares of the resources are.
 #[derive(Clone, Debug)]
@@ -27,26 +31,61 @@ impl NodeResourcesBalancedAllocation {
         Self { version, resources: resources.into_iter().map(|resource| resource.name).collect() }
     }
 
-    /// How even the shares are, with or without the pod: 100 is perfectly.
-    fn evenness(&self, node: &NodeView, pod: &PodView, with: bool) -> i64 {
-        let fractions: Vec<f64> = self
-            .resources
-            .iter()
-            .filter_map(|name| {
-                let (offered, asked) = (node.facts().allocatable.amount(name), pod.requests.amount(name));
-                let unasked = matches!(name, ResourceName::Scalar(_)) && asked == 0;
-                if offered == 0 || unasked {
-                    return None;
-                }
-                let used = node.requested().amount(name).saturating_add(if with { asked } else { 0 });
-                Some((used as f64 / offered as f64).min(1.0))
-            })
-            .collect();
-        ((1.0 - deviation(&fractions)) * Points::MAX.0 as f64) as i64
+    /// Whether nothing but CPU and memory counts for this pod.
+    pub(crate) fn scores_by_load(&self, pod: &PodView) -> bool {
+        self.resources.iter().all(|name| match name {
+            ResourceName::Cpu | ResourceName::Memory => true,
+            ResourceName::EphemeralStorage => false,
+            ResourceName::Scalar(_) => pod.requests.amount(name) == 0,
+        })
+    }
+
+    /// The score of a node with this load for such a pod.
+    #[inline]
+    pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
+        self.points(|name, with| {
+            let offered = amount(load.allocatable, name).filter(|offered| *offered != 0)?;
+            let asked = if with { pod.requests.amount(name) } else { 0 };
+            Some((amount(load.requested, name)?.saturating_add(asked), offered))
+        })
+    }
+
+    /// The score where this much of each resource that counts is in use, without the pod or with it, of so much.
+    #[inline]
+    fn points(&self, in_use: impl Fn(&ResourceName, bool) -> Option<(i64, i64)>) -> Points {
+        let with = self.evenness(|name| in_use(name, true));
+        if self.version < Version::V1_36 {
+            return Points(with);
+        }
+        Points(50 + (50 + with - self.evenness(|name| in_use(name, false))) / 2)
+    }
+
+    /// How even the shares are: 100 is perfectly.
+    #[inline]
+    fn evenness(&self, in_use: impl Fn(&ResourceName) -> Option<(i64, i64)>) -> i64 {
+        let fraction = |(used, offered): (i64, i64)| (used as f64 / offered as f64).min(1.0);
+        let fractions = self.resources.iter().filter_map(|name| in_use(name).map(fraction));
+        if self.resources.len() > FEW {
+            return whole(&fractions.collect::<Vec<_>>());
+        }
+        // Mostly two, for which no list has to be made.
+        let (mut few, mut count) = ([0.0; FEW], 0);
+        for (place, fraction) in few.iter_mut().zip(fractions) {
+            *place = fraction;
+            count += 1;
+        }
+        whole(few.get(..count).unwrap_or_default())
     }
 }
 
+/// How even these fractions are, in points.
+#[inline]
+fn whole(fractions: &[f64]) -> i64 {
+    ((1.0 - deviation(fractions)) * Points::MAX.0 as f64) as i64
+}
+
 /// The standard deviation of the fractions, by the shortcut upstream takes for two.
+#[inline]
 fn deviation(fractions: &[f64]) -> f64 {
     match fractions {
         [] | [_] => 0.0,
@@ -74,11 +113,14 @@ impl PreScore for NodeResourcesBalancedAllocation {
 
 impl Score for NodeResourcesBalancedAllocation {
     fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
-        let with = self.evenness(node, pod, true);
-        if self.version < Version::V1_36 {
-            return Points(with);
-        }
-        Points(50 + (50 + with - self.evenness(node, pod, false)) / 2)
+        self.points(|name, with| {
+            let (offered, asked) = (node.facts().allocatable.amount(name), pod.requests.amount(name));
+            let unasked = matches!(name, ResourceName::Scalar(_)) && asked == 0;
+            if offered == 0 || unasked {
+                return None;
+            }
+            Some((node.requested().amount(name).saturating_add(if with { asked } else { 0 }), offered))
+        })
     }
 }
 

@@ -8,7 +8,8 @@ use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, Requeue, Score};
 use crate::unit::{Points, ResourceName, Resources};
 use crate::verdict::{Rejection, RejectionKind, Verdict};
-use crate::view::{NodeFacts, NodeView, PodView};
+use crate::view::load::amount;
+use crate::view::{Load, NodeFacts, NodeView, PodView};
 
 pub use self::shape::{Shape, ShapePoint};
 
@@ -81,11 +82,11 @@ impl NodeResourcesFit {
     /// Every reason why `pod` does not fit beside what is `used` of the node.
     fn shortages(&self, pod: &PodView, node: &NodeFacts, used: &Resources, pods: usize) -> Option<Rejection> {
         let mut rejection = Rejection { kind: RejectionKind::Unschedulable, reasons: Vec::new() };
-        if i64::try_from(pods).unwrap_or(i64::MAX).saturating_add(1) > node.allocatable_pods {
+        if is_crowded(i64::try_from(pods).unwrap_or(i64::MAX), node.allocatable_pods) {
             rejection.reasons.push(Cow::Borrowed("Too many pods"));
         }
         let mut check = |name: Cow<'static, str>, asked: i64, offered: i64, used: i64| {
-            if asked > 0 && asked > offered.saturating_sub(used) {
+            if is_short(asked, offered, used) {
                 if asked > offered {
                     rejection.kind = RejectionKind::Unresolvable;
                 }
@@ -104,9 +105,78 @@ impl NodeResourcesFit {
         (!rejection.reasons.is_empty()).then_some(rejection)
     }
 
+    /// Whether nothing but CPU, memory and the number of pods decides if this pod fits.
+    pub(crate) fn filters_by_load(&self, pod: &PodView) -> bool {
+        let others = pod.requests.scalars.iter().filter(|(name, _)| !self.ignores(name));
+        pod.requests.ephemeral_storage.0 <= 0 && others.into_iter().all(|(_, amount)| *amount <= 0)
+    }
+
+    /// Whether such a pod fits.
+    #[inline]
+    pub(crate) fn fits_load(&self, pod: &PodView, load: &Load) -> bool {
+        let (asked, offered, used) = (&pod.requests, load.allocatable, load.requested);
+        !is_crowded(load.pods, load.allocatable_pods)
+            && !is_short(asked.cpu.0, offered.cpu.0, used.cpu.0)
+            && !is_short(asked.memory.0, offered.memory.0, used.memory.0)
+    }
+
+    /// Whether nothing but CPU and memory counts in scoring for this pod.
+    pub(crate) fn scores_by_load(&self, pod: &PodView) -> bool {
+        self.scored.iter().all(|resource| match resource.name {
+            ResourceName::Cpu | ResourceName::Memory => true,
+            ResourceName::EphemeralStorage => false,
+            ResourceName::Scalar(_) => pod.requests.amount(&resource.name) == 0,
+        })
+    }
+
+    /// The score of a node with this load for such a pod.
+    #[inline]
+    pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
+        let used = load.occupied.plus(pod.scored);
+        self.points(|name| {
+            let offered = amount(load.allocatable, name).filter(|offered| *offered != 0)?;
+            Some((amount(used, name)?, offered))
+        })
+    }
+
+    /// The score where this much of each resource that counts would be in use, of so much.
+    #[inline]
+    fn points(&self, in_use: impl Fn(&ResourceName) -> Option<(i64, i64)>) -> Points {
+        let (mut sum, mut weights) = (0_i64, 0_i64);
+        for resource in &self.scored {
+            let Some((used, offered)) = in_use(&resource.name) else { continue };
+            let points = match &self.strategy {
+                ScoringStrategy::LeastAllocated => least_allocated(used, offered),
+                ScoringStrategy::MostAllocated => most_allocated(used, offered),
+                ScoringStrategy::RequestedToCapacityRatio(shape) => match most_allocated(used, offered) {
+                    utilization if shape.at(utilization) > 0 => shape.at(utilization),
+                    // Worth nothing means not counted at all.
+                    _ => continue,
+                },
+            };
+            sum = sum.saturating_add(points.saturating_mul(resource.weight.into()));
+            weights += i64::from(resource.weight);
+        }
+        Points(match &self.strategy {
+            _ if weights == 0 => 0,
+            ScoringStrategy::RequestedToCapacityRatio(_) => (sum as f64 / weights as f64).round() as i64,
+            ScoringStrategy::LeastAllocated | ScoringStrategy::MostAllocated => sum / weights,
+        })
+    }
+
     fn fits_empty(&self, pod: &PodView, node: &NodeFacts) -> bool {
         self.shortages(pod, node, &Resources::default(), 0).is_none()
     }
+}
+
+/// Whether a node with so many pods takes no other.
+fn is_crowded(pods: i64, allowed: i64) -> bool {
+    pods.saturating_add(1) > allowed
+}
+
+/// Whether more is asked for than is left.
+fn is_short(asked: i64, offered: i64, used: i64) -> bool {
+    asked > 0 && asked > offered.saturating_sub(used)
 }
 
 /// What would be in use of a resource with the pod on the node, and what there is; `None` if the resource does not
@@ -134,6 +204,9 @@ fn most_allocated(used: i64, offered: i64) -> i64 {
 }
 
 fn percent(part: i64, whole: i64) -> i64 {
+    if let Some(product) = part.checked_mul(Points::MAX.0) {
+        return product / whole;
+    }
     i64::try_from(i128::from(part) * i128::from(Points::MAX.0) / i128::from(whole)).unwrap_or(0)
 }
 
@@ -154,26 +227,7 @@ impl Filter for NodeResourcesFit {
 
 impl Score for NodeResourcesFit {
     fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
-        let (mut sum, mut weights) = (0_i64, 0_i64);
-        for resource in &self.scored {
-            let Some((used, offered)) = in_use(pod, node, &resource.name) else { continue };
-            let points = match &self.strategy {
-                ScoringStrategy::LeastAllocated => least_allocated(used, offered),
-                ScoringStrategy::MostAllocated => most_allocated(used, offered),
-                ScoringStrategy::RequestedToCapacityRatio(shape) => match most_allocated(used, offered) {
-                    utilization if shape.at(utilization) > 0 => shape.at(utilization),
-                    // Worth nothing means not counted at all.
-                    _ => continue,
-                },
-            };
-            sum = sum.saturating_add(points.saturating_mul(resource.weight.into()));
-            weights += i64::from(resource.weight);
-        }
-        Points(match &self.strategy {
-            _ if weights == 0 => 0,
-            ScoringStrategy::RequestedToCapacityRatio(_) => (sum as f64 / weights as f64).round() as i64,
-            ScoringStrategy::LeastAllocated | ScoringStrategy::MostAllocated => sum / weights,
-        })
+        self.points(|name| in_use(pod, node, name))
     }
 }
 

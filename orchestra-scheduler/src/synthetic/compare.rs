@@ -10,7 +10,9 @@ use crate::engine::{Engine, FastEngine, ReferenceEngine, Tally};
 use crate::outcome::Outcome;
 use crate::plugin::Cycle;
 use crate::profile::Profile;
-use crate::view::{ClusterView, NamespaceView, NodeFacts, NodeName, OwnerView, PodUid, PodView, ServiceView};
+use crate::view::{
+    BudgetView, ClusterView, NamespaceView, NodeFacts, NodeName, OwnerView, PodUid, PodView, ServiceView,
+};
 
 /// Where two engines differ, in the shortest history found.
 #[derive(Clone, Debug)]
@@ -41,6 +43,9 @@ impl fmt::Display for Difference {
 
 /// Of so many decisions one is explained, too, by both engines.
 const EXPLAINED: u64 = 5;
+
+/// Of so many evictions one takes long, and the room stays promised.
+const LINGERING: u64 = 3;
 
 /// Many histories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,6 +238,10 @@ fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Re
                 }
                 Outcome::Rejected(diagnosis) => {
                     let Some(node) = &diagnosis.nominated else { return Ok(()) };
+                    if pair.decided.is_multiple_of(LINGERING) {
+                        cluster.nominate(pod, node);
+                        return Ok(());
+                    }
                     for victim in &diagnosis.victims {
                         cluster.take(&victim.uid);
                     }
@@ -269,6 +278,9 @@ fn keep(cluster: &mut ClusterView, object: &Value) {
         Some("ReplicaSet") => {
             read(object).map(|it| cluster.keep(Arc::new(OwnerView::from_replica_set(&it))));
         }
+        Some("PodDisruptionBudget") => {
+            read(object).map(|it| cluster.keep(Arc::new(BudgetView::from_api(&it))));
+        }
         _ => {}
     }
 }
@@ -283,6 +295,9 @@ fn forget(cluster: &mut ClusterView, object: &Value) {
         }
         Some("ReplicaSet") => {
             read(object).map(|it| cluster.forget::<OwnerView>(&OwnerView::from_replica_set(&it).key));
+        }
+        Some("PodDisruptionBudget") => {
+            read(object).map(|it| cluster.forget::<BudgetView>(&BudgetView::from_api(&it).key));
         }
         _ => {}
     }

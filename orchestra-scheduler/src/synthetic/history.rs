@@ -13,9 +13,9 @@ pub enum Happening {
     Node(Value),
     /// A node goes.
     NodeGone(String),
-    /// A Service, ReplicaSet or Namespace appears or says something else.
+    /// A Service, ReplicaSet, Namespace or PodDisruptionBudget appears or says something else.
     Object(Value),
-    /// A Service, ReplicaSet or Namespace goes.
+    /// A Service, ReplicaSet, Namespace or PodDisruptionBudget goes.
     ObjectGone(Value),
     /// A Pod with a node appears there, or moves.
     Placed(Value),

@@ -5,9 +5,9 @@ use rand::rngs::SmallRng;
 
 use crate::plugin::{Cycle, Filter, Plugin, Score};
 use crate::plugins::{
-    self, DefaultBinder, NodeAffinity, NodeName, NodePorts, NodeResourcesBalancedAllocation,
-    NodeResourcesFit, NodeUnschedulable, PodTopologySpread, ScoredResource, ScoringStrategy, Shape,
-    ShapePoint, TaintToleration,
+    self, DefaultBinder, DefaultPreemption, NodeAffinity, NodeName, NodePorts,
+    NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable, PodTopologySpread, ScoredResource,
+    ScoringStrategy, Shape, ShapePoint, TaintToleration,
 };
 use crate::unit::{Points, ResourceName};
 use crate::verdict::Verdict;
@@ -34,6 +34,8 @@ struct Custom {
     scores: bool,
     /// With a plugin of somebody else's that looks at one node at a time.
     local: bool,
+    /// Content with candidates for preemption on this share of the nodes, if pods preempt at all.
+    preempts: Option<u8>,
 }
 
 impl ProfileChoice {
@@ -62,6 +64,7 @@ impl ProfileChoice {
                 added: random.random_bool(0.3),
                 scores: random.random_bool(0.9),
                 local: random.random_bool(0.3),
+                preempts: random.random_bool(0.7).then(|| [0, 10, 60][random.random_range(0..3)]),
             }),
         }
     }
@@ -93,6 +96,12 @@ impl Custom {
         let profile = match self.local {
             true => profile.register(Registration::of(Stranger).filter().score(self.fit).local().into()),
             false => profile,
+        };
+        let profile = match self.preempts {
+            Some(percent) => {
+                profile.register(plugins::preemption(DefaultPreemption::trying(percent, percent.into())))
+            }
+            None => profile,
         };
         if !self.scores {
             return profile

@@ -122,6 +122,9 @@ impl World {
                 spec["topologySpreadConstraints"] = json!([self.spread(), self.spread()]);
             }
         }
+        if self.chance(4) {
+            spec["preemptionPolicy"] = json!("Never");
+        }
         if self.chance(5) {
             spec["overhead"] = json!({"cpu": "50m"});
         }
@@ -139,20 +142,31 @@ impl World {
         if self.chance(3) {
             metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
-        json!({"metadata": metadata, "spec": spec})
+        let mut status = json!({});
+        if self.chance(40) {
+            status["startTime"] = json!(self.one(&["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]));
+        }
+        if self.chance(4) {
+            status["conditions"] =
+                json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]);
+        }
+        json!({"metadata": metadata, "spec": spec, "status": status})
     }
 
-    /// Services, ReplicaSets and Namespaces that pods of this world may belong to.
+    /// Services, ReplicaSets, Namespaces and PodDisruptionBudgets that pods of this world may belong to.
     pub fn groups(&mut self) -> Vec<Value> {
         (0..self.number(4)).map(|_| self.group()).collect()
     }
 
     /// One of them.
     pub fn group(&mut self) -> Value {
-        let kind = self.one(&["Service", "ReplicaSet", "Namespace"]);
+        let kind = self.one(&["Service", "ReplicaSet", "Namespace", "PodDisruptionBudget"]);
         let (app, namespace) = (self.one(&APPS), self.one(&NAMESPACES));
         match kind {
             "Namespace" => json!({"kind": kind, "metadata": {"name": namespace, "labels": {"team": app}}}),
+            "PodDisruptionBudget" => json!({"kind": kind, "metadata": {"name": app, "namespace": namespace},
+                "spec": {"selector": {"matchLabels": {"app": app}}},
+                "status": {"disruptionsAllowed": self.number(2), "currentHealthy": 3, "desiredHealthy": 1, "expectedPods": 3}}),
             "Service" => json!({"kind": kind, "metadata": {"name": app, "namespace": namespace},
                 "spec": {"selector": {"app": app}}}),
             _ => json!({"kind": kind, "metadata": {"name": app, "namespace": namespace},

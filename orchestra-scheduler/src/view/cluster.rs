@@ -27,7 +27,7 @@ pub struct ClusterView {
     placed: SharedMap<PodUid, NodeName>,
     /// Pods bound to nodes that are not known (yet, or any more).
     strays: Arc<HashMap<NodeName, Vec<Arc<PodView>>>>,
-    nominated: Arc<HashMap<NodeName, Vec<Arc<PodView>>>>,
+    nominated: Arc<HashMap<NodeName, Promised>>,
     nominations: Arc<HashMap<PodUid, NodeName>>,
     catalog: Catalog,
     catalog_stamp: Stamp,
@@ -42,6 +42,13 @@ pub struct ImageSpread {
     pub size: i64,
     /// How many nodes have it.
     pub nodes: usize,
+}
+
+/// Who is promised room on a node, and the name of that state.
+#[derive(Clone, Debug)]
+struct Promised {
+    pods: Vec<Arc<PodView>>,
+    stamp: Stamp,
 }
 
 #[derive(Clone, Debug)]
@@ -146,12 +153,17 @@ impl ClusterView {
     /// Pods that are promised room on a node and not yet on it.
     #[must_use]
     pub fn nominated(&self, node: &str) -> &[Arc<PodView>] {
-        self.nominated.get(node).map_or(&[], Vec::as_slice)
+        self.nominated.get(node).map_or(&[], |promised| &promised.pods)
+    }
+
+    /// Names the state of the promises made on a node; `None` where there are none.
+    pub(crate) fn promised_state(&self, node: &str) -> Option<Stamp> {
+        if self.nominated.is_empty() { None } else { self.nominated.get(node).map(|promised| promised.stamp) }
     }
 
     /// The nodes that have been promised to pods, with those pods.
     pub(crate) fn promises(&self) -> impl Iterator<Item = (&NodeName, &[Arc<PodView>])> {
-        self.nominated.iter().map(|(node, pods)| (node, pods.as_slice()))
+        self.nominated.iter().map(|(node, promised)| (node, promised.pods.as_slice()))
     }
 
     /// The claim of this name.
@@ -282,7 +294,11 @@ impl ClusterView {
     pub fn nominate(&mut self, pod: Arc<PodView>, node: &NodeName) {
         self.withdraw(&pod);
         Arc::make_mut(&mut self.nominations).insert(pod.uid.clone(), node.clone());
-        Arc::make_mut(&mut self.nominated).entry(node.clone()).or_default().push(pod);
+        let promised = Arc::make_mut(&mut self.nominated).entry(node.clone());
+        let promised = promised.or_insert_with(|| Promised { pods: Vec::new(), stamp: Stamp::fresh() });
+        promised.pods.push(pod);
+        promised.stamp = Stamp::fresh();
+        self.touch(node);
     }
 
     /// The node that a pod was promised room on in this view.
@@ -297,12 +313,14 @@ impl ClusterView {
         }
         let Some(node) = Arc::make_mut(&mut self.nominations).remove(&pod.uid) else { return };
         let nominated = Arc::make_mut(&mut self.nominated);
-        if let Some(pods) = nominated.get_mut(&node) {
-            pods.retain(|other| other.uid != pod.uid);
-            if pods.is_empty() {
+        if let Some(promised) = nominated.get_mut(&node) {
+            promised.pods.retain(|other| other.uid != pod.uid);
+            promised.stamp = Stamp::fresh();
+            if promised.pods.is_empty() {
                 nominated.remove(&node);
             }
         }
+        self.touch(&node);
     }
 
     /// Takes note of an object; returns what it was before.
@@ -335,9 +353,15 @@ impl ClusterView {
         self.catalog.namespaces.get(name).map_or(&NONE, |namespace| &namespace.labels)
     }
 
-    fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {
+    /// Takes note that something about the node of this name is not what it was.
+    fn touch(&mut self, name: &str) -> Option<usize> {
         let slot = self.slot_of(name)?;
         self.log.touch(slot, self.slots.len());
+        Some(slot)
+    }
+
+    fn node_mut(&mut self, name: &str) -> Option<&mut NodeView> {
+        let slot = self.touch(name)?;
         self.slots.get_mut(slot)?.as_mut().map(Arc::make_mut)
     }
 

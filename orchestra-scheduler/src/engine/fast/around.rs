@@ -7,7 +7,7 @@
 use super::class::Company;
 use super::near::Near;
 use super::plan::Plan;
-use super::spreads::Spreads;
+use super::spreads::{Spreads, Standings};
 use crate::view::{ClusterView, NodeView, PodView};
 
 /// The sums for one class.
@@ -59,6 +59,17 @@ impl Around {
     pub(super) fn look(&mut self, cluster: &ClusterView, pod: &PodView, position: usize, node: &NodeView) {
         self.spreads.iter_mut().for_each(|spreads| spreads.look(pod, position, node));
         self.near.iter_mut().for_each(|near| near.look(cluster, pod, position, node));
+    }
+
+    /// Takes note whether the node at a position would do but for what other pods mean.
+    pub(super) fn set_open(&mut self, position: usize, open: bool) {
+        self.spreads.iter_mut().for_each(|spreads| spreads.set_open(position, open));
+    }
+
+    /// How all nodes stand, if that is only a matter of how the group is spread and not too many differ.
+    pub(super) fn standings(&self) -> Option<Standings<'_>> {
+        let alone = self.near.as_ref().is_none_or(Near::is_indifferent);
+        self.spreads.as_ref().filter(|_| alone)?.standings()
     }
 
     /// Whether the sums are complete.

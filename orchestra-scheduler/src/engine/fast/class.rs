@@ -3,8 +3,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::answers::AllAnswers;
 use super::around::Around;
-use super::index::{Index, Judge};
+use super::index::Index;
+use super::judge::Judge;
 use super::plan::Plan;
 use super::table::Table;
 use crate::engine::narrow::pre_filter;
@@ -140,6 +142,14 @@ impl Class {
         self.company == company && Traits::of(&self.exemplar, company) == Traits::of(pod, company)
     }
 
+    /// The number of the answers it shares with others, if it shares any.
+    pub(super) fn answers(&self) -> Option<u64> {
+        match &self.treatment {
+            Treatment::Reference => None,
+            Treatment::Index(index) => index.answers(),
+        }
+    }
+
     /// The index, up to date with the table and the cluster it was synced with.
     pub(super) fn index(
         &mut self,
@@ -147,9 +157,15 @@ impl Class {
         profile: &Profile,
         cluster: &ClusterView,
         table: &Table,
+        answers: &mut AllAnswers,
     ) -> Option<&mut Index> {
         let Treatment::Index(index) = &mut self.treatment else { return None };
-        index.sync(&Judge { plan, profile, cycle: Cycle::new(cluster), pod: &self.exemplar }, table);
+        let judge = Judge { plan, profile, cycle: Cycle::new(cluster), pod: &self.exemplar };
+        if index.answers() == Some(AllAnswers::UNKNOWN) {
+            index.find_answers(answers, &self.exemplar);
+        }
+        let answers = index.answers().and_then(|number| answers.get(number));
+        index.sync(&judge, table, answers);
         Some(index)
     }
 }
@@ -185,6 +201,7 @@ impl Treatment {
         };
         let heard = |scorer: &Scorer| !silent.contains(&scorer.plugin.name());
         let active: Vec<_> = profile.score.iter().map(heard).collect();
-        Self::Index(Box::new(Index::new(plan, narrowed, active, around)))
+        let by_load = plan.by_load.and_then(|places| places.for_class(profile, pod, &active));
+        Self::Index(Box::new(Index::new(plan, narrowed, active, around, by_load)))
     }
 }

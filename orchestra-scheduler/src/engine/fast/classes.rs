@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::answers::AllAnswers;
 use super::class::{Class, Company, fingerprint};
+use super::index::Index;
 use super::plan::Plan;
+use super::table::Table;
 use crate::profile::Profile;
 use crate::view::{ClusterView, PodView};
 
@@ -26,34 +29,52 @@ pub(super) struct Classes {
     /// What all of them weigh; one that stands alone weighs one.
     weight: usize,
     clock: u64,
+    /// What classes with the same rules share.
+    answers: AllAnswers,
 }
 
 impl Classes {
-    /// The class of `pod`.
-    pub(super) fn of(
+    /// The index of the class of `pod`, up to date with the table and the cluster it was synced with; `None` when it is
+    /// left to the reference engine.
+    pub(super) fn index(
         &mut self,
+        plan: &Plan,
+        profile: &Profile,
+        cluster: &ClusterView,
+        table: &Table,
+        pod: &PodView,
+        company: Company,
+    ) -> Option<&mut Index> {
+        let print = fingerprint(pod, company);
+        let place = self.place(print, plan, profile, cluster, pod, company);
+        let class = self.by_fingerprint.get_mut(&print)?.get_mut(place)?;
+        class.index(plan, profile, cluster, table, &mut self.answers)
+    }
+
+    /// The place of the class of `pod` among those of this fingerprint.
+    fn place(
+        &mut self,
+        print: u64,
         plan: &Plan,
         profile: &Profile,
         cluster: &ClusterView,
         pod: &PodView,
         company: Company,
-    ) -> &mut Class {
+    ) -> usize {
         self.clock += 1;
-        let print = fingerprint(pod, company);
         let known = self.by_fingerprint.get(&print);
-        let index = known.and_then(|alike| alike.iter().position(|class| class.contains(pod, company)));
-        if index.is_none() {
+        let place = known.and_then(|alike| alike.iter().position(|class| class.contains(pod, company)));
+        if place.is_none() {
             self.make_room(cluster.node_count());
         }
         let alike = self.by_fingerprint.entry(print).or_default();
-        let index = index.unwrap_or_else(|| {
+        let place = place.unwrap_or_else(|| {
             self.weight += weight(company);
             alike.push(Class::of(plan, profile, cluster, pod, company));
             alike.len() - 1
         });
-        let class = &mut alike[index];
-        class.used = self.clock;
-        class
+        alike[place].used = self.clock;
+        place
     }
 
     /// Forgets the half of the classes that was not asked for longest, if there are too many.
@@ -70,6 +91,7 @@ impl Classes {
             !alike.is_empty()
         });
         self.weight = self.by_fingerprint.values().flatten().map(|class| weight(class.company)).sum();
+        self.answers.keep(&self.by_fingerprint.values().flatten().filter_map(Class::answers).collect());
     }
 }
 
@@ -89,17 +111,21 @@ mod tests {
         let profile = Profile::default();
         let plan = Plan::of(&profile).unwrap();
         let mut classes = Classes::default();
+        let alone = Company::default();
+        let place = |classes: &mut Classes, pod: &PodView, company| {
+            classes.place(fingerprint(pod, company), &plan, &profile, &cluster, pod, company)
+        };
         for name in ["a", "b"] {
-            classes.of(&plan, &profile, &cluster, &asking(name, "1", "1"), Company::default());
+            place(&mut classes, &asking(name, "1", "1"), alone);
         }
         assert_eq!(classes.weight, 1);
         for memory in 0..KEPT_CLASSES {
-            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()), Company::default());
+            place(&mut classes, &asking("p", "2", &memory.to_string()), alone);
         }
         assert!(classes.weight <= KEPT_CLASSES / 2 + 1, "{}", classes.weight);
         let newest = asking("q", "2", &(KEPT_CLASSES - 1).to_string());
         let before = classes.weight;
-        classes.of(&plan, &profile, &cluster, &newest, Company::default());
+        place(&mut classes, &newest, alone);
         assert_eq!(classes.weight, before);
     }
 
@@ -111,7 +137,8 @@ mod tests {
         let mut classes = Classes::default();
         let near = Company { near: true, ..Company::default() };
         for memory in 0..2 * KEPT_CLASSES / WEIGHT_IN_COMPANY {
-            classes.of(&plan, &profile, &cluster, &asking("p", "2", &memory.to_string()), near);
+            let pod = asking("p", "2", &memory.to_string());
+            classes.place(fingerprint(&pod, near), &plan, &profile, &cluster, &pod, near);
         }
         let kept: usize = classes.by_fingerprint.values().map(Vec::len).sum();
         assert!(kept <= KEPT_CLASSES / WEIGHT_IN_COMPANY, "{kept}");

@@ -1,126 +1,48 @@
 //! What is known of every node for one class of pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::answers::{AllAnswers, Answers};
 use super::around::Around;
-use super::plan::{Plan, ScorerPlan};
+use super::by_load::ByLoad;
+use super::hopeless::Hopeless;
+use super::judge::{Judge, Questions, Worth};
+use super::plan::Plan;
 use super::ranking::{INFEASIBLE, Ranking};
+use super::scale::Scale;
 use super::table::{Table, Tick};
-use crate::engine::filter::Filters;
 use crate::engine::narrow::Narrowed;
-use crate::guard::guarded;
-use crate::plugin::Cycle;
 use crate::plugins::image_locality;
-use crate::plugins::normalise::{Best, share};
-use crate::profile::Profile;
-use crate::unit::Points;
-use crate::view::{ImageSpread, NodeView, PodView};
+use crate::view::{ImageSpread, PodView};
 
-/// The plugins, ready to speak about nodes for one class.
-pub(super) struct Judge<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) profile: &'a Profile,
-    pub(super) cycle: Cycle<'a>,
-    pub(super) pod: &'a PodView,
+/// Where plugins are asked about the load of nodes apart from all others.
+#[derive(Clone, Copy, Debug)]
+struct Apart {
+    by_load: ByLoad,
+    /// What the others say.
+    answers: u64,
+    /// When these were last asked anew.
+    edition: u64,
 }
 
-impl Judge<'_> {
-    /// What the plugins say about the node at `position`; raw scores go to `raws`.
-    fn worth(&self, index: &Index, position: usize, raws: &mut [i32]) -> Worth {
-        let Some(node) = self.cycle.cluster().node_at(position) else { return Worth::None };
-        let filters = Filters { profile: self.profile, pod: self.pod, skipped: &index.narrowed.skipped };
-        match filters.run_as_is(&self.cycle, node) {
-            Ok(None) => self.points(index, node, raws).unwrap_or(Worth::Unsure),
-            Ok(Some(_)) => Worth::None,
-            Err(_) => Worth::Unsure,
-        }
-    }
-
-    fn points(&self, index: &Index, node: &NodeView, raws: &mut [i32]) -> Option<Worth> {
-        let mut sum = 0;
-        for scorer in &index.plain {
-            let points = self.score(*scorer, node)?;
-            if !(Points::MIN..=Points::MAX).contains(&points) {
-                return None;
-            }
-            sum += i32::try_from(points.0).ok()? * self.plan.scorers.get(*scorer)?.weight;
-        }
-        for (raw, scale) in raws.iter_mut().zip(&index.scales) {
-            let points = self.score(scale.scorer, node)?;
-            *raw = i32::try_from(points.0).ok().filter(|raw| *raw >= 0)?;
-        }
-        Some(Worth::Points(sum))
-    }
-
-    fn score(&self, scorer: usize, node: &NodeView) -> Option<Points> {
-        let plugin = &self.profile.score.get(scorer)?.plugin;
-        guarded(plugin.name(), "Score", || plugin.score(&self.cycle, self.pod, node)).ok()
-    }
-}
-
-/// What the plugins say about one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Worth {
-    /// It will not do.
-    None,
-    /// The plugins did not agree to answer, or not within their range.
-    Unsure,
-    /// It will do; the weighted sum of final scores, raw scores being with their [`Scale`].
-    Points(i32),
-}
-
-/// The raw scores of a plugin that normalises by the highest.
-#[derive(Debug)]
-pub(super) struct Scale {
-    /// The position of the scorer in the profile.
-    scorer: usize,
-    weight: i32,
-    best: Best,
-    /// By position; empty as long as all are 0.
-    raw: Vec<i32>,
-    /// How many feasible nodes have each raw score other than 0.
-    census: BTreeMap<i32, u32>,
-    /// The highest raw score that totals are made with.
-    highest: i32,
-}
-
-impl Scale {
-    fn raw(&self, position: usize) -> i32 {
-        self.raw.get(position).copied().unwrap_or(0)
-    }
-
-    /// What a raw score adds to a total if `highest` is the highest.
-    fn worth(&self, raw: i32, highest: i32) -> i32 {
-        let share = share(i64::from(raw), i64::from(highest), self.best);
-        i32::try_from(share).unwrap_or(0).saturating_mul(self.weight)
-    }
-
-    fn count(&mut self, raw: i32) {
-        if raw != 0 {
-            *self.census.entry(raw).or_default() += 1;
-        }
-    }
-
-    fn discount(&mut self, raw: i32) {
-        if let Some(count) = self.census.get_mut(&raw) {
-            *count -= 1;
-            if *count == 0 {
-                self.census.remove(&raw);
-            }
-        }
-    }
-
-    fn actual_highest(&self) -> i32 {
-        self.census.last_key_value().map_or(0, |(raw, _)| *raw)
-    }
+/// The raw scores of nodes that are written.
+#[derive(Clone, Copy)]
+enum Raws<'a> {
+    /// As they were.
+    Same,
+    /// For each node one for each scale.
+    Each(&'a [i32]),
+    /// For each scale those of all nodes.
+    All(&'a [Arc<Vec<i32>>]),
 }
 
 /// What is known of every node for one class.
 #[derive(Debug)]
 pub(super) struct Index {
     narrowed: Narrowed,
-    /// Scorers that speak, by position in the profile, without those that normalise.
-    plain: Vec<usize>,
+    questions: Questions,
+    apart: Option<Apart>,
     pub(super) scales: Vec<Scale>,
     pub(super) ranking: Ranking,
     /// Nodes about which the plugins are unsure.
@@ -132,36 +54,83 @@ pub(super) struct Index {
     pub(super) around: Option<Around>,
     /// Positions whose state here is not that of the table.
     dirty: Vec<u32>,
+    /// What is known of it where no node would do, by priority.
+    hopeless: Vec<Hopeless>,
 }
 
+/// Priorities of one class of which it is kept why no node would do.
+const KEPT_PRIORITIES: usize = 4;
+
 impl Index {
-    /// Nothing is known of any node; `active` says which scorers speak.
-    pub(super) fn new(plan: &Plan, narrowed: Narrowed, active: Vec<bool>, around: Option<Around>) -> Self {
-        let speaking = || plan.scorers.iter().enumerate().zip(&active).filter(|(_, active)| **active);
-        let scale = |(scorer, plan): (usize, &ScorerPlan)| {
-            let (weight, best) = (plan.weight, plan.normal?);
-            Some(Scale { scorer, weight, best, raw: Vec::new(), census: BTreeMap::new(), highest: 0 })
-        };
+    /// Nothing is known of any node; `active` says which scorers speak, `by_load` which plugins are asked about the load
+    /// apart from the others.
+    pub(super) fn new(
+        plan: &Plan,
+        narrowed: Narrowed,
+        active: Vec<bool>,
+        around: Option<Around>,
+        by_load: Option<ByLoad>,
+    ) -> Self {
+        let is_apart = |place: usize| by_load.is_some_and(|by_load| by_load.scores(place));
+        let mut questions =
+            Questions { skipped: narrowed.skipped.clone(), plain: Vec::new(), scaled: Vec::new() };
+        let filter = by_load.and_then(|by_load| questions.skipped.filters.get_mut(by_load.filter?));
+        filter.into_iter().for_each(|skip| *skip = true);
+        let mut scales = Vec::new();
+        for (place, scorer) in plan.scorers.iter().enumerate() {
+            match scorer.normal {
+                _ if !active.get(place).is_some_and(|active| *active) => {}
+                None if is_apart(place) => {}
+                None => questions.plain.push(place),
+                Some(best) => {
+                    questions.scaled.push(place);
+                    scales.push(Scale::of(scorer.weight, best));
+                }
+            }
+        }
         Self {
             narrowed,
-            plain: speaking()
-                .map(|(one, _)| one)
-                .filter(|(_, plan)| plan.normal.is_none())
-                .map(|(at, _)| at)
-                .collect(),
-            scales: speaking().filter_map(|(one, _)| scale(one)).collect(),
+            questions,
+            apart: by_load.map(|by_load| Apart { by_load, answers: AllAnswers::UNKNOWN, edition: 0 }),
+            scales,
             ranking: Ranking::default(),
             unsure: BTreeSet::new(),
             synced: None,
             images: Vec::new(),
             around,
             dirty: Vec::new(),
+            hopeless: Vec::new(),
         }
+    }
+
+    /// The number of the answers it shares with other classes, found or begun for its pods, if it shares any.
+    pub(super) fn find_answers(&mut self, all: &mut AllAnswers, pod: &PodView) {
+        if let Some(apart) = &mut self.apart {
+            apart.answers = all.number(pod, &self.questions);
+        }
+    }
+
+    /// The same once it was found.
+    pub(super) fn answers(&self) -> Option<u64> {
+        self.apart.map(|apart| apart.answers)
     }
 
     /// Whether the index speaks for all nodes.
     pub(super) fn is_sure(&self) -> bool {
         self.unsure.is_empty() && self.around.as_ref().is_none_or(Around::is_sure)
+    }
+
+    /// Why no node would do for pods as important as `pod`, which is of the class; perhaps not up to date.
+    pub(super) fn hopeless(&mut self, pod: &PodView) -> (&Narrowed, &mut Hopeless) {
+        let known = self.hopeless.iter().position(|one| one.priority() == pod.priority);
+        let index = known.unwrap_or_else(|| {
+            if self.hopeless.len() >= KEPT_PRIORITIES {
+                self.hopeless.remove(0);
+            }
+            self.hopeless.push(Hopeless::of(pod));
+            self.hopeless.len() - 1
+        });
+        (&self.narrowed, &mut self.hopeless[index])
     }
 
     /// What `PreFilter` said.
@@ -173,16 +142,27 @@ impl Index {
     pub(super) fn hide(&mut self, positions: &[u32]) {
         self.dirty.extend_from_slice(positions);
         let worths: Vec<_> = positions.iter().map(|position| (*position, Worth::None)).collect();
-        self.write(&worths, &[]);
+        self.write(&worths, Raws::Same);
     }
 
-    /// Brings everything up to date with the table.
-    pub(super) fn sync(&mut self, judge: &Judge<'_>, table: &Table) {
+    /// Brings everything up to date with the table, and the answers that it shares.
+    pub(super) fn sync(&mut self, judge: &Judge<'_>, table: &Table, mut answers: Option<&mut Answers>) {
         let cluster = judge.cycle.cluster();
-        let images = image_locality::spreads(cluster, judge.pod);
-        if images != self.images {
-            (self.images, self.synced) = (images, None);
+        match (&mut self.apart, &mut answers) {
+            (Some(apart), Some(answers)) => {
+                answers.sync(judge, table);
+                if std::mem::replace(&mut apart.edition, answers.edition) != answers.edition {
+                    self.synced = None;
+                }
+            }
+            _ => {
+                let images = image_locality::spreads(cluster, judge.pod);
+                if images != self.images {
+                    (self.images, self.synced) = (images, None);
+                }
+            }
         }
+        let answers = answers.map(|answers| &*answers);
         if let Some(around) = &mut self.around
             && !around.still_holds(judge.plan, cluster, judge.pod)
         {
@@ -190,7 +170,7 @@ impl Index {
             self.synced = None;
         }
         let changed = self.synced.and_then(|tick| table.since(tick));
-        let Some(mut changed) = changed else { return self.build(judge, table) };
+        let Some(mut changed) = changed else { return self.build(judge, table, answers) };
         if !self.dirty.is_empty() {
             changed.append(&mut self.dirty);
             changed.sort_unstable();
@@ -200,20 +180,70 @@ impl Index {
         if changed.is_empty() {
             return;
         }
-        let mut raws = vec![0; changed.len() * self.scales.len()];
-        let mut worths = Vec::with_capacity(changed.len());
-        for (index, position) in changed.iter().enumerate() {
-            let raws = &mut raws[index * self.scales.len()..(index + 1) * self.scales.len()];
-            worths.push((*position, judge.worth(self, *position as usize, raws)));
-            if let (Some(around), Some(node)) = (&mut self.around, cluster.node_at(*position as usize)) {
-                around.look(cluster, judge.pod, *position as usize, node);
+        if let Some(around) = &mut self.around {
+            for position in &changed {
+                if let Some(node) = cluster.node_at(*position as usize) {
+                    around.look(cluster, judge.pod, *position as usize, node);
+                }
             }
         }
-        self.write(&worths, &raws);
+        match (self.apart, answers) {
+            (Some(apart), Some(answers)) => self.look_at_loads(judge, apart, table, answers, &changed),
+            _ => self.look(judge, &changed),
+        }
+    }
+
+    /// Asks again about the load of nodes.
+    fn look_at_loads(
+        &mut self,
+        judge: &Judge<'_>,
+        apart: Apart,
+        table: &Table,
+        answers: &Answers,
+        positions: &[u32],
+    ) {
+        let (asked, loads) = (judge.asked(apart.by_load), table.loads());
+        let load = |position: usize| loads.get(position).copied().unwrap_or_default();
+        let is_flat = answers.is_flat() && self.scales.iter().all(Scale::is_flat);
+        if is_flat && self.around.is_none() && self.unsure.is_empty() {
+            // Then totals are all there is to write.
+            let normal: i32 = self.scales.iter().map(|scale| scale.worth(0, 0)).sum();
+            let mut totals = Vec::with_capacity(positions.len());
+            for position in positions {
+                let place = *position as usize;
+                totals.push(match answers.worth(&asked, judge.pod, place, &load(place)) {
+                    Worth::Points(points) => (place, points + normal),
+                    Worth::None => (place, INFEASIBLE),
+                    Worth::Unsure => {
+                        self.unsure.insert(*position);
+                        (place, INFEASIBLE)
+                    }
+                });
+            }
+            return self.ranking.set_all(totals.into_iter());
+        }
+        let worth = |position: &u32| {
+            let place = *position as usize;
+            (*position, answers.worth(&asked, judge.pod, place, &load(place)))
+        };
+        let worths: Vec<_> = positions.iter().map(worth).collect();
+        self.write(&worths, Raws::All(&answers.raws));
+    }
+
+    /// Asks everybody again about nodes.
+    fn look(&mut self, judge: &Judge<'_>, positions: &[u32]) {
+        let width = self.scales.len();
+        let mut raws = vec![0; positions.len() * width];
+        let mut worths = Vec::with_capacity(positions.len());
+        for (index, position) in positions.iter().enumerate() {
+            let raws = &mut raws[index * width..(index + 1) * width];
+            worths.push((*position, judge.worth(&self.questions, *position as usize, raws)));
+        }
+        self.write(&worths, Raws::Each(&raws));
     }
 
     /// Asks about every node.
-    fn build(&mut self, judge: &Judge<'_>, table: &Table) {
+    fn build(&mut self, judge: &Judge<'_>, table: &Table, answers: Option<&Answers>) {
         if let Some(around) = &mut self.around {
             around.start_over(table.len());
             let cluster = judge.cycle.cluster();
@@ -221,30 +251,42 @@ impl Index {
                 around.look(cluster, judge.pod, position, node);
             }
         }
-        let width = self.scales.len();
-        let mut raws = vec![0; width * table.len()];
-        let mut worths = Vec::with_capacity(table.len());
-        for position in 0..table.len() {
-            worths.push(judge.worth(self, position, &mut raws[position * width..(position + 1) * width]));
-        }
-        for (at, scale) in self.scales.iter_mut().enumerate() {
-            let raw = |position: usize| raws[position * width + at];
-            scale.census.clear();
-            for (position, worth) in worths.iter().enumerate() {
-                if matches!(worth, Worth::Points(_)) {
-                    scale.count(raw(position));
-                }
+        let (worths, raws): (Vec<_>, Vec<_>) = match (self.apart, answers) {
+            (Some(apart), Some(answers)) => {
+                let asked = judge.asked(apart.by_load);
+                let worth = |(place, load)| answers.worth(&asked, judge.pod, place, load);
+                (table.loads().iter().enumerate().map(worth).collect(), answers.raws.clone())
             }
-            let all_zero = (0..table.len()).all(|position| raw(position) == 0);
-            scale.raw = if all_zero { Vec::new() } else { (0..table.len()).map(raw).collect() };
-            scale.highest = scale.actual_highest();
+            _ => self.ask_all(judge, table.len()),
+        };
+        for (scale, raw) in self.scales.iter_mut().zip(raws) {
+            let feasible = worths.iter().enumerate().filter(|(_, worth)| matches!(worth, Worth::Points(_)));
+            scale.start(raw, feasible.map(|(position, _)| position));
         }
         let unsure = (0_u32..).zip(&worths).filter(|(_, worth)| **worth == Worth::Unsure);
         self.unsure = unsure.map(|(position, _)| position).collect();
         let total = |(position, worth): (usize, &Worth)| self.total(position, *worth);
         self.ranking = Ranking::new(worths.iter().enumerate().map(total).collect());
+        if let Some(around) = &mut self.around {
+            self.ranking.feasible().from(0).for_each(|position| around.set_open(position, true));
+        }
         self.dirty.clear();
         self.synced = Some(table.now());
+    }
+
+    /// What everybody says of every node, and the raw scores for each scale.
+    fn ask_all(&self, judge: &Judge<'_>, nodes: usize) -> (Vec<Worth>, Vec<Arc<Vec<i32>>>) {
+        let mut raws = vec![vec![0; nodes]; self.scales.len()];
+        let mut worths = Vec::with_capacity(nodes);
+        let mut each = vec![0; self.scales.len()];
+        for position in 0..nodes {
+            each.fill(0);
+            worths.push(judge.worth(&self.questions, position, &mut each));
+            raws.iter_mut().zip(&each).for_each(|(all, raw)| all[position] = *raw);
+        }
+        let kept =
+            |all: Vec<i32>| if all.iter().all(|raw| *raw == 0) { Arc::default() } else { Arc::new(all) };
+        (worths, raws.into_iter().map(kept).collect())
     }
 
     /// The total of a node whose raw scores are with their scales.
@@ -258,45 +300,57 @@ impl Index {
         }
     }
 
-    /// Takes in what the plugins say now about some nodes, each named once; `raws` has a value for each scale and
-    /// node that will do.
-    fn write(&mut self, worths: &[(u32, Worth)], raws: &[i32]) {
+    /// Takes in what the plugins say now about some nodes, each named once.
+    fn write(&mut self, worths: &[(u32, Worth)], raws: Raws<'_>) {
         for (index, (position, worth)) in worths.iter().enumerate() {
             if *worth == Worth::Unsure {
                 self.unsure.insert(*position);
             } else if !self.unsure.is_empty() {
                 self.unsure.remove(position);
             }
-            self.recount(*position as usize, *worth, raws, index);
+            let is_feasible = matches!(worth, Worth::Points(_));
+            self.recount(*position as usize, is_feasible, raws, index);
+        }
+        if let Raws::All(raws) = raws {
+            self.scales.iter_mut().zip(raws).for_each(|(scale, raw)| scale.adopt(raw));
         }
         let moved: Vec<_> = self.scales.iter().map(|scale| (scale.highest, scale.actual_highest())).collect();
         if moved.iter().any(|(before, after)| before != after) {
-            for (position, _) in worths {
-                self.ranking.set(*position as usize, INFEASIBLE);
-            }
+            self.ranking.set_all(worths.iter().map(|(position, _)| (*position as usize, INFEASIBLE)));
             self.rescale(&moved);
         }
-        for (position, worth) in worths {
-            let total = self.total(*position as usize, *worth);
-            self.ranking.set(*position as usize, total);
-        }
+        let total =
+            |(position, worth): &(u32, Worth)| (*position as usize, self.total(*position as usize, *worth));
+        let totals: Vec<_> = worths.iter().map(total).collect();
+        self.ranking.set_all(totals.into_iter());
     }
 
-    /// Moves a node to its new raw scores, the `index`th of `raws`.
-    fn recount(&mut self, place: usize, worth: Worth, raws: &[i32], index: usize) {
-        let (width, was_feasible) = (self.scales.len(), self.ranking.total(place) != INFEASIBLE);
+    /// Counts a node, the `index`th of those written, with its raw scores, if it will do.
+    fn recount(&mut self, place: usize, is_feasible: bool, raws: Raws<'_>, index: usize) {
+        let was_feasible = self.ranking.total(place) != INFEASIBLE;
+        if let Some(around) = &mut self.around {
+            around.set_open(place, is_feasible);
+        }
+        let (width, nodes) = (self.scales.len(), self.ranking.len());
         for (at, scale) in self.scales.iter_mut().enumerate() {
-            if was_feasible {
-                scale.discount(scale.raw(place));
+            let before = scale.raw(place);
+            let raw = match raws {
+                Raws::Same => before,
+                Raws::Each(raws) => raws.get(index * width + at).copied().unwrap_or(0),
+                Raws::All(raws) => {
+                    raws.get(at).filter(|raw| !scale.has(raw)).map_or(before, |raw| at_or_zero(raw, place))
+                }
+            };
+            if was_feasible == is_feasible && raw == before {
+                continue;
             }
-            if matches!(worth, Worth::Points(_)) {
-                let raw = raws[index * width + at];
-                if raw != 0 && scale.raw.is_empty() {
-                    scale.raw = vec![0; self.ranking.len()];
-                }
-                if let Some(known) = scale.raw.get_mut(place) {
-                    *known = raw;
-                }
+            if was_feasible {
+                scale.discount(before);
+            }
+            if matches!(raws, Raws::Each(_)) {
+                scale.set(place, raw, nodes);
+            }
+            if is_feasible {
                 scale.count(raw);
             }
         }
@@ -329,10 +383,19 @@ impl Index {
         i64::from(self.ranking.total(position)) + changes.sum::<i64>()
     }
 
+    /// Whether all feasible nodes have nothing but 0 for raw scores.
+    pub(super) fn is_unscaled(&self) -> bool {
+        self.scales.iter().all(|scale| scale.highest == 0)
+    }
+
     /// The highest raw scores, one for each scale, among some positions.
     pub(super) fn highest_among(&self, positions: &[usize]) -> Vec<i32> {
         let highest =
             |scale: &Scale| positions.iter().map(|position| scale.raw(*position)).max().unwrap_or(0);
         self.scales.iter().map(highest).collect()
     }
+}
+
+fn at_or_zero(raws: &[i32], place: usize) -> i32 {
+    raws.get(place).copied().unwrap_or(0)
 }

@@ -6,15 +6,21 @@
 //! profiles for which that is not sound are left to the [`ReferenceEngine`], on the same state of chance and
 //! rotation, so the answer is the same either way. `docs/scheduler.md` tells the whole story.
 
+mod answers;
 mod around;
+mod buckets;
+mod by_load;
 mod choose;
 mod class;
 mod classes;
+mod hopeless;
 mod index;
+mod judge;
 mod near;
 mod places;
 mod plan;
 mod ranking;
+mod scale;
 mod spreads;
 mod table;
 
@@ -24,12 +30,13 @@ use super::reference::ReferenceEngine;
 use super::{Engine, Explanation};
 use crate::outcome::{Choice, Diagnosis, Outcome};
 use crate::plugin::Cycle;
-use crate::profile::Profile;
+use crate::profile::{Profile, Sampling};
 use crate::view::{ClusterView, NodeName, NodeView, PodView};
 
 use self::choose::{choose, sample, totals};
 use self::class::is_tractable;
 use self::classes::Classes;
+use self::hopeless::Asked;
 use self::index::Index;
 use self::plan::Plan;
 use self::table::Table;
@@ -120,7 +127,7 @@ impl FastEngine {
         let Planned { plan, classes } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
         let company = plan.company(cluster, table, pod);
-        let index = classes.of(plan, profile, cluster, pod, company).index(plan, profile, cluster, table)?;
+        let index = classes.index(plan, profile, cluster, table, pod, company)?;
         if !keep_promises(table, profile, cycle, pod, index) {
             return None;
         }
@@ -146,15 +153,27 @@ impl FastEngine {
                 None
             };
         }
-        let class = classes.of(plan, profile, cluster, pod, company);
-        let index = class.index(plan, profile, cluster, table)?;
+        let index = classes.index(plan, profile, cluster, table, pod, company)?;
         if let Some(name) = cluster.nomination(pod).filter(|name| cluster.node(name).is_some()) {
-            return taken_as_nominated(profile, cycle, pod, name, index);
+            match taken_as_nominated(profile, cycle, pod, name, index)? {
+                Some(choice) => return Some(Outcome::Chosen(choice)),
+                // Whether a sample of nodes has the one promised among them is not known here.
+                None if profile.sampling != Sampling::All || profile.score.is_empty() => return None,
+                None => {}
+            }
         }
         if !keep_promises(table, profile, cycle, pod, index) {
             return None;
         }
-        choose(&mut self.reference, plan, profile, cluster, index).map(Outcome::Chosen)
+        if index.ranking.feasible().count() > 0 {
+            return choose(&mut self.reference, plan, profile, cluster, index).map(Outcome::Chosen);
+        }
+        if !company.is_alone() {
+            return None;
+        }
+        let (narrowed, hopeless) = index.hopeless(pod);
+        let asked = Asked { plan, profile, pod, skipped: &narrowed.skipped };
+        hopeless.refuse(&mut self.reference, asked, cycle, table)
     }
 }
 
@@ -196,22 +215,21 @@ fn narrowed(
     Some(decided.unwrap_or_else(Outcome::Failed))
 }
 
-/// Takes the node the pod is nominated for, if it still fits.
+/// The node the pod is nominated for, if it still fits; nothing when that cannot be told.
 fn taken_as_nominated(
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
     name: &NodeName,
     index: &Index,
-) -> Option<Outcome> {
+) -> Option<Option<Choice>> {
     if index.around.is_some() {
         return None;
     }
     let node = cycle.cluster().node(name)?;
-    match (Filters { profile, pod, skipped: &index.narrowed().skipped }).run(cycle, node) {
-        Ok(None) => Some(Outcome::Chosen(Choice { node: node.name().clone(), evaluated: 1, feasible: 1 })),
-        Ok(Some(_)) | Err(_) => None,
-    }
+    let refused = Filters { profile, pod, skipped: &index.narrowed().skipped }.run(cycle, node).ok()?;
+    let choice = || Choice { node: node.name().clone(), evaluated: 1, feasible: 1 };
+    Some(refused.is_none().then(choice))
 }
 
 /// Takes nodes out of the index that would not do beside the pods they are promised to; whether the index can be used.
@@ -239,6 +257,9 @@ fn crowded(
     index: &Index,
 ) -> Option<Vec<u32>> {
     let (cluster, mut crowded) = (cycle.cluster(), Vec::new());
+    if index.around.is_none() && index.ranking.feasible().count() == 0 {
+        return Some(crowded);
+    }
     for (name, promised) in cluster.promises() {
         if !promised.iter().any(|other| other.priority >= pod.priority && other.uid != pod.uid) {
             continue;

@@ -36,6 +36,20 @@ impl Places {
         self.count
     }
 
+    /// Whether a position is in the set.
+    pub(super) fn contains(&self, position: usize) -> bool {
+        self.words.get(position / BITS).is_some_and(|word| word >> (position % BITS) & 1 == 1)
+    }
+
+    /// Sees to it that a position is in the set, or not.
+    pub(super) fn set(&mut self, position: usize, member: bool) {
+        match (self.contains(position), member) {
+            (false, true) => self.insert(position),
+            (true, false) => self.remove(position),
+            _ => {}
+        }
+    }
+
     /// Adds a position that is not in the set.
     pub(super) fn insert(&mut self, position: usize) {
         debug_assert_eq!(self.words[position / BITS] >> (position % BITS) & 1, 0);

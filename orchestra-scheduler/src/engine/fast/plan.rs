@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::by_load::ByLoad;
 use super::class::Company;
 use super::table::Table;
 use crate::plugin::Plugin;
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     /// The same without the plugins that have nothing to say about a pod that is alone.
     alone: Profile,
     pub(super) scorers: Vec<ScorerPlan>,
+    /// Who is asked about the load of nodes, if everybody else looks at what nodes say about themselves.
+    pub(super) by_load: Option<ByLoad>,
     /// Whether pods of one group are spread.
     spreads: bool,
     /// Whether pods may want each other near or away.
@@ -71,7 +74,10 @@ impl Plan {
         };
         let (spreads, neighbours) =
             (any(|plugin| plugin.is::<PodTopologySpread>()), any(|plugin| plugin.is::<InterPodAffinity>()));
+        let declared = profile.filter.iter().any(|plugin| profile.holds_local(&**plugin))
+            || profile.score.iter().any(|scorer| profile.holds_local(&*scorer.plugin));
         (highest <= HIGHEST_TOTAL).then(|| Self {
+            by_load: if declared { None } else { ByLoad::of(profile) },
             alone: without_company(profile),
             profile: profile.clone(),
             scorers,

@@ -13,6 +13,9 @@ pub(super) const INFEASIBLE: i32 = -1;
 /// Totals are summed up in blocks of this many, and blocks in regions of as many.
 const FAN: usize = 64;
 
+/// Fewer changes than this are made one by one.
+const FEW: usize = 8;
+
 /// Totals by position, with the maximum of every block and region.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ranking {
@@ -50,6 +53,11 @@ impl Ranking {
         self.totals[position]
     }
 
+    /// The totals of all positions.
+    pub(super) fn totals(&self) -> &[i32] {
+        &self.totals
+    }
+
     /// Sets the total at a position.
     pub(super) fn set(&mut self, position: usize, total: i32) {
         let before = std::mem::replace(&mut self.totals[position], total);
@@ -64,6 +72,32 @@ impl Ranking {
         let (block, region) = (position / FAN, position / (FAN * FAN));
         raise_or_refresh(&mut self.blocks[block], before, total, part(&self.totals, block));
         raise_or_refresh(&mut self.regions[region], before, total, part(&self.blocks, region));
+    }
+
+    /// Sets the totals at many positions, none of them named twice.
+    pub(super) fn set_all(&mut self, changes: impl ExactSizeIterator<Item = (usize, i32)>) {
+        if changes.len() < FEW {
+            return changes.for_each(|(position, total)| self.set(position, total));
+        }
+        let mut touched = vec![false; self.blocks.len()];
+        for (position, total) in changes {
+            let before = std::mem::replace(&mut self.totals[position], total);
+            match (before, total) {
+                _ if before == total => continue,
+                (INFEASIBLE, _) => self.feasible.insert(position),
+                (_, INFEASIBLE) => self.feasible.remove(position),
+                _ => {}
+            }
+            touched[position / FAN] = true;
+        }
+        for block in (0..touched.len()).filter(|block| touched[*block]) {
+            self.blocks[block] = highest(part(&self.totals, block));
+        }
+        for (region, touched) in touched.chunks(FAN).enumerate() {
+            if touched.contains(&true) {
+                self.regions[region] = highest(part(&self.blocks, region));
+            }
+        }
     }
 
     /// Changes every total at once.
@@ -143,6 +177,11 @@ pub(super) fn first_in_heap(totals: &[i64]) -> Option<usize> {
         let first = ranks.start;
         totals.get(ranks)?.iter().position(|total| *total == best).map(|found| first + found)
     })
+}
+
+/// The index of the root of the heap over `count`, where the best are those at `best`, which rises.
+pub(super) fn first_of_best_in_heap(count: usize, best: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+    heap_winner(count, |ranks| best(ranks.start).filter(|rank| *rank < ranks.end))
 }
 
 /// The rank that ends up as the root of a heap of `count`, where `leftmost` finds the first of the best in a range.
@@ -232,6 +271,22 @@ mod tests {
                 prop_assert_eq!(ranking.winner(start), plain(&totals, start, TieBreak::Heap));
                 prop_assert_eq!(ranking.first(start), plain(&totals, start, TieBreak::First));
             }
+        }
+
+        #[test]
+        fn many_changes_at_once_come_to_the_same_as_one_by_one(
+            totals in prop::collection::vec(-1..4_i32, 1..300),
+            changes in prop::collection::btree_map(0..300_usize, -1..4_i32, 0..60),
+        ) {
+            let changes: Vec<_> = changes.into_iter().filter(|(position, _)| *position < totals.len()).collect();
+            let mut at_once = Ranking::new(totals.clone());
+            at_once.set_all(changes.iter().copied());
+            let mut totals = totals;
+            changes.iter().for_each(|(position, total)| totals[*position] = *total);
+            let anew = Ranking::new(totals);
+            prop_assert_eq!((&at_once.totals, &at_once.blocks, &at_once.regions), (&anew.totals, &anew.blocks, &anew.regions));
+            prop_assert_eq!(at_once.feasible.from(0).collect::<Vec<_>>(), anew.feasible.from(0).collect::<Vec<_>>());
+            prop_assert_eq!(at_once.winner(0), anew.winner(0));
         }
 
         #[test]

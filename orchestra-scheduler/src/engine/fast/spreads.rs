@@ -1,11 +1,12 @@
 //! How the pods of a class spread over domains: what every node has of the pod's group, and the sums by domain.
 //!
-//! A node that changed changes a sum or two; nothing else has to be counted again. How each node stands is worked out
-//! for every decision from these sums, in one pass, because one more pod in a zone changes the standing of all nodes
-//! of that zone.
+//! A node that changed changes a sum or two; nothing else has to be counted again. One more pod in a zone changes the
+//! standing of all nodes of that zone; so how nodes stand is worked out for every decision from these sums, for all
+//! nodes at once that are alike, or in one pass where too many differ.
 
 use std::collections::HashMap;
 
+use super::buckets::{Bucket, Buckets, Mark, Marks};
 use crate::plugins::topology_spread::score::share;
 use crate::plugins::topology_spread::{
     HOSTNAME, PodTopologySpread, Spreading, count, has_all_keys, includes,
@@ -21,6 +22,21 @@ pub(super) struct Spreads {
     soft: Vec<Spread>,
     /// Nodes that get nothing from the soft constraints, by position.
     ignored: Vec<bool>,
+    buckets: Buckets,
+}
+
+/// Where nodes are of more kinds than this, each is looked at on its own.
+const MOST_BUCKETS: usize = 64;
+
+/// What the constraints make of nodes, bucket by bucket.
+#[derive(Debug)]
+pub(super) struct Standings<'a> {
+    /// The bucket of each node, by position.
+    pub(super) of: &'a [u32],
+    /// What the nodes of each bucket score; `None` if they are refused.
+    pub(super) scores: Vec<Option<i64>>,
+    /// How many of the nodes that would do otherwise are let in.
+    pub(super) admitted: usize,
 }
 
 /// One constraint over all nodes.
@@ -96,6 +112,25 @@ impl Spread {
         }
     }
 
+    /// What this constraint sees of a node.
+    fn mark(&self, position: usize, soft: bool) -> Mark {
+        let Standing { domain, labelled, here, .. } = self.nodes[position];
+        match soft && self.per_node {
+            true => Mark { domain: 0, labelled, here },
+            false => Mark { domain, labelled, here: 0 },
+        }
+    }
+
+    /// How many pods of the group count against a node like that.
+    fn against(&self, mark: &Mark) -> i64 {
+        if self.per_node { mark.here } else { self.domains[mark.domain as usize].pods }
+    }
+
+    /// What so many pods are worth among `size` domains; few are good.
+    fn points(&self, here: i64, size: usize) -> f64 {
+        here as f64 * ((size + 2) as f64).ln() + (self.constraint.max_skew - 1) as f64
+    }
+
     /// The most pods a domain may have for one more to be let in.
     fn limit(&self) -> i64 {
         let counted = || self.domains.iter().filter(|domain| domain.nodes > 0);
@@ -115,6 +150,7 @@ impl Spreads {
             hard: spreads(&spreading.hard),
             soft: spreads(&spreading.soft),
             ignored: Vec::new(),
+            buckets: Buckets::default(),
             spreading,
         }
     }
@@ -141,6 +177,12 @@ impl Spreads {
             spread.domains.clear();
         }
         self.ignored = vec![false; nodes];
+        self.buckets = Buckets::sized(nodes);
+    }
+
+    /// Takes note whether the node at a position would do but for the constraints.
+    pub(super) fn set_open(&mut self, position: usize, open: bool) {
+        self.buckets.set_open(position, open);
     }
 
     /// Takes in what a node is like now.
@@ -155,6 +197,9 @@ impl Spreads {
             spread.look(pod, position, node, usable);
         }
         self.ignored[position] = !usable;
+        let marks = |spreads: &[Spread], soft| spreads.iter().map(|one| one.mark(position, soft)).collect();
+        let marks = Marks { ignored: !usable, hard: marks(&self.hard, false), soft: marks(&self.soft, true) };
+        self.buckets.put(position, marks);
     }
 
     /// Whether there are hard constraints.
@@ -174,6 +219,54 @@ impl Spreads {
         }
     }
 
+    /// What the constraints make of all nodes; `None` where too many differ.
+    pub(super) fn standings(&self) -> Option<Standings<'_>> {
+        if self.buckets.count() > MOST_BUCKETS {
+            return None;
+        }
+        let limits: Vec<_> = self.hard.iter().map(Spread::limit).collect();
+        let admitted = |bucket: &Bucket| {
+            let mut hard = self.hard.iter().zip(&limits).zip(&bucket.marks.hard);
+            let lets_in = |((spread, limit), mark): ((&Spread, &i64), &Mark)| {
+                mark.labelled && spread.domains[mark.domain as usize].pods <= *limit
+            };
+            bucket.open > 0 && hard.all(lets_in)
+        };
+        let in_question: Vec<bool> = self.buckets.iter().map(admitted).collect();
+        let pairs = self.buckets.iter().zip(&in_question).filter(|(_, admitted)| **admitted);
+        let usable = pairs.clone().map(|(bucket, _)| bucket).filter(|bucket| !bucket.marks.ignored);
+        let mut raw = vec![0.0_f64; in_question.len()];
+        for (at, spread) in self.soft.iter().enumerate() {
+            let size = if spread.per_node {
+                usable.clone().map(|bucket| bucket.open).sum()
+            } else {
+                let mut open = vec![false; spread.domains.len()];
+                usable.clone().for_each(|bucket| open[bucket.marks.soft[at].domain as usize] = true);
+                open.iter().filter(|open| **open).count()
+            };
+            for (raw, bucket) in raw.iter_mut().zip(self.buckets.iter()) {
+                let mark = &bucket.marks.soft[at];
+                if mark.labelled {
+                    *raw += spread.points(spread.against(mark), size);
+                }
+            }
+        }
+        let raw: Vec<i64> = raw.into_iter().map(|raw| raw.round() as i64).collect();
+        let counted = raw.iter().zip(self.buckets.iter()).zip(&in_question);
+        let counted = counted.filter(|((_, bucket), admitted)| **admitted && !bucket.marks.ignored);
+        let fewest = counted.clone().map(|((raw, _), _)| *raw).min().unwrap_or(0);
+        let most = counted.map(|((raw, _), _)| *raw).max().unwrap_or(0);
+        let score = |((bucket, raw), admitted): ((&Bucket, &i64), &bool)| {
+            let scored = !self.soft.is_empty() && !bucket.marks.ignored;
+            admitted.then(|| if scored { share(*raw, fewest, most) } else { 0 })
+        };
+        Some(Standings {
+            of: self.buckets.of_nodes(),
+            scores: self.buckets.iter().zip(&raw).zip(&in_question).map(score).collect(),
+            admitted: pairs.map(|(bucket, _)| bucket.open).sum(),
+        })
+    }
+
     /// What the soft constraints make of these nodes, the only ones in question: their scores, or nothing if there
     /// are no soft constraints.
     pub(super) fn scores(&self, positions: &[usize]) -> Option<Vec<i64>> {
@@ -191,14 +284,12 @@ impl Spreads {
                 usable().for_each(|position| open[spread.nodes[position].domain as usize] = true);
                 open.iter().filter(|open| **open).count()
             };
-            let weight = ((size + 2) as f64).ln();
-            let floor = (spread.constraint.max_skew - 1) as f64;
             for (raw, position) in raw.iter_mut().zip(positions) {
                 let standing = spread.nodes[*position];
                 if standing.labelled {
                     let domain = spread.domains[standing.domain as usize];
                     let here = if spread.per_node { standing.here } else { domain.pods };
-                    *raw += here as f64 * weight + floor;
+                    *raw += spread.points(here, size);
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! Follows which nodes of a cluster changed, by position in the order of its nodes.
 
-use crate::view::{Bookmark, ClusterView, Stamp};
+use std::sync::{Arc, OnceLock};
+
+use crate::view::{Bookmark, ClusterView, Load, NodeFacts, NodeName, NodeView, Stamp};
 
 /// Entries kept beyond twice the number of nodes.
 const KEPT: usize = 1024;
@@ -9,6 +11,19 @@ const KEPT: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
 
+/// Names the state a node is in, and the state of the promises made on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    node: Stamp,
+    promises: Option<Stamp>,
+}
+
+impl State {
+    fn of(cluster: &ClusterView, node: &NodeView) -> Self {
+        Self { node: node.state(), promises: cluster.promised_state(node.name()) }
+    }
+}
+
 /// What was last known of each node, and when it changed.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -16,11 +31,15 @@ pub(super) struct Table {
     bookmark: Option<Bookmark>,
     /// Positions by slot of the cluster.
     positions: Vec<u32>,
-    stamps: Vec<Stamp>,
+    states: Vec<State>,
+    names: OnceLock<Arc<Vec<NodeName>>>,
     /// Whether there are pods with affinity terms on a node, and on how many nodes there are.
     affine: Vec<bool>,
     affine_nodes: usize,
     changed: Vec<Tick>,
+    /// What each node says about itself, and since when.
+    facts: Vec<(Arc<NodeFacts>, Tick)>,
+    loads: Vec<Load>,
     now: Tick,
     /// Positions changed after `first`, one for each tick.
     recent: Vec<u32>,
@@ -35,10 +54,13 @@ impl Default for Table {
             order: None,
             bookmark: None,
             positions: Vec::new(),
-            stamps: Vec::new(),
+            states: Vec::new(),
+            names: OnceLock::new(),
             affine: Vec::new(),
             affine_nodes: 0,
             changed: Vec::new(),
+            facts: Vec::new(),
+            loads: Vec::new(),
             now: Tick(0),
             recent: Vec::new(),
             first: Tick(0),
@@ -50,12 +72,27 @@ impl Default for Table {
 impl Table {
     /// How many nodes there are.
     pub(super) fn len(&self) -> usize {
-        self.stamps.len()
+        self.states.len()
+    }
+
+    /// The names of all nodes, by position.
+    pub(super) fn names(&self, cluster: &ClusterView) -> &Arc<Vec<NodeName>> {
+        self.names.get_or_init(|| Arc::new(cluster.nodes().map(|node| node.name().clone()).collect()))
     }
 
     /// The moment of the last change.
     pub(super) fn now(&self) -> Tick {
         self.now
+    }
+
+    /// The loads of all nodes, by position.
+    pub(super) fn loads(&self) -> &[Load] {
+        &self.loads
+    }
+
+    /// Whether the node at a position says about itself what it said at that moment.
+    pub(super) fn says_the_same_since(&self, position: usize, tick: Tick) -> bool {
+        self.facts.get(position).is_some_and(|(_, since)| *since <= tick)
     }
 
     /// The position of the node of this name.
@@ -110,11 +147,14 @@ impl Table {
         for (position, slot) in (0_u32..).zip(order) {
             self.positions[*slot] = position;
         }
-        self.stamps = cluster.nodes().map(|node| node.state()).collect();
+        self.states = cluster.nodes().map(|node| State::of(cluster, node)).collect();
+        self.names = OnceLock::new();
         self.affine = cluster.nodes().map(|node| !node.pods_with_affinity().is_empty()).collect();
         self.affine_nodes = self.affine.iter().filter(|affine| **affine).count();
         self.now = Tick(self.now.0 + 1);
-        self.changed = vec![self.now; self.stamps.len()];
+        self.changed = vec![self.now; self.states.len()];
+        self.facts = cluster.nodes().map(|node| (node.facts().clone(), self.now)).collect();
+        self.loads = cluster.nodes().map(|node| node.load()).collect();
         (self.first, self.ordered) = (self.now, self.now);
         self.recent.clear();
         self.order = Some(cluster.order_stamp());
@@ -122,7 +162,8 @@ impl Table {
 
     fn look(&mut self, cluster: &ClusterView, position: usize) {
         let Some(node) = cluster.node_at(position) else { return };
-        if std::mem::replace(&mut self.stamps[position], node.state()) == node.state() {
+        let state = State::of(cluster, node);
+        if std::mem::replace(&mut self.states[position], state) == state {
             return;
         }
         let affine = !node.pods_with_affinity().is_empty();
@@ -135,6 +176,15 @@ impl Table {
         }
         self.now = Tick(self.now.0 + 1);
         self.changed[position] = self.now;
+        self.loads[position] = node.load();
+        let (facts, since) = &mut self.facts[position];
+        if !Arc::ptr_eq(facts, node.facts()) {
+            // Nodes often say again what they said before.
+            if *facts != *node.facts() {
+                *since = self.now;
+            }
+            *facts = node.facts().clone();
+        }
         self.recent.push(position as u32);
     }
 }
@@ -162,6 +212,34 @@ mod tests {
         }
         assert_eq!(table.since(tick), Some(vec![7, 3]));
         assert_eq!(table.since(table.now()), Some(vec![]));
+    }
+
+    #[test]
+    fn a_node_that_says_the_same_again_says_nothing_else() {
+        let mut cluster = nodes(2);
+        let mut table = Table::default();
+        table.sync(&cluster);
+        let tick = table.now();
+        cluster.set_node(node(json!({"metadata": {"name": "n0"}})));
+        cluster.set_node(node(json!({"metadata": {"name": "n1"}, "spec": {"unschedulable": true}})));
+        table.sync(&cluster);
+        assert_eq!(table.since(tick), Some(vec![0, 1]));
+        assert_eq!([0, 1].map(|position| table.says_the_same_since(position, tick)), [true, false]);
+    }
+
+    #[test]
+    fn promises_made_and_ended_are_changes_of_the_node() {
+        let mut cluster = nodes(2);
+        let mut table = Table::default();
+        table.sync(&cluster);
+        let tick = table.now();
+        cluster.nominate(asking("p", "1", "1"), &NodeName::from("n1"));
+        table.sync(&cluster);
+        assert_eq!(table.since(tick), Some(vec![1]));
+        let tick = table.now();
+        cluster.withdraw(&asking("p", "1", "1"));
+        table.sync(&cluster);
+        assert_eq!(table.since(tick), Some(vec![1]));
     }
 
     #[test]

@@ -57,3 +57,38 @@ fn pods_alike_are_placed_from_the_index() {
     assert!(matches!(outcome, Outcome::Chosen(_)));
     assert_eq!(engine.tally(), Tally { indexed: 1, scanned: 0 });
 }
+
+/// Both engines decide about the pod; the outcome, and how the fast one came to it.
+fn both(cluster: &ClusterView, pod: &PodView) -> (Outcome, Tally) {
+    let (profile, mut fast) = (Profile::default(), FastEngine::seeded(3));
+    let outcome = fast.place(&profile, &mut Cycle::new(cluster), pod);
+    let expected = ReferenceEngine::seeded(3).place(&profile, &mut Cycle::new(cluster), pod);
+    assert_eq!(outcome, expected);
+    (outcome, fast.tally())
+}
+
+fn important(name: &str, cpu: &str, priority: i32) -> PodView {
+    let mut pod = PodView::clone(&asking(name, cpu, "1"));
+    pod.priority = crate::unit::Priority(priority);
+    pod
+}
+
+#[test]
+fn a_pod_that_no_node_can_take_is_refused_from_the_index_with_the_same_words() {
+    let cluster = cluster(["a", "b"].map(|name| json!({"metadata": {"name": name}})));
+    let (outcome, tally) = both(&cluster, &asking("p", "900", "1"));
+    let Outcome::Rejected(diagnosis) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((tally.indexed, tally.scanned, diagnosis.nodes.len()), (1, 0, 2));
+}
+
+#[test]
+fn victims_are_found_from_the_index_and_are_the_same() {
+    let mut cluster = cluster(["a", "b"].map(|name| json!({"metadata": {"name": name}})));
+    for (name, node, priority) in [("p", "a", 5), ("q", "a", 0), ("r", "b", 1), ("s", "b", 2)] {
+        cluster.place(std::sync::Arc::new(important(name, "2", priority)), &NodeName::from(node));
+    }
+    let (outcome, tally) = both(&cluster, &important("new", "4", 10));
+    let Outcome::Rejected(diagnosis) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((diagnosis.nominated.as_deref(), tally.indexed), (Some("b"), 1));
+    assert_eq!(diagnosis.victims.len(), 2);
+}

@@ -1,20 +1,45 @@
-//! Where evicting hurts least.
+//! How much evicting hurts.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::victims::Candidate;
+use crate::unit::Priority;
 use crate::view::PodView;
 
-/// The candidate with, one rule after the other: the fewest broken budgets, the least important foremost victim, the
-/// least importance in sum, the fewest victims, and the foremost victims that have run the shortest. Of equals, the
-/// first.
-pub(super) fn least_harmful(candidates: Vec<Candidate>) -> Option<Candidate> {
-    candidates.into_iter().min_by_key(|candidate| {
-        let victims = &candidate.victims;
-        let foremost = victims.first().map(|pod| pod.priority);
-        (candidate.violations, foremost, sum(victims), victims.len(), Reverse(longest_running(victims)))
-    })
+/// How much evicting the victims of a candidate hurts; what hurts less is smaller. One rule after the other: the fewest
+/// broken budgets, the least important foremost victim, the least importance in sum, the fewest victims, and the
+/// foremost victims that have run the shortest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Harm {
+    violations: usize,
+    foremost: Option<Priority>,
+    sum: i64,
+    victims: usize,
+    started: Reverse<(u8, Option<Timestamp>)>,
+}
+
+impl Harm {
+    /// Whether no budget would be broken.
+    pub(crate) fn breaks_no_budget(&self) -> bool {
+        self.violations == 0
+    }
+}
+
+impl Candidate {
+    /// How much it hurts.
+    pub(crate) fn harm(&self) -> Harm {
+        let victims = &self.victims;
+        Harm {
+            violations: self.violations,
+            foremost: victims.first().map(|pod| pod.priority),
+            sum: sum(victims),
+            victims: victims.len(),
+            started: Reverse(longest_running(victims)),
+        }
+    }
 }
 
 /// Priorities are lifted above zero, so that many negative ones do not look better than few.
@@ -23,7 +48,7 @@ fn sum(victims: &[Arc<PodView>]) -> i64 {
 }
 
 /// When the first of the foremost victims started; not yet is later than everything.
-fn longest_running(victims: &[Arc<PodView>]) -> (u8, Option<jiff::Timestamp>) {
+fn longest_running(victims: &[Arc<PodView>]) -> (u8, Option<Timestamp>) {
     let foremost = victims.iter().map(|pod| pod.priority).max();
     let times = victims.iter().filter(|pod| Some(pod.priority) == foremost).map(|pod| pod.started);
     times.map(|time| time.map_or((1, None), |time| (0, Some(time)))).min().unwrap_or((1, None))

@@ -10,17 +10,17 @@ use crate::view::{BudgetView, NodeName, NodeView, PodView};
 
 /// A node that would do once its victims are gone.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) node: NodeName,
+pub(crate) struct Candidate {
+    pub(crate) node: NodeName,
     /// The most important first.
-    pub(super) victims: Vec<Arc<PodView>>,
+    pub(crate) victims: Vec<Arc<PodView>>,
     /// How many of them a budget protects.
-    pub(super) violations: usize,
+    pub(crate) violations: usize,
 }
 
 /// What came of trying a node.
 #[derive(Debug)]
-pub(super) enum Tried {
+pub(crate) enum Tried {
     Fits(Candidate),
     Refused(Rejection),
 }
@@ -32,11 +32,11 @@ pub(super) fn by_importance(left: &Arc<PodView>, right: &Arc<PodView>) -> Orderi
 }
 
 /// Tries a node without all pods of lower priority, then puts back as many as it can.
-pub(super) fn try_node(
+pub(crate) fn try_node(
     filters: &dyn Refilter,
     pod: &PodView,
     node: &NodeView,
-    budgets: &[&BudgetView],
+    budgets: &[Arc<BudgetView>],
 ) -> Result<Tried, Failure> {
     let mut lesser: Vec<_> =
         node.pods().iter().filter(|other| other.priority < pod.priority).cloned().collect();
@@ -86,7 +86,7 @@ fn put_back(
 /// up.
 fn split_by_budget(
     pods: Vec<Arc<PodView>>,
-    budgets: &[&BudgetView],
+    budgets: &[Arc<BudgetView>],
 ) -> (Vec<Arc<PodView>>, Vec<Arc<PodView>>) {
     let mut left: Vec<i32> = budgets.iter().map(|budget| budget.allowed).collect();
     pods.into_iter().partition(|pod| {
