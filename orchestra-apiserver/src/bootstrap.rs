@@ -4,12 +4,13 @@
 
 use std::net::SocketAddr;
 
-use orchestra_core::kinds::flow_control;
+use orchestra_core::kinds::{flow_control, resource_metrics};
 use orchestra_store::{Outcome, ReadAt, Revision, Txn};
 use serde_json::{Value, json};
 
 use crate::aggregate;
 use crate::auth::rbac;
+use crate::cluster_info;
 use crate::state::State;
 use crate::status::StatusError;
 use crate::storage::{claims, meta};
@@ -51,9 +52,10 @@ async fn attempt(state: &State, advertised: Option<SocketAddr>) -> Result<bool, 
                 stored["addressType"] = object["addressType"].take();
                 resource.complete(&mut stored);
                 txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
-            } else if resource.is("", "configmaps") && stored["data"] != object["data"] {
-                stored["data"] = object["data"].take();
-                txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&stored));
+            } else if resource.is("", "configmaps")
+                && let Some(next) = cluster_info::merged(&stored, &object)
+            {
+                txn = txn.when(key.clone(), entry.mod_revision).put(key, resource.encode(&next));
             } else if resource.is("", "endpoints") && !same_place(&stored, &object) {
                 stored["subsets"] = object["subsets"].take();
                 resource.complete(&mut stored);
@@ -169,8 +171,15 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
     out.extend(aggregate::local(&state.catalog));
     if let Some(front) = &state.aggregated.front_proxy {
         out.push(aggregate::authentication(front));
+        if let Some(address) = advertised {
+            out.extend(cluster_info::objects(address, &front.client_authority));
+        }
     }
     out.extend(flow_control::objects());
     out.extend(rbac::bootstrap::objects());
+    let gv = resource_metrics::GROUP_VERSION;
+    if state.catalog.builtin_of(&gv.group).next().is_some() {
+        out.push(rbac::bootstrap::metrics_reader());
+    }
     out
 }

@@ -36,6 +36,7 @@ use crate::metrics::{CacheMetrics, DecisionMetrics, Metrics, PodSecurityMetrics,
 use crate::node::NodeTransport;
 use crate::pki::FrontProxy;
 use crate::policy::{MutatingPolicies, ValidatingPolicies};
+use crate::projection::{Projection, Projections};
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -64,6 +65,7 @@ pub struct ApiServerBuilder {
     pod_security: PodSecurityOptions,
     admission: Vec<Arc<dyn Admission>>,
     nodes: Option<Arc<dyn NodeTransport>>,
+    projections: Vec<Arc<dyn Projection>>,
     loopback_endpoints: bool,
     service_cidr: IpNet,
     node_ports: RangeInclusive<u16>,
@@ -95,6 +97,7 @@ impl ApiServerBuilder {
             pod_security: PodSecurityOptions::new(),
             admission: Vec::new(),
             nodes: None,
+            projections: Vec::new(),
             loopback_endpoints: false,
             service_cidr,
             node_ports: 30000..=32767,
@@ -211,6 +214,13 @@ impl ApiServerBuilder {
         self
     }
 
+    /// Serves one more resource, whose objects are made of another's when somebody asks.
+    #[must_use]
+    pub fn projection(mut self, projection: impl Projection) -> Self {
+        self.projections.push(Arc::new(projection));
+        self
+    }
+
     /// Accepts 127.0.0.0/8 in Endpoints and EndpointSlices, which upstream refuses. For the `local` network, whose pods
     /// live on loopback addresses.
     #[must_use]
@@ -281,7 +291,10 @@ impl ApiServerBuilder {
     /// # Errors
     /// The store cannot be read or written, or there is no randomness for a key.
     pub async fn build(mut self) -> Result<ApiServer> {
-        let registry = self.registry.unwrap_or_else(Registry::builtin);
+        let mut registry = self.registry.unwrap_or_else(Registry::builtin);
+        for projection in &self.projections {
+            registry.insert(projection.kind());
+        }
         let catalog = Arc::new(Catalog::new(&registry));
         let store = self.store;
         let metered = Metered::new(store.clone(), classify);
@@ -377,6 +390,7 @@ impl ApiServerBuilder {
             authorizer,
             admission,
             nodes: self.nodes,
+            projections: Projections::new(self.projections),
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },
             loopback_endpoints: self.loopback_endpoints,
             clock: self.clock,

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! # Extension points
-//! [`Authenticator`], [`Authorizer`], [`Admission`] (or a closure, see [`IntoAdmission`]), [`NodeTransport`], [`Clock`],
+//! [`Authenticator`], [`Authorizer`], [`Admission`] (or a closure, see [`IntoAdmission`]), [`NodeTransport`], [`Projection`], [`Clock`],
 //! and the kinds themselves through a [`Registry`](orchestra_core::kinds::Registry).
 //!
 //! # Invariants
@@ -44,6 +44,7 @@ mod cache;
 mod catalog;
 mod client;
 mod clock;
+mod cluster_info;
 mod custom;
 mod discovery;
 mod duration;
@@ -60,6 +61,7 @@ mod node;
 mod openapi;
 pub mod pki;
 mod policy;
+mod projection;
 mod query;
 mod request;
 mod reviews;
@@ -94,6 +96,7 @@ pub use error::{Error, Result};
 pub use health::VERSION;
 pub use limits::Limits;
 pub use node::NodeTransport;
+pub use projection::{Projection, Subject};
 pub use query::Query;
 pub use request::{RequestInfo, ResourceRequest, Verb};
 pub use server::ApiServer;

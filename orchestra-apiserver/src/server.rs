@@ -31,6 +31,7 @@ use crate::health;
 use crate::metrics;
 use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
+use crate::projection;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::reviews::{self, Review};
@@ -443,6 +444,9 @@ fn denied(user: &User, verb: &str, info: &RequestInfo, path: &str, why: &str) ->
 async fn made_up(state: &State, call: Call) -> Result<Response<Body>, StatusError> {
     if call.resource.is("", "componentstatuses") {
         return component_status::read(state, &call).await;
+    }
+    if let Some(projection) = state.projections.of(&call.resource) {
+        return projection::read(state, &call, &**projection).await;
     }
     binding::bind_named(state, call).await
 }

@@ -32,6 +32,7 @@ use crate::negotiate::accept::Output;
 use crate::negotiate::render::Renderer;
 use crate::node::NodeTransport;
 use crate::openapi::OpenApi;
+use crate::projection::Projections;
 use crate::query::{Query, WriteOptions};
 use crate::request::ResourceRequest;
 use crate::service_network::ServiceNetwork;
@@ -59,6 +60,8 @@ pub(crate) struct State {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Chain,
     pub(crate) nodes: Option<Arc<dyn NodeTransport>>,
+    /// Resources that are made of others.
+    pub(crate) projections: Projections,
     pub(crate) network: ServiceNetwork,
     /// Whether endpoints may have loopback addresses.
     pub(crate) loopback_endpoints: bool,

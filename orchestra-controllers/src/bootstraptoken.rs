@@ -32,11 +32,16 @@ pub(crate) struct Tokens {
     world: Arc<World>,
 }
 
+/// Lets the world hold bootstrap tokens and no other Secrets.
+pub(crate) fn narrow(world: &World) {
+    let only = watcher::Config::default().fields(&format!("metadata.namespace={NAMESPACE},type={TYPE}"));
+    world.bootstrap_tokens.narrow(only);
+}
+
 /// Connects the controller to the world.
 pub(crate) fn setup(world: &Arc<World>) -> (Arc<Tokens>, Arc<Queue<Key>>) {
     let queue = Arc::new(Queue::new());
-    let only = watcher::Config::default().fields(&format!("metadata.namespace={NAMESPACE},type={TYPE}"));
-    world.bootstrap_tokens.narrow(only);
+    narrow(world);
     world.bootstrap_tokens.on_change({
         let queue = queue.clone();
         move |change| {

@@ -133,6 +133,10 @@ where
         self.read(|objects| objects.by_name.get(key).cloned())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.read(|objects| objects.by_name.len())
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.read(|objects| objects.by_name.values().cloned().collect())
     }

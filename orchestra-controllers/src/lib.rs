@@ -19,8 +19,10 @@
 
 pub mod accounttoken;
 mod batch;
+pub mod bootstrapsigner;
 pub mod bootstraptoken;
 pub mod census;
+pub mod certificate;
 mod clock;
 pub mod clusterrole;
 mod controller;
@@ -32,6 +34,7 @@ pub mod election;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod endpointslicemirroring;
+pub mod ephemeralvolume;
 mod error;
 mod events;
 mod expectations;
@@ -45,7 +48,9 @@ mod manager;
 mod metrics;
 pub mod namespace;
 mod node_selector;
+pub mod nodeipam;
 pub mod nodelifecycle;
+pub mod nodettl;
 mod ownership;
 mod pod;
 mod pod_control;

@@ -10,11 +10,13 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate::CertificateSigner;
 use crate::clock::Clock;
 use crate::controller::{Reconcile, drive};
 use crate::error::{Error, Result};
 use crate::events::Recorder;
 use crate::metrics::{ControllerMetrics, Queued};
+use crate::nodeipam::NodeRanges;
 use crate::queue::Queue;
 use crate::world::World;
 
@@ -24,8 +26,12 @@ use crate::world::World;
 pub enum Controller {
     /// Gathers the rules of cluster roles that are made of others.
     ClusterRoleAggregation,
+    /// Signs what machines that join read first, with the tokens by which they know the cluster.
+    BootstrapSigner,
     /// Removes bootstrap tokens whose time is over.
     BootstrapToken,
+    /// Approves the requests of nodes for certificates, signs approved ones where there is a signer, and removes old ones.
+    Certificate,
     /// Makes a Job each time the schedule of a CronJob comes round.
     CronJob,
     /// Keeps one pod of a DaemonSet on every node that should have one.
@@ -40,6 +46,8 @@ pub enum Controller {
     EndpointSlice,
     /// Makes slices of Endpoints that are kept by hand.
     EndpointSliceMirroring,
+    /// Makes the claims that pods bring with them.
+    EphemeralVolume,
     /// Deletes what nobody owns any more.
     GarbageCollector,
     /// Gives its target as many replicas as its metrics ask for.
@@ -48,8 +56,12 @@ pub enum Controller {
     Job,
     /// Empties namespaces that are being deleted.
     Namespace,
+    /// Gives each node a range of addresses for its pods, where there are [`NodeRanges`].
+    NodeAddresses,
     /// Notices nodes that fall silent, and taints those in trouble.
     NodeLifecycle,
+    /// Tells nodes for how long they may keep what they have read.
+    NodeTtl,
     /// Removes pods that no node will ever end.
     PodGarbageCollector,
     /// Keeps as many pods as a ReplicaSet says.
@@ -77,7 +89,9 @@ pub enum Controller {
 impl Controller {
     /// All of them.
     pub const ALL: &[Self] = &[
+        Self::BootstrapSigner,
         Self::BootstrapToken,
+        Self::Certificate,
         Self::ClusterRoleAggregation,
         Self::CronJob,
         Self::DaemonSet,
@@ -86,11 +100,14 @@ impl Controller {
         Self::Endpoints,
         Self::EndpointSlice,
         Self::EndpointSliceMirroring,
+        Self::EphemeralVolume,
         Self::GarbageCollector,
         Self::HorizontalPodAutoscaler,
         Self::Job,
         Self::Namespace,
+        Self::NodeAddresses,
         Self::NodeLifecycle,
+        Self::NodeTtl,
         Self::PodGarbageCollector,
         Self::ReplicaSet,
         Self::ReplicationController,
@@ -112,6 +129,8 @@ pub struct Controllers {
     clock: Clock,
     certificate: Option<String>,
     volumes: Option<PathBuf>,
+    signer: Option<Arc<dyn CertificateSigner>>,
+    ranges: Option<NodeRanges>,
     metrics: ControllerMetrics,
 }
 
@@ -128,6 +147,8 @@ impl Controllers {
             clock: Clock::system(),
             certificate: None,
             volumes: None,
+            signer: None,
+            ranges: None,
             metrics: ControllerMetrics::default(),
         }
     }
@@ -166,6 +187,20 @@ impl Controllers {
     #[must_use]
     pub fn cluster_ca(mut self, pem: impl Into<String>) -> Self {
         self.certificate = Some(pem.into());
+        self
+    }
+
+    /// Lets approved requests for certificates be signed; without, they are approved and stay as they are.
+    #[must_use]
+    pub fn certificate_signer(mut self, signer: impl CertificateSigner) -> Self {
+        self.signer = Some(Arc::new(signer));
+        self
+    }
+
+    /// Gives each node a piece of these ranges for its pods, as upstream's `--allocate-node-cidrs`; without, nodes are left alone.
+    #[must_use]
+    pub fn node_ranges(mut self, ranges: NodeRanges) -> Self {
+        self.ranges = Some(ranges);
         self
     }
 
@@ -221,6 +256,9 @@ impl Controllers {
                     let parts = crate::serviceaccount::setup(&world, self.certificate.clone());
                     launch(&mut tasks, &world, &shutdown, parts);
                 }
+                Controller::EphemeralVolume => {
+                    launch(&mut tasks, &world, &shutdown, crate::ephemeralvolume::setup(&world))
+                }
                 Controller::Volume => {
                     let parts = crate::volume::setup(&world, self.volumes.as_deref());
                     launch(&mut tasks, &world, &shutdown, parts);
@@ -246,6 +284,23 @@ impl Controllers {
                     let parts = crate::replicaset::setup::<ReplicationController>(&world);
                     launch(&mut tasks, &world, &shutdown, parts);
                 }
+                Controller::BootstrapSigner => {
+                    launch(&mut tasks, &world, &shutdown, crate::bootstrapsigner::setup(&world))
+                }
+                Controller::Certificate => {
+                    launch(&mut tasks, &world, &shutdown, crate::certificate::setup_approver(&world));
+                    launch(&mut tasks, &world, &shutdown, crate::certificate::setup_cleaner(&world));
+                    if let Some(signer) = &self.signer {
+                        let parts = crate::certificate::setup_signer(&world, signer.clone());
+                        launch(&mut tasks, &world, &shutdown, parts);
+                    }
+                }
+                Controller::NodeAddresses => {
+                    if let Some(ranges) = &self.ranges {
+                        launch(&mut tasks, &world, &shutdown, crate::nodeipam::setup(&world, ranges));
+                    }
+                }
+                Controller::NodeTtl => launch(&mut tasks, &world, &shutdown, crate::nodettl::setup(&world)),
                 Controller::BootstrapToken => {
                     launch(&mut tasks, &world, &shutdown, crate::bootstraptoken::setup(&world))
                 }

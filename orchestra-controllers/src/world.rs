@@ -6,6 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -104,8 +105,10 @@ world! {
     quotas: ResourceQuota = Habits::default(),
     account_tokens: Secret = Habits { trim: |secret| secret.data = None, ..Habits::default() },
     bootstrap_tokens: Secret = Habits { trim: |secret| if let Some(data) = &mut secret.data {
-        data.retain(|key, _| key == "expiration");
+        data.retain(|key, _| ["expiration", "token-id", "token-secret", "usage-bootstrap-signing"].contains(&key.as_str()));
     }, ..Habits::default() },
+    cluster_info: ConfigMap = Habits::default(),
+    requests: CertificateSigningRequest = Habits::default(),
     replica_sets: ReplicaSet = Habits::default(),
     deployments: Deployment = Habits::default(),
     stateful_sets: StatefulSet = Habits::default(),

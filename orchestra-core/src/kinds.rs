@@ -48,6 +48,7 @@ mod rbac;
 mod registry;
 mod replica_set;
 mod replication_controller;
+pub mod resource_metrics;
 mod resource_quota;
 mod runtime_class;
 mod secret;

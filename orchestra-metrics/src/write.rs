@@ -34,6 +34,22 @@ pub fn counter<'a, const N: usize>(
     }
 }
 
+/// Writes a counter of fractions, of seconds mostly; its name ends in `_total`.
+///
+/// # Errors
+/// What `out` writes to has failed.
+pub fn seconds<'a, const N: usize>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = ([Label<'a>; N], f64)>,
+) -> fmt::Result {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    family(out, (name, help, MetricType::Counter), samples, |encoder, value| {
+        encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    })
+}
+
 /// Writes a gauge.
 ///
 /// # Errors

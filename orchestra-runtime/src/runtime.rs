@@ -21,8 +21,8 @@ pub use config::{ContainerConfig, Mount, PodMeta, SandboxConfig, User};
 pub use error::{Error, Result};
 pub use io::{Connection, Input, Output, Streams, TerminalSize};
 pub use observed::{
-    ContainerEvent, ContainerId, ContainerState, ContainerStatus, ExecOutput, Exit, Image, SandboxId,
-    SandboxState, SandboxStatus, Version,
+    ContainerEvent, ContainerId, ContainerState, ContainerStats, ContainerStatus, ExecOutput, Exit, Image,
+    SandboxId, SandboxState, SandboxStatus, Version,
 };
 
 /// Runs containers on one node.
@@ -85,6 +85,9 @@ pub trait ContainerRuntime: Debug + Send + Sync + 'static {
 
     /// One container.
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus>;
+
+    /// What each running container uses; one of which it cannot be told is left out.
+    async fn container_stats(&self) -> Result<Vec<ContainerStats>>;
 
     /// The image, if it is here.
     async fn image_status(&self, image: &str) -> Result<Option<Image>>;
@@ -154,6 +157,9 @@ impl<T: ContainerRuntime + ?Sized> ContainerRuntime for Arc<T> {
     }
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
         (**self).container_status(id).await
+    }
+    async fn container_stats(&self) -> Result<Vec<ContainerStats>> {
+        (**self).container_stats().await
     }
     async fn image_status(&self, image: &str) -> Result<Option<Image>> {
         (**self).image_status(image).await

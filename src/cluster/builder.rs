@@ -25,11 +25,13 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::authority::Authority;
 use super::care::{self, Tenure};
 use super::data::DataDir;
 use super::error::Error;
 use super::lead::{self, Leadership};
 use super::node::Node;
+use super::resource_metrics;
 use super::transport::LocalAgents;
 use super::{Cluster, Stage};
 
@@ -60,6 +62,7 @@ pub struct ClusterBuilder {
     listen: Option<SocketAddr>,
     nodes: Vec<Node>,
     without_nodes: bool,
+    without_resource_metrics: bool,
     controllers: Part<Controllers>,
     scheduler: Part<Scheduler>,
     election: Part<Timing>,
@@ -79,6 +82,7 @@ impl Default for ClusterBuilder {
             listen: None,
             nodes: Vec::new(),
             without_nodes: false,
+            without_resource_metrics: false,
             controllers: Part::Default,
             scheduler: Part::Default,
             election: Part::Default,
@@ -168,6 +172,14 @@ impl ClusterBuilder {
     #[must_use]
     pub fn without_nodes(mut self) -> Self {
         self.without_nodes = true;
+        self
+    }
+
+    /// Does not serve `metrics.k8s.io`, which `kubectl top` and autoscalers read. It gives way to another server by itself as soon as
+    /// an `APIService` leads there.
+    #[must_use]
+    pub fn without_resource_metrics(mut self) -> Self {
+        self.without_resource_metrics = true;
         self
     }
 
@@ -283,7 +295,12 @@ impl ClusterBuilder {
         network_metrics.register(&mut metrics);
         let node_metrics = NodeMetrics::default();
         node_metrics.register(&mut metrics);
-        let mut server = configure(ApiServer::builder(store.clone()), &network, agents.clone());
+        let mut server = configure(
+            ApiServer::builder(store.clone()),
+            &network,
+            agents.clone(),
+            !self.without_resource_metrics,
+        );
         // What is mounted beside a token is made by the controllers, and of use where there is a socket.
         let has_accounts = matches!(self.controllers, Part::Default) && listener.is_some();
         server = server.token_key(token_key).mount_account_tokens(has_accounts);
@@ -304,7 +321,7 @@ impl ClusterBuilder {
         let (failure, failed) = watch::channel(None);
         let mut front = Stage::new(&failure);
         let mut address = None;
-        let mut authority = None;
+        let (mut authority, mut signer) = (None, None);
         let server = match listener {
             Some(listener) => {
                 let local =
@@ -320,6 +337,8 @@ impl ClusterBuilder {
                 let kubeconfig = pki.kubeconfig(&format!("https://{}", reachable(local)));
                 data.write("admin.kubeconfig", &kubeconfig)?;
                 authority = Some(pki.ca_certificate().to_owned());
+                let with_key = pki.signer().map_err(|problem| part("certificates")(chain(&problem)))?;
+                signer = Some(Authority(with_key));
                 let tls = pki.server_config().map_err(|problem| part("API server")(problem.to_string()))?;
                 let (serving, shutdown) = (server.clone(), front.shutdown.clone());
                 front.spawn("API server", async move {
@@ -349,6 +368,9 @@ impl ClusterBuilder {
                 controllers.provision_volumes_in(data.volumes()).metrics(controller_metrics);
             if let Some(authority) = authority {
                 controllers = controllers.cluster_ca(authority);
+            }
+            if let Some(signer) = signer {
+                controllers = controllers.certificate_signer(signer);
             }
             let (client, shutdown) = (server.client("default"), control.shutdown.clone());
             let leadership = leadership.clone();
@@ -446,12 +468,18 @@ fn open_network(data: &DataDir) -> Result<LocalNetwork, Error> {
     }
 }
 
-fn configure(server: ApiServerBuilder, network: &LocalNetwork, agents: Arc<LocalAgents>) -> ApiServerBuilder {
-    server
+fn configure(
+    server: ApiServerBuilder,
+    network: &LocalNetwork,
+    agents: Arc<LocalAgents>,
+    serves_metrics: bool,
+) -> ApiServerBuilder {
+    let server = server
         .service_cidr(network.services().into())
         // The one rule that the loopback network needs off; see `orchestra_net::local`.
         .allow_loopback_endpoints(true)
-        .nodes(agents)
+        .nodes(agents.clone());
+    if serves_metrics { resource_metrics::serve(server, agents) } else { server }
 }
 
 /// An error with its causes, on one line.

@@ -1,11 +1,13 @@
 //! A whole cluster as a value.
 
+mod authority;
 mod builder;
 mod care;
 mod data;
 mod error;
 mod lead;
 mod node;
+mod resource_metrics;
 mod transport;
 
 use std::net::SocketAddr;

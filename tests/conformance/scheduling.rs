@@ -206,3 +206,183 @@ async fn schedulerpredicates_validates_that_nodeselector_is_respected_if_not_mat
     assert!(items(&list)[0]["spec"]["nodeName"].is_null(), "{list}");
     world.end().await;
 }
+
+/// A resource of which the suite gives nodes some, to fill them with.
+const FOO: &str = "scheduling.k8s.io/foo";
+
+/// Gives the node so much of it.
+async fn stocked(world: &World, amount: &str) {
+    let nodes = Kind::cluster(world, "v1", "Node", "nodes");
+    nodes.eventually("node-1", |node| node["status"]["allocatable"]["pods"].is_string()).await;
+    let stock = json!({ FOO: amount });
+    nodes.merge("node-1/status", json!({ "status": { "capacity": stock, "allocatable": stock } })).await;
+}
+
+async fn classes(world: &World) {
+    let kind = Kind::cluster(world, "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
+    for (name, value) in [("p-low", 1), ("p-medium", 100), ("p-high", 1000)] {
+        kind.create(json!({ "metadata": { "name": name }, "value": value })).await;
+    }
+}
+
+/// A pod of a class that wants so much of the resource.
+fn wanting(name: &str, class: &str, amount: &str) -> Value {
+    let mut pod = pod(name, json!({ "requests": { FOO: amount }, "limits": { FOO: amount } }));
+    pod["spec"]["priorityClassName"] = class.into();
+    pod["spec"]["terminationGracePeriodSeconds"] = 0.into();
+    pod
+}
+
+async fn runs(pods: &Kind<'_>, name: &str) -> Value {
+    pods.eventually(name, |pod| pod["status"]["phase"] == "Running").await
+}
+
+/// Waits until the scheduler has said that this pod fits nowhere.
+async fn fits_nowhere(world: &World, pods: &Kind<'_>, pod: &str) {
+    let events =
+        format!("/api/v1/namespaces/conformance/events?watch=true&fieldSelector=involvedObject.name%3D{pod}");
+    world.watch(&events).await.until(|event| event["object"]["reason"] == "FailedScheduling").await;
+    assert!(pods.get(pod).await["spec"]["nodeName"].is_null());
+}
+
+#[tokio::test]
+async fn schedulerpredicates_validates_resource_limits_of_pods_that_are_allowed_to_run() {
+    let world = with_a_node().await;
+    let nodes = Kind::cluster(&world, "v1", "Node", "nodes");
+    let node = nodes.eventually("node-1", |node| node["status"]["allocatable"]["cpu"].is_string()).await;
+    let amount = node["status"]["allocatable"]["cpu"].as_str().expect("an amount").to_owned();
+    let milli = match amount.strip_suffix('m') {
+        Some(milli) => milli.parse::<u64>().expect("a number"),
+        None => amount.parse::<u64>().expect("a number") * 1000,
+    };
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    let cpu = |milli: u64| {
+        let amount = json!({ "cpu": format!("{milli}m") });
+        json!({ "requests": amount, "limits": amount })
+    };
+    pods.create(pod("filler-pod", cpu(milli * 7 / 10))).await;
+    runs(&pods, "filler-pod").await;
+    pods.create(pod("additional-pod", cpu(milli / 2))).await;
+    fits_nowhere(&world, &pods, "additional-pod").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schedulerpredicates_validates_that_there_exists_conflict_between_pods_with_same_hostport_and_protocol_but_one_using_0_0_0_0_hostip()
+ {
+    let world = with_a_node().await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    let listening = |name: &str, address: &str| {
+        let mut pod = pod(name, json!({}));
+        pod["spec"]["containers"][0]["ports"] =
+            json!([{ "hostPort": 54322, "containerPort": 8080, "protocol": "TCP", "hostIP": address }]);
+        pod
+    };
+    pods.create(listening("pod4", "0.0.0.0")).await;
+    runs(&pods, "pod4").await;
+    pods.create(listening("pod5", "127.0.0.1")).await;
+    fits_nowhere(&world, &pods, "pod5").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schedulerpreemption_validates_basic_preemption_works() {
+    let world = with_a_node().await;
+    stocked(&world, "5").await;
+    classes(&world).await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    for (name, class) in [("pod0-low", "p-low"), ("pod1-medium", "p-medium")] {
+        pods.create(wanting(name, class, "2")).await;
+        runs(&pods, name).await;
+    }
+    pods.create(wanting("preemptor-pod", "p-high", "2")).await;
+    runs(&pods, "preemptor-pod").await;
+    pods.gone("pod0-low").await;
+    assert_eq!(pods.get("pod1-medium").await["metadata"]["deletionTimestamp"], Value::Null);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schedulerpreemption_validates_lower_priority_pod_preemption_by_critical_pod() {
+    let world = with_a_node().await;
+    stocked(&world, "5").await;
+    classes(&world).await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    for (name, class) in [("pod0-low", "p-low"), ("pod1-medium", "p-medium")] {
+        pods.create(wanting(name, class, "2")).await;
+        runs(&pods, name).await;
+    }
+    let system = Kind::namespaced(&world, "v1", "Pod", "pods").inside("kube-system");
+    system.create(wanting("critical-pod", "system-cluster-critical", "2")).await;
+    runs(&system, "critical-pod").await;
+    pods.gone("pod0-low").await;
+    assert_eq!(pods.get("pod1-medium").await["metadata"]["deletionTimestamp"], Value::Null);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schedulerpreemption_validates_pod_disruption_condition_is_added_to_the_preempted_pod() {
+    let world = with_a_node().await;
+    stocked(&world, "1").await;
+    classes(&world).await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    let mut victim = wanting("victim-pod", "p-low", "1");
+    victim["metadata"]["finalizers"] = json!(["example.com/test-finalizer"]);
+    pods.create(victim).await;
+    runs(&pods, "victim-pod").await;
+    pods.create(wanting("preemptor-pod", "p-high", "1")).await;
+    let victim = pods
+        .eventually("victim-pod", |pod| {
+            pod["metadata"]["deletionTimestamp"].is_string()
+                && crate::kind::condition(pod, "DisruptionTarget").is_some()
+        })
+        .await;
+    let target = crate::kind::condition(&victim, "DisruptionTarget").expect("the condition");
+    assert_eq!((&target["status"], &target["reason"]), (&json!("True"), &json!("PreemptionByScheduler")));
+    pods.merge("victim-pod", json!({ "metadata": { "finalizers": null } })).await;
+    pods.gone("victim-pod").await;
+    runs(&pods, "preemptor-pod").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn schedulerpreemption_preemptionexecutionpath_runs_replicasets_to_verify_preemption_running_path() {
+    let world = with_a_node().await;
+    stocked(&world, "5").await;
+    let classes = Kind::cluster(&world, "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
+    let sets = Kind::namespaced(&world, "apps/v1", "ReplicaSet", "replicasets");
+    for number in 1..=4 {
+        classes.create(json!({ "metadata": { "name": format!("p{number}") }, "value": number })).await;
+    }
+    // As many as fill the node, then one of a higher priority that needs the place of three.
+    let set = |number: u32, replicas: u32, amount: &str| {
+        let called = format!("rs-pod{number}");
+        let mut template = wanting("none", &format!("p{number}"), amount);
+        template["metadata"] = json!({ "labels": { "name": called } });
+        json!({
+            "metadata": { "name": called },
+            "spec": { "replicas": replicas, "selector": { "matchLabels": { "name": called } }, "template": template },
+        })
+    };
+    for (number, replicas) in [(1, 1), (2, 1), (3, 1)] {
+        sets.create(set(number, replicas, "1")).await;
+        sets.eventually(&format!("rs-pod{number}"), |set| set["status"]["readyReplicas"] == 1).await;
+    }
+    let mut watches = Vec::new();
+    for number in 1..=3 {
+        let pods = "/api/v1/namespaces/conformance/pods?watch=true";
+        watches.push(world.watch(&format!("{pods}&labelSelector=name%3Drs-pod{number}")).await);
+    }
+    sets.create(set(4, 1, "4")).await;
+    sets.eventually("rs-pod4", |set| set["status"]["readyReplicas"] == 1).await;
+    // The lowest go, and what their sets make instead waits; the third stays.
+    for watch in &mut watches[..2] {
+        watch.until(|event| event["type"] == "DELETED").await;
+        watch
+            .until(|event| event["type"] != "DELETED" && event["object"]["status"]["phase"] == "Pending")
+            .await;
+    }
+    let third = sets.get("rs-pod3").await;
+    assert_eq!(third["status"]["readyReplicas"], 1, "{third}");
+    world.end().await;
+}

@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::pki::FrontProxy;
 
 /// The priorities of upstream's own groups; others come behind them.
-const PRIORITIES: [(&str, u32); 18] = [
+const PRIORITIES: [(&str, u32); 19] = [
     ("", 18_000),
     ("apps", 17_800),
     ("events.k8s.io", 17_750),
@@ -26,6 +26,8 @@ const PRIORITIES: [(&str, u32); 18] = [
     ("coordination.k8s.io", 16_500),
     ("node.k8s.io", 16_300),
     ("discovery.k8s.io", 16_200),
+    // As the manifest of metrics-server has it.
+    ("metrics.k8s.io", 100),
 ];
 const OTHERS: u32 = 16_000;
 
@@ -42,7 +44,11 @@ pub(crate) fn local(catalog: &Catalog) -> Vec<Value> {
         |group: &str| PRIORITIES.iter().find(|(known, _)| *known == group).map_or(OTHERS, |(_, p)| *p);
     seen.iter()
         .map(|gv| {
-            let newer = if gv.version == "v2" { 30 } else { 15 };
+            let newer = match (gv.group.as_ref(), gv.version.as_ref()) {
+                ("metrics.k8s.io", _) => 100,
+                (_, "v2") => 30,
+                _ => 15,
+            };
             let spec = json!({
                 "group": gv.group, "version": gv.version, "groupPriorityMinimum": priority(&gv.group),
                 "versionPriority": if gv.group.is_empty() { 1 } else { newer },

@@ -6,6 +6,7 @@
 mod files;
 mod issue;
 pub(crate) mod proof;
+mod sign;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use crate::auth::TokenKey;
 
 /// The user of the administrator's certificate.
 const ADMIN: &str = "kubernetes-admin";
+
+pub use sign::{CertificateRefused, Signer};
 
 /// A cluster's certificates.
 pub struct Pki {
@@ -117,6 +120,14 @@ impl Pki {
     /// The authority's certificate, PEM.
     pub fn ca_certificate(&self) -> &str {
         &self.authority.certificate
+    }
+
+    /// Signs requests for certificates with the cluster's authority.
+    ///
+    /// # Errors
+    /// When the authority is not what it should be.
+    pub fn signer(&self) -> Result<Signer> {
+        Signer::new(&self.authority.certificate, &self.authority.key).map_err(made("the cluster's authority"))
     }
 
     /// Who the server is to servers behind it.

@@ -68,7 +68,16 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
         match history::current(&set.metadata, reference, &spec.template, collisions, observed.revisions) {
             Ok(current) => current,
             Err(_) if deleting => return Vec::new(),
-            Err(Step::Create(revision)) => return vec![Action::CreateRevision(revision)],
+            Err(Step::Create(mut revision)) => {
+                // Upstream's daemon sets name it as their pods do.
+                let hash = hash_of(&revision).unwrap_or_default().to_owned();
+                revision
+                    .metadata
+                    .labels
+                    .get_or_insert_default()
+                    .insert(super::placement::REVISION.to_owned(), hash);
+                return vec![Action::CreateRevision(revision)];
+            }
             Err(Step::Raise(revision, number)) => return vec![Action::RaiseRevision(revision, number)],
         };
     let view = View::new(observed, hash_of(&current).unwrap_or_default());

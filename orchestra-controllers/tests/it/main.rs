@@ -4,6 +4,7 @@
 
 mod autoscaler;
 mod cascade;
+mod certificates;
 mod cluster;
 mod cronjob;
 mod daemonset;
@@ -16,6 +17,7 @@ mod job;
 mod killed;
 mod mortal;
 mod namespaces;
+mod node_ranges;
 mod nodes;
 mod picture;
 mod podgc;

@@ -13,6 +13,7 @@ mod pods;
 mod registration;
 mod service;
 mod streams;
+mod usage;
 
 use std::sync::Arc;
 
@@ -26,11 +27,13 @@ pub use machine::{Capacity, Machine, MachineError, SystemInfo};
 pub use node_object::NodeFacts;
 pub use registration::Registration;
 pub use service::{AgentService, Instance, LogFile, LogSource, LogTarget, Refusal};
+pub use usage::{ContainerUsage, CpuUsage, MemoryUsage, NodeUsage, PodReference, PodUsage, Summary};
 
 use context::Context;
 use log_source::PodLogs;
 use pods::{Pods, Table};
 use streams::PodStreams;
+use usage::Usage;
 
 /// Why an agent cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +70,7 @@ pub struct NodeAgent {
     /// Ends streams to containers.
     streams: CancellationToken,
     places: Arc<Semaphore>,
+    usage: Arc<Usage>,
     recording: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -85,6 +89,7 @@ impl NodeAgent {
         AgentService::new(Arc::new(logs), self.context.clock.clone())
             .metrics(self.context.metrics.clone())
             .with_streams(streams)
+            .with_usage(self.usage.clone())
     }
 
     /// Works until `shutdown`. Then it stops its pods, or leaves them to the next agent, as it was built to.
@@ -92,6 +97,7 @@ impl NodeAgent {
         self.context.runtime.ready().await.map_err(|e| Error::Runtime(e.describe()))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(self.recording);
+        tasks.spawn(self.usage.run());
         // It lives on while pods are stopped; its task ends with the others.
         let name = self.facts.borrow().name.clone();
         let registration = Registration::new(self.facts, self.context.clock.clone());

@@ -21,6 +21,7 @@ use tower::{BoxError, Service};
 
 use super::log_query::{self, LogQuery};
 use super::streams::{PodStreams, Target};
+use super::usage::Usage;
 use crate::clock::Clock;
 use crate::logs::{self, Follow};
 use crate::metrics::NodeMetrics;
@@ -131,6 +132,8 @@ pub struct AgentService {
     logs: Arc<dyn LogSource>,
     /// Absent where only logs are served.
     streams: Option<PodStreams>,
+    /// Absent likewise.
+    usage: Option<Arc<Usage>>,
     clock: Arc<dyn Clock>,
     metrics: NodeMetrics,
 }
@@ -140,7 +143,7 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 impl AgentService {
     /// A service that finds logs through `logs`; `sinceSeconds` is counted from `clock`.
     pub fn new(logs: Arc<dyn LogSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { logs, streams: None, clock, metrics: NodeMetrics::default() }
+        Self { logs, streams: None, usage: None, clock, metrics: NodeMetrics::default() }
     }
 
     /// Shows `metrics` at `/metrics`.
@@ -153,6 +156,12 @@ impl AgentService {
     /// The same with streams to containers.
     pub(super) fn with_streams(mut self, streams: PodStreams) -> Self {
         self.streams = Some(streams);
+        self
+    }
+
+    /// The same with what the node and its containers use.
+    pub(super) fn with_usage(mut self, usage: Arc<Usage>) -> Self {
+        self.usage = Some(usage);
         self
     }
 
@@ -183,13 +192,22 @@ impl AgentService {
 
     async fn plain(self, method: Method, uri: Uri) -> Response<Body> {
         let parts: Vec<&str> = uri.path().split('/').skip(1).collect();
-        let known = matches!(parts.as_slice(), ["healthz"] | ["metrics"] | ["containerLogs", _, _, _]);
+        let known = matches!(
+            parts.as_slice(),
+            ["healthz"]
+                | ["metrics"]
+                | ["metrics", "resource"]
+                | ["stats", "summary"]
+                | ["containerLogs", _, _, _]
+        );
         if known && method != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed");
         }
         match parts.as_slice() {
             ["healthz"] => text(StatusCode::OK, "ok"),
-            ["metrics"] => self.shown(),
+            ["metrics"] => shown(self.metrics.text()),
+            ["metrics", "resource"] => self.resource_metrics().await,
+            ["stats", "summary"] => self.summary().await,
             ["containerLogs", namespace, pod, container] => {
                 let query = match log_query::parse(uri.query().unwrap_or_default(), self.clock.now()) {
                     Ok(query) => query,
@@ -215,14 +233,28 @@ impl AgentService {
         }
     }
 
-    fn shown(&self) -> Response<Body> {
-        let Ok(shown) = self.metrics.text() else {
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be shown");
+    async fn summary(&self) -> Response<Body> {
+        let Some(usage) = &self.usage else {
+            return text(StatusCode::NOT_FOUND, "404: Page Not Found");
         };
-        let mut response = text(StatusCode::OK, shown);
-        let media = HeaderValue::from_static(orchestra_metrics::text::CLASSIC);
-        response.headers_mut().insert(header::CONTENT_TYPE, media);
-        response
+        let written = match usage.summary().await {
+            Ok(summary) => serde_json::to_vec(&summary).map_err(|problem| problem.to_string()),
+            Err(problem) => Err(problem.describe()),
+        };
+        match written {
+            Ok(written) => typed(written, "application/json"),
+            Err(problem) => text(StatusCode::INTERNAL_SERVER_ERROR, problem),
+        }
+    }
+
+    async fn resource_metrics(&self) -> Response<Body> {
+        let Some(usage) = &self.usage else {
+            return text(StatusCode::NOT_FOUND, "404: Page Not Found");
+        };
+        match usage.exposition().await {
+            Ok(written) => shown(written),
+            Err(problem) => text(StatusCode::INTERNAL_SERVER_ERROR, problem.describe()),
+        }
     }
 
     async fn log(&self, target: &LogTarget, query: LogQuery) -> Response<Body> {
@@ -254,6 +286,19 @@ impl<B: Send + 'static> Service<Request<B>> for AgentService {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         self.clone().answer(request).map(Ok).boxed()
     }
+}
+
+fn shown(metrics: Result<String, std::fmt::Error>) -> Response<Body> {
+    match metrics {
+        Ok(metrics) => typed(metrics, orchestra_metrics::text::CLASSIC),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be shown"),
+    }
+}
+
+fn typed(content: impl Into<Bytes>, media: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, content);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {

@@ -3,7 +3,8 @@
 //!
 //! A container's script comes from a function of its configuration; the default one reads annotations of the pod:
 //! `sim.orchestra.dev/start-delay`, `/exit-after` and `/ready-after` (seconds, fractions allowed), `/exit-code`, and
-//! `/fail-starts`, how many of the first starts fail.
+//! `/fail-starts`, how many of the first starts fail; `/cpu` and `/memory`, what the container says it uses, in the API's
+//! notation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,14 +16,15 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Probe;
+use orchestra_core::quantity::Quantity;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
 use crate::runtime::{
     Connection, ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState,
-    ContainerStatus, Error, ExecOutput, Exit, Image, ProbeResult, ProbeTarget, Prober, Result, SandboxConfig,
-    SandboxId, SandboxState, SandboxStatus, Streams, Version,
+    ContainerStats, ContainerStatus, Error, ExecOutput, Exit, Image, ProbeResult, ProbeTarget, Prober,
+    Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus, Streams, Version,
 };
 
 /// How a simulated container lives.
@@ -39,6 +41,10 @@ pub struct Script {
     pub exit_code: i32,
     /// How many of the first starts fail.
     pub fail_starts: u32,
+    /// How much of a processor it says it uses, in billionths.
+    pub nano_cores: u64,
+    /// How many bytes of memory it says it uses.
+    pub memory: u64,
 }
 
 impl Script {
@@ -59,6 +65,13 @@ impl Script {
         self
     }
 
+    /// Says it uses so much of a processor, in billionths, and so many bytes of memory.
+    #[must_use]
+    pub fn using(mut self, nano_cores: u64, memory: u64) -> Self {
+        (self.nano_cores, self.memory) = (nano_cores, memory);
+        self
+    }
+
     /// What the annotations of a pod say; see the [module](self).
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Self {
         let text = |key: &str| annotations.get(&format!("sim.orchestra.dev/{key}"));
@@ -66,12 +79,19 @@ impl Script {
             let parsed = text(key)?.parse::<f64>().ok()?;
             Duration::try_from_secs_f64(parsed).ok()
         };
+        // In thousandths.
+        let amount = |key: &str| {
+            let quantity = Quantity::parse(text(key)?).ok()?;
+            u64::try_from(quantity.milli_value()).ok()
+        };
         Self {
             start_delay: seconds("start-delay").unwrap_or_default(),
             ready_after: seconds("ready-after").unwrap_or_default(),
             exit_after: seconds("exit-after"),
             exit_code: text("exit-code").and_then(|t| t.parse().ok()).unwrap_or(0),
             fail_starts: text("fail-starts").and_then(|t| t.parse().ok()).unwrap_or(0),
+            nano_cores: amount("cpu").map_or(0, |cpu| cpu.saturating_mul(1_000_000)),
+            memory: amount("memory").map_or(0, |memory| memory / 1000),
         }
     }
 }
@@ -302,6 +322,25 @@ impl ContainerRuntime for SimRuntime {
 
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
         self.tables().containers.get(id).map(|c| c.status.clone()).ok_or_else(|| no_container(id))
+    }
+
+    async fn container_stats(&self) -> Result<Vec<ContainerStats>> {
+        let stats = |container: &Simulated| {
+            let (status, script) = (&container.status, &container.script);
+            let ContainerState::Running { started_at } = status.state else { return None };
+            let nanos =
+                container.started?.elapsed().as_nanos() * u128::from(script.nano_cores) / 1_000_000_000;
+            Some(ContainerStats {
+                id: status.id.clone(),
+                pod: status.pod.clone(),
+                name: status.config.name.clone(),
+                started_at,
+                cpu: Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)),
+                nano_cores: Some(script.nano_cores),
+                memory: script.memory,
+            })
+        };
+        Ok(self.tables().containers.values().filter_map(stats).collect())
     }
 
     async fn image_status(&self, image: &str) -> Result<Option<Image>> {

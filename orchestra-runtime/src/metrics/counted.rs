@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::NodeMetrics;
 use crate::runtime::{
     Connection, ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState,
-    ContainerStatus, ExecOutput, Image, Prober, Result, SandboxConfig, SandboxId, SandboxState,
-    SandboxStatus, Streams, Version,
+    ContainerStats, ContainerStatus, ExecOutput, Image, Prober, Result, SandboxConfig, SandboxId,
+    SandboxState, SandboxStatus, Streams, Version,
 };
 
 /// Counts what is asked of a runtime; everything else is as in it. What runs is known from the answers, so nothing more is
@@ -171,6 +171,10 @@ impl ContainerRuntime for Counted {
 
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
         self.timed("container_status", self.runtime.container_status(id)).await
+    }
+
+    async fn container_stats(&self) -> Result<Vec<ContainerStats>> {
+        self.timed("list_container_stats", self.runtime.container_stats()).await
     }
 
     async fn image_status(&self, image: &str) -> Result<Option<Image>> {

@@ -1,6 +1,7 @@
 //! What a runtime tells the agent about what there is.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,26 @@ pub struct Exit {
     pub reason: Option<String>,
     /// More about why.
     pub message: Option<String>,
+}
+
+/// What a running container uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerStats {
+    /// Which.
+    pub id: ContainerId,
+    /// Its pod.
+    pub pod: PodMeta,
+    /// Its name in the pod.
+    pub name: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long processors worked for it since.
+    pub cpu: Duration,
+    /// How much of a processor it uses now, in billionths, where the runtime knows; otherwise the agent takes it from two
+    /// readings of `cpu`.
+    pub nano_cores: Option<u64>,
+    /// Bytes of memory it holds.
+    pub memory: u64,
 }
 
 /// An image that is here.

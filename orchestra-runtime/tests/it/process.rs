@@ -303,3 +303,33 @@ async fn until_gone(pid: &str) {
     };
     tokio::time::timeout(LONG, gone).await.expect("it is killed");
 }
+
+#[tokio::test]
+async fn what_a_busy_container_and_its_children_use_is_told() {
+    for supervision in [shim(), Supervision::Child] {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = open(dir.path(), supervision);
+        let busy = start(&runtime, &shell(dir.path(), "(while :; do :; done) & wait")).await.unwrap();
+        let mut config = shell(dir.path(), "exec sleep 1000");
+        config.name = "idle".into();
+        config.log_path = dir.path().join("logs/idle/0.log");
+        let idle = start(&runtime, &config).await.unwrap();
+        let worked = async {
+            loop {
+                let stats = runtime.container_stats().await.unwrap();
+                let of = |id: &ContainerId| stats.iter().find(|stats| stats.id == *id).unwrap();
+                if of(&busy).cpu >= Duration::from_millis(50) {
+                    return (of(&busy).clone(), of(&idle).clone());
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (busy_stats, idle_stats) = tokio::time::timeout(LONG, worked).await.expect("it works");
+        assert!(idle_stats.cpu < busy_stats.cpu && idle_stats.memory > 0, "{idle_stats:?}");
+        assert_eq!((busy_stats.name.as_str(), busy_stats.pod.name.as_str()), ("main", "pod"));
+        for id in [busy, idle] {
+            runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+        }
+        assert_eq!(runtime.container_stats().await.unwrap(), []);
+    }
+}

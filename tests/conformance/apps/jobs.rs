@@ -128,6 +128,67 @@ async fn cronjob_should_not_schedule_jobs_when_suspended() {
     world.end().await;
 }
 
+/// A world whose controllers' clock the test moves, and a CronJob whose jobs do not end; returns after each of two minutes how many of
+/// its jobs there are, and which are said to be active.
+async fn two_minutes_of(policy: &str) -> [(Vec<String>, Vec<String>); 2] {
+    let now = Arc::new(Mutex::new(Timestamp::UNIX_EPOCH));
+    let reads = now.clone();
+    let clock = Clock::new(move || *reads.lock().unwrap());
+    let controllers = Controllers::all().clock(clock);
+    let world = with(Cluster::builder().without_nodes().controllers(controllers)).await;
+    let (kind, jobs) = (cronjobs(&world), jobs(&world));
+    // A second one that lets all run shows that the controllers saw each minute.
+    let witness = kind.create(cronjob("witness", "*/1 * * * ?")).await;
+    let mut tried = cronjob("tried", "*/1 * * * ?");
+    tried["spec"]["concurrencyPolicy"] = policy.into();
+    kind.create(tried).await;
+    let start: Timestamp = witness["metadata"]["creationTimestamp"].as_str().unwrap().parse().unwrap();
+    let mut seen = Vec::new();
+    for minute in 1..=2 {
+        *now.lock().unwrap() = start + SignedDuration::from_mins(minute);
+        for name in ["tried", "witness"] {
+            let told = json!({ "metadata": { "annotations": { "minute": minute.to_string() } } });
+            kind.merge(name, told).await;
+        }
+        let count = |job: &Value| job["status"]["active"].as_array().map_or(0, Vec::len);
+        kind.eventually("witness", |job| count(job) == usize::try_from(minute).unwrap()).await;
+        let wanted = if policy == "Allow" { usize::try_from(minute).unwrap() } else { 1 };
+        let before = seen.last().map(|(_, active): &(_, Vec<String>)| active.clone()).unwrap_or_default();
+        let active = |job: &Value| -> Vec<String> {
+            let active = job["status"]["active"].as_array().into_iter().flatten();
+            active.filter_map(|job| job["name"].as_str()).map(str::to_owned).collect()
+        };
+        let is_replaced = policy != "Replace" || minute == 1;
+        let tried = kind
+            .eventually("tried", |job| active(job).len() == wanted && (is_replaced || active(job) != before))
+            .await;
+        let list = jobs.list("").await;
+        let own = names(&list).into_iter().filter(|name| name.starts_with("tried-")).map(str::to_owned);
+        seen.push((own.collect(), active(&tried)));
+    }
+    world.end().await;
+    seen.try_into().expect("two")
+}
+
+#[tokio::test]
+async fn cronjob_should_schedule_multiple_jobs_concurrently() {
+    let [_, (jobs, active)] = two_minutes_of("Allow").await;
+    assert_eq!((jobs.len(), active.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn cronjob_should_not_schedule_new_jobs_when_forbidconcurrent() {
+    let [(_, first), (jobs, second)] = two_minutes_of("Forbid").await;
+    assert_eq!((&first, &jobs), (&second, &second));
+}
+
+#[tokio::test]
+async fn cronjob_should_replace_jobs_when_replaceconcurrent() {
+    let [(_, first), (_, second)] = two_minutes_of("Replace").await;
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_ne!(first, second);
+}
+
 #[tokio::test]
 async fn job_should_manage_the_lifecycle_of_a_job() {
     let world = with_a_node().await;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::with_a_node;
-use crate::kind::{Kind, condition, items, name};
+use super::{scales, status_endpoints, with_a_node};
+use crate::kind::{Kind, condition, items, name, version};
 use crate::world::{World, world};
 
 fn pods(world: &World) -> Kind<'_> {
@@ -130,22 +130,6 @@ async fn replicationcontroller_should_get_and_update_a_replicationcontroller_sca
     world.end().await;
 }
 
-/// Reads the scale of one, writes two, patches four, and sees each done.
-async fn scales(kind: &Kind<'_>, name: &str) {
-    kind.eventually(name, |object| object["status"]["readyReplicas"] == 1).await;
-    let path = format!("{name}/scale");
-    let scale = kind.get(&path).await;
-    assert_eq!((&scale["kind"], &scale["apiVersion"]), (&json!("Scale"), &json!("autoscaling/v1")));
-    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(1), &json!(1)));
-    let written = kind.update(&path, |scale| scale["spec"]["replicas"] = 2.into()).await;
-    assert_eq!(written["spec"]["replicas"], 2);
-    assert_eq!(kind.get(name).await["spec"]["replicas"], 2);
-    kind.eventually(name, |object| object["status"]["readyReplicas"] == 2).await;
-    kind.strategic(&path, json!({ "spec": { "replicas": 4 } })).await;
-    assert_eq!(kind.get(name).await["spec"]["replicas"], 4);
-    kind.eventually(name, |object| object["status"]["readyReplicas"] == 4).await;
-}
-
 #[tokio::test]
 async fn replicaset_should_list_and_delete_a_collection_of_replicasets() {
     let world = with_a_node().await;
@@ -206,5 +190,90 @@ async fn replicationcontroller_should_surface_a_failure_condition_on_a_common_is
             && condition(controller, "ReplicaFailure").is_none()
     })
     .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn replicaset_should_validate_replicaset_status_endpoints() {
+    let world = with_a_node().await;
+    let kind = sets(&world);
+    kind.create(json!({
+        "metadata": { "name": "test-rs" },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "name": "sample-pod" } },
+            "template": template("sample-pod"),
+        },
+    }))
+    .await;
+    kind.eventually("test-rs", |set| set["status"]["readyReplicas"] == 1).await;
+    status_endpoints(&world, &kind, "test-rs").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn replicaset_replace_and_patch_tests() {
+    let world = with_a_node().await;
+    let kind = sets(&world);
+    kind.create(json!({
+        "metadata": { "name": "test-rs", "labels": { "name": "sample-pod" } },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "name": "sample-pod" } },
+            "template": template("sample-pod"),
+        },
+    }))
+    .await;
+    let ready = |count: i32| move |set: &Value| set["status"]["readyReplicas"] == count;
+    kind.eventually("test-rs", ready(1)).await;
+    kind.update("test-rs", |set| set["spec"]["replicas"] = 2.into()).await;
+    kind.eventually("test-rs", ready(2)).await;
+    let patch = json!({
+        "metadata": { "labels": { "test-rs": "patched" } },
+        "spec": { "replicas": 3, "template": { "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "sample-pod", "image": "agnhost" }],
+        } } },
+    });
+    kind.strategic("test-rs", patch).await;
+    let patched = kind.eventually("test-rs", ready(3)).await;
+    assert_eq!(patched["metadata"]["labels"]["test-rs"], "patched");
+    assert_eq!(patched["spec"]["template"]["spec"]["containers"][0]["image"], "agnhost");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn replicationcontroller_should_test_the_lifecycle_of_a_replicationcontroller() {
+    let world = with_a_node().await;
+    let kind = controllers(&world);
+    let selector = "labelSelector=test-rc-static%3Dtrue";
+    let list = kind.list(selector).await;
+    let path = format!("{}?watch=true&resourceVersion={}&{selector}", kind.collection(), version(&list));
+    let mut watch = world.watch(&path).await;
+    kind.create(json!({
+        "metadata": { "name": "rc-test", "labels": { "test-rc-static": "true" } },
+        "spec": { "replicas": 1, "selector": { "name": "rc-test" }, "template": template("rc-test") },
+    }))
+    .await;
+    watch.until(|event| event["type"] == "ADDED").await;
+    watch.until(|event| event["object"]["status"]["readyReplicas"] == 1).await;
+    kind.strategic("rc-test", json!({ "metadata": { "labels": { "test-rc": "patched" } } })).await;
+    watch.until(|event| event["object"]["metadata"]["labels"]["test-rc"] == "patched").await;
+    // What is not so is put right again.
+    let patched = kind
+        .strategic("rc-test/status", json!({ "status": { "readyReplicas": 0, "availableReplicas": 0 } }))
+        .await;
+    assert!(patched["status"]["readyReplicas"].as_i64().unwrap_or_default() == 0, "{patched}");
+    watch.until(|event| event["object"]["status"]["readyReplicas"] == 1).await;
+    assert_eq!(kind.get("rc-test/status").await["kind"], "ReplicationController");
+    kind.strategic("rc-test/scale", json!({ "spec": { "replicas": 2 } })).await;
+    watch.until(|event| event["object"]["status"]["readyReplicas"] == 2).await;
+    let everywhere = kind.list_everywhere(selector).await;
+    assert_eq!((items(&everywhere).len(), name(&items(&everywhere)[0])), (1, "rc-test"));
+    kind.update("rc-test", |controller| controller["spec"]["replicas"] = 1.into()).await;
+    watch.until(|event| event["object"]["status"]["replicas"] == 1).await;
+    kind.delete_collection(selector).await;
+    watch.until(|event| event["type"] == "DELETED").await;
+    assert!(items(&kind.list_everywhere(selector).await).is_empty());
     world.end().await;
 }

@@ -5,6 +5,7 @@ mod cluster;
 mod config;
 mod create;
 mod custom;
+mod usage;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};

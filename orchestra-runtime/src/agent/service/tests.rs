@@ -126,3 +126,50 @@ async fn a_container_that_wrote_nothing_has_an_empty_log() {
     let (agent, _pod) = pod();
     assert_eq!(get(&agent, "/containerLogs/default/p/ran").await, (200, String::new()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_simulated_containers_say_they_use_is_served() {
+    use crate::backend::sim::{Script, SimRuntime};
+    use crate::clock::TokioClock;
+    use crate::runtime::{ContainerConfig, ContainerRuntime, PodMeta, SandboxConfig};
+
+    let clock = Arc::new(TokioClock::starting_at("2026-01-01T00:00:00Z".parse().unwrap()));
+    let runtime = SimRuntime::new(clock.clone(), |_| Script::forever().using(250_000_000, 64 << 20));
+    let name = |name: &str| PodMeta { namespace: "default".into(), name: name.into(), uid: "u".into() };
+    let sandbox = SandboxConfig { pod: name("web"), ..SandboxConfig::default() };
+    let sandbox = runtime.run_sandbox(&sandbox).await.unwrap();
+    for container in ["a", "b"] {
+        let config = ContainerConfig { name: container.to_owned(), ..ContainerConfig::default() };
+        let id = runtime.create_container(&sandbox, &config).await.unwrap();
+        runtime.start_container(&id).await.unwrap();
+    }
+    tokio::time::advance(std::time::Duration::from_secs(4)).await;
+    let usage = Usage::new("n".into(), Arc::new(runtime), clock, std::time::Duration::from_secs(10));
+    let agent = pod().0.with_usage(Arc::new(usage));
+    let (status, summary) = get(&agent, "/stats/summary").await;
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((status, &summary["node"]["nodeName"]), (200, &"n".into()));
+    let pod = &summary["pods"][0];
+    let wanted = serde_json::json!({
+        "time": "2026-01-01T00:00:04Z", "usageNanoCores": 500_000_000, "usageCoreNanoSeconds": 2_000_000_000,
+        "windowNanoSeconds": 10_000_000_000u64,
+    });
+    assert_eq!((&pod["cpu"], &summary["node"]["cpu"]), (&wanted, &wanted));
+    assert_eq!((&pod["podRef"]["name"], &pod["containers"][1]["name"]), (&"web".into(), &"b".into()));
+    assert_eq!(pod["containers"][0]["memory"]["workingSetBytes"], 64 << 20);
+    let (status, text) = get(&agent, "/metrics/resource").await;
+    assert_eq!(status, 200);
+    for line in [
+        r#"container_cpu_usage_seconds_total{container="a",namespace="default",pod="web"} 1.0"#,
+        r#"pod_memory_working_set_bytes{namespace="default",pod="web"} 134217728"#,
+        "resource_scrape_error 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line} in {text}");
+    }
+    assert_eq!(send(&agent, Method::POST, "/stats/summary").await.status(), 405);
+    assert_eq!(get(&pod_without_usage(), "/stats/summary").await.0, 404);
+}
+
+fn pod_without_usage() -> AgentService {
+    pod().0
+}

@@ -25,6 +25,7 @@ mod session;
 pub mod shim;
 mod shimmed;
 mod supervisor;
+mod usage;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -42,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 use crate::runtime::Prober;
 use crate::runtime::{
     Connection, ContainerConfig, ContainerEvent, ContainerId, ContainerRuntime, ContainerState,
-    ContainerStatus, Error, ExecOutput, Image, Result, SandboxConfig, SandboxId, SandboxState, SandboxStatus,
-    Streams, Version,
+    ContainerStats, ContainerStatus, Error, ExecOutput, Image, Result, SandboxConfig, SandboxId,
+    SandboxState, SandboxStatus, Streams, Version,
 };
 
 pub use image::Program;
@@ -279,6 +280,15 @@ impl ContainerRuntime for ProcessRuntime {
 
     async fn container_status(&self, id: &ContainerId) -> Result<ContainerStatus> {
         Ok(self.inner.registry.container(id)?.status())
+    }
+
+    async fn container_stats(&self) -> Result<Vec<ContainerStats>> {
+        let running = self.inner.registry.running();
+        if running.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reading = tokio::task::spawn_blocking(move || usage::read(&running)).await;
+        reading.map_err(|error| Error::State(format!("what containers use was not read: {error}")))?
     }
 
     async fn image_status(&self, image: &str) -> Result<Option<Image>> {

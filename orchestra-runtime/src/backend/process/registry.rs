@@ -137,6 +137,12 @@ impl Registry {
         self.tables().containers.values().map(|e| e.status()).collect()
     }
 
+    /// Every container that runs, with its process.
+    pub(super) fn running(&self) -> Vec<(Arc<Entry>, ProcessRecord)> {
+        let tables = self.tables();
+        tables.containers.values().filter_map(|entry| Some((entry.clone(), entry.process()?))).collect()
+    }
+
     pub(super) fn started(&self, id: &ContainerId, process: ProcessRecord) {
         if let Ok(entry) = self.container(id) {
             let started_at = process.started_at;

@@ -73,6 +73,15 @@ pub(crate) fn objects() -> Vec<Value> {
     objects
 }
 
+/// Lets whoever may see a namespace see what its pods use, where this server knows; the role that metrics-server brings.
+pub(crate) fn metrics_reader() -> Value {
+    let rule = json!({"apiGroups": ["metrics.k8s.io"], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]});
+    json!({
+        "apiVersion": format!("{GROUP}/v1"), "kind": "ClusterRole",
+        "metadata": metadata("system:aggregated-metrics-reader", &["admin", "edit", "view"]), "rules": [rule],
+    })
+}
+
 /// What one of the roles allows.
 pub(crate) fn rules_of(role: &str) -> Vec<Rule> {
     let roles = roles(ROLES);
