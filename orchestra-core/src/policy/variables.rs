@@ -28,18 +28,18 @@ pub(super) fn items<'v>(spec: &'v Value, field: &str) -> &'v [Value] {
 pub(super) fn compile_all(spec: &Value, base: &Environment) -> (Vec<Variable>, Environment) {
     let mut fields: BTreeMap<String, Declared> = BTreeMap::new();
     let mut out = Vec::new();
-    let with = |fields: &BTreeMap<String, Declared>| {
-        let object = Object {
-            name: "kubernetes.variables".to_owned(),
-            fields: fields.clone(),
-            others: Others::Refused,
-        };
+    let with = |fields: BTreeMap<String, Declared>| {
+        let object = Object { name: "kubernetes.variables".to_owned(), fields, others: Others::Refused };
         base.clone().variable("variables", Declared::object(object, 2))
     };
     let mut depths: HashMap<String, usize> = HashMap::new();
     for variable in items(spec, "variables") {
         let name = text(variable, "name").to_owned();
-        let program = compile(&with(&fields), text(variable, "expression"), Wanted::Any);
+        let expression = text(variable, "expression");
+        // Only those it can name, so that many variables cost no more than their length.
+        let named = words(expression).filter_map(|word| fields.get_key_value(word));
+        let named = named.map(|(name, declared)| (name.clone(), declared.clone())).collect();
+        let program = compile(&with(named), expression, Wanted::Any);
         let program = program.and_then(|program| {
             let below =
                 program.fields_of("variables").into_iter().filter_map(|field| depths.get(field)).max();
@@ -54,7 +54,14 @@ pub(super) fn compile_all(spec: &Value, base: &Environment) -> (Vec<Variable>, E
         fields.insert(name.clone(), declared);
         out.push((name, program));
     }
-    (out, with(&fields))
+    (out, with(fields))
+}
+
+/// Everything in an expression that could be a name.
+fn words(expression: &str) -> impl Iterator<Item = &str> {
+    expression
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
 }
 
 /// The inputs, and the variables that expressions make of them.

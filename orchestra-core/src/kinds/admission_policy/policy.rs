@@ -1,5 +1,7 @@
 //! `ValidatingAdmissionPolicy` and `MutatingAdmissionPolicy`.
 
+use std::collections::HashSet;
+
 use orchestra_cel::is_identifier;
 use serde_json::json;
 
@@ -183,7 +185,7 @@ fn validations(out: &mut Violations, policy: &View, spec: &View) {
         let detail = format!("must not have more than {MOST_ANNOTATIONS} auditAnnotations");
         refuse(out, &annotations, detail);
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for annotation in annotations.items() {
         let key = annotation.get("key");
         if required(out, &key) {
@@ -193,10 +195,9 @@ fn validations(out: &mut Violations, policy: &View, spec: &View) {
             }
         }
         expression(out, &annotation.get("valueExpression"), "valueExpression is not specified");
-        if seen.contains(&key.text()) {
+        if !seen.insert(key.text()) {
             out.push(Violation::duplicate(key.path(), key.text()));
         }
-        seen.push(key.text());
     }
 }
 
