@@ -5,12 +5,10 @@ use libfuzzer_sys::fuzz_target;
 use orchestra_cel::{Declared, Environment, Fault, Scope, Value, values};
 
 const LIMIT: u64 = 20_000;
-const WRITTEN: usize = 10_000;
-const SEEDS: [&str; 5] = [
+const SEEDS: [&str; 4] = [
     "self.all(x, self.exists(y, x == y)) || text.matches('^a+$')",
     "cel.bind(x, self.map(y, y + 1), x.sortBy(y, -y).size() > 0 ? {'a': 1}.?a.orValue(2) : 3)",
     "quantity('1Gi').isGreaterThan(quantity('1M')) && cidr('10.0.0.0/8').containsIP('10.1.2.3')",
-    "[Object{spec: Object.spec{?a: optional.of(text), b: self}}, Object.x{}] == [Object{}.spec, dyn({'a': Object{}})]",
     "'%s %.2f'.format([text, 1.5]).split(' ').join('-').replace('', 'x') + string(duration('1h'))",
 ];
 
@@ -29,18 +27,11 @@ impl Scope for Variables {
 fuzz_target!(
     init: orchestra_fuzz::plant("cel", SEEDS.iter().map(|seed| seed.as_bytes().to_vec()).collect()),
     |source: &str| {
-        let environment = Environment::new()
-            .variable("self", Declared::dynamic())
-            .variable("text", Declared::dynamic())
-            .family("Object");
+        let environment =
+            Environment::new().variable("self", Declared::dynamic()).variable("text", Declared::dynamic());
         if let Ok(program) = environment.compile(source) {
             let outcome = program.evaluate(&Variables, LIMIT);
             assert!(outcome.cost <= LIMIT || outcome.result == Err(Fault::Cost));
-            // A small value may stand for a large text, which must end at its bound.
-            if let Ok(value) = &outcome.result {
-                let json = values::to_json(value, WRITTEN);
-                assert!(json.is_err() || json.is_ok_and(|json| json.to_string().len() <= 10 * WRITTEN));
-            }
         }
     }
 );
