@@ -4,6 +4,7 @@
 
 mod account;
 mod bad_input;
+mod custom_controller;
 mod encryption;
 mod etcd;
 mod guestbook;
@@ -17,6 +18,7 @@ mod library;
 mod metrics;
 mod network;
 mod own_verbs;
+mod reflector;
 mod research;
 mod rollout;
 mod simulate;

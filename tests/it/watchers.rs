@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Cluster, PATIENCE};
 
-async fn client(cluster: &Cluster, address: Option<&str>) -> Client {
+pub(crate) async fn client(cluster: &Cluster, address: Option<&str>) -> Client {
     let kubeconfig = Kubeconfig::read_from(cluster.folder.path().join("admin.kubeconfig")).unwrap();
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     if let Some(address) = address {

@@ -4,6 +4,7 @@ mod apply;
 mod cluster;
 mod config;
 mod create;
+mod custom;
 mod usage;
 mod workload;
 
