@@ -43,7 +43,7 @@ fn kind(
     };
     let name_column =
         column("Name", "string", "Name of the resource", |object, _| text(object, "/metadata/name").into());
-    Builtin::new(GROUP_VERSION, name, plural, scope).without_singular().only(&["get", "list"]).columns(vec![
+    Builtin::new(GROUP_VERSION, name, plural, scope).only(&["get", "list"]).columns(vec![
         formatted(name_column, "name"),
         formatted(column("cpu", "string", "", cpu), "quantity"),
         formatted(column("memory", "string", "", memory), "quantity"),
@@ -76,6 +76,6 @@ mod tests {
         assert_eq!(pods().row(&pod, 0), [json!("web"), json!("251500u"), json!("1536Ki"), json!("10.1s")]);
         let node = json!({"metadata": {"name": "n"}, "window": "9s", "usage": {"cpu": "2", "memory": "3Gi"}});
         assert_eq!(nodes().row(&node, 0), [json!("n"), json!("2"), json!("3Gi"), json!("9s")]);
-        assert_eq!((nodes().description().singular.as_ref(), pods().columns().len()), ("", 4));
+        assert_eq!((nodes().description().singular.as_ref(), pods().columns().len()), ("nodemetrics", 4));
     }
 }

@@ -117,12 +117,6 @@ impl Builtin {
         self
     }
 
-    /// A kind that has no singular, as those of servers that never named one.
-    pub(crate) fn without_singular(mut self) -> Self {
-        self.description.singular = "".into();
-        self
-    }
-
     /// Makes the kind part of `kubectl get all`.
     pub(crate) fn in_category_all(mut self) -> Self {
         self.description.categories.push("all".into());
