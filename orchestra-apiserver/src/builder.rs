@@ -35,7 +35,7 @@ use crate::limits::Limits;
 use crate::metrics::{CacheMetrics, DecisionMetrics, Metrics, PodSecurityMetrics, WebhookMetrics, classify};
 use crate::node::NodeTransport;
 use crate::pki::FrontProxy;
-use crate::policy::ValidatingPolicies;
+use crate::policy::{MutatingPolicies, ValidatingPolicies};
 use crate::server::ApiServer;
 use crate::service_network::ServiceNetwork;
 use crate::state::State;
@@ -335,20 +335,22 @@ impl ApiServerBuilder {
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
-        let validating_policies =
-            ValidatingPolicies::new(&feed, &catalog).map(|policies| Arc::new(policies) as Arc<dyn Admission>);
+        let validating_policies = ValidatingPolicies::new(&feed, &catalog, &authorizer)
+            .map(|policies| Arc::new(policies) as Arc<dyn Admission>);
+        let mutating_policies = MutatingPolicies::new(&feed, &catalog, &authorizer)
+            .map(|policies| Arc::new(policies) as Arc<dyn Admission>);
         let quota = ResourceQuota::new(&feed, &catalog, &self.store, &self.clock);
         let webhook_metrics = WebhookMetrics::default();
         let client = Arc::new(Client::new(&feed, &catalog, &chance, self.webhook_targets));
-        let webhooks = Webhooks::new(&client, &catalog, &chance, webhook_metrics.clone());
+        let webhooks = Webhooks::new(&client, &catalog, &chance, &authorizer, webhook_metrics.clone());
         let mutating = MutatingWebhooks::new(&webhooks, &feed, &catalog);
         let validating = ValidatingWebhooks::new(&webhooks, &feed, &catalog);
         let slots = Slots {
             mutating_webhooks: mutating.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
             validating_webhooks: validating.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
             quota: quota.map(|rule| Arc::new(rule) as Arc<dyn Admission>),
+            mutating_policies,
             validating_policies,
-            ..Slots::default()
         };
         let admission = Chain::new(admission, self.admission, slots);
         let shutdown = CancellationToken::new();

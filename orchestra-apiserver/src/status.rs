@@ -405,6 +405,16 @@ impl StatusError {
         self
     }
 
+    /// The same refusal, of the same code, in other words and perhaps for another reason.
+    #[must_use]
+    pub(crate) fn in_words(mut self, message: String, reason: Option<&'static str>) -> Self {
+        self.0.message = message;
+        if let Some(reason) = reason {
+            self.0.reason = reason.into();
+        }
+        self
+    }
+
     /// The same refusal with one more cause.
     #[must_use]
     pub fn with_cause(mut self, cause: Cause) -> Self {

@@ -1,5 +1,6 @@
 //! Expressions as trees.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube_cel::cel::Value;
@@ -38,6 +39,11 @@ pub(crate) enum Node {
     Conditional(Box<[Expr; 3]>),
     List(Vec<(bool, Expr)>),
     Map(Vec<(bool, Expr, Expr)>),
+    /// `Type{field: value}`.
+    Message {
+        name: Arc<str>,
+        fields: Vec<Entry>,
+    },
     Fold(Box<Fold>),
     /// `cel.bind(name, value, body)`.
     Bind {
@@ -52,6 +58,16 @@ pub(crate) enum Node {
         body: Box<Expr>,
         flat: bool,
     },
+}
+
+/// A field of a message that is written out. Errors about it point at its colon.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) at: usize,
+    /// Whether the value is an optional, and the field left out where it holds nothing.
+    pub(crate) optional: bool,
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Expr,
 }
 
 /// A macro over the items of a list or the entries of a map.
@@ -88,6 +104,16 @@ impl Expr {
         node.below(&mut |expr| depth = depth.max(expr.depth));
         Self { at, depth: depth + 1, node }
     }
+
+    /// The fields of a variable that are looked at.
+    pub(crate) fn fields_of<'a>(&'a self, variable: &str, found: &mut BTreeSet<&'a str>) {
+        if let Node::Select { operand, field, .. } = &self.node
+            && matches!(&operand.node, Node::Ident(name) if name.as_ref() == variable)
+        {
+            found.insert(field);
+        }
+        self.node.below(&mut |below| below.fields_of(variable, found));
+    }
 }
 
 impl Node {
@@ -104,6 +130,7 @@ impl Node {
                 see(key);
                 see(value);
             }),
+            Self::Message { fields, .. } => fields.iter().for_each(|entry| see(&entry.value)),
             Self::Fold(fold) => {
                 see(&fold.range);
                 fold.filter.iter().for_each(&mut *see);

@@ -11,6 +11,7 @@ use kube_cel::cel::common::ast::{CallExpr, Expr, IdedExpr};
 use kube_cel::cel::{Context, ExecutionError, Value};
 
 use crate::eval::{Evaluated, Evaluator, Fault, optional_of};
+use crate::message::Message;
 
 static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
 
@@ -66,6 +67,8 @@ fn count(value: &Value, most: u64, parts: &mut u64) {
         Value::Opaque(_) => {
             if let Some(Some(inner)) = optional_of(value) {
                 count(inner, most, parts);
+            } else if let Some(message) = Message::of(value) {
+                message.fields.values().for_each(|value| count(value, most, parts));
             }
         }
         _ => {}

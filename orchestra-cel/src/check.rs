@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use kube_cel::cel::Value;
 
-use crate::ast::{Expr, Fold, FoldKind, Node};
+use crate::ast::{Entry, Expr, Fold, FoldKind, Node};
 use crate::cost;
-use crate::declared::{Declared, Type, UNBOUNDED};
+use crate::declared::{Declared, Others, Type, UNBOUNDED};
 use crate::lexer::Unreadable;
 use crate::library;
+use crate::message::Messages;
 
 /// What is known of an expression.
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ impl Known {
 /// Checks an expression; turns calls of a namespace's functions into plain ones.
 pub(crate) struct Checker<'e> {
     variables: &'e HashMap<String, Arc<Declared>>,
+    messages: &'e Messages,
     locals: Vec<(Arc<str>, Known)>,
     /// Whether a list may hold values of several types: what is formatted may.
     is_mixed: bool,
@@ -84,8 +86,15 @@ const TYPE_NAMES: [&str; 17] = [
 ];
 
 impl<'e> Checker<'e> {
-    pub(crate) fn new(variables: &'e HashMap<String, Arc<Declared>>) -> Self {
-        Self { variables, locals: Vec::new(), is_mixed: false, errors: Vec::new(), uses: BTreeSet::new() }
+    pub(crate) fn new(variables: &'e HashMap<String, Arc<Declared>>, messages: &'e Messages) -> Self {
+        Self {
+            variables,
+            messages,
+            locals: Vec::new(),
+            is_mixed: false,
+            errors: Vec::new(),
+            uses: BTreeSet::new(),
+        }
     }
 
     fn fail(&mut self, at: usize, why: String) {
@@ -96,6 +105,9 @@ impl<'e> Checker<'e> {
         if let Some(name) = self.type_name(expr) {
             expr.node = Node::Literal(Value::Function(Arc::new(name), None));
             return Known::of(Type::Type, 1);
+        }
+        if let Some(name) = self.qualified(expr) {
+            expr.node = Node::Ident(name.into());
         }
         let at = expr.at;
         match &mut expr.node {
@@ -125,6 +137,7 @@ impl<'e> Checker<'e> {
             }
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
+            Node::Message { name, fields } => self.message(at, name, fields),
             Node::Fold(fold) => self.fold(at, fold),
             Node::Bind { name, value, body } => {
                 let value = self.check(value);
@@ -168,6 +181,17 @@ impl<'e> Checker<'e> {
         (!is_variable && TYPE_NAMES.contains(&path.as_str())).then_some(path)
     }
 
+    /// The variable with dots in its name that an expression names.
+    fn qualified(&self, expr: &Expr) -> Option<String> {
+        if !matches!(expr.node, Node::Select { .. }) {
+            return None;
+        }
+        let path = path(expr)?;
+        let root = path.split('.').next().unwrap_or_default();
+        let is_local = self.locals.iter().any(|(name, _)| **name == *root);
+        (!is_local && self.variables.contains_key(&path)).then_some(path)
+    }
+
     fn ident(&mut self, at: usize, name: &str) -> Known {
         if let Some((_, known)) = self.locals.iter().rev().find(|(local, _)| **local == *name) {
             return Known { cost: 1, ..known.clone() };
@@ -194,6 +218,7 @@ impl<'e> Checker<'e> {
         let mut out = match inner {
             Type::Object(object) => match object.fields.get(field) {
                 Some(declared) => Known::declared(&Arc::new(declared.clone()), cost),
+                None if object.others == Others::Allowed => Known::of(Type::Dyn, cost),
                 None => {
                     self.fail(at, format!("undefined field '{field}'"));
                     Known::of(Type::Dyn, cost)
@@ -297,7 +322,7 @@ impl<'e> Checker<'e> {
         }
         let cost = condition.cost.saturating_add(yes.cost.max(no.cost));
         let size = yes.size.zip(no.size).map(|(yes, no)| yes.max(no));
-        let ty = if matches!(yes.ty, Type::Dyn | Type::Null) { no.ty } else { yes.ty };
+        let ty = yes.ty.joined(&no.ty);
         let declared = yes.declared.filter(|declared| Some(declared) == no.declared.as_ref());
         Known { ty, declared, size, cost }
     }
@@ -332,6 +357,43 @@ impl<'e> Checker<'e> {
         let ty = Type::Map(Arc::new((keys.unwrap_or(Type::Dyn), values.unwrap_or(Type::Dyn))));
         let mut out = Known::of(ty, cost);
         out.size = Some(entries.len() as u64);
+        out
+    }
+
+    fn message(&mut self, at: usize, name: &str, fields: &mut [Entry]) -> Known {
+        let Some(object) = self.messages.find(name) else {
+            let variable = self.variables.get(name).map(|declared| declared.ty.clone());
+            self.fail(
+                at,
+                match variable {
+                    Some(ty) => format!("'{ty}' is not a type"),
+                    None => format!("undeclared reference to '{name}' (in container '')"),
+                },
+            );
+            return Known::of(Type::Dyn, cost::MESSAGE);
+        };
+        let mut cost = cost::MESSAGE;
+        for Entry { at, optional, name, value } in fields.iter_mut() {
+            let value_at = value.at;
+            let known = self.check(value);
+            cost = cost.saturating_add(known.cost);
+            let found = if *optional { self.unwrapped(value_at, known.ty) } else { known.ty };
+            match object.fields.get(name.as_ref()) {
+                Some(field) if !field.ty.fits(&found) => {
+                    let why = format!(
+                        "expected type of field '{name}' is '{}' but provided type is '{found}'",
+                        field.ty
+                    );
+                    self.fail(*at, why);
+                }
+                None if object.others == Others::Refused => {
+                    self.fail(*at, format!("undefined field '{name}'"))
+                }
+                _ => {}
+            }
+        }
+        let mut out = Known::of(Type::Object(object), cost);
+        out.size = Some(fields.len() as u64);
         out
     }
 

@@ -7,9 +7,10 @@ use kube_cel::cel::Value;
 use crate::ast::FoldKind;
 use crate::check::Known;
 
-/// Making a list, a map, and what `optMap` does around its body.
+/// Making a list, a map, a message, and what `optMap` does around its body.
 pub(crate) const LIST: u64 = 10;
 pub(crate) const MAP: u64 = 30;
+pub(crate) const MESSAGE: u64 = 40;
 pub(crate) const OPT_MAP: u64 = 13;
 
 /// A character of text.

@@ -53,6 +53,18 @@ pub struct Object {
     pub name: String,
     /// By the name an expression uses, see [`crate::escape`].
     pub fields: BTreeMap<String, Declared>,
+    /// What other fields there may be.
+    pub others: Others,
+}
+
+/// What fields an object may have that are not declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// None.
+    #[default]
+    Refused,
+    /// Any, of which nothing is known.
+    Allowed,
 }
 
 impl PartialEq for Object {
@@ -141,6 +153,17 @@ impl Type {
             (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.fits(b),
             (Self::Map(a), Self::Map(b)) => a.0.fits(&b.0) && a.1.fits(&b.1),
             _ => self == other,
+        }
+    }
+
+    /// The type of what is one or the other, where both fit: what one leaves open the other says.
+    pub(crate) fn joined(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Dyn | Self::Null, other) => other.clone(),
+            (Self::List(a), Self::List(b)) => Self::list(a.joined(b)),
+            (Self::Optional(a), Self::Optional(b)) => Self::Optional(Arc::new(a.joined(b))),
+            (Self::Map(a), Self::Map(b)) => Self::Map(Arc::new((a.0.joined(&b.0), a.1.joined(&b.1)))),
+            _ => self.clone(),
         }
     }
 

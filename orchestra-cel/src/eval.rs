@@ -1,7 +1,7 @@
 //! Evaluates a checked expression, and counts what that costs while it does: an expression that would cost more than
 //! it may ends, whatever it is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use kube_cel::cel::Value;
 use kube_cel::cel::objects::{Key, Map, OptionalValue};
 use regex::{Regex, RegexBuilder};
 
-use crate::ast::{Expr, Fold, FoldKind, Node};
+use crate::ast::{Entry, Expr, Fold, FoldKind, Node};
+use crate::message::Message;
 use crate::{bridge, cost, operators};
 
 /// Where the variables of an expression come from.
@@ -140,6 +141,7 @@ impl<'a> Evaluator<'a> {
             Node::Conditional(parts) => self.conditional(parts),
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
+            Node::Message { name, fields } => self.message(name, fields),
             Node::Fold(fold) => self.fold(fold),
             Node::Bind { name, value, body } => self.bind(name, value, body),
             Node::OptMap { operand, name, body, flat } => self.opt_map(operand, name, body, *flat),
@@ -172,7 +174,10 @@ impl<'a> Evaluator<'a> {
         self.charge(u64::from(!test))?;
         let found = match &value {
             Value::Map(map) => map.map.get(&Key::String(Arc::new(field.to_owned()))).cloned(),
-            _ => return Err(Fault::no_overload()),
+            other => match Message::of(other) {
+                Some(message) => message.fields.get(field).cloned(),
+                None => return Err(Fault::no_overload()),
+            },
         };
         if test {
             return Ok(Value::Bool(found.is_some()));
@@ -273,6 +278,21 @@ impl<'a> Evaluator<'a> {
             out.insert(key, value);
         }
         Ok(Value::Map(Map { map: Arc::new(out) }))
+    }
+
+    fn message(&mut self, name: &Arc<str>, entries: &[Entry]) -> Evaluated {
+        self.charge(cost::MESSAGE)?;
+        let mut fields = BTreeMap::new();
+        for Entry { optional, name, value, .. } in entries {
+            let value = self.eval(value)?;
+            let value = match (optional, optional_of(&value)) {
+                (true, Some(None)) => continue,
+                (true, Some(Some(inner))) => inner.clone(),
+                _ => value,
+            };
+            fields.insert(name.clone(), value);
+        }
+        Ok(Value::Opaque(Arc::new(Message { name: name.clone(), fields })))
     }
 
     fn bind(&mut self, name: &Arc<str>, value: &Expr, body: &Expr) -> Evaluated {

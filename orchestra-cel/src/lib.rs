@@ -38,6 +38,7 @@ mod declared;
 mod eval;
 mod lexer;
 mod library;
+mod message;
 mod operators;
 mod parser;
 pub mod values;
@@ -49,20 +50,23 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-pub use declared::{Declared, Object, Type, UNBOUNDED};
+pub use declared::{Declared, Object, Others, Type, UNBOUNDED};
 pub use eval::{Fault, Outcome, Scope};
 pub use kube_cel::cel::Value;
 pub use kube_cel::cel::objects::{Key, Map, Opaque, OptionalValue};
+pub use message::Message;
 pub use values::{escape, is_identifier};
 
 use check::Checker;
 use eval::Evaluator;
 use lexer::Unreadable;
+use message::Messages;
 
 /// The variables expressions may use.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: HashMap<String, Arc<Declared>>,
+    messages: Messages,
 }
 
 impl Environment {
@@ -78,6 +82,20 @@ impl Environment {
         self
     }
 
+    /// With a type of which expressions may write values: `Type{field: value}`.
+    #[must_use]
+    pub fn message(mut self, object: Object) -> Self {
+        self.messages.add(object);
+        self
+    }
+
+    /// With types of any fields: `name`, and every name that begins with it and a dot.
+    #[must_use]
+    pub fn family(mut self, name: &str) -> Self {
+        self.messages.add_family(name);
+        self
+    }
+
     /// Reads and checks an expression.
     ///
     /// # Errors
@@ -87,7 +105,7 @@ impl Environment {
             Ok(expr) => expr,
             Err(error) => return Err(CompileError { source: source.to_owned(), errors: vec![error] }),
         };
-        let mut checker = Checker::new(&self.variables);
+        let mut checker = Checker::new(&self.variables, &self.messages);
         let known = checker.check(&mut expr);
         if !checker.errors.is_empty() {
             let mut errors = checker.errors;
@@ -167,6 +185,18 @@ impl Program {
     /// Whether it looks at a variable.
     pub fn uses(&self, variable: &str) -> bool {
         self.uses.contains(variable)
+    }
+
+    /// How deep it nests, which bounds how deep its evaluation goes and, beyond what it is given, its value.
+    pub fn depth(&self) -> usize {
+        self.expr.depth
+    }
+
+    /// The fields of a variable that it looks at.
+    pub fn fields_of(&self, variable: &str) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        self.expr.fields_of(variable, &mut found);
+        found
     }
 
     /// Evaluates it for at most `limit`.

@@ -9,6 +9,7 @@ use kube_cel::cel::Value;
 use kube_cel::cel::objects::{Key, OptionalValue};
 
 use crate::eval::{Evaluated, Evaluator, Fault, key_of, none, optional_of, some};
+use crate::message::Message;
 
 /// How many digits a number may be written with.
 const MAX_PRECISION: usize = 100;
@@ -82,9 +83,7 @@ pub(crate) fn apply(evaluator: &mut Evaluator<'_>, function: &str, operands: &[V
             Err(Fault::new(format!("precision must not be more than {MAX_PRECISION}")))
         }
         ("optional.of", [value]) => Ok(some(value.clone())),
-        ("optional.ofNonZeroValue", [value]) => {
-            Ok(if value.is_zero() { none() } else { some(value.clone()) })
-        }
+        ("optional.ofNonZeroValue", [value]) => Ok(if is_zero(value) { none() } else { some(value.clone()) }),
         ("optional.none", []) => Ok(none()),
         ("value" | "hasValue" | "or" | "orValue", [target, rest @ ..]) => {
             optional(function, target, rest.first())
@@ -153,10 +152,31 @@ pub(crate) fn equal(evaluator: &mut Evaluator<'_>, a: &Value, b: &Value) -> Resu
                 equal(evaluator, a, b)
             }
             (Some(a), Some(b)) => Ok(a.is_none() && b.is_none()),
-            _ => Ok(a == b),
+            _ => match (Message::of(a), Message::of(b)) {
+                (Some(a), Some(b)) => same_message(evaluator, a, b),
+                _ => Ok(a == b),
+            },
         },
         _ => Ok(a == b),
     }
+}
+
+fn same_message(evaluator: &mut Evaluator<'_>, a: &Message, b: &Message) -> Result<bool, Fault> {
+    if a.name != b.name || a.fields.len() != b.fields.len() {
+        return Ok(false);
+    }
+    evaluator.visit(a.fields.len())?;
+    for (name, a) in &a.fields {
+        let Some(b) = b.fields.get(name) else { return Ok(false) };
+        if !equal(evaluator, a, b)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_zero(value: &Value) -> bool {
+    Message::of(value).map_or_else(|| value.is_zero(), |message| message.fields.is_empty())
 }
 
 fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>, Fault> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kube_cel::cel::Value;
 
-use crate::ast::{Expr, Fold, FoldKind, Node};
+use crate::ast::{Entry, Expr, Fold, FoldKind, Node};
 use crate::lexer::{Kind, Token, Unreadable, tokens};
 use crate::values::is_reserved;
 
@@ -300,7 +300,50 @@ impl Parser {
         }
     }
 
+    /// Whether names with dots between them lead to a brace: a message that is written out.
+    fn is_message(&self) -> bool {
+        let is = |at: usize, sign: &str| self.tokens.get(at).is_some_and(|token| token.text == sign);
+        let mut at = self.at;
+        while self.tokens.get(at).is_some_and(|token| token.kind == Kind::Ident) {
+            if is(at + 1, "{") {
+                return true;
+            }
+            if !is(at + 1, ".") {
+                return false;
+            }
+            at += 2;
+        }
+        false
+    }
+
+    fn message(&mut self) -> Parsed {
+        let (_, mut name) = self.ident()?;
+        while self.take(".") {
+            name.push('.');
+            name.push_str(&self.ident()?.1);
+        }
+        let at = self.token().at;
+        self.expect("{")?;
+        let mut fields = Vec::new();
+        while !self.take("}") {
+            let optional = self.take("?");
+            let (_, field) = self.ident()?;
+            let colon = self.token().at;
+            self.expect(":")?;
+            let value = self.expression()?;
+            fields.push(Entry { at: colon, optional, name: field.into(), value });
+            if !self.take(",") {
+                self.expect("}")?;
+                break;
+            }
+        }
+        self.made(at, Node::Message { name: name.into(), fields })
+    }
+
     fn named(&mut self) -> Parsed {
+        if self.is_message() {
+            return self.message();
+        }
         let (at, name) = self.ident()?;
         if is_reserved(&name) {
             return Err(Unreadable { at, why: format!("reserved identifier: {name}") });

@@ -76,7 +76,7 @@ fn what_fails_says_why() {
 #[test]
 fn errors_of_the_compiler_point_at_their_place() {
     let fields = BTreeMap::from([("n".to_owned(), Declared::simple(Type::Int, 1, 1))]);
-    let object = Object { name: "selfType".to_owned(), fields };
+    let object = Object { name: "selfType".to_owned(), fields, others: Others::Refused };
     let environment = Environment::new().variable("self", Declared::object(object, 2));
     for (source, wanted) in [
         ("self.foo > 0", "ERROR: <input>:1:5: undefined field 'foo'\n | self.foo > 0\n | ....^"),
@@ -306,4 +306,66 @@ fn nothing_that_chance_writes_ends_otherwise_than_with_a_value_or_a_reason() {
         }
     }
     assert!(compiled > 500, "{compiled}");
+}
+
+/// An environment with messages as mutating policies have them.
+fn patches() -> Environment {
+    let text = || Declared::simple(Type::String, UNBOUNDED, 1);
+    let fields = ["op", "path", "from"].map(|name| (name.to_owned(), text()));
+    let mut fields = BTreeMap::from(fields);
+    fields.insert("value".to_owned(), Declared::dynamic());
+    let patch = Object { name: "JSONPatch".to_owned(), fields, others: Others::Refused };
+    Environment::new().variable("object", Declared::dynamic()).message(patch).family("Object")
+}
+
+#[test]
+fn messages_are_written_out() {
+    let run = |source: &str| {
+        let program = patches().compile(source).unwrap_or_else(|error| panic!("{error}"));
+        let outcome = program.evaluate(&(), 1_000);
+        let json = outcome.result.as_ref().map(|value| values::to_json(value, 1_000).unwrap());
+        (program.ty().to_string(), json.unwrap_or_else(|fault| json!(fault.to_string())), outcome.cost)
+    };
+    let nested = "Object{spec: Object.spec{replicas: 3, ?paused: optional.none(), ?x: optional.of('y')},}";
+    assert_eq!(run(nested), ("Object".to_owned(), json!({"spec": {"replicas": 3, "x": "y"}}), 82));
+    let list = "[JSONPatch{op: 'add', path: '/' + 'a', value: {'b': [1]}}]";
+    let made = json!([{"op": "add", "path": "/a", "value": {"b": [1]}}]);
+    assert_eq!(run(list), ("list(JSONPatch)".to_owned(), made, 91));
+    assert_eq!(run("true ? [] : [JSONPatch{}]").0, "list(JSONPatch)");
+    assert_eq!(
+        run("Object{} == Object{} && Object{a: 1} != Object{a: 2} && dyn(Object{}) != Object.a{}").1,
+        json!(true)
+    );
+    assert_eq!(run("JSONPatch{op: 'test'}.op + string(has(JSONPatch{}.op))").1, json!("testfalse"));
+    assert_eq!(run("optional.ofNonZeroValue(Object.a{}).hasValue()").1, json!(false));
+    assert_eq!(run("Object.a{namespace: 2}.namespace").1, json!(2));
+}
+
+#[test]
+fn messages_that_do_not_fit_are_told_where_they_do_not() {
+    for (source, why) in [
+        ("JSONPatch{op: 1}", "1:13: expected type of field 'op' is 'string' but provided type is 'int'"),
+        ("JSONPatch{other: 1}", "1:16: undefined field 'other'"),
+        ("JSONPatch{?op: 'a'}", "1:16: expected type 'optional_type(string)' but found 'string'"),
+        ("Objects{a: 1}", "1:8: undeclared reference to 'Objects' (in container '')"),
+        ("object{a: 1}", "1:7: 'dyn' is not a type"),
+        ("Object{a: 1, a}", "1:15: Syntax error: mismatched input '}' expecting ':'"),
+        ("Object{a: }", "1:11: Syntax error: mismatched input '}' expecting"),
+        ("[JSONPatch{}, Object{}]", "1:21: expected type 'JSONPatch' but found 'Object'"),
+        ("(Object){a: 1}", "1:9: Syntax error: extraneous input '{' expecting <EOF>"),
+    ] {
+        let error = patches().compile(source).expect_err(source).to_string();
+        assert!(error.starts_with(&format!("ERROR: <input>:{why}")), "{source}: {error}");
+    }
+    assert!(Environment::new().compile("Object{}").is_err(), "only where they are declared");
+}
+
+#[test]
+fn a_value_that_holds_another_many_times_is_no_large_json() {
+    let mut source = "'0123456789'".to_owned();
+    for _ in 0..12 {
+        source = format!("cel.bind(x, {source}, [x, x, x, x, x, x, x, x])");
+    }
+    let value = run(&source).expect("is small");
+    assert_eq!(values::to_json(&value, 1 << 20), Err(values::NotJson::TooLarge));
 }

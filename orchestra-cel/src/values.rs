@@ -1,6 +1,7 @@
 //! JSON as values, by what is declared of it, and back.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use serde_json::Value as Json;
 
 use crate::declared::{Declared, Type};
 use crate::eval::optional_of;
+use crate::message::Message;
 
 /// Words of the language, which nothing can be called.
 const RESERVED: [&str; 21] = [
@@ -166,28 +168,94 @@ fn duration(text: &str) -> Option<TimeDelta> {
     Some(TimeDelta::nanoseconds(if negative { -(nanos as i64) } else { nanos as i64 }))
 }
 
-/// A value as JSON; `None` for what JSON has no form for.
-pub fn to_json(value: &Value) -> Option<Json> {
-    Some(match value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => Json::from(*flag),
-        Value::Int(number) => Json::from(*number),
-        Value::UInt(number) => Json::from(*number),
-        Value::Float(number) => Json::Number(serde_json::Number::from_f64(*number)?),
-        Value::String(text) => Json::from(text.as_str()),
-        Value::Bytes(bytes) => Json::from(STANDARD.encode(bytes.as_ref())),
-        Value::List(items) => Json::Array(items.iter().map(to_json).collect::<Option<_>>()?),
-        Value::Map(map) => {
-            let mut out = serde_json::Map::new();
-            for (key, value) in map.map.iter() {
-                out.insert(key.to_string(), to_json(value)?);
+/// Why a value cannot be JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotJson {
+    /// JSON has no form for it.
+    NoForm,
+    /// It is larger than was allowed: a small value can hold another one many times.
+    TooLarge,
+}
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoForm => "the value has no form in JSON",
+            Self::TooLarge => "the value is too large",
+        })
+    }
+}
+
+/// A value as JSON of about `limit` bytes at most.
+///
+/// # Errors
+/// JSON has no form for it, or one that is too large.
+pub fn to_json(value: &Value, limit: usize) -> Result<Json, NotJson> {
+    Writer { left: limit }.write(value)
+}
+
+/// What a number takes at most, about.
+const NUMBER: usize = 20;
+
+struct Writer {
+    left: usize,
+}
+
+impl Writer {
+    fn take(&mut self, bytes: usize) -> Result<(), NotJson> {
+        self.left = self.left.checked_sub(bytes.saturating_add(1)).ok_or(NotJson::TooLarge)?;
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> Result<Json, NotJson> {
+        self.take(text.len())?;
+        Ok(Json::from(text))
+    }
+
+    fn write(&mut self, value: &Value) -> Result<Json, NotJson> {
+        let is_number = matches!(value, Value::Int(_) | Value::UInt(_) | Value::Float(_));
+        self.take(if is_number { NUMBER } else { 1 })?;
+        Ok(match value {
+            Value::Null => Json::Null,
+            Value::Bool(flag) => Json::from(*flag),
+            Value::Int(number) => Json::from(*number),
+            Value::UInt(number) => Json::from(*number),
+            Value::Float(number) => {
+                Json::Number(serde_json::Number::from_f64(*number).ok_or(NotJson::NoForm)?)
             }
-            Json::Object(out)
-        }
-        Value::Opaque(_) => to_json(optional_of(value)??)?,
-        Value::Timestamp(time) => {
-            Json::from(time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
-        }
-        Value::Duration(_) | Value::Function(..) => return None,
-    })
+            Value::String(text) => self.text(text)?,
+            Value::Bytes(bytes) => {
+                self.take(bytes.len())?;
+                Json::from(STANDARD.encode(bytes.as_ref()))
+            }
+            Value::List(items) => {
+                Json::Array(items.iter().map(|item| self.write(item)).collect::<Result<_, _>>()?)
+            }
+            Value::Map(map) => {
+                let mut out = serde_json::Map::new();
+                for (key, value) in map.map.iter() {
+                    let key = key.to_string();
+                    self.take(key.len())?;
+                    out.insert(key, self.write(value)?);
+                }
+                Json::Object(out)
+            }
+            Value::Opaque(_) => match (Message::of(value), optional_of(value)) {
+                (Some(message), _) => {
+                    let mut out = serde_json::Map::new();
+                    for (name, value) in &message.fields {
+                        self.take(name.len())?;
+                        out.insert(name.to_string(), self.write(value)?);
+                    }
+                    Json::Object(out)
+                }
+                (None, Some(Some(inner))) => self.write(inner)?,
+                (None, _) => return Err(NotJson::NoForm),
+            },
+            Value::Timestamp(time) => {
+                Json::from(time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+            }
+            Value::Duration(_) | Value::Function(..) => return Err(NotJson::NoForm),
+        })
+    }
 }

@@ -51,6 +51,7 @@ mod pod;
 mod pod_control;
 pub mod podautoscaler;
 pub mod podgc;
+pub mod policystatus;
 mod queue;
 pub mod replicaset;
 mod replicationcontroller;

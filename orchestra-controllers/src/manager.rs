@@ -68,6 +68,8 @@ pub enum Controller {
     TaintEviction,
     /// Removes finished Jobs when their time to live is over.
     TtlAfterFinished,
+    /// Tells in the status of validating policies what does not fit in their expressions.
+    ValidatingPolicyStatus,
     /// Binds claims to volumes, makes volumes for claims, and reclaims them.
     Volume,
 }
@@ -98,6 +100,7 @@ impl Controller {
         Self::StatefulSet,
         Self::TaintEviction,
         Self::TtlAfterFinished,
+        Self::ValidatingPolicyStatus,
         Self::Volume,
     ];
 }
@@ -254,6 +257,9 @@ impl Controllers {
                 }
                 Controller::ClusterRoleAggregation => {
                     launch(&mut tasks, &world, &shutdown, crate::clusterrole::setup(&world))
+                }
+                Controller::ValidatingPolicyStatus => {
+                    launch(&mut tasks, &world, &shutdown, crate::policystatus::setup(&world))
                 }
                 Controller::Endpoints => {
                     launch(&mut tasks, &world, &shutdown, crate::endpoints::setup(&world))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -99,6 +100,7 @@ world! {
     endpoints: Endpoints = Habits::default(),
     replication_controllers: ReplicationController = Habits::default(),
     cluster_roles: ClusterRole = Habits::default(),
+    validating_policies: ValidatingAdmissionPolicy = Habits::default(),
     quotas: ResourceQuota = Habits::default(),
     account_tokens: Secret = Habits { trim: |secret| secret.data = None, ..Habits::default() },
     bootstrap_tokens: Secret = Habits { trim: |secret| if let Some(data) = &mut secret.data {

@@ -1,10 +1,16 @@
 //! `matchConditions`: expressions that say which requests a webhook is asked about.
 
+use std::sync::Arc;
+
+use orchestra_core::policy::access::Authority;
 use orchestra_core::policy::{Conditions, Inputs};
 use serde_json::Value;
 
 use super::AdmissionRequest;
+use super::matching::Target;
+use crate::auth::Authorizer;
 use crate::policy::about;
+use crate::policy::access::Access;
 
 pub(crate) use orchestra_core::policy::Matched;
 
@@ -19,11 +25,20 @@ impl MatchConditions {
     }
 
     /// Asks about a request; `object` is `None` when something is removed.
-    pub(crate) async fn ask(&self, request: &AdmissionRequest<'_>, object: Option<&Value>) -> Matched {
+    pub(crate) async fn ask(
+        &self,
+        request: &AdmissionRequest<'_>,
+        object: Option<&Value>,
+        authorizer: &Arc<dyn Authorizer>,
+    ) -> Matched {
         if self.0.is_empty() {
             return Matched::Yes;
         }
-        let review = about::request(request);
-        self.0.ask(&Inputs::new(&review, object, request.old))
+        let review = about::request(request, &Target::own(request));
+        let access = Access::new(authorizer, request.user);
+        let ask = |authority: &Authority| {
+            self.0.ask(&Inputs::new(&review, object, request.old).authority(authority))
+        };
+        access.settle(ask).await
     }
 }

@@ -31,6 +31,13 @@ pub(crate) struct Target {
     pub(crate) resource: String,
 }
 
+impl Target {
+    /// The resource that a request names.
+    pub(crate) fn own(request: &AdmissionRequest<'_>) -> Self {
+        Self { gv: request.request.gv.clone(), resource: request.request.resource.clone() }
+    }
+}
+
 fn has(list: &[String], wanted: &str) -> bool {
     list.iter().any(|item| item == "*" || item == wanted)
 }

@@ -26,7 +26,7 @@ mod signers;
 mod storage;
 mod token_secret;
 mod typed;
-mod unenforced;
+pub(crate) mod versions;
 mod webhook;
 
 use std::fmt::Debug;
@@ -196,7 +196,6 @@ pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
         erased(signers::CertificateSubjectRestriction),
         erased(ingress::DefaultIngressClass),
         nodes::PodTopologyLabels::new(feed, catalog).and_then(erased),
-        erased(unenforced::Unenforced),
     ];
     rules.into_iter().flatten().collect()
 }

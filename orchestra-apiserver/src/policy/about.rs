@@ -1,24 +1,37 @@
-//! A request, as expressions see it: an `AdmissionRequest` without its objects.
+//! A request, as expressions see it: an `AdmissionRequest` without its objects, and the namespace it is about.
 
+use orchestra_core::gvk::GroupVersion;
 use serde_json::{Value, json};
 
 use crate::admission::AdmissionRequest;
+use crate::admission::matching::Target;
+use crate::status::StatusError;
 
-/// The value of `request`.
-pub(crate) fn request(request: &AdmissionRequest<'_>) -> Value {
+const CORE: GroupVersion = GroupVersion::new("", "v1");
+
+/// The value of `request`, taken as one about `target`.
+pub(crate) fn request(request: &AdmissionRequest<'_>, target: &Target) -> Value {
     let about = request.request;
-    let kind = json!({
-        "group": request.kind_version.group, "version": request.kind_version.version, "kind": request.kind,
-    });
-    let resource = json!({"group": about.gv.group, "version": about.gv.version, "resource": about.resource});
+    let kind = |gv: &GroupVersion| json!({"group": gv.group, "version": gv.version, "kind": request.kind});
+    let resource = |gv: &GroupVersion, plural: &str| json!({"group": gv.group, "version": gv.version, "resource": plural});
     let below = about.subresource.as_deref().unwrap_or_default();
+    let kind_version = if request.kind_version == &about.gv { &target.gv } else { request.kind_version };
     json!({
-        "kind": kind, "resource": resource, "subResource": below,
-        "requestKind": kind, "requestResource": resource, "requestSubResource": below,
+        "kind": kind(kind_version), "resource": resource(&target.gv, &target.resource), "subResource": below,
+        "requestKind": kind(request.kind_version), "requestResource": resource(&about.gv, &about.resource),
+        "requestSubResource": below,
         "name": request.name, "namespace": request.namespace,
         "operation": request.operation.as_str(),
         "userInfo": request.user.info(),
         "dryRun": request.dry_run,
         "options": request.options(),
     })
+}
+
+/// The value of `namespaceObject`: none for what is in no namespace, and for namespaces.
+pub(super) async fn namespace(request: &AdmissionRequest<'_>) -> Result<Option<Value>, StatusError> {
+    if request.namespace.is_empty() || request.kind == "Namespace" {
+        return Ok(None);
+    }
+    request.reader.get(&CORE, "namespaces", "", request.namespace).await
 }

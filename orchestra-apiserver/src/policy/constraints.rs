@@ -1,14 +1,11 @@
 //! `matchConstraints` of a policy and `matchResources` of a binding: which requests are meant.
 
-use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
 
 use crate::admission::AdmissionRequest;
 use crate::admission::matching::{Rule, Selectors, Target};
+use crate::admission::versions::Versions;
 use crate::status::StatusError;
-
-/// Groups and versions that hold the same objects: with the match policy `Equivalent`, rules for one are for the other.
-const SAME: [(&str, &str, &str, &str, &str); 1] = [("", "v1", "events.k8s.io", "v1", "events")];
 
 #[derive(Debug)]
 struct Named {
@@ -48,43 +45,38 @@ impl Constraints {
         }
     }
 
-    /// Whether a request is meant; no rules mean all.
+    /// As what a request is meant, or `None`; no rules mean all.
     pub(super) async fn matches(
         &self,
         request: &AdmissionRequest<'_>,
         object: Option<&Value>,
-    ) -> Result<bool, StatusError> {
-        if self.any(&self.excluded, request) || !(self.rules.is_empty() || self.any(&self.rules, request)) {
-            return Ok(false);
+        versions: &Versions,
+    ) -> Result<Option<Target>, StatusError> {
+        if !self.selectors.matches(request, object).await?
+            || self.meant(&self.excluded, request, versions).is_some()
+        {
+            return Ok(None);
         }
-        self.selectors.matches(request, object).await
+        if self.rules.is_empty() {
+            return Ok(Some(Target::own(request)));
+        }
+        Ok(self.meant(&self.rules, request, versions))
     }
 
-    fn any(&self, rules: &[Named], request: &AdmissionRequest<'_>) -> bool {
-        let own = Target { gv: request.request.gv.clone(), resource: request.request.resource.clone() };
-        let mut targets = vec![own];
-        if !self.is_exact {
-            targets.extend(same(&request.request.gv, &request.request.resource));
-        }
-        rules.iter().any(|named| {
-            targets.iter().any(|target| named.rule.matches(request, target))
+    /// The resource of the first rule that matches: that of the request or, where those are meant, another version of it.
+    fn meant(&self, rules: &[Named], request: &AdmissionRequest<'_>, versions: &Versions) -> Option<Target> {
+        let is_meant = |named: &Named, target: &Target| {
+            named.rule.matches(request, target)
                 && (named.names.is_empty() || named.names.iter().any(|name| name == request.name))
-        })
-    }
-}
-
-fn same(gv: &GroupVersion, resource: &str) -> Option<Target> {
-    SAME.iter().find_map(|(group, version, other, other_version, plural)| {
-        let to = |group: &'static str, version: &'static str| Target {
-            gv: GroupVersion::new(group, version),
-            resource: resource.to_owned(),
         };
-        let is =
-            |group: &str, version: &str| gv.group == group && gv.version == version && resource == *plural;
-        if is(group, version) {
-            Some(to(other, other_version))
-        } else {
-            is(other, other_version).then(|| to(group, version))
+        let own = Target::own(request);
+        if rules.iter().any(|named| is_meant(named, &own)) {
+            return Some(own);
         }
-    })
+        if self.is_exact || rules.is_empty() {
+            return None;
+        }
+        let others = versions.others(request);
+        rules.iter().find_map(|named| others.iter().find(|other| is_meant(named, other))).cloned()
+    }
 }

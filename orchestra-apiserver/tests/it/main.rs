@@ -18,6 +18,7 @@ mod kubectl;
 mod limits;
 mod malformed;
 mod metrics;
+mod mutating_policies;
 mod nodes;
 mod objects;
 mod options;

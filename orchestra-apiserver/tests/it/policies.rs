@@ -1,7 +1,12 @@
 //! Validating admission policies, through the server.
 
+use std::sync::Arc;
+
 use http::Request;
+use orchestra_apiserver::{AccessRequest, ApiServer, Authorizer, Decision, RequestInfo, StatusError, User};
+use orchestra_store::MemoryStore;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::harness::{delete, json as read, post, send, server};
 
@@ -24,7 +29,7 @@ fn map(name: &str, data: Value) -> Value {
     json!({"metadata": {"name": name}, "data": data})
 }
 
-async fn made(server: &orchestra_apiserver::ApiServer, path: &str, object: &Value) {
+async fn made(server: &ApiServer, path: &str, object: &Value) {
     let (code, answer) = post(server, path, object).await;
     assert_eq!(code, 201, "{answer:#}");
 }
@@ -137,20 +142,57 @@ async fn policies_say_nothing_about_policies() {
     assert_eq!(post(&server, MAPS, &map("a", json!({}))).await.0, 201);
 }
 
+/// Lets everybody do everything but what is about secrets.
+#[derive(Debug)]
+struct NoSecrets;
+
+#[async_trait::async_trait]
+impl Authorizer for NoSecrets {
+    async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
+        Ok(match request.info {
+            RequestInfo::Resource(about) if about.resource == "secrets" => {
+                Decision::Deny(format!("{} may not {}", request.user.name, request.verb))
+            }
+            _ => Decision::Allow(String::new()),
+        })
+    }
+}
+
 #[tokio::test]
-async fn who_writes_a_policy_that_is_not_in_force_is_told() {
-    let server = server().await;
-    let policy = json!({"metadata": {"name": "label"}, "spec": {
-        "matchConstraints": {"resourceRules": [{
-            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]},
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
-    }});
-    let path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
-    let request = Request::post(path).header("content-type", "application/json");
-    let response = send(&server, request, policy.to_string()).await;
-    let warning = response.headers().get("warning").map(|text| text.to_str().unwrap().to_owned());
-    let (code, answer) = read(response).await;
-    assert_eq!(code, 201, "{answer:#}");
-    assert!(warning.is_some_and(|text| text.contains("does not put them in force")), "{answer:#}");
+async fn expressions_ask_what_the_user_and_others_may() {
+    let server =
+        ApiServer::builder(Arc::new(MemoryStore::new())).seed(1).authorizer(NoSecrets).build().await.unwrap();
+    let secrets = "authorizer.group('').resource('secrets').namespace(request.namespace)";
+    let robot = "authorizer.serviceAccount('default', 'robot').group('').resource('secrets').check('list')";
+    let spec = json!({
+        "matchConditions": [{"name": "may", "expression": "authorizer.requestResource.check('create').allowed()"}],
+        "validations": [
+            {"expression": format!("{secrets}.check('get').allowed()"), "messageExpression": format!("{secrets}.check('get').reason()")},
+            {"expression": format!("{robot}.allowed()"), "messageExpression": format!("{robot}.reason()")},
+        ],
+    });
+    made(&server, POLICIES, &policy("secret", spec)).await;
+    made(&server, BINDINGS, &binding("all", "secret", &["Warn"])).await;
+    let as_ann = |name: &str| {
+        Request::post(MAPS)
+            .header("content-type", "application/json")
+            .extension(User::new("ann", []))
+            .body(map(name, json!({})).to_string())
+            .unwrap()
+    };
+    let response = server.clone().oneshot(as_ann("a")).await.unwrap();
+    let said: Vec<&str> =
+        response.headers().get_all("warning").iter().map(|text| text.to_str().unwrap()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].ends_with("with binding 'all': ann may not get\""), "{said:?}");
+    assert!(said[1].ends_with("system:serviceaccount:default:robot may not list\""), "{said:?}");
+    assert_eq!(response.status(), 201);
+    let (code, refused) = {
+        assert_eq!(delete(&server, &format!("{BINDINGS}/all")).await.0, 200);
+        made(&server, BINDINGS, &binding("hard", "secret", &["Deny"])).await;
+        read(server.clone().oneshot(as_ann("b")).await.unwrap()).await
+    };
+    assert_eq!((code, &refused["reason"]), (422, &json!("Invalid")));
+    let (code, _) = post(&server, MAPS, &map("admin", json!({}))).await;
+    assert_eq!(code, 422, "the robot still may not");
 }

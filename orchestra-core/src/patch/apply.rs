@@ -16,6 +16,7 @@ mod last_applied;
 mod manager;
 mod merge;
 mod node;
+mod overlay;
 mod remove;
 mod typed;
 
@@ -27,6 +28,7 @@ pub use self::conflict::{Conflict, Conflicts};
 pub use self::field_set::FieldSet;
 use self::manager::{Entry, Ledger, Operation};
 use self::node::Node;
+pub use self::overlay::overlay;
 use crate::schema::{self, ObjectType};
 use crate::structural::Structural;
 

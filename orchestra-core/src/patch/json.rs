@@ -4,6 +4,8 @@
 //! against `null` passes, and negative indices count from the end of a list. So the `json-patch` crate, which keeps
 //! to the RFC, does not serve here.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
@@ -29,13 +31,53 @@ struct Operation<'p> {
 /// # Errors
 /// The patch is no list of operations, has too many, or one of them does not fit the object.
 pub fn apply(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+    match patched(target, patch)? {
+        Ok(document) => Ok(document),
+        Err(cause) => Err(PatchError::Unprocessable { cause: cause.to_string() }),
+    }
+}
+
+/// [`apply`] where a `test` that fails means that there is nothing to do: `None`.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_if_it_holds(target: &Value, patch: &Value) -> Result<Option<Value>, PatchError> {
+    match patched(target, patch)? {
+        Ok(document) => Ok(Some(document)),
+        Err(Misfit::Test(_)) => Ok(None),
+        Err(cause) => Err(PatchError::Unprocessable { cause: cause.to_string() }),
+    }
+}
+
+fn patched(target: &Value, patch: &Value) -> Result<Result<Value, Misfit>, PatchError> {
     let operations = decode(patch)?;
     let mut document = target.clone();
     let mut spent = Spent::default();
-    for operation in &operations {
-        run(&mut document, operation, &mut spent).map_err(|cause| PatchError::Unprocessable { cause })?;
+    let run = |operation| run(&mut document, operation, &mut spent);
+    Ok(operations.iter().try_for_each(run).map(|()| document))
+}
+
+/// Why an operation does not fit the document.
+#[derive(Debug)]
+enum Misfit {
+    /// It is a test, of this path, and fails.
+    Test(String),
+    Other(String),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(path) => write!(f, "testing value {path} failed: test failed"),
+            Self::Other(why) => f.write_str(why),
+        }
     }
-    Ok(document)
+}
+
+impl From<String> for Misfit {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
 }
 
 /// Members of operations that RFC 6902 does not know, worded as the API server's warnings (`fieldValidation=Warn`)
@@ -111,36 +153,68 @@ struct Spent {
 }
 
 impl Spent {
-    fn shift(&mut self, items: usize) -> Result<(), String> {
+    fn shift(&mut self, items: usize) -> Result<(), Lost> {
         self.shifted = self.shifted.saturating_add(items);
         if self.shifted > MAX_SHIFTED {
-            return Err(format!("operations shift items of lists by more than {MAX_SHIFTED} places"));
+            let why = format!("operations shift items of lists by more than {MAX_SHIFTED} places");
+            return Err(Lost::Other(why));
         }
         Ok(())
     }
 }
 
-fn run(document: &mut Value, operation: &Operation<'_>, spent: &mut Spent) -> Result<(), String> {
+fn run(document: &mut Value, operation: &Operation<'_>, spent: &mut Spent) -> Result<(), Misfit> {
     let Operation { op, path, from, value } = *operation;
     let from = from.ok_or_else(|| format!("{op} operation misses from"));
-    match op {
+    let done = match op {
         "add" => add(document, path, value.clone(), spent),
         "remove" => remove(document, path, spent).map(drop),
         "replace" => replace(document, path, value),
         "move" => {
-            let moved = remove(document, from?, spent)?;
+            let moved = remove(document, from?, spent).map_err(|why| why.of(op))?;
             add(document, path, moved, spent)
         }
         "copy" => {
-            let source = get(document, from?)?.cloned().unwrap_or_default();
+            let source = get(document, from?).map_err(|why| why.of(op))?.cloned().unwrap_or_default();
             spent.copied = spent.copied.saturating_add(encoded_length(&source));
             if spent.copied > MAX_COPIED {
-                return Err(format!("copy operations exceed {MAX_COPIED} bytes"));
+                return Err(format!("copy operations exceed {MAX_COPIED} bytes").into());
             }
             add(document, path, source, spent)
         }
-        "test" => test(document, path, value),
-        other => Err(format!("unexpected kind of operation: {other}")),
+        "test" => {
+            let found = if path.is_empty() {
+                Some(&*document)
+            } else {
+                get(document, path).map_err(|why| why.of(op))?
+            };
+            if !same(found.unwrap_or(&Value::Null), value) {
+                return Err(Misfit::Test(path.to_owned()));
+            }
+            Ok(())
+        }
+        other => return Err(format!("unexpected kind of operation: {other}").into()),
+    };
+    done.map_err(|why| why.of(op))
+}
+
+/// Why a place of the document cannot be changed.
+#[derive(Debug)]
+enum Lost {
+    /// It is not there.
+    Path(String),
+    Other(String),
+}
+
+impl Lost {
+    /// In the words of the library that upstream uses.
+    fn of(self, op: &str) -> Misfit {
+        match self {
+            Self::Path(path) => Misfit::Other(format!(
+                "{op} operation does not apply: doc is missing path: {path}: missing value"
+            )),
+            Self::Other(why) => Misfit::Other(why),
+        }
     }
 }
 
@@ -149,8 +223,8 @@ fn encoded_length(value: &Value) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
 }
 
-fn missing(path: &str) -> String {
-    format!("document misses path {path:?}")
+fn missing(path: &str) -> Lost {
+    Lost::Path(path.to_owned())
 }
 
 fn unescape(part: &str) -> String {
@@ -158,7 +232,7 @@ fn unescape(part: &str) -> String {
 }
 
 // A path's last part, and the map or list it is a key or index of.
-fn parent<'d>(document: &'d mut Value, path: &str) -> Result<(&'d mut Value, String), String> {
+fn parent<'d>(document: &'d mut Value, path: &str) -> Result<(&'d mut Value, String), Lost> {
     let (_, parts) = path.split_once('/').ok_or_else(|| missing(path))?;
     let (before, key) = parts.rsplit_once('/').map_or((None, parts), |(before, key)| (Some(before), key));
     let mut at = document;
@@ -182,7 +256,7 @@ fn index(part: &str, length: usize) -> Option<usize> {
     usize::try_from(number).ok().filter(|i| *i < length)
 }
 
-fn add(document: &mut Value, path: &str, value: Value, spent: &mut Spent) -> Result<(), String> {
+fn add(document: &mut Value, path: &str, value: Value, spent: &mut Spent) -> Result<(), Lost> {
     if path.is_empty() {
         return set_root(document, &value);
     }
@@ -202,17 +276,21 @@ fn add(document: &mut Value, path: &str, value: Value, spent: &mut Spent) -> Res
     Ok(())
 }
 
-fn set_root(document: &mut Value, value: &Value) -> Result<(), String> {
+fn set_root(document: &mut Value, value: &Value) -> Result<(), Lost> {
     if !value.is_object() && !value.is_array() {
-        return Err("the document can only become an object or array".to_owned());
+        return Err(Lost::Other("the document can only become an object or array".to_owned()));
     }
     *document = value.clone();
     Ok(())
 }
 
-fn remove(document: &mut Value, path: &str, spent: &mut Spent) -> Result<Value, String> {
+fn remove(document: &mut Value, path: &str, spent: &mut Spent) -> Result<Value, Lost> {
     match parent(document, path)? {
-        (Value::Object(map), key) => map.remove(&key).ok_or_else(|| missing(path)),
+        (Value::Object(map), key) => map.remove(&key).ok_or_else(|| {
+            Lost::Other(format!(
+                "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+            ))
+        }),
         (Value::Array(items), key) => {
             let place = index(&key, items.len()).ok_or_else(|| missing(path))?;
             spent.shift(items.len() - place)?;
@@ -222,7 +300,7 @@ fn remove(document: &mut Value, path: &str, spent: &mut Spent) -> Result<Value, 
     }
 }
 
-fn replace(document: &mut Value, path: &str, value: &Value) -> Result<(), String> {
+fn replace(document: &mut Value, path: &str, value: &Value) -> Result<(), Lost> {
     if path.is_empty() {
         return set_root(document, value);
     }
@@ -242,7 +320,7 @@ fn replace(document: &mut Value, path: &str, value: &Value) -> Result<(), String
 }
 
 // `None` is a missing key of a map that is there.
-fn get<'d>(document: &'d mut Value, path: &str) -> Result<Option<&'d Value>, String> {
+fn get<'d>(document: &'d mut Value, path: &str) -> Result<Option<&'d Value>, Lost> {
     match parent(document, path)? {
         (Value::Object(map), key) => Ok(map.get(&key)),
         (Value::Array(items), key) => {
@@ -251,15 +329,6 @@ fn get<'d>(document: &'d mut Value, path: &str) -> Result<Option<&'d Value>, Str
         }
         _ => Err(missing(path)),
     }
-}
-
-fn test(document: &mut Value, path: &str, value: &Value) -> Result<(), String> {
-    let equal = if path.is_empty() {
-        same(document, value)
-    } else {
-        same(get(document, path)?.unwrap_or(&Value::Null), value)
-    };
-    if equal { Ok(()) } else { Err(format!("testing value {path} failed")) }
 }
 
 // Equal as JSON: 1 and 1.0 are the same number.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestra_cel::{Declared, Environment, Object, Program, Type, UNBOUNDED};
+use orchestra_cel::{Declared, Environment, Object, Others, Program, Type, UNBOUNDED};
 
 /// What an expression must come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub enum Wanted {
     Text,
     /// `string` or `null`
     TextOrNull,
+    /// `Object`
+    Configuration,
+    /// `list(JSONPatch)`
+    Patch,
     /// Anything.
     Any,
 }
@@ -28,7 +32,7 @@ fn text() -> Declared {
 fn object<const N: usize>(name: &str, fields: [(&str, Declared); N]) -> Declared {
     let fields: BTreeMap<_, _> =
         fields.into_iter().map(|(field, declared)| (field.to_owned(), declared)).collect();
-    Declared::object(Object { name: name.to_owned(), fields }, 2)
+    Declared::object(Object { name: name.to_owned(), fields, others: Others::Refused }, 2)
 }
 
 /// The variables: `object`, `oldObject`, `request`, `namespaceObject`; `params` where there are some; `authorizer`.
@@ -42,6 +46,23 @@ pub fn environment(has_params: bool) -> Environment {
         .variable("authorizer", opaque("Authorizer"))
         .variable("authorizer.requestResource", opaque("ResourceCheck"));
     if has_params { environment.variable("params", Declared::dynamic()) } else { environment }
+}
+
+/// What mutations are written as: configurations, whose parts are named after their place (`Object.spec`) and may have any
+/// fields, and operations of patches.
+pub(super) const CONFIGURATION: &str = "Object";
+pub(super) const OPERATION: &str = "JSONPatch";
+
+/// An environment in which mutations can be written, too.
+pub(super) fn with_patches(environment: Environment) -> Environment {
+    let fields = [("op", text()), ("path", text()), ("from", text()), ("value", Declared::dynamic())];
+    let fields = fields.into_iter().map(|(field, declared)| (field.to_owned(), declared)).collect();
+    let operation = Object { name: OPERATION.to_owned(), fields, others: Others::Refused };
+    environment.message(operation).family(CONFIGURATION)
+}
+
+fn is_message(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Object(object) if object.name == name)
 }
 
 fn request() -> Declared {
@@ -117,6 +138,11 @@ pub fn compile(environment: &Environment, expression: &str, wanted: Wanted) -> R
         Wanted::Bool => (*ty == Type::Bool, "bool"),
         Wanted::Text => (*ty == Type::String, "string"),
         Wanted::TextOrNull => (matches!(ty, Type::String | Type::Null), "one of [string null_type]"),
+        Wanted::Configuration => (is_message(ty, CONFIGURATION), CONFIGURATION),
+        Wanted::Patch => {
+            let fits = matches!(ty, Type::List(item) if is_message(item, OPERATION));
+            (fits, "list(JSONPatch)")
+        }
         Wanted::Any => (true, ""),
     };
     if fits { Ok(program) } else { Err(format!("must evaluate to {words} but got {ty}")) }

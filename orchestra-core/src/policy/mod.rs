@@ -1,24 +1,31 @@
 //! Admission policies and match conditions: expressions about requests, compiled once and asked for each. Pure: whoever
 //! asks brings the request, the object, its parameters and its namespace.
 //!
-//! Follows `k8s.io/apiserver/pkg/admission/plugin/{cel,policy}`. `authorizer` is declared and cannot be asked: an expression that
-//! comes to it fails, and the failure policy decides.
+//! Follows `k8s.io/apiserver/pkg/admission/plugin/{cel,policy}`. What expressions ask `authorizer` is kept for whoever asks
+//! them, see [`access`]; without an [`Authority`](access::Authority) such an expression fails, and the failure policy decides.
 
+pub mod access;
 mod conditions;
 mod environment;
+mod mutating;
+pub mod typecheck;
 mod validating;
+mod variables;
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::cell::OnceCell;
 
-use orchestra_cel::{Fault, Outcome, Program, Scope, Value as Cel, values};
+use orchestra_cel::{Fault, Program, Scope, Value as Cel, values};
 use serde_json::Value;
+
+use access::Authority;
+use variables::Variables;
 
 pub use conditions::{Conditions, Matched};
 pub use environment::{Wanted, compile, environment};
+pub use mutating::{MutatingPolicy, Mutation, Unmade};
 pub use validating::{Decision, Policy, Verdict};
 
 /// What one expression may cost; what a policy may for one request; and what match conditions may together.
@@ -34,6 +41,7 @@ pub struct Inputs<'v> {
     request: Lazy<'v>,
     namespace: Lazy<'v>,
     params: Option<Lazy<'v>>,
+    authority: Option<&'v Authority>,
 }
 
 #[derive(Debug)]
@@ -58,6 +66,7 @@ impl<'v> Inputs<'v> {
             request: Lazy::new(Some(request)),
             namespace: Lazy::new(None),
             params: None,
+            authority: None,
         }
     }
 
@@ -68,60 +77,18 @@ impl<'v> Inputs<'v> {
         self
     }
 
+    /// With somebody who can be asked what the user may.
+    #[must_use]
+    pub fn authority(mut self, authority: &'v Authority) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
     /// With parameters, which may be none.
     #[must_use]
     pub fn params(mut self, params: Option<&'v Value>) -> Self {
         self.params = Some(Lazy::new(params));
         self
-    }
-}
-
-/// The inputs, and the variables that expressions make of them.
-struct Variables<'a> {
-    inputs: &'a Inputs<'a>,
-    named: &'a [(String, Result<Program, String>)],
-    known: RefCell<HashMap<String, Result<Cel, Fault>>>,
-}
-
-impl<'a> Variables<'a> {
-    fn new(inputs: &'a Inputs<'a>, named: &'a [(String, Result<Program, String>)]) -> Self {
-        Self { inputs, named, known: RefCell::default() }
-    }
-}
-
-impl Scope for Variables<'_> {
-    fn get(&self, name: &str) -> Option<Cel> {
-        match name {
-            "object" => Some(self.inputs.object.get()),
-            "oldObject" => Some(self.inputs.old.get()),
-            "request" => Some(self.inputs.request.get()),
-            "namespaceObject" => Some(self.inputs.namespace.get()),
-            "params" => self.inputs.params.as_ref().map(Lazy::get),
-            _ => None,
-        }
-    }
-
-    fn lazy(&self, name: &str, field: &str, budget: u64) -> Option<Outcome> {
-        if name != "variables" {
-            return None;
-        }
-        if let Some(result) = self.known.borrow().get(field) {
-            return Some(Outcome { result: result.clone(), cost: 0 });
-        }
-        let (_, program) = self.named.iter().find(|(name, _)| name == field)?;
-        let failed =
-            |why: String| Fault::Error(format!("composited variable {field:?} fails to evaluate: {why}"));
-        // A variable sees those before it only, so this ends.
-        let outcome = match program {
-            Ok(program) => program.evaluate(self, budget),
-            Err(why) => Outcome { result: Err(failed(why.clone())), cost: 0 },
-        };
-        let result = match outcome.result {
-            Err(Fault::Error(why)) => Err(failed(why)),
-            other => other,
-        };
-        self.known.borrow_mut().insert(field.to_owned(), result.clone());
-        Some(Outcome { result, cost: outcome.cost })
     }
 }
 

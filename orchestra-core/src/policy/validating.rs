@@ -1,13 +1,12 @@
 //! One `ValidatingAdmissionPolicy`, compiled.
 
-use std::collections::BTreeMap;
-
-use orchestra_cel::{Declared, Environment, Object, Program, Value as Cel};
+use orchestra_cel::{Program, Value as Cel};
 use serde_json::Value;
 
 use super::conditions::{Conditions, Matched};
 use super::environment::{Wanted, compile, environment};
-use super::{Failed, Inputs, OUT_OF_BUDGET, POLICY_BUDGET, Variables, evaluate};
+use super::variables::{Variable, Variables, compile_all, items, text};
+use super::{Failed, Inputs, OUT_OF_BUDGET, POLICY_BUDGET, evaluate};
 
 /// The longest message an expression may make, and the longest annotation.
 const MAX_MESSAGE: usize = 5 * 1024;
@@ -47,9 +46,6 @@ struct Validation {
     reason: String,
 }
 
-/// What a policy calls a value, and the expression that gives it; or why that cannot be compiled.
-type Variable = (String, Result<Program, String>);
-
 /// A policy whose expressions can be asked.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -60,37 +56,11 @@ pub struct Policy {
     fails_open: bool,
 }
 
-fn text<'v>(value: &'v Value, field: &str) -> &'v str {
-    value.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn items<'v>(spec: &'v Value, field: &str) -> &'v [Value] {
-    spec.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-/// The variables of a policy, each of which sees those before it, and the environment with all of them.
-fn variables(spec: &Value, base: &Environment) -> (Vec<Variable>, Environment) {
-    let mut fields: BTreeMap<String, Declared> = BTreeMap::new();
-    let mut out = Vec::new();
-    let with = |fields: &BTreeMap<String, Declared>| {
-        let object = Object { name: "kubernetes.variables".to_owned(), fields: fields.clone() };
-        base.clone().variable("variables", Declared::object(object, 2))
-    };
-    for variable in items(spec, "variables") {
-        let name = text(variable, "name").to_owned();
-        let program = compile(&with(&fields), text(variable, "expression"), Wanted::Any);
-        let declared = program.as_ref().map_or_else(|_| Declared::dynamic(), Program::declared);
-        fields.insert(name.clone(), declared);
-        out.push((name, program));
-    }
-    (out, with(&fields))
-}
-
 impl Policy {
     /// Compiles the `spec` of a policy; what cannot be compiled fails when it is asked.
     pub fn compile(spec: &Value) -> Self {
         let has_params = spec.get("paramKind").is_some_and(|kind| !kind.is_null());
-        let (variables, environment) = variables(spec, &environment(has_params));
+        let (variables, environment) = compile_all(spec, &environment(has_params));
         let validation = |validation: &Value| {
             let expression = text(validation, "expression");
             let message = text(validation, "messageExpression");

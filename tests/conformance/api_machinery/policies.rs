@@ -179,3 +179,44 @@ async fn validatingadmissionpolicy_should_allow_expressions_to_refer_variables()
     expect_enforced(&world, 3).await;
     world.end().await;
 }
+
+/// Puts a mutating policy about Deployments in force in the test's namespace, and makes a Deployment of one pod.
+async fn mutate(world: &World, expression: &str) -> Value {
+    mark(world).await;
+    let root = format!("/apis/{GROUP}/v1");
+    let policy = json!({"metadata": {"name": "unique.policy.example.com"}, "spec": {
+        "matchConstraints": {
+            "namespaceSelector": {"matchLabels": {"unique": "true"}},
+            "resourceRules": about_deployments(&["CREATE", "UPDATE"]),
+        },
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+    }});
+    world.post(&format!("{root}/mutatingadmissionpolicies"), policy).await;
+    let binding = json!({"metadata": {"name": "unique.binding.example.com"}, "spec": {
+        "policyName": "unique.policy.example.com",
+        "matchResources": {"namespaceSelector": {"matchLabels": {"unique": "true"}}},
+    }});
+    world.post(&format!("{root}/mutatingadmissionpolicybindings"), binding).await;
+    let (status, created) = world.ask("POST", DEPLOYMENTS, workload("marker-deployment", 1)).await;
+    assert_eq!(status, 201, "{created}");
+    world.delete(&format!("{DEPLOYMENTS}/marker-deployment")).await;
+    created
+}
+
+#[tokio::test]
+async fn mutatingadmissionpolicy_should_mutate_a_deployment() {
+    let world = world::world().await;
+    let created = mutate(&world, "Object{spec: Object.spec{replicas: 1337}}").await;
+    assert_eq!(created["spec"]["replicas"], 1337);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn mutatingadmissionpolicy_should_mutate_a_deployment_with_annotations() {
+    let world = world::world().await;
+    let expression = "Object{\n metadata: Object.metadata{\n annotations: {\n \"mutated-by\": \"admission-policy\"\n }\n }\n}";
+    let created = mutate(&world, expression).await;
+    assert_eq!(created["metadata"]["annotations"]["mutated-by"], "admission-policy");
+    world.end().await;
+}

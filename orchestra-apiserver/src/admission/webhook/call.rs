@@ -1,10 +1,8 @@
 //! Asks one webhook about one request.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orchestra_core::gvk::GroupVersion;
 use serde_json::{Value, json};
 
 use super::hook::{FailurePolicy, Hook};
@@ -12,7 +10,8 @@ use super::review::{self, Answer, Question, Wrong};
 use crate::admission::AdmissionRequest;
 use crate::admission::conditions::Matched;
 use crate::admission::matching::Target;
-use crate::catalog::Catalog;
+use crate::admission::versions::Versions;
+use crate::auth::Authorizer;
 use crate::clock::Chance;
 use crate::status::StatusError;
 use crate::webhook::Client;
@@ -21,8 +20,9 @@ use crate::webhook::Client;
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) client: Arc<Client>,
-    pub(super) catalog: Arc<Catalog>,
+    pub(super) versions: Versions,
     pub(super) chance: Arc<Chance>,
+    pub(super) authorizer: Arc<dyn Authorizer>,
 }
 
 /// How asking went wrong.
@@ -52,7 +52,7 @@ impl Caller {
         if !hook.selectors.matches(request, object).await? {
             return Ok(None);
         }
-        match hook.conditions.ask(request, object).await {
+        match hook.conditions.ask(request, object, &self.authorizer).await {
             Matched::Yes => Ok(Some(target)),
             Matched::No => Ok(None),
             Matched::Failed(_) if hook.failure == FailurePolicy::Ignore => Ok(None),
@@ -62,69 +62,17 @@ impl Caller {
 
     /// The resource of the first rule that matches: that of the request or, if the webhook wants those, another version of it.
     fn matching(&self, hook: &Hook, request: &AdmissionRequest<'_>) -> Option<Target> {
-        let gv = &request.request.gv;
-        let own = Target { gv: gv.clone(), resource: request.request.resource.clone() };
+        let own = Target::own(request);
         if hook.rules.iter().any(|rule| rule.matches(request, &own)) {
             return Some(own);
         }
         if !hook.is_equivalent {
             return None;
         }
-        let here = self.catalog.find(gv, &own.resource)?;
-        let others: Vec<Target> = self
-            .catalog
-            .iter()
-            .filter(|other| other.prefix() == here.prefix() && other.description().gv != *gv)
-            .map(|other| Target {
-                gv: other.description().gv.clone(),
-                resource: other.description().plural.to_string(),
-            })
-            .collect();
+        let others = self.versions.others(request);
         let found =
             hook.rules.iter().find_map(|rule| others.iter().find(|other| rule.matches(request, other)));
         found.cloned()
-    }
-
-    /// The object in the version that a webhook wants.
-    pub(super) async fn converted<'a>(
-        &self,
-        request: &AdmissionRequest<'_>,
-        target: &Target,
-        object: &'a Value,
-    ) -> Result<Cow<'a, Value>, StatusError> {
-        if target.gv == request.request.gv || request.kind_version != &request.request.gv {
-            return Ok(Cow::Borrowed(object));
-        }
-        self.translated(&target.gv, &target.resource, object.clone()).await.map(Cow::Owned)
-    }
-
-    /// What a webhook made of the object that it got, in the version of the request.
-    pub(super) async fn back(
-        &self,
-        request: &AdmissionRequest<'_>,
-        target: &Target,
-        object: Value,
-    ) -> Result<Value, StatusError> {
-        let own = request.request;
-        if target.gv == own.gv || request.kind_version != &own.gv {
-            return Ok(object);
-        }
-        self.translated(&own.gv, &own.resource, object).await
-    }
-
-    async fn translated(
-        &self,
-        gv: &GroupVersion,
-        plural: &str,
-        mut object: Value,
-    ) -> Result<Value, StatusError> {
-        match self.catalog.find(gv, plural) {
-            Some(resource) => resource.translate(object).await.map_err(StatusError::internal),
-            None => {
-                object["apiVersion"] = gv.to_string().into();
-                Ok(object)
-            }
-        }
     }
 
     /// Asks, and reads the answer.
@@ -150,7 +98,8 @@ impl Caller {
         let uid = self.chance.uuid();
         let seen = async |object: Option<&'_ Value>| match object {
             Some(object) => {
-                let seen = self.converted(request, target, object).await.map_err(Failure::Refused)?;
+                let seen =
+                    self.versions.converted(request, target, object).await.map_err(Failure::Refused)?;
                 Ok(Some(seen.into_owned()))
             }
             None => Ok(None),

@@ -22,7 +22,10 @@ use self::call::{Caller, Failure, denied, failed};
 use self::hook::{FailurePolicy, Hook, read_all};
 use super::followed::Followed;
 use super::matching::Target;
+use super::notes::Lane;
+use super::versions::Versions;
 use super::{Admission, AdmissionRequest, Operation};
+use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::Chance;
@@ -47,9 +50,15 @@ impl Webhooks {
         client: &Arc<Client>,
         catalog: &Arc<Catalog>,
         chance: &Arc<Chance>,
+        authorizer: &Arc<dyn Authorizer>,
         metrics: WebhookMetrics,
     ) -> Self {
-        let caller = Caller { client: client.clone(), catalog: catalog.clone(), chance: chance.clone() };
+        let caller = Caller {
+            client: client.clone(),
+            versions: Versions::new(catalog),
+            chance: chance.clone(),
+            authorizer: authorizer.clone(),
+        };
         Self { caller: Arc::new(caller), metrics }
     }
 }
@@ -202,14 +211,14 @@ impl MutatingWebhooks {
             )));
         }
         let caller = &self.shared.caller;
-        let seen = caller.converted(request, target, object).await?;
+        let seen = caller.versions.converted(request, target, object).await?;
         let new = json_patch::apply(&seen, patch).map_err(StatusError::internal)?;
         let same = |field: &str| new.get(field) == seen.get(field);
         if !new.is_object() || !same("kind") || !same("apiVersion") || !new["metadata"].is_object() {
             let why = format!("admission webhook {:?} made another kind of object", hook.name);
             return Err(StatusError::internal(why));
         }
-        let mut new = caller.back(request, target, new).await?;
+        let mut new = caller.versions.back(request, target, new).await?;
         request.fit(&mut new)?;
         Ok(new)
     }
@@ -226,7 +235,7 @@ impl Admission for MutatingWebhooks {
         if hooks.is_empty() || is_exempt(request) {
             return Ok(());
         }
-        let rounds = request.rounds;
+        let rounds = request.rounds.lane(Lane::Webhooks);
         // What built-in rules did since is a change, too.
         rounds.compare(object);
         let mut was_asked = false;

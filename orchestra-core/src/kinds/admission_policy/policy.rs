@@ -11,11 +11,13 @@ use crate::kinds::frame::check::{one_of, refuse, required, required_one_of};
 use crate::kinds::frame::{Builtin, Fill, Generation, Object, View};
 use crate::kinds::meta;
 use crate::meta::name;
-use crate::policy::Policy;
+use crate::policy::{MutatingPolicy, Policy};
 use crate::violation::{FieldPath, Violation, Violations};
 
 /// The most annotations of audit events.
 const MOST_ANNOTATIONS: usize = 20;
+/// What a policy may change.
+const MUTABLE: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 /// Why a policy may say that it refuses.
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 
@@ -29,11 +31,27 @@ pub(crate) fn validating() -> Builtin {
         shared(out, &spec);
         validations(out, policy, &spec);
         if let Some(value) = spec.value() {
-            let below = |path: &str| FieldPath::new(&format!("spec.{path}"));
-            let problems = Policy::problems(value).into_iter();
-            out.extend(problems.map(|(path, shown, why)| Violation::invalid(&below(&path), shown, why)));
+            said(out, Policy::problems(value));
         }
     })
+}
+
+/// What is wrong with expressions.
+fn said(out: &mut Violations, problems: Vec<(String, String, String)>) {
+    let below = |path: &str| FieldPath::new(&format!("spec.{path}"));
+    out.extend(problems.into_iter().map(|(path, shown, why)| Violation::invalid(&below(&path), shown, why)));
+}
+
+/// What is removed cannot be changed.
+fn operations(out: &mut Violations, constraints: &View) {
+    for rule in constraints.get("resourceRules").items() {
+        for operation in rule.get("operations").items() {
+            if !MUTABLE.contains(&operation.text()) {
+                let path = constraints.path().child("resourceRules").child("operations");
+                out.push(Violation::not_supported(&path, operation.text(), MUTABLE));
+            }
+        }
+    }
 }
 
 pub(crate) fn mutating() -> Builtin {
@@ -44,7 +62,11 @@ pub(crate) fn mutating() -> Builtin {
     policy(kind, counted).validate(|policy, out| {
         let spec = policy.get("spec");
         shared(out, &spec);
+        operations(out, &spec.get("matchConstraints"));
         mutations(out, &spec.get("mutations"));
+        if let Some(value) = spec.value() {
+            said(out, MutatingPolicy::problems(value));
+        }
         required_one_of(out, &spec.get("reinvocationPolicy"), &["IfNeeded", "Never"]);
     })
 }

@@ -202,6 +202,33 @@ impl<'s> Node<'s> {
         }
     }
 
+    /// Whether an object here is replaced as a whole.
+    pub(super) fn is_whole(self) -> bool {
+        matches!(self, Self::Leaf(_) | Self::Whole(_))
+    }
+
+    /// How an object here would be taken apart, were it not one value.
+    pub(super) fn inside(self) -> Self {
+        match self {
+            Self::Leaf(Some(field)) => match (field.shape, field.object()) {
+                (Shape::Single, Some(ty)) => Self::Struct(ty),
+                _ => self,
+            },
+            Self::Whole(place) => place.inner(),
+            _ => self,
+        }
+    }
+
+    /// The place of an item of a list, also of one that is one value.
+    pub(super) fn any_item(self) -> Option<Self> {
+        match self {
+            Self::Leaf(Some(field)) => field.object().map(Self::Struct),
+            Self::Whole(place) => place.items(),
+            Self::Leaf(None) | Self::Set => None,
+            _ => Some(self.item()),
+        }
+    }
+
     pub(super) fn is_list(self) -> bool {
         matches!(self, Self::Keyed(_) | Self::Set)
     }

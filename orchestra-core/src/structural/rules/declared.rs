@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestra_cel::{Declared, Object, Type, escape};
+use orchestra_cel::{Declared, Object, Others, Type, escape};
 
 use crate::structural::{Additional, Structural, Type as JsonType};
 
@@ -60,12 +60,13 @@ fn object(schema: &Structural, is_root: bool, name: &str) -> Declared {
         // These every object has, whatever the schema says of them.
         let text = || Declared::simple(Type::String, MAX_REQUEST - 2, MIN_TEXT);
         let names = ["name", "generateName"].map(|field| (field.to_owned(), text()));
-        let metadata = Object { name: format!("{name}.metadata"), fields: names.into() };
+        let metadata =
+            Object { name: format!("{name}.metadata"), fields: names.into(), others: Others::Refused };
         fields.insert("apiVersion".to_owned(), text());
         fields.insert("kind".to_owned(), text());
         fields.insert("metadata".to_owned(), Declared::object(metadata, 2));
     }
-    Declared::object(Object { name: name.to_owned(), fields }, min_json)
+    Declared::object(Object { name: name.to_owned(), fields, others: Others::Refused }, min_json)
 }
 
 fn text(schema: &Structural) -> Declared {
