@@ -37,7 +37,7 @@ impl Default for Selectors {
             ("capacity".to_owned(), domains(quantity)),
             ("allowMultipleAllocations".to_owned(), Declared::simple(Type::Bool, 1, 4)),
         ]);
-        let device = Object { name: "kubernetes.DRADevice".to_owned(), fields };
+        let device = Object { name: "kubernetes.DRADevice".to_owned(), fields, ..Object::default() };
         Self {
             environment: Environment::new().variable("device", Declared::object(device, 2)),
             library: Environment::new().variable("text", text(LONGEST_TEXT)),

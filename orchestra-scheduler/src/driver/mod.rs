@@ -92,7 +92,8 @@ impl Driver {
             }
             let Some(busy) = self.take_steps().await else { return };
             self.metrics.look(&self.dispatcher);
-            let due = self.dispatcher.next_due().map(|due| self.start + due.0);
+            // What waits for news alone is due at the end of time, which no clock can say.
+            let due = self.dispatcher.next_due().and_then(|due| self.start.checked_add(due.0));
             tokio::select! {
                 biased;
                 // Results first: there are never more than writes under way, while facts may come without end.
