@@ -2,8 +2,6 @@
 //!
 //! They cost the product nothing: each is somebody who tampers with what one component reads or writes.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use kube::client::Body;
@@ -88,10 +86,6 @@ fn is_found(
 ) {
     let mut recipe = Recipe::default();
     recipe.favours = favours;
-    if favours == Some(Kind::CronJob) {
-        // Long enough for several to be due.
-        recipe.pause = Duration::from_secs(15);
-    }
     let storms = Storms::new(recipe).world(move |world| world.tamper(plant()));
     let found = (0..SEEDS)
         .map(|seed| storms.run(seed))
