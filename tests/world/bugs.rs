@@ -196,16 +196,6 @@ fn a_success_that_is_taken_for_a_failure_is_found() {
 }
 
 #[test]
-fn a_cron_job_that_runs_beside_itself_is_found() {
-    is_found(
-        "a CronJob that forbids it does not run beside itself",
-        Some(Kind::CronJob),
-        Then::Nothing,
-        misread("/cronjobs", r#""concurrencyPolicy":"Forbid""#, r#""concurrencyPolicy":"Allow""#),
-    );
-}
-
-#[test]
 fn slices_that_are_not_kept_up_are_found() {
     let is_slice = |path: &str| path.contains("/endpointslices/");
     is_found(
