@@ -2,8 +2,6 @@
 //!
 //! They cost the product nothing: each is somebody who tampers with what one component reads or writes.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use kube::client::Body;
@@ -88,10 +86,6 @@ fn is_found(
 ) {
     let mut recipe = Recipe::default();
     recipe.favours = favours;
-    if favours == Some(Kind::CronJob) {
-        // Long enough for several to be due.
-        recipe.pause = Duration::from_secs(15);
-    }
     let storms = Storms::new(recipe).world(move |world| world.tamper(plant()));
     let found = (0..SEEDS)
         .map(|seed| storms.run(seed))
@@ -198,16 +192,6 @@ fn a_success_that_is_taken_for_a_failure_is_found() {
         Some(Kind::Job),
         Then::Nothing,
         misread("/pods", r#""phase":"Succeeded""#, r#""phase":"Running""#),
-    );
-}
-
-#[test]
-fn a_cron_job_that_runs_beside_itself_is_found() {
-    is_found(
-        "a CronJob that forbids it does not run beside itself",
-        Some(Kind::CronJob),
-        Then::Nothing,
-        misread("/cronjobs", r#""concurrencyPolicy":"Forbid""#, r#""concurrencyPolicy":"Allow""#),
     );
 }
 

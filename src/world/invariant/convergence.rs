@@ -40,7 +40,8 @@ impl Invariant for Convergence {
     }
 }
 
-fn can_be_ready(object: &Object) -> bool {
+/// Whether its pods become ready at all.
+pub(super) fn can_be_ready(object: &Object) -> bool {
     let annotations = object.at("/spec/template/metadata/annotations");
     let after =
         annotations["sim.orchestra.dev/ready-after"].as_str().and_then(|text| text.parse::<f64>().ok());

@@ -2,9 +2,10 @@
 
 use super::super::log::WriteLog;
 use super::super::{Happening, Invariant};
+use super::convergence::can_be_ready;
 use super::named;
 
-/// At rest, every DaemonSet has one pod on each node, and of its present revision unless it waits to be told.
+/// At rest, every DaemonSet whose pods can become ready has one pod on each node, and it is ready.
 #[derive(Debug)]
 pub struct OnePodPerNode;
 
@@ -15,7 +16,7 @@ impl Invariant for OnePodPerNode {
 
     fn look(&mut self, happening: &Happening, log: &WriteLog) -> Result<(), String> {
         let Happening::AtRest = happening else { return Ok(()) };
-        for set in log.of("daemonsets.apps") {
+        for set in log.of("daemonsets.apps").filter(|set| can_be_ready(set)) {
             for node in log.of("nodes") {
                 let here =
                     super::pods_of(log, set.uid()).filter(|pod| pod.text("/spec/nodeName") == &*node.name);

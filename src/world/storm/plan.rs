@@ -432,12 +432,7 @@ impl Author<'_> {
     fn cron_job(&mut self) -> Value {
         let name = self.name("c");
         let policy = self.chance.pick(&["Allow", "Forbid", "Replace"]).copied();
-        let mut template = json!({"spec": self.job_spec(&name)});
-        if self.chance.percent(40) {
-            // Some are not over when the next is due; yet sooner than the world is taken to be at rest.
-            let annotations = &mut template["spec"]["template"]["metadata"]["annotations"];
-            annotations["sim.orchestra.dev/exit-after"] = json!("65");
-        }
+        let template = json!({"spec": self.job_spec(&name)});
         json!({"metadata": {"name": name}, "spec": {
             "schedule": "* * * * *", "concurrencyPolicy": policy, "jobTemplate": template,
             "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 1,
