@@ -67,7 +67,7 @@ pub struct Diagnosis {
     /// The nodes refused, one by one.
     pub nodes: Refusals,
     /// How many nodes were left out by a narrowing before filtering, and why.
-    pub excluded: Option<Exclusion>,
+    pub excluded: Option<Box<Exclusion>>,
     /// What the attempt to help left to say.
     pub post_filter: Reasons,
     /// Plugins that refused something; changes they care about bring the pod back.
@@ -207,7 +207,7 @@ mod tests {
         let mut diagnosis = refusals(&[(1, &["Too many pods"])]);
         diagnosis.node_count = 3;
         diagnosis.excluded =
-            Some(Exclusion { count: 2, reason: "node(s) didn't satisfy plugin(s) [A]".into() });
+            Some(Box::new(Exclusion { count: 2, reason: "node(s) didn't satisfy plugin(s) [A]".into() }));
         assert_eq!(
             diagnosis.message(),
             "0/3 nodes are available: 1 Too many pods, 2 node(s) didn't satisfy plugin(s) [A]."

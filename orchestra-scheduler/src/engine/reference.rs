@@ -104,10 +104,10 @@ impl ReferenceEngine {
             diagnosis.nodes = refusals;
             if narrowed.only.is_some() {
                 diagnosis.plugins.extend(narrowed.narrowing.iter().cloned());
-                diagnosis.excluded = Some(Exclusion {
+                diagnosis.excluded = Some(Box::new(Exclusion {
                     count: diagnosis.node_count - listed.len(),
                     reason: format!("node(s) didn't satisfy plugin(s) [{}]", narrowed.narrowing.join(" ")),
-                });
+                }));
             }
             return post_filter(filters, cycle, diagnosis, &mut self.random);
         }

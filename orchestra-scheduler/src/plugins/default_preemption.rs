@@ -185,7 +185,8 @@ pub(crate) fn least_harmful<T>(candidates: Vec<(Harm, T)>) -> Option<T> {
 pub(crate) fn in_vain(node_count: usize, tried: Refusals) -> Nomination {
     let untried =
         Exclusion { count: node_count - tried.len().min(node_count), reason: NOT_HELPFUL.to_owned() };
-    let diagnosis = Diagnosis { node_count, nodes: tried, excluded: Some(untried), ..Diagnosis::default() };
+    let diagnosis =
+        Diagnosis { node_count, nodes: tried, excluded: Some(Box::new(untried)), ..Diagnosis::default() };
     Nomination::Void(vec![format!("preemption: {}", diagnosis.message()).into()])
 }
 

@@ -262,7 +262,7 @@ impl PostFilter for DynamicResources {
         let cluster = cycle.cluster();
         let refused = || {
             let by_this = diagnosis.nodes.iter().filter(|refusal| refusal.plugin == self.name());
-            by_this.filter_map(|refusal| cluster.node(&refusal.node))
+            by_this.filter_map(|refusal| cluster.node(refusal.node))
         };
         let in_the_way = claims(cluster, pod).filter_map(Result::ok).filter(|claim| {
             let Some(allocation) = &claim.allocation else { return false };
