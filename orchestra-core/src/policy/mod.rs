@@ -2,7 +2,7 @@
 //! asks brings the request, the object, its parameters and its namespace.
 //!
 //! Follows `k8s.io/apiserver/pkg/admission/plugin/{cel,policy}`. What expressions ask `authorizer` is kept for whoever asks
-//! them, see [`access`]; without an [`Authority`](access::Authority) such an expression fails, and the failure policy decides.
+//! them, see [`access`]; without an [`access::Authority`] such an expression fails, and the failure policy decides.
 
 pub mod access;
 mod conditions;
