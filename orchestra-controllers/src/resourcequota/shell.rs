@@ -1,12 +1,13 @@
 //! Resource quotas: reads, asks the plan, writes.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::Api;
 use orchestra_core::quota::{Measure, measure};
+use tokio::time::Instant;
 
 use super::plan::{Action, Observed, plan};
 use crate::controller::{Next, Reconcile};
@@ -18,19 +19,48 @@ use crate::world::{World, post_params};
 
 /// Changes within this time are counted together: a count reads the whole namespace.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A quota is charged before what it is charged for is stored, and long before that is seen here. A count in between would give
+/// back what is about to be used, so none is taken until nobody has charged for this long. A quota that is full is not charged.
+const QUIET: Duration = Duration::from_secs(1);
 
 pub(crate) struct Quotas {
     world: Arc<World>,
+    charges: Arc<Charges>,
+}
+
+/// When each quota was charged last, as seen here.
+#[derive(Debug, Default)]
+struct Charges(Mutex<HashMap<Key, Instant>>);
+
+impl Charges {
+    fn times(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it is until the quota may be counted, if it may not be now.
+    fn quiet_in(&self, key: &Key) -> Option<Duration> {
+        let charged = *self.times().get(key)?;
+        QUIET.checked_sub(charged.elapsed()).filter(|left| !left.is_zero())
+    }
 }
 
 /// Connects the controller to the world: which change concerns which quota.
 pub(crate) fn setup(world: &Arc<World>) -> (Arc<Quotas>, Arc<Queue<Key>>) {
-    let queue = Arc::new(Queue::new());
+    let (queue, charges) = (Arc::new(Queue::new()), Arc::new(Charges::default()));
     world.quotas.on_change({
-        let queue = queue.clone();
+        let (queue, charges) = (queue.clone(), charges.clone());
         move |change| {
-            if let Some(quota) = change.new {
-                queue.add(Key::of(&quota.metadata));
+            let used = |quota: &Arc<ResourceQuota>| quota.status.as_ref().and_then(|status| status.used.clone());
+            match (change.old, change.new) {
+                (Some(old), Some(new)) if used(old).is_some() && used(old) != used(new) => {
+                    charges.times().insert(Key::of(&new.metadata), Instant::now());
+                    queue.add_after(Key::of(&new.metadata), QUIET);
+                }
+                (_, Some(new)) => queue.add(Key::of(&new.metadata)),
+                (Some(old), None) => {
+                    charges.times().remove(&Key::of(&old.metadata));
+                }
+                (None, None) => {}
             }
         }
     });
@@ -64,7 +94,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Quotas>, Arc<Queue<Key>>) {
             queue_measured(&world, &queue, Some(namespace), Measure::Number(resource));
         }
     });
-    (Arc::new(Quotas { world: world.clone() }), queue)
+    (Arc::new(Quotas { world: world.clone(), charges }), queue)
 }
 
 /// What of a pod a quota counts, and can change.
@@ -98,6 +128,9 @@ impl Reconcile for Quotas {
 
     async fn reconcile(&self, key: &Key) -> Result<Next> {
         let Some(quota) = self.world.quotas.get(key) else { return Ok(Next::Wait) };
+        if let Some(left) = self.charges.quiet_in(key) {
+            return Ok(Next::After(left));
+        }
         let counted = hard(&quota).filter_map(|name| match measure(name) {
             Some(Measure::Number(resource)) => Some(resource.to_owned()),
             _ => None,
@@ -136,5 +169,21 @@ impl Reconcile for Quotas {
             }
         }
         Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_that_was_just_charged_is_counted_when_nobody_has_charged_for_a_while() {
+        let (charges, key) = (Charges::default(), Key::new("a", "q"));
+        assert_eq!(charges.quiet_in(&key), None);
+        charges.times().insert(key.clone(), Instant::now());
+        tokio::time::advance(QUIET / 4).await;
+        assert_eq!(charges.quiet_in(&key), Some(QUIET * 3 / 4));
+        tokio::time::advance(QUIET * 3 / 4).await;
+        assert_eq!(charges.quiet_in(&key), None);
     }
 }

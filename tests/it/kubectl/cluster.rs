@@ -73,14 +73,6 @@ fn nodes_are_cordoned_tainted_and_drained() {
 }
 
 #[test]
-fn without_a_metrics_server_top_says_so() {
-    let cluster = Cluster::start();
-    for what in ["node", "pod"] {
-        assert_eq!(cluster.kubectl_fails(&["top", what]), "error: Metrics API not available\n");
-    }
-}
-
-#[test]
 fn rights_are_asked_for_and_reconciled() {
     let cluster = Cluster::start();
     let jane = |arguments: &[&str]| {
