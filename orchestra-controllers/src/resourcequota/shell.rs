@@ -50,7 +50,8 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Quotas>, Arc<Queue<Key>>) {
     world.quotas.on_change({
         let (queue, charges) = (queue.clone(), charges.clone());
         move |change| {
-            let used = |quota: &Arc<ResourceQuota>| quota.status.as_ref().and_then(|status| status.used.clone());
+            let used =
+                |quota: &Arc<ResourceQuota>| quota.status.as_ref().and_then(|status| status.used.clone());
             match (change.old, change.new) {
                 (Some(old), Some(new)) if used(old).is_some() && used(old) != used(new) => {
                     charges.times().insert(Key::of(&new.metadata), Instant::now());
