@@ -69,7 +69,10 @@ impl Machine {
         let agent = NodeAgent::builder(life.client, runtime, self.network.clone())
             .name(&self.name)
             .address(self.address.into())
-            .label("topology.kubernetes.io/zone", if self.address.octets()[3] % 2 == 0 { "b" } else { "a" })
+            .label(
+                "topology.kubernetes.io/zone",
+                if self.address.octets()[3].is_multiple_of(2) { "b" } else { "a" },
+            )
             .capacity("cpu", "8")
             .capacity("memory", "16Gi")
             .capacity("ephemeral-storage", "64Gi")
