@@ -2,17 +2,22 @@
 //! most. Words and places of errors are those of `cel-go`'s checker, costs those of its estimator with what
 //! `k8s.io/apiserver/pkg/cel/library/cost.go` adds.
 
+mod fold;
+mod literal;
+mod overload;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube_cel::cel::Value;
 
-use crate::ast::{Entry, Expr, Fold, FoldKind, Node};
+use crate::ast::{Expr, Node};
 use crate::cost;
 use crate::declared::{Declared, Others, Type, UNBOUNDED};
 use crate::lexer::Unreadable;
 use crate::library;
 use crate::message::Messages;
+use overload::{is_comparison, resolve};
 
 /// What is known of an expression.
 #[derive(Clone, Debug)]
@@ -326,191 +331,6 @@ impl<'e> Checker<'e> {
         let declared = yes.declared.filter(|declared| Some(declared) == no.declared.as_ref());
         Known { ty, declared, size, cost }
     }
-
-    fn list(&mut self, items: &mut [(bool, Expr)]) -> Known {
-        let mut ty: Option<Type> = None;
-        let mut cost = cost::LIST;
-        let is_mixed = std::mem::take(&mut self.is_mixed);
-        for (optional, item) in items.iter_mut() {
-            let at = item.at;
-            let known = self.check(item);
-            cost = cost.saturating_add(known.cost);
-            let found = if *optional { self.unwrapped(at, known.ty) } else { known.ty };
-            self.join(at, &mut ty, if is_mixed { Type::Dyn } else { found });
-        }
-        let mut out = Known::of(Type::list(ty.unwrap_or(Type::Dyn)), cost);
-        out.size = Some(items.len() as u64);
-        out
-    }
-
-    fn map(&mut self, entries: &mut [(bool, Expr, Expr)]) -> Known {
-        let (mut keys, mut values) = (None, None);
-        let mut cost = cost::MAP;
-        for (optional, key, value) in entries.iter_mut() {
-            let (key_at, value_at) = (key.at, value.at);
-            let (key, value) = (self.check(key), self.check(value));
-            cost = cost.saturating_add(key.cost).saturating_add(value.cost);
-            self.join(key_at, &mut keys, key.ty);
-            let found = if *optional { self.unwrapped(value_at, value.ty) } else { value.ty };
-            self.join(value_at, &mut values, found);
-        }
-        let ty = Type::Map(Arc::new((keys.unwrap_or(Type::Dyn), values.unwrap_or(Type::Dyn))));
-        let mut out = Known::of(ty, cost);
-        out.size = Some(entries.len() as u64);
-        out
-    }
-
-    fn message(&mut self, at: usize, name: &str, fields: &mut [Entry]) -> Known {
-        let Some(object) = self.messages.find(name) else {
-            let variable = self.variables.get(name).map(|declared| declared.ty.clone());
-            self.fail(
-                at,
-                match variable {
-                    Some(ty) => format!("'{ty}' is not a type"),
-                    None => format!("undeclared reference to '{name}' (in container '')"),
-                },
-            );
-            return Known::of(Type::Dyn, cost::MESSAGE);
-        };
-        let mut cost = cost::MESSAGE;
-        for Entry { at, optional, name, value } in fields.iter_mut() {
-            let value_at = value.at;
-            let known = self.check(value);
-            cost = cost.saturating_add(known.cost);
-            let found = if *optional { self.unwrapped(value_at, known.ty) } else { known.ty };
-            match object.fields.get(name.as_ref()) {
-                Some(field) if !field.ty.fits(&found) => {
-                    let why = format!(
-                        "expected type of field '{name}' is '{}' but provided type is '{found}'",
-                        field.ty
-                    );
-                    self.fail(*at, why);
-                }
-                None if object.others == Others::Refused => {
-                    self.fail(*at, format!("undefined field '{name}'"))
-                }
-                _ => {}
-            }
-        }
-        let mut out = Known::of(Type::Object(object), cost);
-        out.size = Some(fields.len() as u64);
-        out
-    }
-
-    fn unwrapped(&mut self, at: usize, ty: Type) -> Type {
-        match ty {
-            Type::Optional(inner) => inner.as_ref().clone(),
-            Type::Dyn => Type::Dyn,
-            other => {
-                self.fail(at, format!("expected type 'optional_type({other})' but found '{other}'"));
-                Type::Dyn
-            }
-        }
-    }
-
-    /// Lists and maps that are written out hold values of one type.
-    fn join(&mut self, at: usize, so_far: &mut Option<Type>, found: Type) {
-        match so_far {
-            None => *so_far = Some(found),
-            Some(known) if known.fits(&found) => {
-                if matches!(known, Type::Dyn | Type::Null) {
-                    *known = found;
-                }
-            }
-            Some(known) => {
-                let why = format!("expected type '{known}' but found '{found}'");
-                self.fail(at, why);
-            }
-        }
-    }
-
-    fn fold(&mut self, at: usize, fold: &mut Fold) -> Known {
-        let range = self.check(&mut fold.range);
-        let item = || match range.declared.as_ref().and_then(|declared| declared.item.as_ref()) {
-            Some(item) => Known::declared(item, 1),
-            None => Known::of(
-                match &range.ty {
-                    Type::List(item) => item.as_ref().clone(),
-                    Type::Map(entry) => entry.1.clone(),
-                    _ => Type::Dyn,
-                },
-                1,
-            ),
-        };
-        let index = match &range.ty {
-            Type::Map(entry) => Known::of(entry.0.clone(), 1),
-            Type::List(_) => Known::of(Type::Int, 1),
-            _ => Known::of(Type::Dyn, 1),
-        };
-        if !matches!(range.ty, Type::List(_) | Type::Map(_) | Type::Dyn) {
-            let why = format!(
-                "expression of type '{}' cannot be range of a comprehension (must be list, map, or dynamic)",
-                range.ty
-            );
-            self.fail(fold.range.at, why);
-        }
-        let before = self.locals.len();
-        match &fold.second {
-            Some(second) => {
-                self.locals.push((fold.first.clone(), index));
-                self.locals.push((second.clone(), item()));
-            }
-            None if matches!(range.ty, Type::Map(_)) => self.locals.push((fold.first.clone(), index)),
-            None => self.locals.push((fold.first.clone(), item())),
-        }
-        let element = self.locals.get(before).map_or(Type::Dyn, |(_, known)| known.ty.clone());
-        let filter = fold.filter.as_mut().map(|filter| self.check(filter));
-        let body = self.check(&mut fold.body);
-        self.locals.truncate(before);
-        if let Some(filter) = &filter
-            && !filter.ty.fits(&Type::Bool)
-        {
-            self.no_overload(
-                at,
-                "_?_:_",
-                None,
-                &[filter.ty.clone(), Type::list(Type::Dyn), Type::list(Type::Dyn)],
-            );
-        }
-        let wants_bool = match fold.kind {
-            FoldKind::All => Some("_&&_"),
-            FoldKind::Exists => Some("_||_"),
-            FoldKind::ExistsOne | FoldKind::Filter => Some("_?_:_"),
-            _ => None,
-        };
-        if let Some(name) = wants_bool
-            && !body.ty.fits(&Type::Bool)
-        {
-            self.no_overload(at, name, None, &[Type::Bool, body.ty.clone()]);
-        }
-        let count = range.size();
-        let step = cost::step(fold.kind)
-            .saturating_add(body.cost)
-            .saturating_add(filter.as_ref().map_or(0, |filter| filter.cost));
-        let cost =
-            range.cost.saturating_add(cost::around(fold.kind)).saturating_add(count.saturating_mul(step));
-        let ty = match fold.kind {
-            FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne => Type::Bool,
-            FoldKind::Filter => Type::list(element),
-            FoldKind::SortBy => range.ty.clone(),
-            FoldKind::List => Type::list(body.ty.clone()),
-            FoldKind::Map => {
-                let key = match &range.ty {
-                    Type::Map(entry) => entry.0.clone(),
-                    Type::List(_) => Type::Int,
-                    _ => Type::Dyn,
-                };
-                Type::Map(Arc::new((key, body.ty.clone())))
-            }
-            FoldKind::Entries => body.ty.clone(),
-        };
-        let mut out = Known::of(ty, cost);
-        out.size = Some(count);
-        if matches!(fold.kind, FoldKind::Filter | FoldKind::SortBy) {
-            out.declared = range.declared.filter(|_| matches!(range.ty, Type::List(_)));
-        }
-        out
-    }
 }
 
 fn sum(known: &[Known]) -> u64 {
@@ -539,91 +359,5 @@ fn path(expr: &Expr) -> Option<String> {
             Some(format!("{}.{field}", path(operand)?))
         }
         _ => None,
-    }
-}
-
-fn is_comparison(name: &str) -> bool {
-    matches!(name, "_<_" | "_<=_" | "_>_" | "_>=_")
-}
-
-/// What a call gives, or nothing if no form of the function takes these.
-fn resolve(name: &str, target: Option<&Type>, args: &[Type]) -> Option<Type> {
-    if is_comparison(name) {
-        let [left, right] = args else { return None };
-        let is_number = |ty: &Type| matches!(ty, Type::Int | Type::Uint | Type::Double);
-        let is_ordered = |ty: &Type| {
-            is_number(ty)
-                || matches!(
-                    ty,
-                    Type::Bool
-                        | Type::String
-                        | Type::Bytes
-                        | Type::Timestamp
-                        | Type::Duration
-                        | Type::Dyn
-                        | Type::Param(_)
-                )
-        };
-        let fit = is_ordered(left)
-            && is_ordered(right)
-            && (left.fits(right) || is_number(left) && is_number(right));
-        return fit.then_some(Type::Bool);
-    }
-    let mut result: Option<Type> = None;
-    for overload in library::overloads(name) {
-        if overload.target.is_some() != target.is_some() || overload.args.len() != args.len() {
-            continue;
-        }
-        let mut bound = HashMap::new();
-        let pairs = overload.target.iter().zip(target).chain(overload.args.iter().zip(args));
-        let mut all_fit = true;
-        for (wanted, given) in pairs {
-            all_fit &= unify(wanted, given, &mut bound);
-        }
-        if !all_fit {
-            continue;
-        }
-        let found = substitute(&overload.result, &bound);
-        result = Some(match result {
-            None => found,
-            Some(before) if before == found => found,
-            Some(_) => Type::Dyn,
-        });
-    }
-    result
-}
-
-fn unify(wanted: &Type, given: &Type, bound: &mut HashMap<char, Type>) -> bool {
-    match (wanted, given) {
-        (Type::Param(name), _) => match bound.get(name) {
-            None => {
-                bound.insert(*name, given.clone());
-                true
-            }
-            Some(before) if before.fits(given) => {
-                if matches!(before, Type::Dyn | Type::Null) {
-                    bound.insert(*name, given.clone());
-                }
-                true
-            }
-            Some(_) => false,
-        },
-        (Type::List(wanted), Type::List(given)) | (Type::Optional(wanted), Type::Optional(given)) => {
-            unify(wanted, given, bound)
-        }
-        (Type::Map(wanted), Type::Map(given)) => {
-            unify(&wanted.0, &given.0, bound) && unify(&wanted.1, &given.1, bound)
-        }
-        _ => wanted.fits(given),
-    }
-}
-
-fn substitute(ty: &Type, bound: &HashMap<char, Type>) -> Type {
-    match ty {
-        Type::Param(name) => bound.get(name).cloned().unwrap_or(Type::Dyn),
-        Type::List(item) => Type::list(substitute(item, bound)),
-        Type::Optional(inner) => Type::Optional(Arc::new(substitute(inner, bound))),
-        Type::Map(entry) => Type::Map(Arc::new((substitute(&entry.0, bound), substitute(&entry.1, bound)))),
-        other => other.clone(),
     }
 }

@@ -45,6 +45,7 @@ fn what_the_language_says_is_so() {
         "ip('10.0.0.1').family() == 4 && cidr('10.0.0.0/8').containsIP('10.1.2.3') && isIP('::1')",
         "url('https://a.b:80/c').getHost() == 'a.b:80' && isURL('http://x') && semver('1.2.3').major() == 1",
         "'a,b'.split(',') == ['a', 'b'] && ['a', 'b'].join('-') == 'a-b' && 'aXa'.replace('X', 'Y') == 'aYa'",
+        "'%s'.format([null_type]) == 'null_type' && '%s'.format([[int]]).contains('int')",
         "'%s is %d'.format(['x', 3]) == 'x is 3' && 'ABC'.lowerAscii() == 'abc' && 'hello'.charAt(1) == 'e'",
         "[3, 1, 2].max() == 3 && [1, 2].isSorted() && [1, 2, 3].sum() == 6 && [1, 2, 1].distinct() == [1, 2]",
         "sets.contains([1, 2], [1]) && lists.range(3) == [0, 1, 2] && [1, 2].reverse() == [2, 1]",
@@ -61,6 +62,8 @@ fn what_the_language_says_is_so() {
 fn what_fails_says_why() {
     for (source, why) in [
         ("1 / 0 == 1", "division by zero"),
+        ("sets.contains(dyn([int]), dyn([1]))", "no such overload"),
+        ("'%s'.format([dyn(optional.of(int))]) == ''", "no such overload"),
         ("[1][5] == 1", "index out of bounds: 5"),
         ("{'a': 1}['b'] == 1", "no such key: b"),
         ("9223372036854775807 + 1 == 0", "integer overflow"),
