@@ -15,10 +15,12 @@
 pub mod cron;
 pub mod custom;
 pub mod duration;
+pub mod go;
 pub mod gvk;
 pub mod jsonpath;
 pub mod kind;
 pub mod kinds;
+pub mod light;
 pub mod manifest;
 pub mod meta;
 pub mod openapi;

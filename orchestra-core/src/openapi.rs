@@ -13,11 +13,13 @@
 mod descriptions;
 mod document;
 mod field;
+mod merge;
 mod operation;
 mod resource;
 mod schemas;
 mod swagger;
 
 pub use document::{document_hash, v3_document, v3_index};
+pub use merge::Part;
 pub use resource::{ResourcePaths, Verb};
 pub use swagger::v2_document;

@@ -93,6 +93,9 @@ impl Quantity {
     /// # Errors
     /// The text is no quantity.
     pub fn rewrite(text: &str) -> Result<String, QuantityError> {
+        if text::is_short(text) {
+            return Ok(text.to_owned());
+        }
         let quantity = Self::parse(text)?;
         Ok(if text::keeps_spelling(text) { text.to_owned() } else { quantity.to_string() })
     }

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::{Comparison, Filter, JsonPathError, Missing, Node, Step};
+use crate::go;
 
 // A few steps down a deep object could otherwise give more results than memory holds.
 const MAX_RESULTS: usize = 1_000_000;
@@ -45,19 +46,6 @@ fn printed(value: &Value) -> String {
             .replace('&', "\\u0026")
             .replace('\u{2028}', "\\u2028")
             .replace('\u{2029}', "\\u2029"),
-    }
-}
-
-// What Go calls a value's type.
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 
@@ -162,7 +150,7 @@ fn lists(from: Vec<&Value>) -> Result<Vec<&Vec<Value>>> {
     for value in from.into_iter().filter(|value| !value.is_null()) {
         match value {
             Value::Array(items) => lists.push(items),
-            other => return Err(JsonPathError(format!("{} is not array or slice", type_name(other)))),
+            other => return Err(JsonPathError(format!("{} is not array or slice", go::type_of(other)))),
         }
     }
     Ok(lists)

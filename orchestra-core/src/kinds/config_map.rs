@@ -66,7 +66,7 @@ pub(crate) fn decoded_len(text: &str) -> usize {
 }
 
 /// Once `immutable` is set, it stays, and so do the fields of data.
-pub(crate) fn frozen(out: &mut Violations, new: &View, old: &View, fields: &[&str]) {
+pub(crate) fn frozen(out: &mut Violations, new: &View, old: &View, fields: &[&'static str]) {
     if !old.get("immutable").flag() {
         return;
     }

@@ -120,7 +120,7 @@ fn status(out: &mut Violations, status: &View, before: &View) {
         "collisionCount",
     ];
     counts(out, status, &fields);
-    let number = |field: &str| status.get(field).int().unwrap_or_default();
+    let number = |field: &'static str| status.get(field).int().unwrap_or_default();
     let total = number("replicas");
     for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
         if number(field) > total {

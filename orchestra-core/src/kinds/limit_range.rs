@@ -74,7 +74,7 @@ fn validate(out: &mut Violations, item: &View) {
             resources::amount(out, &amount, resource);
         }
     }
-    let amount = |list: &str, resource: &str| {
+    let amount = |list: &'static str, resource: &str| {
         item.get(list).value().and_then(|list| list.get(resource)).and_then(resources::parse)
     };
     for (resource, least) in item.get("min").entries() {

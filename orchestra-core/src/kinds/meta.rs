@@ -25,8 +25,7 @@ pub(crate) fn validate_update(new: &Value, old: &Value) -> Violations {
 /// The metadata of what is made from a template: the rest of it is whoever makes it who decides.
 pub(crate) fn only_labels_and_annotations(out: &mut Violations, metadata: &View) {
     labels::validate(out, &metadata.get("labels"));
-    for (field, _) in metadata.entries() {
-        let value = metadata.get(field);
+    for (field, value) in metadata.fields() {
         if !matches!(field, "annotations" | "labels") && !value.is_empty() {
             out.push(Violation::forbidden(value.path(), "cannot be set"));
         }

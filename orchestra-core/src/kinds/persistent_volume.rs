@@ -152,15 +152,14 @@ pub(super) fn validate_inline(out: &mut Violations, spec: &View) {
 }
 
 fn source(out: &mut Violations, spec: &View, policy: &str, has_affinity: bool) {
-    let mut sources = spec.entries().filter(|(field, value)| !PLAIN.contains(field) && value.is_set());
-    let Some((kind, _)) = sources.next() else {
+    let mut sources = spec.fields().filter(|(field, value)| !PLAIN.contains(field) && value.is_set());
+    let Some((kind, source)) = sources.next() else {
         out.push(Violation::required(spec.path(), "must specify a volume type"));
         return;
     };
-    for (other, _) in sources {
-        out.push(Violation::forbidden(spec.get(other).path(), "may not specify more than 1 volume type"));
+    for (_, other) in sources {
+        out.push(Violation::forbidden(other.path(), "may not specify more than 1 volume type"));
     }
-    let source = spec.get(kind);
     match kind {
         "hostPath" | "local" => {
             let path = source.get("path");

@@ -55,7 +55,7 @@ pub(crate) fn status(out: &mut Violations, status: &View) {
         status,
         &["replicas", parts[0], parts[1], parts[2], "observedGeneration", "terminatingReplicas"],
     );
-    let number = |field: &str| status.get(field).int().unwrap_or_default();
+    let number = |field: &'static str| status.get(field).int().unwrap_or_default();
     for field in parts {
         if number(field) > number("replicas") {
             refuse(out, &status.get(field), "cannot be greater than status.replicas");

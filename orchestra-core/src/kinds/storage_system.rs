@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    fn said(field: &str, source: Value, of: Of) -> Vec<String> {
+    fn said(field: &'static str, source: Value, of: Of) -> Vec<String> {
         let mut volume = json!({field: source});
         default(volume.as_object_mut().unwrap());
         let mut out = Violations::new();

@@ -83,7 +83,7 @@ pub(crate) fn refuse_labels(out: &mut Violations, held: &View) {
 }
 
 /// Numbers of a specification that must not be below zero.
-pub(crate) fn counts(out: &mut Violations, spec: &View, fields: &[&str]) {
+pub(crate) fn counts(out: &mut Violations, spec: &View, fields: &[&'static str]) {
     for field in fields {
         not_negative(out, &spec.get(field));
     }

@@ -17,6 +17,11 @@ const MAX_ANNOTATION: usize = 10 * 1024;
 pub enum Decision {
     /// Nothing against it.
     Admit,
+    /// It could not be asked, which the policy says is not to matter.
+    Ignore {
+        /// Why not.
+        message: String,
+    },
     /// It is refused.
     Deny {
         /// Why.
@@ -125,7 +130,7 @@ impl Policy {
 
     fn failed(&self, message: String) -> Decision {
         if self.fails_open {
-            Decision::Admit
+            Decision::Ignore { message }
         } else {
             Decision::Deny { message, reason: "Invalid".to_owned() }
         }

@@ -152,3 +152,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn short_texts_are_what_reading_and_writing_them_would_make() {
+    for suffix in ["", "m", "k", "M", "G", "Ki", "Mi", "Gi"] {
+        for number in 0..1100 {
+            let text = format!("{number}{suffix}");
+            let long: Quantity = text.parse().unwrap();
+            let canonical = long.to_string();
+            assert!(!text::is_short(&text) || canonical == text, "{text}");
+            assert!(text::is_short(&text) || !(1..1000).contains(&number), "{text}");
+        }
+    }
+    for text in ["", "m", "0", "01", "-1", "+1", "1.0", "1e3", "1n", "1000", "1T", "1mm"] {
+        assert!(!text::is_short(text), "{text}");
+    }
+}

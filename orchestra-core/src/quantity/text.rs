@@ -108,6 +108,14 @@ fn binary(whole: &str, fraction: &str, power: u32) -> i128 {
     whole.saturating_add(nanos).saturating_add(rest / unit + i128::from(rest % unit != 0))
 }
 
+/// Whether the text is one of the few that nearly all quantities are written as, which are canonical as they stand: up to three
+/// digits and a usual suffix.
+pub(super) fn is_short(text: &str) -> bool {
+    let (number, suffix) = digits(text);
+    matches!(number.as_bytes(), [b'1'..=b'9', rest @ ..] if rest.len() < 3)
+        && matches!(suffix, "" | "m" | "k" | "M" | "G" | "Ki" | "Mi" | "Gi")
+}
+
 /// Whether upstream, having read `text`, prints it unchanged though it may not be canonical.
 pub(super) fn keeps_spelling(text: &str) -> bool {
     let Ok(Parts { whole, fraction, scale, .. }) = split(text) else { return false };

@@ -9,7 +9,7 @@ use super::scalar;
 /// Idempotent; what is not an object is left alone.
 pub fn complete(value: &mut Value, ty: &'static ObjectType) {
     let Value::Object(map) = value else { return };
-    for field in &ty.fields {
+    for field in fields(ty) {
         match map.get_mut(field.name) {
             Some(present) => descend(present, field),
             None => {
@@ -19,6 +19,31 @@ pub fn complete(value: &mut Value, ty: &'static ObjectType) {
             }
         }
     }
+}
+
+/// The fields that are written when they are empty, and those in which something may be that is. Most are neither.
+fn fields(ty: &'static ObjectType) -> impl Iterator<Item = &'static Field> {
+    let places = ty.completed.get_or_init(|| {
+        let concerns = |field: &Field| is_written(field) || field.object().is_some_and(leads_to_written);
+        ty.fields.iter().zip(0u16..).filter(|(field, _)| concerns(field)).map(|(_, at)| at).collect()
+    });
+    places.iter().filter_map(|at| ty.fields.get(usize::from(*at)))
+}
+
+/// Whether the type, or one that it leads to, has a field that is written when it is empty.
+fn leads_to_written(ty: &'static ObjectType) -> bool {
+    let mut seen = vec![ty];
+    let mut next = 0;
+    while let Some(ty) = seen.get(next) {
+        next += 1;
+        if ty.fields.iter().any(is_written) {
+            return true;
+        }
+        let below: Vec<_> =
+            ty.fields.iter().filter_map(Field::object).filter(|ty| !seen.contains(ty)).collect();
+        seen.extend(below);
+    }
+    false
 }
 
 fn descend(value: &mut Value, field: &'static Field) {
@@ -31,13 +56,27 @@ fn descend(value: &mut Value, field: &'static Field) {
     }
 }
 
+/// Whether an absent field is written.
+fn is_written(field: &Field) -> bool {
+    if field.omit_zero || matches!(field.name, "apiVersion" | "kind") && field.number.is_none() {
+        return false;
+    }
+    if field.is_pointer || field.shape != Shape::Single {
+        return field.keep;
+    }
+    match field.item {
+        Item::Object(_) => true,
+        Item::Scalar(scalar) => field.keep || is_struct(scalar),
+    }
+}
+
 /// What is written for an absent field, if anything.
 fn empty(field: &'static Field) -> Option<Value> {
-    if field.omit_zero || matches!(field.name, "apiVersion" | "kind") && field.number.is_none() {
+    if !is_written(field) {
         return None;
     }
     if field.is_pointer || field.shape != Shape::Single {
-        return field.keep.then_some(Value::Null);
+        return Some(Value::Null);
     }
     match field.item {
         Item::Object(_) => {
@@ -45,7 +84,7 @@ fn empty(field: &'static Field) -> Option<Value> {
             complete(&mut value, field.object()?);
             Some(value)
         }
-        Item::Scalar(scalar) => (field.keep || is_struct(scalar)).then(|| scalar::zero(scalar)),
+        Item::Scalar(scalar) => Some(scalar::zero(scalar)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads a request body.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use serde::de::DeserializeSeed as _;
@@ -51,8 +52,11 @@ pub fn decode_untyped(body: &[u8], format: Format) -> Result<Decoded, DecodeErro
 }
 
 fn parse(body: &[u8], format: Format) -> Result<Tree, DecodeError> {
-    // Go replaces what is not UTF-8.
-    let text = String::from_utf8_lossy(body);
+    // Go replaces what is not UTF-8. Nearly everything is, which is found out faster without looking for what is not.
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(body),
+    };
     match format {
         // The first thing upstream looks for in a body is its type.
         Format::Json => parse_json(&text).map_err(|error| {

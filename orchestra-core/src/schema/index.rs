@@ -123,6 +123,7 @@ fn finish(types: &mut Vec<ObjectType>, header: Option<&'static str>, fields: &mu
         is_atomic: marks.split(' ').any(|mark| mark == "atomic"),
         fields: fields.drain(..).collect(),
         numbered: numbered.into_iter().map(|(_, at)| at).collect(),
+        completed: OnceLock::new(),
     });
 }
 

@@ -1,5 +1,7 @@
 //! What the index says of a type and of a field.
 
+use std::sync::OnceLock;
+
 use super::index;
 use crate::gvk::GroupVersion;
 
@@ -16,6 +18,8 @@ pub struct ObjectType {
     pub fields: Box<[Field]>,
     /// Where in `fields` those with a number are, in the order of their numbers.
     pub(crate) numbered: Box<[u16]>,
+    /// Where those are that completing an object has to look at; see [`super::complete`].
+    pub(super) completed: OnceLock<Box<[u16]>>,
 }
 
 impl ObjectType {

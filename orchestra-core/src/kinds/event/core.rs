@@ -55,7 +55,7 @@ fn source(event: &Value) -> Cow<'_, str> {
 }
 
 /// An event lives where the object lives that it tells of.
-pub(super) fn namespaces(out: &mut Violations, event: &View, about: &str) {
+pub(super) fn namespaces(out: &mut Violations, event: &View, about: &'static str) {
     let own = event.get("metadata").get("namespace").text();
     let place = event.get(about).get("namespace");
     let fits = match place.text() {

@@ -318,6 +318,8 @@ fn generation(object: &Value) -> i64 {
 /// Puts a field back to what it was, absence included.
 fn keep(new: &mut Object, old: &Value, field: &str) {
     match old.get(field) {
+        // Comparing costs less than a copy, and what is kept is mostly the same already.
+        Some(value) if new.get(field) == Some(value) => {}
         Some(value) => {
             new.insert(field.to_owned(), value.clone());
         }

@@ -6,6 +6,7 @@ pub(crate) mod builtin;
 pub(crate) mod cells;
 pub(crate) mod check;
 pub(crate) mod fill;
+mod place;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod view;

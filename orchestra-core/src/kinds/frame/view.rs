@@ -2,15 +2,18 @@
 //!
 //! An absent field is a view too, so that rules read straight down without unwrapping at every step.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
+use super::place::{Place, Step};
 use crate::violation::FieldPath;
 
 /// A place in an object, and the value there if any. `null` counts as absent, as it does for Go's decoder.
 #[derive(Clone, Debug)]
 pub(crate) struct View<'a> {
     value: Option<&'a Value>,
-    path: FieldPath,
+    place: Place<'a>,
 }
 
 impl<'a> View<'a> {
@@ -21,34 +24,52 @@ impl<'a> View<'a> {
 
     /// A value that errors name by `path`.
     pub(crate) fn at(value: Option<&'a Value>, path: FieldPath) -> Self {
-        Self { value: value.filter(|value| !value.is_null()), path }
+        Self::in_place(value, Place::at(path))
+    }
+
+    fn in_place(value: Option<&'a Value>, place: Place<'a>) -> Self {
+        Self { value: value.filter(|value| !value.is_null()), place }
     }
 
     /// The field `name`.
-    pub(crate) fn get(&self, name: &str) -> View<'a> {
-        Self::at(self.value.and_then(|value| value.get(name)), self.path.child(name))
+    pub(crate) fn get(&self, name: &'static str) -> View<'a> {
+        Self::in_place(self.value.and_then(|value| value.get(name)), self.place.below(Step::Field(name)))
     }
 
     /// The items of the list here.
     pub(crate) fn items(&self) -> impl Iterator<Item = View<'a>> + use<'a> {
-        let path = self.path.clone();
         let items = self.value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        items.iter().enumerate().map(move |(index, item)| Self::at(Some(item), path.index(index)))
+        let place = self.place.clone();
+        items
+            .iter()
+            .enumerate()
+            .map(move |(index, item)| Self::in_place(Some(item), place.below(Step::Index(index))))
     }
 
     /// The entries of the map here; paths name the key in brackets.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, View<'a>)> + use<'a> {
-        let path = self.path.clone();
-        self.value
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-            .map(move |(key, value)| (key.as_str(), Self::at(Some(value), path.key(key))))
+        self.below(Step::Key)
+    }
+
+    /// The fields of the object here, whatever they are called.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a str, View<'a>)> + use<'a> {
+        self.below(Step::Own)
+    }
+
+    fn below(
+        &self,
+        step: fn(Cow<'a, str>) -> Step<'a>,
+    ) -> impl Iterator<Item = (&'a str, View<'a>)> + use<'a> {
+        let place = self.place.clone();
+        let entries = self.value.and_then(Value::as_object).into_iter().flatten();
+        entries.map(move |(key, value)| {
+            (key.as_str(), Self::in_place(Some(value), place.below(step(Cow::Borrowed(key)))))
+        })
     }
 
     /// How errors name this place.
     pub(crate) fn path(&self) -> &FieldPath {
-        &self.path
+        self.place.path()
     }
 
     /// The value here.

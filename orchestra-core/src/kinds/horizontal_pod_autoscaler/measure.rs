@@ -34,7 +34,7 @@ pub(super) fn validate(out: &mut Violations, metric: &View) {
     if !TYPES.contains(&kind.text()) {
         out.push(Violation::not_supported(kind.path(), kind.text(), &TYPES));
     }
-    let present: Vec<&str> =
+    let present: Vec<&'static str> =
         SOURCES.iter().map(|(_, field)| *field).filter(|field| metric.get(field).is_set()).collect();
     if let Some(first) = present.first() {
         one(out, first, &metric.get(first));

@@ -115,7 +115,10 @@ fn removal(out: &mut Violations, new: &View, old: &View) {
         [("limits", "resource limits cannot be removed"), ("requests", "resource requests cannot be removed")]
     {
         let now = new.get(list);
-        if old.get(list).entries().any(|(resource, _)| !now.get(resource).is_set()) {
+        let kept = |resource: &str| {
+            now.value().and_then(|now| now.get(resource)).is_some_and(|amount| !amount.is_null())
+        };
+        if old.get(list).entries().any(|(resource, _)| !kept(resource)) {
             out.push(Violation::forbidden(now.path(), detail));
         }
     }

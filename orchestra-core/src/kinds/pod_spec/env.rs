@@ -35,7 +35,7 @@ pub(super) fn variables(out: &mut Violations, env: &View) {
 fn value_from(out: &mut Violations, variable: &View) {
     let from = variable.get("valueFrom");
     let mut sources = 0;
-    let mut each = |field: &str, check: fn(&mut Violations, &View)| {
+    let mut each = |field: &'static str, check: fn(&mut Violations, &View)| {
         let source = from.get(field);
         if source.is_set() {
             sources += 1;

@@ -89,7 +89,7 @@ fn linux_signals() -> impl Iterator<Item = String> {
     all.into_iter()
 }
 
-fn handler(out: &mut Violations, holder: &View, kinds: &[&str], grace_seconds: Option<i64>) {
+fn handler(out: &mut Violations, holder: &View, kinds: &[&'static str], grace_seconds: Option<i64>) {
     let mut count = 0;
     for &kind in kinds {
         let action = holder.get(kind);

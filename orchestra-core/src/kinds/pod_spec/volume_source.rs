@@ -55,12 +55,11 @@ fn downward_files(source: &mut Object) {
 /// Rules of one volume: exactly one source, and that one in order.
 pub(super) fn validate(out: &mut Violations, volume: &View) {
     let mut count = 0;
-    for (field, source) in volume.entries() {
+    for (field, source) in volume.fields() {
         if field == "name" || !source.is_set() {
             continue;
         }
         count += 1;
-        let source = volume.get(field);
         if count > 1 {
             out.push(Violation::forbidden(source.path(), "may not specify more than 1 volume type"));
             continue;
@@ -161,8 +160,7 @@ fn downward(out: &mut Violations, source: &View) {
 
 fn projection(out: &mut Violations, part: &View) {
     let mut count = 0;
-    for (field, _) in part.entries() {
-        let source = part.get(field);
+    for (field, source) in part.fields() {
         if !source.is_set() {
             continue;
         }

@@ -58,7 +58,7 @@ fn columns() -> Vec<Show> {
 
 /// After `ValidatePolicyRule`.
 fn rule(out: &mut Violations, rule: &View, scope: Scope) {
-    let mut need = |field: &str, detail: &str| {
+    let mut need = |field: &'static str, detail: &str| {
         let view = rule.get(field);
         if view.is_empty() {
             out.push(Violation::required(view.path(), detail));

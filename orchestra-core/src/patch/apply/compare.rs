@@ -95,9 +95,8 @@ fn fields(old: &Map<String, Value>, new: &Map<String, Value>, node: Node<'_>) ->
     let mut changes = Changes::default();
     for (name, a) in old {
         let b = new.get(name);
-        // The type matters only where something differs or has parts; most of an object does neither.
-        let is_plain = !a.is_object() && !a.is_array();
-        if is_plain && b == Some(a) {
+        // The type matters only where something differs; most of an object does not.
+        if b == Some(a) {
             continue;
         }
         if let Some(node) = node.field(name) {

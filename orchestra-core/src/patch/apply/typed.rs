@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::element;
 use super::field_set::FieldSet;
 use super::node::{Node, Place};
+use crate::go;
 use crate::schema::{Field, Item, Scalar, Shape};
 use crate::structural::Type;
 
@@ -138,7 +139,7 @@ impl Walk {
     fn scalar(&mut self, value: &Value, scalar: Scalar) {
         match scalar {
             Scalar::Int32 | Scalar::Int64 | Scalar::Float64 if !value.is_number() => {
-                self.report(&format!("expected numeric (int or float), got {}", go_type(value)));
+                self.report(&format!("expected numeric (int or float), got {}", go::type_of(value)));
             }
             Scalar::String if !value.is_string() => {
                 self.report(&format!(
@@ -160,18 +161,6 @@ fn is_text_of_bytes(field: &Field) -> bool {
 
 fn item_node(field: &'static Field) -> Node<'static> {
     field.object().map_or(Node::Leaf(None), Node::Struct)
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 /// As Go's `%v` prints it.

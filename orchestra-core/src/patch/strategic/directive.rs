@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::go;
 use crate::patch::PatchError;
 
 pub(super) const PATCH: &str = "$patch";
@@ -92,17 +93,9 @@ fn prune(value: Value, nulls: bool) -> Option<Value> {
     }
 }
 
-/// What Go calls a value's type.
+/// What Go calls a value's type, in a message that has no place for none.
 pub(super) fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "%!s(<nil>)",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
+    if value.is_null() { "%!s(<nil>)" } else { go::type_of(value) }
 }
 
 pub(super) fn wrong_type(expected: &str, found: &Value) -> PatchError {

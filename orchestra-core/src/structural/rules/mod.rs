@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::lists::keys_of;
 use super::model::{Additional, ListKind, Structural};
 use crate::violation::{FieldPath, Reason, Violation, Violations};
+pub(crate) use declared::declared;
 use rule::{Compiled, Rule};
 
 /// What one rule may cost, and all rules together for one object.
