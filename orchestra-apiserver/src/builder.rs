@@ -32,7 +32,9 @@ use crate::error::{Error, Result};
 use crate::flow::Flow;
 use crate::health::StoreHealth;
 use crate::limits::Limits;
-use crate::metrics::{CacheMetrics, DecisionMetrics, Metrics, PodSecurityMetrics, WebhookMetrics, classify};
+use crate::metrics::{
+    CacheMetrics, DecisionMetrics, Metrics, PodSecurityMetrics, PolicyMetrics, WebhookMetrics, classify,
+};
 use crate::node::NodeTransport;
 use crate::pki::FrontProxy;
 use crate::policy::{MutatingPolicies, ValidatingPolicies};
@@ -348,9 +350,10 @@ impl ApiServerBuilder {
         if let Some(rbac) = rbac {
             admission.push(Arc::new(Escalation::new(rbac, authorizer.clone())));
         }
-        let validating_policies = ValidatingPolicies::new(&feed, &catalog, &authorizer)
+        let policy_metrics = PolicyMetrics::default();
+        let validating_policies = ValidatingPolicies::new(&feed, &catalog, &authorizer, &policy_metrics)
             .map(|policies| Arc::new(policies) as Arc<dyn Admission>);
-        let mutating_policies = MutatingPolicies::new(&feed, &catalog, &authorizer)
+        let mutating_policies = MutatingPolicies::new(&feed, &catalog, &authorizer, &policy_metrics)
             .map(|policies| Arc::new(policies) as Arc<dyn Admission>);
         let quota = ResourceQuota::new(&feed, &catalog, &self.store, &self.clock);
         let webhook_metrics = WebhookMetrics::default();
@@ -368,8 +371,14 @@ impl ApiServerBuilder {
         let admission = Chain::new(admission, self.admission, slots);
         let shutdown = CancellationToken::new();
         let conversions = client.conversions.clone();
-        let metrics =
-            Metrics::new(self.metrics, store, caches, admission.metrics(), webhook_metrics, conversions);
+        let metrics = Metrics::new(
+            self.metrics,
+            store,
+            caches,
+            admission.metrics(),
+            (policy_metrics, webhook_metrics),
+            conversions,
+        );
         let audit = self.audit.map(|(policy, sink)| {
             Arc::new(Trails::new(policy, sink, self.clock.clone(), metrics.audit.clone()))
         });

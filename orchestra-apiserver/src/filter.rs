@@ -4,6 +4,7 @@ use orchestra_core::selector::{
     FieldOperator, FieldRequirement, FieldSelector, LabelSelector, SelectorError,
 };
 
+use crate::cache::inbox::Wish;
 use crate::cache::object::Object;
 use crate::query::ListOptions;
 use crate::status::StatusError;
@@ -49,6 +50,15 @@ impl Filter {
     /// Whether every object passes.
     pub(crate) fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The one value of a field that objects must have to pass, if there is such a field: the name before others.
+    pub(crate) fn wish(&self) -> Option<Wish> {
+        let narrow =
+            |r: &&FieldRequirement| r.operator == FieldOperator::Equals && r.field != "metadata.namespace";
+        let chosen =
+            self.fields.requirements().iter().filter(narrow).min_by_key(|r| r.field != "metadata.name")?;
+        Some(Wish { field: chosen.field.clone(), value: chosen.value.clone() })
     }
 
     pub(crate) fn matches(&self, resource: &Resource, object: &Object) -> bool {

@@ -1,12 +1,14 @@
 //! How many requests are worked on at once, and by when each has to be answered.
 //!
 //! After upstream's `maxinflight.go` and `request_deadline.go`: reads and writes have a bound each, watches and streams are
-//! not counted, and `system:masters` always come through. Priority and fairness would go here.
+//! not counted, and `system:masters` always come through. As with upstream's priority and fairness, who finds all places taken
+//! waits in turn, unless too many do, for a quarter of the time that a request may take. Levels of priority would go here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::auth::{MASTERS, User};
 use crate::duration;
@@ -18,8 +20,18 @@ use crate::status::StatusError;
 /// The bounds on requests at once.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    reads: Option<Arc<Semaphore>>,
-    writes: Option<Arc<Semaphore>>,
+    reads: Option<Bound>,
+    writes: Option<Bound>,
+    /// How long a request waits for a place.
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct Bound {
+    /// In the order of their coming.
+    places: Arc<Semaphore>,
+    /// Room for those who wait.
+    queue: Semaphore,
 }
 
 /// A request's place among those that are worked on, given back when it is dropped.
@@ -30,13 +42,16 @@ pub(crate) struct Place {
 
 impl Flow {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let bound =
-            |most: usize| (most > 0).then(|| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
-        Self { reads: bound(limits.reads), writes: bound(limits.writes) }
+        let many = |most: usize| Semaphore::new(most.min(Semaphore::MAX_PERMITS));
+        let bound = |most: usize| {
+            (most > 0).then(|| Bound { places: Arc::new(many(most)), queue: many(limits.waiting) })
+        };
+        let patience = limits.request_timeout / 4;
+        Self { reads: bound(limits.reads), writes: bound(limits.writes), patience }
     }
 
-    /// A place, when there is one.
-    pub(crate) fn enter(
+    /// A place, as soon as there is one.
+    pub(crate) async fn enter(
         &self,
         info: &RequestInfo,
         method: &http::Method,
@@ -46,14 +61,22 @@ impl Flow {
             RequestInfo::Resource(request) => matches!(request.verb, Verb::Get | Verb::List | Verb::Watch),
             RequestInfo::NonResource(_) => matches!(*method, http::Method::GET | http::Method::HEAD),
         };
-        let Some(places) = (if reads { &self.reads } else { &self.writes }) else {
+        let Some(bound) = (if reads { &self.reads } else { &self.writes }) else {
             return Ok(Place { _permit: None });
         };
-        match Arc::clone(places).try_acquire_owned() {
-            Ok(permit) => Ok(Place { _permit: Some(permit) }),
-            Err(_) if user.is_in(MASTERS) => Ok(Place { _permit: None }),
-            Err(_) => Err(StatusError::too_many_requests("Too many requests, please try again later.", 1)),
+        // Those who wait come first: while there are any, no place is free.
+        if let Ok(permit) = Arc::clone(&bound.places).try_acquire_owned() {
+            return Ok(Place { _permit: Some(permit) });
         }
+        if user.is_in(MASTERS) {
+            return Ok(Place { _permit: None });
+        }
+        if let Ok(_waits) = bound.queue.try_acquire()
+            && let Ok(Ok(permit)) = timeout(self.patience, Arc::clone(&bound.places).acquire_owned()).await
+        {
+            return Ok(Place { _permit: Some(permit) });
+        }
+        Err(StatusError::too_many_requests("Too many requests, please try again later.", 1))
     }
 }
 
@@ -90,22 +113,45 @@ mod tests {
         RequestInfo::parse(method, path, &Query::parse(query)).unwrap()
     }
 
-    #[test]
-    fn reads_and_writes_have_a_bound_each_and_masters_none() {
+    #[tokio::test]
+    async fn reads_and_writes_have_a_bound_each_and_masters_none() {
         let mut limits = Limits::default();
-        (limits.reads, limits.writes) = (1, 1);
+        (limits.reads, limits.writes, limits.waiting) = (1, 1, 0);
         let flow = Flow::new(&limits);
         let (get, post) = (http::Method::GET, http::Method::POST);
         let (read, write) = (info(&get, "/api/v1/pods"), info(&post, "/api/v1/namespaces/a/pods"));
         let jane = User::new("jane", []);
-        let held = (flow.enter(&read, &get, &jane).unwrap(), flow.enter(&write, &post, &jane).unwrap());
+        let held =
+            (flow.enter(&read, &get, &jane).await.unwrap(), flow.enter(&write, &post, &jane).await.unwrap());
         for (info, method) in [(&read, &get), (&write, &post)] {
-            let refused = flow.enter(info, method, &jane).unwrap_err();
+            let refused = flow.enter(info, method, &jane).await.unwrap_err();
             assert_eq!((refused.code().as_u16(), refused.retry_after_seconds()), (429, Some(1)));
-            flow.enter(info, method, &User::admin()).unwrap();
+            flow.enter(info, method, &User::admin()).await.unwrap();
         }
         drop(held);
-        flow.enter(&read, &get, &jane).unwrap();
+        flow.enter(&read, &get, &jane).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_waits_in_turn_for_a_while_unless_too_many_do() {
+        let mut limits = Limits::default();
+        (limits.writes, limits.waiting) = (1, 2);
+        let flow = Flow::new(&limits);
+        let post = http::Method::POST;
+        let (write, jane) = (info(&post, "/api/v1/namespaces/a/pods"), User::new("jane", []));
+        let enter = || Box::pin(flow.enter(&write, &post, &jane));
+        let held = enter().await.unwrap();
+        let (mut first, mut second) = (enter(), enter());
+        assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+        assert_eq!(enter().await.unwrap_err().code().as_u16(), 429, "too many wait");
+        drop(held);
+        assert!(futures::poll!(&mut second).is_pending());
+        let held = first.await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(second.await.unwrap_err().code().as_u16(), 429, "it has waited for long enough");
+        assert_eq!(begun.elapsed().as_secs(), 15);
+        drop(held);
+        enter().await.unwrap();
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Limits {
     pub reads: usize,
     /// Requests that write, at once; 0 is without bound. As `--max-mutating-requests-inflight`.
     pub writes: usize,
+    /// Requests that wait until another one has been answered, of those that read and of those that write; more are refused. With
+    /// upstream's priority and fairness 64 queues of each level hold 50 each.
+    pub waiting: usize,
     /// Streams that are open at once: exec, attach, port-forward and upgraded proxies.
     pub streams: usize,
     /// Connections at once; who comes when there are as many waits. Never more than three quarters of the files that the process
@@ -35,7 +38,8 @@ pub struct Limits {
     /// How long a client may leave what it is sent, before the connection is given up.
     pub stalled: Duration,
     /// Watchers of a resource are told of a change at once, and then not again for this long: what changes meanwhile they get
-    /// together, so that under load one record and one system call carry several events. Zero tells of each as it comes.
+    /// together, so that under load one record and one system call carry several events. The more there are, the longer they rest: 50 µs
+    /// for each, up to 10 ms, where that is more. Zero tells of each change as it comes.
     pub watch_pace: Duration,
     /// How long requests are still taken after the server was told to end, while `/readyz` says so. As
     /// `--shutdown-delay-duration`.
@@ -51,6 +55,7 @@ impl Default for Limits {
             min_request_timeout: Duration::from_secs(1800),
             reads: 400,
             writes: 200,
+            waiting: 3200,
             streams: 4096,
             connections: 10_000,
             first_request: Duration::from_secs(32),

@@ -1,12 +1,12 @@
 //! `/openapi/v3`: the index, and one document for each group and version.
 //!
-//! `/openapi/v2` is there for old clients' sake and names custom kinds only: kubectl looks into it for kinds that no v3 document
+//! `/openapi/v2` is there for old clients' sake and names custom kinds and those of other servers only: kubectl looks into it for kinds that no v3 document
 //! has, to find that it has none either, and only then says that there is no such kind.
 //!
 //! Documents are large and rarely asked for, so each is built at its first request and kept compressed.
 
 use std::io::{Read as _, Write as _};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use orchestra_core::gvk::GroupVersion;
-use orchestra_core::openapi::{self, ResourcePaths, Verb};
+use orchestra_core::openapi::{self, Part, ResourcePaths, Verb};
 
 use crate::aggregate::Table;
 use crate::body::{self, Body};
@@ -34,6 +34,8 @@ pub(crate) struct OpenApi {
     versions: Vec<Version>,
     /// Documents of other servers: their path, and what their links are told apart by.
     remote: Vec<(String, String)>,
+    /// What other servers say in the older form.
+    swagger: Vec<Arc<Part>>,
     index: OnceLock<Bytes>,
     v2: OnceLock<Bytes>,
 }
@@ -87,7 +89,8 @@ impl OpenApi {
             }
         }
         let remote: Vec<_> = table.openapi().map(|(path, hash)| (path, hash.to_owned())).collect();
-        Self { versions, remote, index: OnceLock::new(), v2: OnceLock::new() }
+        let swagger = table.swagger().collect();
+        Self { versions, remote, swagger, index: OnceLock::new(), v2: OnceLock::new() }
     }
 
     /// Answers a path below `/openapi`; `None` when there is nothing.
@@ -112,7 +115,11 @@ impl OpenApi {
     fn v2_document(&self) -> Bytes {
         let all: Vec<ResourcePaths> =
             self.versions.iter().flat_map(|version| &version.resources).cloned().collect();
-        openapi::v2_document(&all, crate::health::VERSION).to_string().into()
+        let mut document = openapi::v2_document(&all, crate::health::VERSION);
+        for part in &self.swagger {
+            part.merge_into(&mut document);
+        }
+        document.to_string().into()
     }
 
     fn index(&self) -> Bytes {

@@ -159,11 +159,11 @@ pub(crate) async fn read(
     let filter = Filter::parse(&call.resource, &options, None)?;
     let prefix = call.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
     let (collection, applied) = state.feed.fresh(&source).await?;
-    let snapshot =
-        collection.snapshot(&prefix, "", usize::MAX, |object: &Object| filter.matches(&source, object));
+    let matches = |object: &Object| filter.matches(&source, object);
+    let snapshot = collection.snapshot(&prefix, "", usize::MAX, Some(&matches));
     let revision = applied.max(snapshot.last);
     let found = snapshot.objects.iter();
-    let origins = found.map(|(_, object)| origin(&source, object, fields, revision)).collect();
+    let origins = found.map(|object| origin(&source, object, fields, revision)).collect();
     let objects = made(state, &call.resource, projection, origins).await?;
     let meta = ListMeta { revision: revision.0, ..ListMeta::default() };
     call.renderer(state).list(objects.into_iter().map(Arc::new).collect(), &meta)

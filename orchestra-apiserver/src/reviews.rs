@@ -2,6 +2,8 @@
 //!
 //! Reviews are kinds without objects: a POST is answered and nothing is stored.
 
+mod selectors;
+
 use std::borrow::Cow;
 
 use http::header::AUTHORIZATION;
@@ -15,6 +17,7 @@ use crate::body::{self, Body};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::state::State;
 use crate::status::StatusError;
+use selectors::Selectors;
 
 /// A kind of review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,13 +158,23 @@ async fn access(state: &State, subject: &User, spec: &Value) -> Result<Value, St
     if subject.is_in(MASTERS) {
         return Ok(json!({"allowed": true}));
     }
-    let request = AccessRequest { user: subject, verb: &verb, info: &info, path: &path, fields: "" };
-    Ok(match state.authorizer.authorize(request).await? {
+    let Selectors { fields, labels, problem } =
+        Selectors::read(spec.get("resourceAttributes").unwrap_or(&Value::Null));
+    let request = AccessRequest {
+        fields: &fields,
+        labels: &labels,
+        ..AccessRequest::new(subject, &verb, &info, &path)
+    };
+    let mut status = match state.authorizer.authorize(request).await? {
         Decision::Allow(why) if why.is_empty() => json!({"allowed": true}),
         Decision::Allow(why) => json!({"allowed": true, "reason": why}),
         Decision::Deny(why) if why.is_empty() => json!({"allowed": false}),
         Decision::Deny(why) => json!({"allowed": false, "reason": why}),
-    })
+    };
+    if !problem.is_empty() {
+        status["evaluationError"] = problem.into();
+    }
+    Ok(status)
 }
 
 /// Whoever may ask about one namespace asks about that one.

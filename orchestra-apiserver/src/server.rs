@@ -59,7 +59,7 @@ impl ApiServer {
 
     /// Ends all watches, so that their connections can close.
     pub fn stop_watches(&self) {
-        self.state.shutdown.cancel();
+        self.state.end_watches();
     }
 
     /// Says that the server is about to go: from now on `/readyz` fails, and everything else goes on.
@@ -78,7 +78,7 @@ impl ApiServer {
         let _place = if arrival.is_long {
             None
         } else {
-            match state.flow.enter(&arrival.info, &parts.method, &user) {
+            match state.flow.enter(&arrival.info, &parts.method, &user).await {
                 Ok(place) => Some(place),
                 Err(refusal) => return Ok(self.refused(&parts, arrival, &refusal).await),
             }
@@ -368,14 +368,25 @@ async fn judge(
         return Ok(Decision::Allow(String::new()));
     }
     let verb = verb(parts, info);
-    let fields = query.get("fieldSelector").unwrap_or_default();
+    let (fields, labels) = selectors(info, query);
     let named = named(info, fields);
     let info = named.as_ref().unwrap_or(info);
     let begun = Instant::now();
-    let asked = AccessRequest { user, verb: verb.as_ref(), info, path: parts.uri.path(), fields };
+    let asked =
+        AccessRequest { fields, labels, ..AccessRequest::new(user, verb.as_ref(), info, parts.uri.path()) };
     let outcome = decide(state, asked).await;
     state.metrics.access.authorized(begun, &outcome);
     outcome
+}
+
+/// The selectors of fields and of labels, of requests that are about many objects.
+fn selectors<'q>(info: &RequestInfo, query: &'q Query) -> (&'q str, &'q str) {
+    let selects = matches!(
+        info,
+        RequestInfo::Resource(request) if matches!(request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection)
+    );
+    let said = |parameter: &str| query.get(parameter).filter(|_| selects).unwrap_or_default();
+    (said("fieldSelector"), said("labelSelector"))
 }
 
 /// A list or watch of one object by its name, as authorizers see it: the field selector says which.
@@ -396,7 +407,7 @@ pub(crate) async fn ask(
     info: &RequestInfo,
     path: &str,
 ) -> Result<(), StatusError> {
-    ask_about(state, AccessRequest { user, verb, info, path, fields: "" }).await
+    ask_about(state, AccessRequest::new(user, verb, info, path)).await
 }
 
 async fn decide(state: &State, request: AccessRequest<'_>) -> Result<Decision, StatusError> {

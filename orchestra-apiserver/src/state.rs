@@ -87,11 +87,17 @@ pub(crate) struct State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        self.shutdown.cancel();
+        self.end_watches();
     }
 }
 
 impl State {
+    /// Ends watches and background tasks.
+    pub(crate) fn end_watches(&self) {
+        self.shutdown.cancel();
+        self.feed.wake();
+    }
+
     /// What is served, for clients that ask.
     pub(crate) fn discovery(&self) -> Arc<Discovery> {
         self.discovery

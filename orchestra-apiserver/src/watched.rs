@@ -92,6 +92,11 @@ impl<T: Clone> Sender<T> {
         self.send_modify(|value| *value = new);
     }
 
+    /// How many wait, or could.
+    pub(crate) fn receivers(&self) -> usize {
+        Arc::strong_count(&self.0).saturating_sub(1)
+    }
+
     /// A receiver that has seen the present value.
     pub(crate) fn subscribe(&self) -> Receiver<T> {
         let lock = self.0.next.fetch_add(1, Ordering::Relaxed) % LOCKS;

@@ -8,9 +8,11 @@ use serde_json::Value;
 
 use super::AdmissionRequest;
 use super::matching::Target;
+use super::versions::Versions;
 use crate::auth::Authorizer;
 use crate::policy::about;
 use crate::policy::access::Access;
+use crate::status::StatusError;
 
 pub(crate) use orchestra_core::policy::Matched;
 
@@ -24,21 +26,25 @@ impl MatchConditions {
         Self(Conditions::compile(conditions, false))
     }
 
-    /// Asks about a request; `object` is `None` when something is removed.
+    /// Asks about a request that is seen as one about `target`; `object` is `None` when something is removed.
     pub(crate) async fn ask(
         &self,
-        request: &AdmissionRequest<'_>,
+        (request, target): (&AdmissionRequest<'_>, &Target),
         object: Option<&Value>,
+        versions: &Versions,
         authorizer: &Arc<dyn Authorizer>,
-    ) -> Matched {
+    ) -> Result<Matched, StatusError> {
         if self.0.is_empty() {
-            return Matched::Yes;
+            return Ok(Matched::Yes);
         }
-        let review = about::request(request, &Target::own(request));
+        let mut review = about::request(request, &Target::own(request));
+        review["kind"] = about::seen_as(request, target);
+        let object = versions.seen(request, target, object).await?;
+        let old = versions.seen(request, target, request.old).await?;
         let access = Access::new(authorizer, request.user);
         let ask = |authority: &Authority| {
-            self.0.ask(&Inputs::new(&review, object, request.old).authority(authority))
+            self.0.ask(&Inputs::new(&review, object.as_deref(), old.as_deref()).authority(authority))
         };
-        access.settle(ask).await
+        Ok(access.settle(ask).await)
     }
 }

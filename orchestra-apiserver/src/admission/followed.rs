@@ -3,12 +3,13 @@
 //! Rules that users write (webhooks, policies, limits, quotas) are asked for on every write and change seldom: they are read
 //! from the watch cache, and arranged once for each change.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestra_core::gvk::GroupVersion;
 use orchestra_store::Revision;
 use serde_json::Value;
 
+use crate::cache::collection::Collection;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::state::State;
@@ -19,7 +20,13 @@ use crate::storage::resource::Resource;
 pub(crate) struct Followed<T> {
     feed: Arc<Feed>,
     resource: Arc<Resource>,
-    made: Mutex<Option<(Revision, Arc<T>)>>,
+    made: Mutex<Option<Made<T>>>,
+}
+
+struct Made<T> {
+    of: Arc<Collection>,
+    at: Revision,
+    thing: Arc<T>,
 }
 
 impl<T> std::fmt::Debug for Followed<T> {
@@ -37,21 +44,32 @@ impl<T> Followed<T> {
 
     /// What `make` makes of the objects, in the order of their keys, as the watch cache has them.
     pub(crate) async fn get(&self, make: impl FnOnce(Vec<Value>) -> T) -> Result<Arc<T>, StatusError> {
-        let collection = self.feed.collection(&self.resource).await?;
-        let stamp = collection.last();
-        if let Some((at, thing)) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner)
-            && *at == stamp
+        if let Some(Made { of, at, thing }) = &*self.made()
+            && of.current() == Some(*at)
         {
             return Ok(thing.clone());
         }
-        let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
-        let objects = snapshot.objects.iter().filter_map(|(key, object)| {
+        let collection = self.feed.collection(&self.resource).await?;
+        let snapshot = collection.snapshot("", "", usize::MAX, None);
+        let objects = snapshot.objects.iter().filter_map(|object| {
             let read = serde_json::from_slice(&object.encoded.json());
-            read.map_err(|error| tracing::error!(%key, %error, "an object cannot be read")).ok()
+            read.map_err(|error| tracing::error!(key = %object.key(), %error, "an object cannot be read"))
+                .ok()
         });
         let thing = Arc::new(make(objects.collect()));
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some((snapshot.last, thing.clone()));
+        *self.made() = Some(Made { of: collection, at: snapshot.last, thing: thing.clone() });
         Ok(thing)
+    }
+
+    fn made(&self) -> MutexGuard<'_, Option<Made<T>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Followed<Vec<T>> {
+    /// Whether it is known already that there is nothing. What is not known, somebody has to [get](Self::get).
+    pub(crate) fn is_known_empty(&self) -> bool {
+        matches!(&*self.made(), Some(Made { of, at, thing }) if thing.is_empty() && of.current() == Some(*at))
     }
 }
 

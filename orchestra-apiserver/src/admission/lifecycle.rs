@@ -4,14 +4,25 @@ use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
 
+use super::known::Known;
 use super::{Admission, AdmissionRequest, Operation};
 use crate::status::{Cause, GroupResource, StatusError};
+use crate::storage::meta;
 
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 #[derive(Debug)]
-pub(super) struct NamespaceLifecycle;
+pub(super) struct NamespaceLifecycle {
+    /// Whether they are going.
+    namespaces: Known<bool>,
+}
+
+impl NamespaceLifecycle {
+    pub(super) fn new() -> Self {
+        Self { namespaces: Known::new(CORE, "namespaces", meta::is_terminating) }
+    }
+}
 
 #[async_trait]
 impl Admission for NamespaceLifecycle {
@@ -33,11 +44,10 @@ impl Admission for NamespaceLifecycle {
             return Ok(());
         }
         let namespaces = GroupResource::new("", "namespaces");
-        let Some(namespace) = request.reader.identity(&CORE, "namespaces", "", request.namespace).await?
-        else {
+        let Some(is_going) = self.namespaces.get(request.reader, "", request.namespace).await? else {
             return Err(StatusError::not_found(&namespaces, request.namespace));
         };
-        if namespace.deleted.is_some() {
+        if *is_going {
             let why = format!(
                 "unable to create new content in namespace {} because it is being terminated",
                 request.namespace

@@ -8,6 +8,7 @@ pub(crate) mod chain;
 pub(crate) mod conditions;
 pub(crate) mod followed;
 mod ingress;
+mod known;
 mod lifecycle;
 mod limit_ranger;
 pub(crate) mod matching;
@@ -190,7 +191,7 @@ pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
     }
     let Parts { tokens, new_nodes_are_tainted, pod_security, chance, feed, catalog, authorizer } = parts;
     let rules = [
-        erased(lifecycle::NamespaceLifecycle),
+        erased(lifecycle::NamespaceLifecycle::new()),
         limit_ranger::LimitRanger::new(feed, catalog).and_then(erased),
         erased(certificates::CertificateRequester),
         erased(service_account::ServiceAccount::new(tokens, chance.clone())),

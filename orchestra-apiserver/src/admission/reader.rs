@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use orchestra_core::custom::CustomKind;
 use orchestra_core::gvk::GroupVersion;
-use orchestra_store::{RangeOptions, ReadAt, Store};
+use orchestra_store::{Entry, RangeOptions, ReadAt, Store};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -58,12 +58,23 @@ impl Reader {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Value>, StatusError> {
-        let resource = self.resource(gv, plural)?;
-        let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
-        match entry {
-            Some(entry) => resource.tree(&resource.convert_one(entry).await?).map(Some),
+        match self.entry(gv, plural, namespace, name).await? {
+            Some((resource, entry)) => resource.tree(&resource.convert_one(entry).await?).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// One object as it lies in the store, and its resource.
+    pub(super) async fn entry(
+        &self,
+        gv: &GroupVersion,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<(Arc<Resource>, Entry)>, StatusError> {
+        let resource = self.resource(gv, plural)?;
+        let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
+        Ok(entry.map(|entry| (resource, entry)))
     }
 
     /// What tells one object from others, read without the rest of it.
@@ -74,9 +85,8 @@ impl Reader {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Identity>, StatusError> {
-        let resource = self.resource(gv, plural)?;
-        let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
-        let read = |entry: orchestra_store::Entry| serde_json::from_slice::<Identified>(&entry.value);
+        let entry = self.entry(gv, plural, namespace, name).await?;
+        let read = |(_, entry): (Arc<Resource>, Entry)| serde_json::from_slice::<Identified>(&entry.value);
         let identified = entry.map(read).transpose().map_err(StatusError::internal)?;
         Ok(identified.map(|object| object.metadata))
     }

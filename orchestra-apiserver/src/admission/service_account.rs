@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Map, Value, json};
 
+use super::known::Known;
 use super::{Admission, AdmissionRequest, Operation};
 use crate::clock::Chance;
 use crate::status::StatusError;
@@ -36,17 +37,34 @@ pub(crate) enum Tokens {
 pub(crate) struct ServiceAccount {
     tokens: Tokens,
     chance: Arc<Chance>,
+    accounts: Known<Account>,
+}
+
+/// What pods get from their account.
+#[derive(Debug)]
+struct Account {
+    automount: Option<bool>,
+    pull_secrets: Option<Value>,
+}
+
+impl Account {
+    fn read(account: &Value) -> Self {
+        Self {
+            automount: account.get("automountServiceAccountToken").and_then(Value::as_bool),
+            pull_secrets: account.get("imagePullSecrets").filter(|secrets| secrets.is_array()).cloned(),
+        }
+    }
 }
 
 impl ServiceAccount {
     pub(crate) fn new(tokens: Tokens, chance: Arc<Chance>) -> Self {
-        Self { tokens, chance }
+        Self { tokens, chance, accounts: Known::new(CORE, "serviceaccounts", Account::read) }
     }
 
-    async fn account(&self, request: &AdmissionRequest<'_>, name: &str) -> Result<Value, StatusError> {
+    async fn account(&self, request: &AdmissionRequest<'_>, name: &str) -> Result<Arc<Account>, StatusError> {
         let mut tries = if name == DEFAULT { TRIES } else { 1 };
         loop {
-            let found = request.reader.get(&CORE, "serviceaccounts", request.namespace, name).await?;
+            let found = self.accounts.get(request.reader, request.namespace, name).await?;
             tries -= 1;
             match found {
                 Some(account) => return Ok(account),
@@ -86,16 +104,13 @@ impl Admission for ServiceAccount {
             return Ok(());
         }
         let account = self.account(request, &name).await?;
-        let wish = |object: Option<&Value>| object.and_then(Value::as_bool);
-        let automount = wish(spec.get("automountServiceAccountToken"))
-            .or_else(|| wish(account.get("automountServiceAccountToken")));
+        let automount =
+            spec.get("automountServiceAccountToken").and_then(Value::as_bool).or(account.automount);
         if automount.unwrap_or(true) {
             mount(spec, &self.chance);
         }
         let is_empty = |list: Option<&Value>| list.and_then(Value::as_array).is_none_or(Vec::is_empty);
-        if let (true, Some(secrets)) =
-            (is_empty(spec.get("imagePullSecrets")), account.get("imagePullSecrets").filter(|s| s.is_array()))
-        {
+        if let (true, Some(secrets)) = (is_empty(spec.get("imagePullSecrets")), &account.pull_secrets) {
             spec.insert("imagePullSecrets".into(), secrets.clone());
         }
         Ok(())

@@ -55,7 +55,7 @@ impl SignerRights {
                 subresource: None,
                 tail: String::new(),
             });
-            let asked = AccessRequest { user, verb: self.verb, info: &info, path: "", fields: "" };
+            let asked = AccessRequest::new(user, self.verb, &info, "");
             // Who cannot be asked about may not.
             if matches!(self.authorizer.authorize(asked).await, Ok(Decision::Allow(_))) {
                 return true;

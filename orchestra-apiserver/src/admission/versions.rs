@@ -38,14 +38,6 @@ impl Versions {
             .collect()
     }
 
-    /// As what somebody sees a request who matched it as `target`. Built-in kinds that are served in two versions (events, autoscalers)
-    /// are seen as they came: their fields are translated on the way to the store, not here.
-    pub(crate) fn seen_as(&self, request: &AdmissionRequest<'_>, target: Target) -> Target {
-        let is_custom =
-            || self.0.find(&target.gv, &target.resource).is_some_and(|found| found.custom().is_some());
-        if target.gv == request.request.gv || is_custom() { target } else { Target::own(request) }
-    }
-
     /// An object of the request in the version `target`.
     pub(crate) async fn converted<'a>(
         &self,
@@ -57,6 +49,19 @@ impl Versions {
             return Ok(Cow::Borrowed(object));
         }
         self.translated(&target.gv, &target.resource, object.clone()).await.map(Cow::Owned)
+    }
+
+    /// The same of an object that may not be there.
+    pub(crate) async fn seen<'a>(
+        &self,
+        request: &AdmissionRequest<'_>,
+        target: &Target,
+        object: Option<&'a Value>,
+    ) -> Result<Option<Cow<'a, Value>>, StatusError> {
+        match object {
+            Some(object) => self.converted(request, target, object).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// What somebody made of the object in the version `target`, in the version of the request.

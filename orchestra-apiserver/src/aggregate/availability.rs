@@ -1,15 +1,18 @@
 //! Whether the server behind an `APIService` is there, told as upstream tells it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, header};
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
 use orchestra_core::gvk::GroupVersion;
+use orchestra_core::openapi::Part;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::identity::introduce;
-use super::table::RemoteSpec;
+use super::table::{RemoteSpec, Swagger};
 use super::transport;
 use crate::auth::{MASTERS, User};
 use crate::body;
@@ -43,10 +46,12 @@ pub(super) struct Served {
     pub(super) resources: Option<Value>,
     /// Where its OpenAPI document is.
     pub(super) openapi: Option<String>,
+    /// Its document of OpenAPI 2.0.
+    pub(super) swagger: Option<Swagger>,
 }
 
-/// Asks.
-pub(super) async fn check(state: &State, spec: &RemoteSpec) -> (Available, Served) {
+/// Asks. `known` is its document of OpenAPI 2.0 as it was last seen.
+pub(super) async fn check(state: &State, spec: &RemoteSpec, known: Option<&Swagger>) -> (Available, Served) {
     let target = match find(state, spec).await {
         Ok(target) => target,
         Err(problem) => return (problem, Served::default()),
@@ -61,7 +66,9 @@ pub(super) async fn check(state: &State, spec: &RemoteSpec) -> (Available, Serve
                 index.get("paths").and_then(|paths| paths.get(at)?.get("serverRelativeURL")?.as_str());
             let available =
                 Available { is_true: true, reason: "Passed", message: "all checks passed".to_owned() };
-            (available, Served { resources: Some(resources), openapi: openapi.map(str::to_owned) })
+            let openapi = openapi.map(str::to_owned);
+            let swagger = swagger(state, spec, target, known).await;
+            (available, Served { resources: Some(resources), openapi, swagger })
         }
         Err(problem) => {
             let message = format!("failing or missing response from {url}: {problem}");
@@ -70,25 +77,71 @@ pub(super) async fn check(state: &State, spec: &RemoteSpec) -> (Available, Serve
     }
 }
 
+/// The document of OpenAPI 2.0, where there is one; read only when it is another than what is known.
+async fn swagger(
+    state: &State,
+    spec: &RemoteSpec,
+    target: (IpAddr, u16),
+    known: Option<&Swagger>,
+) -> Option<Swagger> {
+    let tag = known.and_then(|known| known.tag.as_ref());
+    match fetch(state, spec, target, "/openapi/v2", tag).await.ok()? {
+        Said::Same => known.cloned(),
+        Said::New { tag, text } => {
+            let document: Value = serde_json::from_slice(&text).ok()?;
+            let gv = GroupVersion { group: spec.group.clone().into(), version: spec.version.clone().into() };
+            Some(Swagger { tag, part: Arc::new(Part::of(&document, &gv)) })
+        }
+    }
+}
+
 async fn ask(state: &State, spec: &RemoteSpec, target: (IpAddr, u16), path: &str) -> Result<Value, String> {
+    match fetch(state, spec, target, path, None).await? {
+        Said::New { text, .. } => serde_json::from_slice(&text).map_err(|problem| problem.to_string()),
+        Said::Same => Err("nothing was known that could be unchanged".to_owned()),
+    }
+}
+
+/// What a server says to whoever may know it already.
+enum Said {
+    /// What is known holds.
+    Same,
+    /// This.
+    New { tag: Option<HeaderValue>, text: Bytes },
+}
+
+async fn fetch(
+    state: &State,
+    spec: &RemoteSpec,
+    target: (IpAddr, u16),
+    path: &str,
+    known: Option<&HeaderValue>,
+) -> Result<Said, String> {
     let asking = async {
         let mut request = Request::get(path)
             .header(header::ACCEPT, "application/json")
             .body(body::whole(""))
             .map_err(|problem| problem.to_string())?;
+        if let Some(tag) = known {
+            request.headers_mut().insert(header::IF_NONE_MATCH, tag.clone());
+        }
         let user = User::new("system:kube-aggregator", [MASTERS.to_owned()]);
         introduce(request.headers_mut(), &user).map_err(|problem| problem.to_string())?;
         let front = state.aggregated.front_proxy.as_ref();
         let answer =
             transport::send(spec, front, target, request).await.map_err(|problem| problem.to_string())?;
         let code = answer.status();
+        if code == StatusCode::NOT_MODIFIED && known.is_some() {
+            return Ok(Said::Same);
+        }
         if !code.is_success() {
             let (ip, port) = target;
             return Err(format!("bad status from https://{ip}:{port}{path}: {}", code.as_u16()));
         }
+        let tag = answer.headers().get(header::ETAG).cloned();
         let text = body::read_at_most(answer.into_body(), MOST_BYTES).await;
         let text = text.map_err(|problem| problem.to_string())?;
-        serde_json::from_slice(&text).map_err(|problem| problem.to_string())
+        Ok(Said::New { tag, text })
     };
     timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))
 }

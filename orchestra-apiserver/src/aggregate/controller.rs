@@ -77,9 +77,9 @@ async fn pass(
     let (collection, _) = state.feed.fresh(services).await?;
     let mut changed = collection.subscribe();
     changed.mark_seen();
-    let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
+    let snapshot = collection.snapshot("", "", usize::MAX, None);
     let mut specs = Vec::new();
-    for (_, object) in &snapshot.objects {
+    for object in &snapshot.objects {
         let object: Value = serde_json::from_slice(&object.encoded.json()).map_err(StatusError::internal)?;
         specs.extend(RemoteSpec::of(&object));
     }
@@ -87,19 +87,27 @@ async fn pass(
     if specs.is_empty() && before.0.is_empty() {
         return Ok((changed, None));
     }
-    let checks = join_all(specs.iter().map(|spec| availability::check(state, spec))).await;
+    let known = |spec: &RemoteSpec| {
+        let key = (spec.group.clone(), spec.version.clone());
+        before.0.get(&key).filter(|known| known.spec == *spec)
+    };
+    let asked = specs.iter().map(|spec| {
+        let swagger = known(spec).and_then(|known| known.swagger.as_ref());
+        availability::check(state, spec, swagger)
+    });
+    let checks = join_all(asked).await;
     let mut table = BTreeMap::new();
     for (spec, (available, served)) in specs.iter().zip(&checks) {
-        let key = (spec.group.clone(), spec.version.clone());
         // What it served when it was last there is shown, and said to be stale.
-        let known = before.0.get(&key).filter(|known| known.spec == *spec);
+        let known = known(spec);
         let remote = Remote {
             spec: spec.clone(),
             is_available: available.is_true,
             resources: served.resources.clone().or_else(|| known?.resources.clone()),
             openapi: served.openapi.clone().or_else(|| known?.openapi.clone()),
+            swagger: served.swagger.clone().or_else(|| known?.swagger.clone()),
         };
-        table.insert(key, remote);
+        table.insert((spec.group.clone(), spec.version.clone()), remote);
     }
     state.aggregated.replace(Table(table));
     state.catalog.touch();

@@ -1,5 +1,8 @@
 //! What other servers serve, in the form of this server's own discovery.
 
+use std::sync::Arc;
+
+use orchestra_core::openapi::Part;
 use serde_json::{Value, json};
 
 use super::table::{Remote, Table};
@@ -28,6 +31,11 @@ impl Table {
             let hash = place.split_once("hash=").map_or("", |(_, hash)| hash);
             (format!("apis/{}/{}", remote.spec.group, remote.spec.version), hash)
         })
+    }
+
+    /// What documents of OpenAPI 2.0 of other servers say.
+    pub(crate) fn swagger(&self) -> impl Iterator<Item = Arc<Part>> {
+        self.0.values().filter_map(|remote| Some(remote.swagger.as_ref()?.part.clone()))
     }
 }
 

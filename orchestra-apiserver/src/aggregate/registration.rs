@@ -20,7 +20,7 @@ pub(crate) async fn keep(state: &State, wanted: &BTreeSet<GroupVersion>) -> Resu
     let Some(services) = state.catalog.find(&place, "apiservices") else { return Ok(()) };
     let (collection, _) = state.feed.fresh(&services).await?;
     let mut known = BTreeSet::new();
-    for (_, object) in collection.snapshot("", "", usize::MAX, |_| true).objects {
+    for object in collection.snapshot("", "", usize::MAX, None).objects {
         let object: Value = serde_json::from_slice(&object.encoded.json()).map_err(StatusError::internal)?;
         let name = meta::name(&object);
         if is_ours(&object) && !wanted.iter().any(|gv| name_of(gv) == name) {

@@ -1,9 +1,12 @@
 //! Which group and version is served by whom.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use orchestra_core::openapi::Part;
 use serde_json::Value;
 
 use crate::request::RequestInfo;
@@ -21,6 +24,16 @@ pub(crate) struct Remote {
     pub(super) resources: Option<Value>,
     /// Where its OpenAPI document is, relative to it, as its own index said last.
     pub(super) openapi: Option<String>,
+    /// What its document of OpenAPI 2.0 said last.
+    pub(super) swagger: Option<Swagger>,
+}
+
+/// What of a server's document of OpenAPI 2.0 is about its group and version.
+#[derive(Clone, Debug)]
+pub(super) struct Swagger {
+    /// What tells it from the document of another moment.
+    pub(super) tag: Option<HeaderValue>,
+    pub(super) part: Arc<Part>,
 }
 
 /// How it is reached.
@@ -115,7 +128,7 @@ mod tests {
         );
         assert_eq!(RemoteSpec::of(&json!({"spec": {"group": "apps"}})), None);
         let key = (spec.group.clone(), spec.version.clone());
-        let remote = Remote { spec, is_available: true, resources: None, openapi: None };
+        let remote = Remote { spec, is_available: true, resources: None, openapi: None, swagger: None };
         let table = Table([(key, remote)].into());
         for (path, found) in [
             ("/apis/g.test/v1", true),

@@ -22,11 +22,19 @@ pub struct AccessRequest<'a> {
     pub info: &'a RequestInfo,
     /// The path as it came.
     pub path: &'a str,
-    /// The field selector of a list or watch, as it came; empty when there is none.
+    /// The field selector of what lists, watches or removes many, as it came; empty when there is none, and where a question about
+    /// access has one that cannot be read.
     pub fields: &'a str,
+    /// The label selector of the same, likewise.
+    pub labels: &'a str,
 }
 
-impl AccessRequest<'_> {
+impl<'a> AccessRequest<'a> {
+    /// A question about something that is not selected from.
+    pub(crate) fn new(user: &'a User, verb: &'a str, info: &'a RequestInfo, path: &'a str) -> Self {
+        Self { user, verb, info, path, fields: "", labels: "" }
+    }
+
     /// Whether only objects are asked for whose `field` is `value`.
     pub fn selects(&self, field: &str, value: &str) -> bool {
         selected(self.fields, field) == Some(value)

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use orchestra_store::{Event, Revision};
 use tokio::time::{Duration, Instant};
 
+use super::batch::Batches;
+use super::inbox::{Inbox, Inboxes, Wish};
 use super::object::{Change, Object};
 use crate::metrics::CacheCounts;
 use crate::storage::resource::Resource;
@@ -19,6 +21,11 @@ use crate::watched;
 const HISTORY_CHANGES: usize = 1024;
 /// Bytes of objects that those changes may hold alive.
 const HISTORY_BYTES: usize = 2 << 20;
+
+/// What watchers rest longer for each of them, and how long at most. A round of waking takes its time for each connection, however
+/// little there is to send; when many watch, rounds at the same pace would leave no time for anything else.
+const REST_EACH: Duration = Duration::from_micros(50);
+const LONGEST_REST: Duration = Duration::from_millis(10);
 
 /// The watcher's revision is no longer covered by the history.
 #[derive(Debug)]
@@ -34,6 +41,7 @@ pub(crate) struct Collection {
     pace: Duration,
     /// Raised when there are changes to take; watchers sleep on it.
     changed: watched::Sender<Revision>,
+    pub(crate) batches: Batches,
 }
 
 #[derive(Debug)]
@@ -43,6 +51,7 @@ struct State {
     last: Revision,
     history: VecDeque<Arc<Change>>,
     history_bytes: usize,
+    inboxes: Inboxes,
     /// Every change above this is in the history.
     floor: Revision,
     /// Changes that came before the load was finished.
@@ -58,11 +67,14 @@ struct State {
 /// A consistent view: objects in key order, and the last revision that touched them.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) objects: Vec<(Box<str>, Arc<Object>)>,
+    pub(crate) objects: Vec<Arc<Object>>,
     pub(crate) last: Revision,
     /// Objects in the range behind the last one returned.
     pub(crate) remaining: usize,
 }
+
+/// Which objects are wanted.
+pub(crate) type Matches<'a> = &'a dyn Fn(&Object) -> bool;
 
 impl Collection {
     pub(crate) fn new(resource: Arc<Resource>, counts: Arc<CacheCounts>, pace: Duration) -> Self {
@@ -71,6 +83,7 @@ impl Collection {
             last: Revision::NONE,
             history: VecDeque::new(),
             history_bytes: 0,
+            inboxes: Inboxes::default(),
             floor: Revision::NONE,
             loading: Some(Vec::new()),
             dead: false,
@@ -78,7 +91,7 @@ impl Collection {
             waking: false,
         };
         let changed = watched::Sender::new(Revision::NONE);
-        Self { resource, counts, state: Mutex::new(state), pace, changed }
+        Self { resource, counts, state: Mutex::new(state), pace, changed, batches: Batches::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -114,15 +127,17 @@ impl Collection {
         }
         let now = Instant::now();
         let resting = state.rested.filter(|rested| *rested > now);
-        if resting.is_none() {
-            state.rested = Some(now + self.pace);
-        }
         let is_first = resting.is_some() && !std::mem::replace(&mut state.waking, true);
+        let due = if resting.is_none() { state.inboxes.take_due() } else { Vec::new() };
+        if resting.is_none() {
+            state.rested = Some(now + self.rest(due.len()));
+        }
         drop(state);
         self.counts.dispatched(count, last);
         match resting {
             None => {
                 self.changed.send_replace(last);
+                due.iter().for_each(|inbox| inbox.wake());
             }
             Some(rested) if is_first => {
                 let collection = self.clone();
@@ -135,25 +150,56 @@ impl Collection {
         }
     }
 
+    /// How long nobody is woken after all watchers of everything were, and so many of one value.
+    fn rest(&self, of_one: usize) -> Duration {
+        if self.pace.is_zero() {
+            return self.pace;
+        }
+        let woken = u32::try_from(self.changed.receivers() + of_one).unwrap_or(u32::MAX);
+        self.pace.max(REST_EACH.saturating_mul(woken).min(LONGEST_REST))
+    }
+
     /// Wakes the watchers to take what has changed.
     fn wake(&self) {
         let mut state = self.state();
         state.waking = false;
-        state.rested = Some(Instant::now() + self.pace);
         let last = state.last;
+        let due = state.inboxes.take_due();
+        state.rested = Some(Instant::now() + self.rest(due.len()));
         drop(state);
         self.changed.send_replace(last);
+        due.iter().for_each(|inbox| inbox.wake());
     }
 
     /// The feed is lost: nothing more will come.
     pub(crate) fn kill(&self) {
-        self.state().dead = true;
+        let mut state = self.state();
+        state.dead = true;
+        drop(state);
+        self.wake_all();
+    }
+
+    /// Wakes every watcher, whether there is something to take or not.
+    pub(crate) fn wake_all(&self) {
+        let inboxes = self.state().inboxes.all();
         self.changed.send_modify(|_| {});
+        inboxes.iter().for_each(|inbox| inbox.wake());
+    }
+
+    /// Whether the feed is lost: what is here may be old.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().dead
     }
 
     /// The revision of the last change, or that of the load.
     pub(crate) fn last(&self) -> Revision {
         self.state().last
+    }
+
+    /// The same, unless no changes come here any more.
+    pub(crate) fn current(&self) -> Option<Revision> {
+        let state = self.state();
+        (!state.dead).then_some(state.last)
     }
 
     /// The object behind the prefix with this key, `name` or `namespace/name`.
@@ -165,30 +211,42 @@ impl Collection {
         self.changed.subscribe()
     }
 
-    /// Objects whose key suffix begins with `prefix`, from `start` on, as long as `take` says so.
+    /// Whether several watch everything, who may send the same.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.changed.receivers() > 1
+    }
+
+    /// As [`subscribe`](Self::subscribe), for a watcher who is about objects with one value in one field, if he is.
+    pub(crate) fn subscribe_to(&self, wish: Option<&Wish>) -> Subscription {
+        let Some(wish) = wish else { return Subscription::All(self.subscribe()) };
+        let mut state = self.state();
+        let floor = state.last;
+        Subscription::One(state.inboxes.open(wish, floor))
+    }
+
+    /// Objects whose key suffix begins with `prefix`, from `start` on, at most `limit` of those that match.
     pub(crate) fn snapshot(
         &self,
         prefix: &str,
         start: &str,
         limit: usize,
-        matches: impl Fn(&Object) -> bool,
+        matches: Option<Matches<'_>>,
     ) -> Snapshot {
         let state = self.state();
+        let last = state.last;
         let from = if start > prefix { start } else { prefix };
-        let range = (Bound::Included(from), Bound::Unbounded);
-        let mut objects = Vec::new();
-        let mut remaining = 0;
-        for (key, object) in state.objects.range::<str, _>(range) {
-            if !key.starts_with(prefix) {
-                break;
-            }
-            if objects.len() == limit {
-                remaining += 1;
-            } else if matches(object) {
-                objects.push((key.clone(), object.clone()));
-            }
-        }
-        Snapshot { objects, last: state.last, remaining }
+        let range = state.objects.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        let mut range = range.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, object)| object);
+        let Some(matches) = matches else {
+            let objects = range.by_ref().take(limit).cloned().collect();
+            return Snapshot { objects, last, remaining: range.count() };
+        };
+        let found: Vec<Arc<Object>> = range.cloned().collect();
+        // Whoever looks at labels and fields first reads them, which nobody should have to wait for.
+        drop(state);
+        let mut found = found.into_iter();
+        let objects = found.by_ref().filter(|object| matches(object)).take(limit).collect();
+        Snapshot { objects, last, remaining: found.len() }
     }
 
     /// Every change above `after`, oldest first; the view is complete up to the returned revision.
@@ -200,6 +258,54 @@ impl Collection {
         let at = state.history.partition_point(|change| change.revision <= after);
         Ok((state.history.range(at..).cloned().collect(), state.last.max(after)))
     }
+
+    /// The changes above `after` that somebody with this subscription may be about, oldest first; the view is complete up
+    /// to the returned revision.
+    pub(crate) fn changes_for(
+        &self,
+        subscription: &Subscription,
+        after: Revision,
+    ) -> Result<(Vec<Arc<Change>>, Revision), TooOld> {
+        if let Subscription::One(inbox) = subscription {
+            // Nothing is put in meanwhile.
+            let state = self.state();
+            if !state.dead
+                && let Some(changes) = inbox.take(after)
+            {
+                return Ok((changes, state.last.max(after)));
+            }
+        }
+        self.changes(after)
+    }
+}
+
+/// How a watcher learns that there is something to take.
+#[derive(Debug)]
+pub(crate) enum Subscription {
+    /// At every change.
+    All(watched::Receiver<Revision>),
+    /// At changes that concern the one value of the one field it is about.
+    One(Arc<Inbox>),
+}
+
+impl Subscription {
+    /// What has happened so far is about to be taken.
+    pub(crate) fn mark_seen(&mut self) {
+        if let Self::All(receiver) = self {
+            receiver.mark_seen();
+        }
+    }
+
+    /// Waits until there is something to take.
+    pub(crate) async fn changed(&mut self) -> Result<(), watched::Closed> {
+        match self {
+            Self::All(receiver) => receiver.changed().await,
+            Self::One(inbox) => {
+                inbox.told().await;
+                Ok(())
+            }
+        }
+    }
 }
 
 impl State {
@@ -209,7 +315,7 @@ impl State {
         }
         for event in events {
             let (key, now) = match event {
-                Event::Put { entry, .. } => match Object::read(resource, entry) {
+                Event::Put { entry, .. } => match Object::whole(resource, entry) {
                     Ok(object) => (&entry.key, Some(Arc::new(object))),
                     Err(error) => {
                         tracing::error!(key = ?entry.key, %error, "an object in the store cannot be read");
@@ -224,15 +330,17 @@ impl State {
                 None => self.objects.remove(suffix),
             };
             if now.is_some() || before.is_some() {
-                self.remember(Change::new(revision, now, before));
+                self.remember(resource, Change::new(revision, now, before));
             }
         }
         self.last = revision;
     }
 
-    fn remember(&mut self, change: Change) {
+    fn remember(&mut self, resource: &Resource, change: Change) {
+        let change = Arc::new(change);
+        self.inboxes.put(resource, &change);
         self.history_bytes += change.weight();
-        self.history.push_back(Arc::new(change));
+        self.history.push_back(change);
         while self.history.len() > HISTORY_CHANGES || self.history_bytes > HISTORY_BYTES {
             let Some(oldest) = self.history.pop_front() else { break };
             self.history_bytes -= oldest.weight();

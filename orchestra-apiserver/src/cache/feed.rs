@@ -103,6 +103,14 @@ impl Feed {
         Ok(self.loaded(resource).await?.collection.clone())
     }
 
+    /// The collection of a resource, if it has had a reader.
+    pub(crate) fn known(&self, resource: &Arc<Resource>) -> Option<Arc<Collection>> {
+        let slots = self.slots();
+        let mut beside = slots.get(resource.prefix())?.iter().filter(|slot| slot.loaded.initialized());
+        let slot = beside.find(|slot| Arc::ptr_eq(&slot.collection.resource, resource))?;
+        Some(slot.collection.clone())
+    }
+
     async fn loaded(&self, resource: &Arc<Resource>) -> Result<Arc<Slot>, StatusError> {
         let slot = self.slot(resource);
         slot.loaded.get_or_try_init(|| self.load(&slot)).await?;
@@ -137,12 +145,14 @@ impl Feed {
 
     fn slot(&self, resource: &Arc<Resource>) -> Arc<Slot> {
         let mut slots = self.slots();
-        let beside = slots.entry(resource.prefix().into()).or_default();
         // One whose conversion failed is made anew: its reader learns whether it still fails.
-        beside.retain(|slot| slot.queue.as_ref().is_none_or(|queue| !queue.has_failed()));
-        if let Some(slot) = beside.iter().find(|slot| Arc::ptr_eq(&slot.collection.resource, resource)) {
+        let is_sound = |slot: &Arc<Slot>| slot.queue.as_ref().is_none_or(|queue| !queue.has_failed());
+        let is_its = |slot: &&Arc<Slot>| Arc::ptr_eq(&slot.collection.resource, resource) && is_sound(slot);
+        if let Some(slot) = slots.get(resource.prefix()).into_iter().flatten().find(is_its) {
             return slot.clone();
         }
+        let beside = slots.entry(resource.prefix().into()).or_default();
+        beside.retain(is_sound);
         let collection =
             Arc::new(Collection::new(resource.clone(), self.metrics.of(&resource.gr), self.pace));
         let queue = resource.is_converted().then(|| Queue::start(&collection));
@@ -223,7 +233,7 @@ impl Feed {
         let mut objects = BTreeMap::new();
         for entry in &resource.convert(page.value.entries).await? {
             let Some(suffix) = suffix_of(resource, entry.key.as_bytes()) else { continue };
-            match Object::read(resource, entry) {
+            match Object::whole(resource, entry) {
                 Ok(object) => {
                     objects.insert(suffix.into(), Arc::new(object));
                 }
@@ -285,6 +295,14 @@ impl Feed {
             *at = revision.max(*at);
             newer
         });
+    }
+
+    /// Wakes the watchers of every collection, so that they see that they are to end.
+    pub(crate) fn wake(&self) {
+        let mut slots: Vec<_> =
+            self.slots().iter().map(|(prefix, slots)| (prefix.clone(), slots.clone())).collect();
+        slots.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        slots.iter().flat_map(|(_, slots)| slots).for_each(|slot| slot.collection.wake_all());
     }
 
     /// Forgets every collection: their watchers are told to list again.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use orchestra_core::protobuf;
 use orchestra_store::{Entry, Revision};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::collection::suffix_of;
@@ -18,7 +19,7 @@ pub(crate) struct Object {
     pub(crate) encoded: Encoded,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) name: Box<str>,
-    /// Read when a selector first asks; pages without one never do.
+    /// Read when a selector first asks: what is written and listed without one is never looked into.
     traits: OnceLock<Traits>,
     /// The protobuf message. Made when a client first wants it; most clusters have no such client for most kinds.
     message: OnceLock<Bytes>,
@@ -58,18 +59,26 @@ impl Object {
         })
     }
 
-    /// An entry of the store that is to stay in memory: what selectors look at is read at once.
+    /// An entry of the store that is to be shown beside others: what is broken would break a whole list or watch for everybody.
     ///
     /// # Errors
     /// When the entry is no object of the resource, or not whole.
-    pub(crate) fn read(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
+    pub(crate) fn whole(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
         let object = Self::of(resource, entry)?;
-        let traits = Traits::of(resource, &resource.skim(entry)?);
-        Ok(Self { traits: traits.into(), ..object })
+        serde_json::from_slice::<IgnoredAny>(object.encoded.stored()).map_err(StatusError::internal)?;
+        Ok(object)
+    }
+
+    /// Its key behind the resource's prefix: `name` or `namespace/name`.
+    pub(crate) fn key(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.to_string(),
+        }
     }
 
     fn traits(&self, resource: &Resource) -> &Traits {
-        self.traits.get_or_init(|| match resource.looked_at().skim(&self.encoded.json()) {
+        self.traits.get_or_init(|| match resource.looked_at().skim(self.encoded.stored()) {
             Ok(tree) => Traits::of(resource, &tree),
             Err(error) => {
                 tracing::error!(name = %self.name, %error, "an object in the store cannot be read");
@@ -150,6 +159,11 @@ impl Change {
     /// The last state of an object that is gone, at the revision of the change.
     pub(crate) fn departed<'c>(&'c self, before: &'c Object) -> Departed<'c> {
         Departed { change: self, last: before.encoded.at(self.revision) }
+    }
+
+    /// How long the object is that an event of it shows.
+    pub(crate) fn length(&self) -> usize {
+        self.now.as_ref().or(self.before.as_ref()).map_or(0, |shown| shown.encoded.length())
     }
 
     /// How much memory the change holds alive, roughly.

@@ -93,9 +93,9 @@ impl Controller {
         let (collection, _) = state.feed.fresh(&self.definitions).await?;
         let mut changed = collection.subscribe();
         changed.mark_seen();
-        let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
+        let snapshot = collection.snapshot("", "", usize::MAX, None);
         let mut all = Vec::with_capacity(snapshot.objects.len());
-        for (_, object) in &snapshot.objects {
+        for object in &snapshot.objects {
             all.push(serde_json::from_slice(&object.encoded.json()).map_err(StatusError::internal)?);
         }
         let decisions = plan::decide(&all, |group| taken(state, group), &state.stamp());

@@ -11,6 +11,7 @@ mod decisions;
 mod inflight;
 mod measured;
 mod pod_security;
+mod policies;
 mod requests;
 mod route;
 mod storage;
@@ -39,6 +40,7 @@ pub(crate) use audit::AuditMetrics;
 pub(crate) use conversions::{ConversionMetrics, Failure, Route};
 pub(crate) use decisions::DecisionMetrics;
 pub(crate) use pod_security::{PodSecurityMetrics, Subject};
+pub(crate) use policies::{Enforcement, PolicyMetrics};
 pub(crate) use requests::Run;
 pub(crate) use watches::{CacheCounts, CacheMetrics};
 pub(crate) use webhooks::{Asked, WebhookMetrics};
@@ -64,7 +66,7 @@ impl Metrics {
         store: Arc<dyn Store>,
         cache: CacheMetrics,
         admission: &AdmissionMetrics,
-        webhooks: WebhookMetrics,
+        (policies, webhooks): (PolicyMetrics, WebhookMetrics),
         conversions: ConversionMetrics,
     ) -> Self {
         let (storage, requests, access) =
@@ -75,6 +77,7 @@ impl Metrics {
         registry.register_collector(Box::new(requests.clone()));
         registry.register_collector(Box::new(access.clone()));
         registry.register_collector(Box::new(admission.clone()));
+        registry.register_collector(Box::new(policies));
         registry.register_collector(Box::new(webhooks));
         registry.register_collector(Box::new(conversions));
         registry.register_collector(Box::new(watches.clone()));

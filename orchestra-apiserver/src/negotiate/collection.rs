@@ -10,8 +10,8 @@ use crate::body::{self, Body};
 use crate::cache::object::Object;
 use crate::status::StatusError;
 
-/// Bodies are handed over in pieces of about this size.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Bodies are handed over in pieces of about this size. With an object of usual size more, it is what a connection takes at once.
+const CHUNK_BYTES: usize = 60 << 10;
 
 /// A list as JSON. Items of built-in kinds do not repeat kind and version.
 pub(crate) fn json<O>(renderer: &Renderer, objects: Vec<O>, meta: &ListMeta) -> Response<Body>

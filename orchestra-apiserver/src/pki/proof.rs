@@ -13,6 +13,8 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer as _;
 
+use super::wanted;
+
 const REQUEST: &str = "CERTIFICATE REQUEST";
 const UNKNOWN: &str = "x509: cannot verify signature: algorithm unimplemented";
 const RSA_FAILS: &str = "crypto/rsa: verification error";
@@ -40,6 +42,7 @@ fn check(der: &[u8]) -> Result<(), &'static str> {
     if !rest.is_empty() {
         return Err("asn1: syntax error: trailing data");
     }
+    wanted::extensions(&request.certification_request_info)?;
     let key = &request.certification_request_info.subject_pki;
     let curve =
         key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());

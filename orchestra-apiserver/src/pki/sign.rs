@@ -1,5 +1,5 @@
-//! Signing what others ask for: the certificate has the subject, the key and the alternative names of the request, byte for byte, and for
-//! the rest it is as the signer says.
+//! Signing what others ask for: the certificate has the subject and the key of the request, byte for byte, its alternative names of the
+//! four sorts that requests are judged by (hosts, addresses, mail, URIs), and for the rest it is as the signer says.
 //!
 //! Written in DER here, because the library that makes the cluster's own certificates has no way to leave a stranger's subject as it is.
 
@@ -9,12 +9,14 @@ use jiff::tz::Offset;
 use rcgen::{KeyPair, SigningKey as _};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::certification_request::{X509CertificationRequest, X509CertificationRequestInfo};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer;
+
+use super::wanted;
 
 /// Why something was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -129,14 +131,11 @@ impl Signer {
         if let Some(id) = &self.key_id {
             extensions.extend(extension(AUTHORITY_KEY, false, &tlv(SEQUENCE, &tlv(0x80, id))));
         }
-        let names = asked.iter_attributes().find_map(|attribute| match attribute.parsed_attribute() {
-            ParsedCriAttribute::ExtensionRequest(wanted) => wanted.extensions.iter().find(|wanted| {
-                matches!(wanted.parsed_extension(), ParsedExtension::SubjectAlternativeName(_))
-            }),
-            _ => None,
-        });
-        if let Some(names) = names {
-            extensions.extend(extension(ALTERNATIVE_NAMES, names.critical, names.value));
+        let names = alternative_names(asked)?;
+        if !names.is_empty() {
+            // Whoever has no other name is known by these.
+            let is_critical = asked.subject.iter().next().is_none();
+            extensions.extend(extension(ALTERNATIVE_NAMES, is_critical, &tlv(SEQUENCE, &names)));
         }
         let content = tlv(
             SEQUENCE,
@@ -157,6 +156,34 @@ impl Signer {
         let whole = tlv(SEQUENCE, &[content, self.algorithm.clone(), signature].concat());
         Ok(to_pem(&whole))
     }
+}
+
+/// The alternative names of a request, each as it stands there, without those of a sort that nobody judges requests by.
+fn alternative_names(asked: &X509CertificationRequestInfo<'_>) -> Result<Vec<u8>, CertificateRefused> {
+    let mut names = Vec::new();
+    for wanted in wanted::extensions(asked).map_err(refused)? {
+        if wanted.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
+            continue;
+        }
+        let ParsedExtension::SubjectAlternativeName(found) = wanted.parsed_extension() else {
+            return Err(refused("the alternative names cannot be read"));
+        };
+        for name in &found.general_names {
+            match name {
+                GeneralName::RFC822Name(name) => names.extend(tlv(0x81, name.as_bytes())),
+                GeneralName::DNSName(name) => names.extend(tlv(0x82, name.as_bytes())),
+                GeneralName::URI(name) => names.extend(tlv(0x86, name.as_bytes())),
+                GeneralName::IPAddress(
+                    address @ ([_, _, _, _] | [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]),
+                ) => {
+                    names.extend(tlv(0x87, address));
+                }
+                GeneralName::IPAddress(_) => return Err(refused("an alternative address cannot be read")),
+                _ => {}
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The second of the three parts of a certificate.
@@ -344,6 +371,38 @@ mod tests {
         let (from, until) = (at("2040-01-01T00:00:00Z"), at("2041-01-01T00:00:00Z"));
         assert!(signer.sign(b"rubbish", &[], from, until).is_err());
         assert!(Signer::new("rubbish", "rubbish").is_err());
+    }
+
+    #[test]
+    fn alternative_names_of_other_sorts_are_left_out_and_none_are_asked_for_in_two_places() {
+        let authority = issue::authority("kubernetes", at("2026-01-01T00:00:00Z")).unwrap();
+        let signer = Signer::new(&authority.certificate, &authority.key).unwrap();
+        let sign = |request: String| {
+            let (from, until) = (at("2026-02-03T04:05:06Z"), at("2026-02-03T05:05:06Z"));
+            signer.sign(request.as_bytes(), &usages(&["client auth"]), from, until)
+        };
+        let pem = sign(request(|params| {
+            let principal = (vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "root@example".into());
+            params.subject_alt_names.push(rcgen::SanType::OtherName(principal));
+        }));
+        let (_, pem) = parse_x509_pem(pem.unwrap().as_bytes()).map(|(rest, pem)| (rest.len(), pem)).unwrap();
+        let signed = pem.parse_x509().unwrap();
+        let names = signed.subject_alternative_name().unwrap().unwrap();
+        let address = [10, 0, 0, 1];
+        let said = [GeneralName::DNSName("n.example"), GeneralName::IPAddress(&address)];
+        assert_eq!((names.critical, names.value.general_names.as_slice()), (false, said.as_slice()));
+
+        let nameless = request(|params| params.distinguished_name = rcgen::DistinguishedName::new());
+        let pem = sign(nameless).unwrap();
+        let (_, pem) = parse_x509_pem(pem.as_bytes()).unwrap();
+        assert!(pem.parse_x509().unwrap().subject_alternative_name().unwrap().unwrap().critical);
+
+        let twice = request(|params| {
+            let others = tlv(SEQUENCE, &tlv(0x82, b"other.example"));
+            params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], others));
+        });
+        let said = sign(twice).unwrap_err().to_string();
+        assert_eq!(said, "x509: certificate request contains duplicate requested extensions");
     }
 
     #[test]

@@ -12,13 +12,11 @@ const CORE: GroupVersion = GroupVersion::new("", "v1");
 /// The value of `request`, taken as one about `target`.
 pub(crate) fn request(request: &AdmissionRequest<'_>, target: &Target) -> Value {
     let about = request.request;
-    let kind = |gv: &GroupVersion| json!({"group": gv.group, "version": gv.version, "kind": request.kind});
     let resource = |gv: &GroupVersion, plural: &str| json!({"group": gv.group, "version": gv.version, "resource": plural});
     let below = about.subresource.as_deref().unwrap_or_default();
-    let kind_version = if request.kind_version == &about.gv { &target.gv } else { request.kind_version };
     json!({
-        "kind": kind(kind_version), "resource": resource(&target.gv, &target.resource), "subResource": below,
-        "requestKind": kind(request.kind_version), "requestResource": resource(&about.gv, &about.resource),
+        "kind": seen_as(request, target), "resource": resource(&target.gv, &target.resource), "subResource": below,
+        "requestKind": kind(request.kind_version, request), "requestResource": resource(&about.gv, &about.resource),
         "requestSubResource": below,
         "name": request.name, "namespace": request.namespace,
         "operation": request.operation.as_str(),
@@ -26,6 +24,16 @@ pub(crate) fn request(request: &AdmissionRequest<'_>, target: &Target) -> Value 
         "dryRun": request.dry_run,
         "options": request.options(),
     })
+}
+
+/// The value of `request.kind` for who sees the request as one about `target`.
+pub(crate) fn seen_as(request: &AdmissionRequest<'_>, target: &Target) -> Value {
+    let is_own = request.kind_version == &request.request.gv;
+    kind(if is_own { &target.gv } else { request.kind_version }, request)
+}
+
+fn kind(gv: &GroupVersion, request: &AdmissionRequest<'_>) -> Value {
+    json!({"group": gv.group, "version": gv.version, "kind": request.kind})
 }
 
 /// The value of `namespaceObject`: none for what is in no namespace, and for namespaces.

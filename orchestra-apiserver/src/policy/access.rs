@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orchestra_core::gvk::GroupVersion;
 use orchestra_core::policy::access::{Answer, Authority, Question, ResourceAccess, Subject};
-use orchestra_core::selector::FieldSelector;
+use orchestra_core::selector::{FieldSelector, LabelSelector};
 
 use crate::auth::{AccessRequest, Authorizer, Decision, MASTERS, User, service_account};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
@@ -54,14 +54,14 @@ impl<'r> Access<'r> {
         if user.is_in(MASTERS) {
             return Answer { is_allowed: true, ..Answer::default() };
         }
-        let (info, path, fields) = match &question.subject {
+        let (info, path, (fields, labels)) = match &question.subject {
             Subject::Path(path) => {
                 let segments = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-                (RequestInfo::NonResource(segments), path.as_str(), "")
+                (RequestInfo::NonResource(segments), path.as_str(), ("", ""))
             }
-            Subject::Resource(about) => (RequestInfo::Resource(request(about)), "", fields(about)),
+            Subject::Resource(about) => (RequestInfo::Resource(request(about)), "", selectors(about)),
         };
-        let asked = AccessRequest { user, verb: &question.verb, info: &info, path, fields };
+        let asked = AccessRequest { user, verb: &question.verb, info: &info, path, fields, labels };
         match self.authorizer.authorize(asked).await {
             Ok(Decision::Allow(reason)) => Answer { is_allowed: true, reason, error: None },
             Ok(Decision::Deny(reason)) => Answer { is_allowed: false, reason, error: None },
@@ -84,7 +84,9 @@ fn request(about: &ResourceAccess) -> ResourceRequest {
     }
 }
 
-/// A selector that cannot be read selects nothing less, so that nothing more is allowed for it.
-fn fields(about: &ResourceAccess) -> &str {
-    if FieldSelector::parse(&about.fields).is_ok() { &about.fields } else { "" }
+/// Those of fields and of labels. One that cannot be read selects nothing less, so that nothing more is allowed for it.
+fn selectors(about: &ResourceAccess) -> (&str, &str) {
+    let fields = if FieldSelector::parse(&about.fields).is_ok() { about.fields.as_str() } else { "" };
+    let labels = if LabelSelector::parse(&about.labels).is_ok() { about.labels.as_str() } else { "" };
+    (fields, labels)
 }

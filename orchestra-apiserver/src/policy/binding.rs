@@ -54,7 +54,7 @@ impl<P> Definition<P> {
     ) -> Option<Bound<'p>> {
         let mut bound = Bound { target: Target::own(request), with: Vec::new(), wrong: Vec::new() };
         match self.constraints.matches(request, object, versions).await {
-            Ok(target) => bound.target = versions.seen_as(request, target?),
+            Ok(target) => bound.target = target?,
             Err(error) => {
                 bound.wrong.push((None, error.to_string()));
                 return Some(bound);

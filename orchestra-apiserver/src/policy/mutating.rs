@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use orchestra_core::patch::apply::{Schema, Versions as SchemaVersions};
 use orchestra_core::policy::access::Authority;
-use orchestra_core::policy::{Inputs, Matched, MutatingPolicy, Unmade};
+use orchestra_core::policy::{Inputs, Matched, MutatingPolicy, Mutation, Unmade};
 use orchestra_core::schema;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::access::Access;
 use super::binding::{Binding, Definition, misconfigured};
@@ -22,6 +23,7 @@ use crate::admission::{Admission, AdmissionRequest, Operation};
 use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
+use crate::metrics::PolicyMetrics;
 use crate::status::{Cause, StatusError};
 use crate::storage::meta;
 use crate::storage::resource::Resource;
@@ -33,6 +35,7 @@ pub(crate) struct MutatingPolicies {
     authorizer: Arc<dyn Authorizer>,
     definitions: Followed<Vec<Definition<MutatingPolicy>>>,
     bindings: Followed<Vec<Binding>>,
+    metrics: PolicyMetrics,
 }
 
 /// A policy that is asked about a request, by a binding and with parameters.
@@ -114,10 +117,12 @@ impl MutatingPolicies {
         feed: &Arc<Feed>,
         catalog: &Arc<Catalog>,
         authorizer: &Arc<dyn Authorizer>,
+        metrics: &PolicyMetrics,
     ) -> Option<Self> {
         let definitions = Followed::new(feed, catalog, &GROUP, "mutatingadmissionpolicies")?;
         let bindings = Followed::new(feed, catalog, &GROUP, "mutatingadmissionpolicybindings")?;
-        Some(Self { versions: Versions::new(catalog), authorizer: authorizer.clone(), definitions, bindings })
+        let (versions, authorizer, metrics) = (Versions::new(catalog), authorizer.clone(), metrics.clone());
+        Some(Self { versions, authorizer, definitions, bindings, metrics })
     }
 
     fn shape(&self, request: &AdmissionRequest<'_>, target: &Target) -> Shape {
@@ -170,10 +175,7 @@ impl MutatingPolicies {
         let About { request, namespace, access } = about;
         let rounds = request.rounds.lane(Lane::Policies);
         let fail = |why: String| Failure { definition, binding: Some(binding), why, reason: Some("Invalid") };
-        let old = match request.old {
-            Some(old) => Some(self.versions.converted(request, target, old).await?),
-            None => None,
-        };
+        let old = self.versions.seen(request, target, request.old).await?;
         let mut seen = self.versions.converted(request, target, object).await?.into_owned();
         let asked = Asked {
             review: about::request(request, target),
@@ -198,19 +200,19 @@ impl MutatingPolicies {
         let shape = self.shape(request, target);
         let mut changed = false;
         for mutation in definition.policy.mutations() {
-            let Some(schema) = shape.schema() else { return Err(unknown(request)) };
-            let mutate = |authority: &Authority| {
-                definition.policy.mutate(mutation, &asked.inputs(&seen, authority), &seen, schema)
-            };
-            match access.settle(mutate).await {
+            let begun = Instant::now();
+            let made = change((&definition.policy, mutation), &asked, &shape, about, &seen).await;
+            let took = begun.elapsed();
+            let problem = made.as_ref().err().map(Unmakeable::message);
+            self.metrics.mutated((&definition.name, &binding.name), problem.as_deref(), took);
+            match made {
                 Ok(None) => {}
-                Ok(Some(mut new)) => {
-                    shape.finish(&mut new)?;
+                Ok(Some(new)) => {
                     changed |= new != seen;
                     seen = new;
                 }
-                Err(Unmade::Failed(why)) => failures.push(fail(why)),
-                Err(Unmade::Misshapen(why)) => return Err(StatusError::internal(why)),
+                Err(Unmakeable::Mutation(why)) => failures.push(fail(why)),
+                Err(Unmakeable::Request(refused)) => return Err(refused),
             }
         }
         if changed {
@@ -221,6 +223,43 @@ impl MutatingPolicies {
         }
         Ok(changed)
     }
+}
+
+/// Why there is no changed object.
+enum Unmakeable {
+    /// The mutation failed: what follows, the policy says.
+    Mutation(String),
+    /// The request is refused, whatever the policy says.
+    Request(StatusError),
+}
+
+impl Unmakeable {
+    fn message(&self) -> String {
+        match self {
+            Self::Mutation(why) => why.clone(),
+            Self::Request(refused) => refused.to_string(),
+        }
+    }
+}
+
+/// What a mutation makes of an object; `None` if nothing.
+async fn change(
+    (policy, mutation): (&MutatingPolicy, &Mutation),
+    asked: &Asked<'_>,
+    shape: &Shape,
+    about: &About<'_>,
+    seen: &Value,
+) -> Result<Option<Value>, Unmakeable> {
+    let schema = shape.schema().ok_or_else(|| Unmakeable::Request(unknown(about.request)))?;
+    let mutate =
+        |authority: &Authority| policy.mutate(mutation, &asked.inputs(seen, authority), seen, schema);
+    let made = about.access.settle(mutate).await.map_err(|unmade| match unmade {
+        Unmade::Failed(why) => Unmakeable::Mutation(why),
+        Unmade::Misshapen(why) => Unmakeable::Request(StatusError::internal(why)),
+    })?;
+    let Some(mut new) = made else { return Ok(None) };
+    shape.finish(&mut new).map_err(Unmakeable::Request)?;
+    Ok(Some(new))
 }
 
 /// 503 for a kind that no schema is known of.
@@ -277,6 +316,10 @@ fn refusal(request: &AdmissionRequest<'_>, failures: &[Failure<'_>]) -> Option<S
 impl Admission for MutatingPolicies {
     fn name(&self) -> &str {
         "MutatingAdmissionPolicy"
+    }
+
+    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
+        !self.bindings.is_known_empty()
     }
 
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {

@@ -1,6 +1,5 @@
 //! `ValidatingAdmissionPolicy`: what bindings make of what policies say: a refusal, a warning, a note for the audit log.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,17 +7,18 @@ use async_trait::async_trait;
 use orchestra_core::policy::access::Authority;
 use orchestra_core::policy::{Decision, Inputs, Policy, Verdict};
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 use super::access::Access;
 use super::binding::{Binding, Definition, misconfigured};
 use super::{GROUP, about, is_exempt};
 use crate::admission::followed::Followed;
-use crate::admission::matching::Target;
 use crate::admission::versions::Versions;
 use crate::admission::{Admission, AdmissionRequest, Operation};
 use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
+use crate::metrics::{Enforcement, PolicyMetrics};
 use crate::status::{Cause, StatusError};
 
 /// So many failures are told to the audit log.
@@ -31,6 +31,7 @@ pub(crate) struct ValidatingPolicies {
     authorizer: Arc<dyn Authorizer>,
     definitions: Followed<Vec<Definition<Policy>>>,
     bindings: Followed<Vec<Binding>>,
+    metrics: PolicyMetrics,
 }
 
 /// A refusal and whose it is.
@@ -54,10 +55,12 @@ impl ValidatingPolicies {
         feed: &Arc<Feed>,
         catalog: &Arc<Catalog>,
         authorizer: &Arc<dyn Authorizer>,
+        metrics: &PolicyMetrics,
     ) -> Option<Self> {
         let definitions = Followed::new(feed, catalog, &GROUP, "validatingadmissionpolicies")?;
         let bindings = Followed::new(feed, catalog, &GROUP, "validatingadmissionpolicybindings")?;
-        Some(Self { versions: Versions::new(catalog), authorizer: authorizer.clone(), definitions, bindings })
+        let (versions, authorizer, metrics) = (Versions::new(catalog), authorizer.clone(), metrics.clone());
+        Some(Self { versions, authorizer, definitions, bindings, metrics })
     }
 
     async fn ask<'p>(
@@ -78,8 +81,8 @@ impl ValidatingPolicies {
             return Ok(());
         }
         let review = about::request(request, &bound.target);
-        let object = self.seen(asked.object, request, &bound.target).await?;
-        let old = self.seen(request.old, request, &bound.target).await?;
+        let object = self.versions.seen(request, &bound.target, asked.object).await?;
+        let old = self.versions.seen(request, &bound.target, request.old).await?;
         let namespace = about::namespace(request).await?;
         let mut annotations: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (binding, params) in &bound.with {
@@ -90,7 +93,9 @@ impl ValidatingPolicies {
                     let has_params = definition.param_kind.is_some();
                     definition.policy.ask(&if has_params { inputs.params(params.as_ref()) } else { inputs })
                 };
+                let begun = Instant::now();
                 let verdict = asked.access.settle(ask).await;
+                self.count(&definition.name, binding, &verdict, begun.elapsed());
                 sum.add(definition, binding, verdict, request, &mut annotations);
             }
         }
@@ -100,16 +105,29 @@ impl ValidatingPolicies {
         Ok(())
     }
 
-    /// An object in the version that a policy is about.
-    async fn seen<'v>(
-        &self,
-        object: Option<&'v Value>,
-        request: &AdmissionRequest<'_>,
-        target: &Target,
-    ) -> Result<Option<Cow<'v, Value>>, StatusError> {
-        match object {
-            Some(object) => self.versions.converted(request, target, object).await.map(Some),
-            None => Ok(None),
+    /// Counts what upstream counts: what refuses, once for each thing that follows, and failures that are passed over.
+    fn count(&self, policy: &str, binding: &Binding, verdict: &Verdict, took: Duration) {
+        let names = (policy, binding.name.as_str());
+        for decision in &verdict.decisions {
+            match decision {
+                Decision::Admit => {}
+                Decision::Ignore { message } => {
+                    self.metrics.validated(names, Enforcement::Allow, message, took);
+                }
+                Decision::Deny { message, .. } => {
+                    for action in &binding.actions {
+                        let enforcement = match action.as_str() {
+                            "Deny" => Enforcement::Deny,
+                            "Warn" => Enforcement::Warn,
+                            _ => Enforcement::Audit,
+                        };
+                        self.metrics.validated(names, enforcement, message, took);
+                    }
+                }
+            }
+        }
+        for message in &verdict.failures {
+            self.metrics.validated(names, Enforcement::Deny, message, took);
         }
     }
 }
@@ -178,6 +196,10 @@ impl<'p> Sum<'p> {
 impl Admission for ValidatingPolicies {
     fn name(&self) -> &str {
         "ValidatingAdmissionPolicy"
+    }
+
+    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
+        !self.bindings.is_known_empty()
     }
 
     async fn mutate(&self, _: &AdmissionRequest<'_>, _: &mut Value) -> Result<(), StatusError> {

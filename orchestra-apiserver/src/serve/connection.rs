@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -13,7 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 use super::ledger::{Ledger, Verdict};
 use super::pace::Paced;
@@ -104,27 +106,36 @@ impl Host {
             TowerToHyperService::new(service.boxed_clone()),
         );
         tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            verdict = ledger.verdict(limits) => {
-                tracing::debug!(%from, ?verdict, "a connection is ended");
-                if verdict != Verdict::Idle {
-                    return;
-                }
-                connection.as_mut().graceful_shutdown();
-                match timeout(limits.stalled, connection).await {
-                    Ok(ended) => ended,
-                    Err(_) => return,
-                }
+        // They hardly ever have something to say, while the connection is polled for whatever it sends: so they are looked at
+        // only when they do.
+        let ends = async {
+            tokio::select! {
+                () = self.shutdown.cancelled() => None,
+                verdict = ledger.verdict(limits) => Some(verdict),
             }
         };
-        if let Err(problem) = ended {
-            tracing::trace!(%from, %problem, "connection broken off");
+        let mut ends: FuturesUnordered<_> = [ends].into_iter().collect();
+        let verdict = tokio::select! {
+            ended = &mut connection => return broken_off(from, ended),
+            Some(verdict) = ends.next() => verdict,
+        };
+        let Some(verdict) = verdict else {
+            connection.as_mut().graceful_shutdown();
+            return broken_off(from, connection.await);
+        };
+        tracing::debug!(%from, ?verdict, "a connection is ended");
+        if verdict == Verdict::Idle {
+            connection.as_mut().graceful_shutdown();
+            if let Ok(ended) = timeout(limits.stalled, connection).await {
+                broken_off(from, ended);
+            }
         }
+    }
+}
+
+fn broken_off(from: SocketAddr, ended: Result<(), BoxError>) {
+    if let Err(problem) = ended {
+        tracing::trace!(%from, %problem, "connection broken off");
     }
 }
 

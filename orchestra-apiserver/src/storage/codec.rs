@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use orchestra_store::Revision;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The fixed beginning of every stored object of one kind.
 #[derive(Clone, Debug)]
@@ -16,6 +16,9 @@ pub(crate) struct Layout {
     /// Where `"metadata"` begins.
     item_at: usize,
 }
+
+/// Room for most objects, so that few are copied while they are written.
+const USUAL_BYTES: usize = 3 * 1024;
 
 /// What a resourceVersion adds at most: its field, twenty digits and a comma.
 const VERSION_BYTES: usize = r#""resourceVersion":"","#.len() + 20;
@@ -45,23 +48,36 @@ impl Layout {
 
     /// The stored form of an object.
     pub(crate) fn encode(&self, object: &Value) -> Bytes {
-        let mut out = Vec::with_capacity(1024);
-        out.extend_from_slice(self.head.as_bytes());
-        let empty = Map::new();
-        let object = object.as_object().unwrap_or(&empty);
-        let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
-        write_fields(&mut out, metadata.iter().filter(|(key, _)| *key != "resourceVersion"), false);
-        out.push(b'}');
-        let rest =
-            object.iter().filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion" | "metadata"));
+        let mut out = self.begin(object);
+        let rest = object.as_object().into_iter().flatten().filter(|(name, _)| !Self::holds(name));
         write_fields(&mut out, rest, true);
         out.push(b'}');
         out.into()
     }
 
+    /// The head and the metadata of an object; the other fields follow.
+    pub(super) fn begin(&self, object: &Value) -> Vec<u8> {
+        let mut out = Vec::with_capacity(USUAL_BYTES);
+        out.extend_from_slice(self.head.as_bytes());
+        let metadata = object.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        write_fields(&mut out, metadata.filter(|(key, _)| *key != "resourceVersion"), false);
+        out.push(b'}');
+        out
+    }
+
+    /// Whether a field of an object stands at its [beginning](Self::begin).
+    pub(super) fn holds(field: &str) -> bool {
+        matches!(field, "kind" | "apiVersion" | "metadata")
+    }
+
+    /// Whether an object is stored in this form.
+    pub(super) fn is_of(&self, stored: &[u8]) -> bool {
+        stored.starts_with(self.head.as_bytes())
+    }
+
     /// Stored bytes under their resourceVersion.
     pub(crate) fn attach(&self, stored: &Bytes, revision: Revision) -> Result<Encoded, ForeignValue> {
-        if stored.starts_with(self.head.as_bytes()) {
+        if self.is_of(stored) {
             return Ok(self.under(stored.clone(), revision));
         }
         // Somebody else wrote this value; bring it into our form once.
@@ -88,6 +104,11 @@ impl Encoded {
         let mut out = Vec::with_capacity(self.length());
         self.write(&mut out);
         out.into()
+    }
+
+    /// The object as JSON, but for its resourceVersion: no copy.
+    pub(crate) fn stored(&self) -> &[u8] {
+        &self.stored
     }
 
     /// About how long the JSON is, never less.

@@ -17,6 +17,7 @@ use crate::cache::skim::Parts;
 use crate::custom::conversion::{Family, Traveller};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::codec::{Encoded, Layout};
+use crate::storage::narrow::{Fields, Narrow};
 
 /// For how long an event is kept, as upstream does by default.
 pub(crate) const EVENTS_KEPT: Duration = Duration::from_secs(3600);
@@ -284,13 +285,30 @@ impl Resource {
     ///
     /// # Errors
     /// The conversion webhook failed.
-    pub(crate) async fn translate(&self, mut object: Value) -> Result<Value, StatusError> {
+    pub(crate) async fn translate(&self, object: Value) -> Result<Value, StatusError> {
         let Some((kind, family)) = self.converted() else {
-            object["apiVersion"] = self.api_version.as_str().into();
-            return Ok(object);
+            return Ok(self.reformed(object));
         };
         let converted = family.convert(vec![Traveller { object, length: 0 }], kind).await?.pop();
         converted.ok_or_else(|| StatusError::internal("an object was lost in conversion"))
+    }
+
+    /// An object of another version in the form of this one, without asking anybody.
+    fn reformed(&self, mut object: Value) -> Value {
+        let is_of = |form: &&Form| {
+            let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+            let (gv, kind) = &form.served;
+            text("kind") == *kind && text("apiVersion") == gv.to_string()
+        };
+        if let Some(form) = FORMS.iter().find(is_of) {
+            object = (form.into_stored)(object);
+        }
+        if let Some(Translation::Form(form)) = &self.translation {
+            object = (form.from_stored)(object);
+        }
+        object["apiVersion"] = self.api_version.as_str().into();
+        self.complete(&mut object);
+        object
     }
 
     /// An object as it is to lie in the store, and as it is served from there. Both are known before anything is written:
@@ -345,17 +363,26 @@ impl Resource {
         Ok(value)
     }
 
+    /// A stored entry of which only some fields are read, beside the metadata; resourceVersion included. `None` where the whole
+    /// object has to be read.
+    pub(crate) fn narrow<'e>(&self, entry: &'e Entry, fields: &'static Fields) -> Option<Narrow<'e>> {
+        if self.translation.is_some() {
+            return None;
+        }
+        let mut narrow = Narrow::read(&entry.value, &self.layout, fields)?;
+        set_resource_version(&mut narrow.tree, entry.mod_revision.0);
+        Some(narrow)
+    }
+
+    /// As [`to_store`](Self::to_store), with `tree` in the place of what was read.
+    pub(crate) fn narrow_to_store(&self, narrow: &Narrow<'_>, tree: &Value) -> Stored {
+        let value = narrow.write(tree, &self.layout);
+        Stored { shown: value.clone(), value }
+    }
+
     /// What selectors may ask for.
     pub(crate) fn looked_at(&self) -> &Parts {
         &self.looked_at
-    }
-
-    /// A stored entry as a tree, of which only [`looked_at`](Self::looked_at) is sure to be there.
-    pub(crate) fn skim(&self, entry: &Entry) -> Result<Value, StatusError> {
-        match self.translation {
-            Some(_) => self.tree(entry),
-            None => self.looked_at.skim(&entry.value).map_err(StatusError::internal),
-        }
     }
 
     pub(crate) fn not_found(&self, name: &str) -> StatusError {

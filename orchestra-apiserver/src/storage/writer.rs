@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::claims;
 use super::codec::Encoded;
 use super::meta;
+use super::narrow::Fields;
 use super::resource::{EVENTS_KEPT, Kept, Resource, Stored};
 use super::shared_lease::SharedLease;
 use crate::status::StatusError;
@@ -36,6 +37,12 @@ pub(crate) enum Step {
 pub(crate) trait Edit: Send + Sync {
     /// Decides on an existing object. Called again when the object has changed meanwhile.
     async fn edit(&self, current: &Value) -> Result<Step, StatusError>;
+
+    /// The fields it looks at, beside the metadata, where it is sure to look at no others and to change no others: it is then
+    /// shown these, and spared the rest. Not for objects that claim something.
+    fn looks_at(&self) -> Option<&'static Fields> {
+        None
+    }
 
     /// What to store when there is no such object; `None` answers "not found".
     async fn create(&self) -> Result<Option<Value>, StatusError>;
@@ -160,6 +167,20 @@ impl Writer {
                 }
             };
             let seen = resource.convert_one(entry.clone()).await?;
+            if let Some(narrow) = edit.looks_at().and_then(|fields| resource.narrow(&seen, fields))
+                && let Step::Put(new) = edit.edit(&narrow.tree).await?
+                && !is_finished(&new)
+            {
+                let stored = resource.narrow_to_store(&narrow, &new);
+                if stored.value == entry.value {
+                    return Ok(Written::Stored(resource.attach(&seen)?));
+                }
+                let txn = Txn::new().when(entry.key.clone(), entry.mod_revision);
+                if let Some(written) = self.put(resource, &entry, stored, txn, effect).await? {
+                    return Ok(written);
+                }
+                continue;
+            }
             let current = resource.tree(&seen)?;
             let step = edit.edit(&current).await?;
             let found = Found { entry: &entry, seen: &seen, current: &current };

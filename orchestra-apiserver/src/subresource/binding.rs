@@ -12,6 +12,7 @@ use crate::negotiate::decode;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::meta;
+use crate::storage::narrow::Fields;
 use crate::storage::writer::{Edit, Step};
 use crate::verbs::update;
 
@@ -103,6 +104,10 @@ impl Edit for BindEdit<'_> {
         }
         set_scheduled(&mut new, &self.state.stamp());
         Ok(Step::Put(new))
+    }
+
+    fn looks_at(&self) -> Option<&'static Fields> {
+        Some(&[("spec", &["nodeName", "schedulingGates"]), ("status", &["conditions"])])
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {

@@ -6,7 +6,7 @@ use http::Response;
 use orchestra_store::{Key, KeyRange, RangeOptions, ReadAt, Revision};
 
 use crate::body::Body;
-use crate::cache::collection::suffix_of;
+use crate::cache::collection::{Matches, Snapshot, suffix_of};
 use crate::cache::object::Object;
 use crate::filter::Filter;
 use crate::negotiate::render::ListMeta;
@@ -80,17 +80,45 @@ async fn from_cache(
     // From the cache at any age, upstream ignores the limit; so a page is never older than its continuation.
     let limit = options.limit.filter(|_| at_least != Some(0)).unwrap_or(usize::MAX);
     let matches = |object: &Object| filter.matches(&call.resource, object);
+    let matches = (!filter.is_everything()).then_some(&matches as Matches<'_>);
     let snapshot = collection.snapshot(prefix, start, limit, matches);
     let revision = applied.max(snapshot.last);
+    Ok(page_of(snapshot, revision, filter))
+}
+
+fn page_of(snapshot: Snapshot, revision: Revision, filter: &Filter) -> Page {
     let mut meta = ListMeta { revision: revision.0, ..ListMeta::default() };
     if snapshot.remaining > 0
-        && let Some((last, _)) = snapshot.objects.last()
+        && let Some(last) = snapshot.objects.last()
     {
         let rv = i64::try_from(revision.0).unwrap_or(i64::MAX);
-        meta.continue_token = Some(Token::behind(rv, last).write());
+        meta.continue_token = Some(Token::behind(rv, &last.key()).write());
         meta.remaining = filter.is_everything().then_some(snapshot.remaining as u64);
     }
-    Ok(Page { objects: snapshot.objects.into_iter().map(|(_, object)| object).collect(), meta })
+    Page { objects: snapshot.objects, meta }
+}
+
+/// A page at a revision since which nothing of the resource has changed: the cache shows what the store would.
+async fn from_unchanged(
+    state: &State,
+    call: &Call,
+    options: &ListOptions,
+    filter: &Filter,
+    prefix: &str,
+    start: &str,
+    revision: Revision,
+) -> Option<Page> {
+    let collection = state.feed.known(&call.resource)?;
+    if state.feed.applied_to(&collection) < revision || collection.last() > revision {
+        return None;
+    }
+    // What is compacted is refused, whether something has changed since or not.
+    state.store.get(&"/".into(), ReadAt::Exactly(revision)).await.ok()?;
+    let matches = |object: &Object| filter.matches(&call.resource, object);
+    let matches = (!filter.is_everything()).then_some(&matches as Matches<'_>);
+    let snapshot = collection.snapshot(prefix, start, options.limit.unwrap_or(usize::MAX), matches);
+    // One that has died meanwhile may not have been told of everything that the feed has seen.
+    (snapshot.last <= revision && !collection.is_dead()).then(|| page_of(snapshot, revision, filter))
 }
 
 async fn from_store(
@@ -102,6 +130,9 @@ async fn from_store(
     start: &str,
     revision: Revision,
 ) -> Result<Page, StatusError> {
+    if let Some(page) = from_unchanged(state, call, options, filter, prefix, start, revision).await {
+        return Ok(page);
+    }
     let resource = &call.resource;
     let whole = resource.range((!prefix.is_empty()).then(|| prefix.trim_end_matches('/')));
     let limit = options.limit.unwrap_or(usize::MAX);

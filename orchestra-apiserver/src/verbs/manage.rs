@@ -111,11 +111,20 @@ fn program(headers: &HeaderMap) -> String {
 /// Takes back new times in the account when nothing else of the object has changed, so that a write that changes
 /// nothing stays one.
 pub(crate) fn keep_times(new: &mut Value, old: &Value) {
-    let account = |object: &Value| meta::metadata(object).and_then(|m| m.get(FIELD)).cloned();
-    let (Some(ours), Some(theirs)) = (account(new), account(old)) else { return };
-    if ours != theirs && apply::differ_in_time_only(&ours, &theirs) && is_same_but_for_account(new, old) {
+    let theirs = {
+        let (Some(ours), Some(theirs)) = (account(new), account(old)) else { return };
+        // Most writes change something, which is found soonest.
+        let is_restored =
+            ours != theirs && is_same_but_for_account(new, old) && apply::differ_in_time_only(ours, theirs);
+        is_restored.then(|| theirs.clone())
+    };
+    if let Some(theirs) = theirs {
         meta::set(new, FIELD, theirs);
     }
+}
+
+fn account(object: &Value) -> Option<&Value> {
+    meta::metadata(object)?.get(FIELD)
 }
 
 fn is_same_but_for_account(new: &Value, old: &Value) -> bool {
@@ -125,10 +134,10 @@ fn is_same_but_for_account(new: &Value, old: &Value) -> bool {
         !a.keys().chain(b.keys()).any(differs)
     };
     let empty = serde_json::Map::new();
-    let metadata = |object: &'_ serde_json::Map<String, Value>| {
-        object.get("metadata").and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone())
-    };
-    same(new, old, &["metadata"]) && same(&metadata(new), &metadata(old), &[FIELD, "resourceVersion"])
+    let (ours, theirs) =
+        (new.get("metadata").and_then(Value::as_object), old.get("metadata").and_then(Value::as_object));
+    same(new, old, &["metadata"])
+        && same(ours.unwrap_or(&empty), theirs.unwrap_or(&empty), &[FIELD, "resourceVersion"])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! revision. It holds the changes themselves, which all watchers share, and writes events out only as its client takes
 //! them: however far behind a client is, one chunk is all that is written for it alone.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::vec;
 
@@ -12,16 +13,17 @@ use futures::StreamExt;
 use http::{Response, StatusCode};
 use orchestra_metrics::Tally;
 use orchestra_store::{Event, Revision, WatchMessage, WatchStream};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Body};
-use crate::cache::collection::Collection;
+use crate::cache::batch::{self, Audience, Batch};
+use crate::cache::collection::{Collection, Matches, Subscription};
 use crate::cache::converted;
 use crate::cache::feed::Feed;
 use crate::cache::object::{Change, Object};
 use crate::filter::Filter;
-use crate::negotiate::accept::{STREAM_MEDIA_TYPES, Syntax};
+use crate::negotiate::accept::{STREAM_MEDIA_TYPES, Shape, Syntax};
 use crate::negotiate::event::{EventKind, Seen};
 use crate::negotiate::render::Renderer;
 use crate::query::ListOptions;
@@ -29,7 +31,6 @@ use crate::serve::ledger::TakenBy;
 use crate::state::{Call, State};
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
-use crate::watched;
 
 /// Events are handed over in pieces of about this size, as long as there are more.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -42,7 +43,7 @@ const REST: Duration = Duration::from_secs(60);
 /// Where a watcher's changes come from.
 enum Source {
     /// The collection's history.
-    Cache(watched::Receiver<Revision>),
+    Cache(Subscription),
     /// The store's own history, for a revision from before the collection was loaded.
     Store(WatchStream),
 }
@@ -63,9 +64,15 @@ struct Watcher {
     changes: vec::IntoIter<Arc<Change>>,
     /// Events that are written and not handed over yet.
     chunk: Vec<u8>,
+    /// With whom it may share what it sends.
+    audience: Option<Audience>,
+    /// Events that another watcher has written, or that others may take.
+    shared: Option<Bytes>,
     bookmarks: bool,
     next_bookmark: Instant,
     deadline: Instant,
+    /// Set to what is due next. Kept, because a watcher waits very often.
+    timer: Pin<Box<Sleep>>,
     shutdown: CancellationToken,
     /// Ends the watch with its resource.
     withdrawn: CancellationToken,
@@ -113,20 +120,23 @@ async fn start(
             (collection, applied)
         }
     };
-    let receiver = collection.subscribe();
+    let subscription = collection.subscribe_to(filter.wish().as_ref());
+    let shares = filter.is_everything() && call.output.shape == Shape::Plain;
+    let audience = shares.then(|| Audience { namespace: namespace.clone(), syntax: call.output.syntax });
     let (initial, cursor) = if wants_state {
         let prefix = namespace.as_ref().map(|ns| format!("{ns}/")).unwrap_or_default();
         let matches = |object: &Object| filter.matches(&call.resource, object);
+        let matches = (!filter.is_everything()).then_some(&matches as Matches<'_>);
         let snapshot = collection.snapshot(&prefix, "", usize::MAX, matches);
-        let objects: Vec<_> = snapshot.objects.into_iter().map(|(_, object)| object).collect();
-        (objects, applied.max(snapshot.last))
+        (snapshot.objects, applied.max(snapshot.last))
     } else {
         // Without a revision and without state: from now on.
         (Vec::new(), options.resource_version.filter(|rv| *rv > 0).map_or(applied, Revision))
     };
+    let deadline = Instant::now() + duration(state, options);
     let mut watcher = Watcher {
         feed: state.feed.clone(),
-        source: Source::Cache(receiver),
+        source: Source::Cache(subscription),
         filter,
         namespace,
         renderer: call.renderer(state),
@@ -135,9 +145,12 @@ async fn start(
         announce: options.send_initial_events == Some(true) && options.allow_bookmarks,
         changes: Vec::new().into_iter(),
         chunk: Vec::new(),
+        audience,
+        shared: None,
         bookmarks: options.allow_bookmarks,
         next_bookmark: Instant::now() + BOOKMARK_PERIOD,
-        deadline: Instant::now() + duration(state, options),
+        deadline,
+        timer: Box::pin(sleep_until(deadline)),
         shutdown: state.shutdown.clone(),
         withdrawn: call.resource.withdrawn.clone(),
         columns_sent: false,
@@ -170,6 +183,9 @@ impl Watcher {
     /// The next piece of the body; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(shared) = self.shared.take() {
+                return Some(shared);
+            }
             self.fill();
             if !self.chunk.is_empty() {
                 return Some(std::mem::take(&mut self.chunk).into());
@@ -208,39 +224,43 @@ impl Watcher {
         let due = if self.bookmarks { self.next_bookmark.min(deadline) } else { deadline };
         let mut batch = None;
         match &mut self.source {
-            Source::Cache(receiver) => {
-                receiver.mark_seen();
-                match self.collection.changes(self.cursor) {
+            Source::Cache(subscription) => {
+                subscription.mark_seen();
+                if let Some(audience) = &self.audience
+                    && let Some(batch) = self.collection.batches.find(audience, self.cursor)
+                {
+                    return self.pass_on(&batch);
+                }
+                match self.collection.changes_for(subscription, self.cursor) {
                     Err(_) if self.withdrawn.is_cancelled() => {
                         self.done = true;
                         return;
                     }
                     Err(_) => return self.look_further_back().await,
                     Ok((changes, upto)) => {
-                        self.cursor = upto;
+                        let after = std::mem::replace(&mut self.cursor, upto);
                         if !changes.is_empty() {
-                            self.changes = changes.into_iter();
-                            return;
+                            return self.see(changes, after);
                         }
                     }
                 }
+                // Whoever ends watches wakes them, too: there is nothing else to wait for.
+                if self.shutdown.is_cancelled() || self.withdrawn.is_cancelled() {
+                    self.done = true;
+                    return;
+                }
+                if self.timer.deadline() != due {
+                    self.timer.as_mut().reset(due);
+                }
                 tokio::select! {
                     biased;
-                    () = self.shutdown.cancelled() => {
-                        self.done = true;
-                        return;
-                    }
-                    () = self.withdrawn.cancelled() => {
-                        self.done = true;
-                        return;
-                    }
-                    changed = receiver.changed() => {
+                    changed = subscription.changed() => {
                         if changed.is_err() {
                             self.done = true;
                         }
                         return;
                     }
-                    () = tokio::time::sleep_until(due) => {}
+                    () = &mut self.timer => {}
                 }
             }
             Source::Store(stream) => {
@@ -255,7 +275,7 @@ impl Watcher {
                         return;
                     }
                     message = stream.next() => batch = Some(message),
-                    () = tokio::time::sleep_until(due) => {}
+                    () = sleep_until(due) => {}
                 }
             }
         }
@@ -263,6 +283,47 @@ impl Watcher {
             Some(message) => self.take(message).await,
             None => self.tick(applied),
         }
+    }
+
+    /// Takes up what happened behind `after`. If others are about the same and it is short, it is written for all of them.
+    fn see(&mut self, changes: Vec<Arc<Change>>, after: Revision) {
+        // With room for what stands around each object.
+        let length: usize = changes.iter().map(|change| change.length() + 64).sum();
+        self.changes = changes.into_iter();
+        let Some(audience) = &self.audience else { return };
+        if length > batch::MOST_BYTES || !self.collection.is_shared() {
+            return;
+        }
+        let audience = audience.clone();
+        self.chunk.reserve(length);
+        let mut events = Vec::with_capacity(self.changes.len());
+        while let Some(change) = self.changes.next() {
+            let from = self.chunk.len();
+            if let Some((kind, seen)) = self.view(&change) {
+                self.write(kind, &seen);
+                events.push(self.chunk.len() - from);
+            }
+            if self.done {
+                // What could not be written is this watcher's own trouble.
+                return;
+            }
+        }
+        let bytes: Bytes = std::mem::take(&mut self.chunk).into();
+        self.collection.batches.keep(Batch {
+            audience,
+            after,
+            upto: self.cursor,
+            bytes: bytes.clone(),
+            events,
+        });
+        self.shared = Some(bytes).filter(|bytes| !bytes.is_empty());
+    }
+
+    /// Sends what another watcher has written.
+    fn pass_on(&mut self, batch: &Batch) {
+        self.cursor = batch.upto;
+        batch.events.iter().for_each(|length| self.count(*length));
+        self.shared = Some(batch.bytes.clone()).filter(|bytes| !bytes.is_empty());
     }
 
     /// A message of the store's own watch.
@@ -340,7 +401,10 @@ impl Watcher {
 
     /// Counts the event that begins at `from`.
     fn written(&mut self, from: usize) {
-        let length = self.chunk.len().saturating_sub(from);
+        self.count(self.chunk.len().saturating_sub(from));
+    }
+
+    fn count(&mut self, length: usize) {
         self.sent.observe(u64::try_from(length).unwrap_or(u64::MAX));
     }
 
@@ -367,7 +431,7 @@ impl NoneOrEq for Option<String> {
 }
 
 fn change(resource: &Resource, revision: Revision, event: &Event) -> Option<Change> {
-    let read = |entry| match Object::read(resource, entry) {
+    let read = |entry| match Object::whole(resource, entry) {
         Ok(object) => Some(Arc::new(object)),
         Err(error) => {
             tracing::error!(%error, "an object in the store cannot be read");

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::endpoint::Place;
 use crate::cache::feed::Feed;
+use crate::cache::object::Object;
 use crate::catalog::Catalog;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
@@ -130,10 +131,10 @@ impl Finder {
         let of_service = |labels: Option<&serde_json::Map<String, Value>>| {
             labels.and_then(|labels| labels.get("kubernetes.io/service-name")?.as_str()) == Some(name)
         };
-        let snapshot = collection
-            .snapshot(&format!("{namespace}/"), "", usize::MAX, |slice| of_service(slice.labels(slices)));
+        let of_service = |slice: &Object| of_service(slice.labels(slices));
+        let snapshot = collection.snapshot(&format!("{namespace}/"), "", usize::MAX, Some(&of_service));
         let mut found = Vec::new();
-        for (_, slice) in snapshot.objects {
+        for slice in snapshot.objects {
             let slice: Value =
                 serde_json::from_slice(&slice.encoded.json()).map_err(StatusError::internal)?;
             found.extend(endpoints(&slice, wanted));

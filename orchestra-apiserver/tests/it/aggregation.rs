@@ -30,7 +30,8 @@ struct Pair {
 
 /// A definition that only the server behind has.
 fn definition() -> Value {
-    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let schema = json!({"type": "object", "properties": {"spec": anything}});
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "things.g.test"},
@@ -142,6 +143,21 @@ async fn a_group_of_another_server_is_served_as_if_it_were_ones_own() {
     let (code, document) = get(front, place).await;
     assert_eq!(code, 200);
     assert!(document["components"]["schemas"].to_string().contains("Thing"), "{place}");
+    let swagger = async || {
+        let (_, document) = get(front, "/openapi/v2").await;
+        let definitions = document["definitions"].as_object().unwrap().clone();
+        definitions.into_iter().find(|(_, schema)| {
+            schema["x-kubernetes-group-version-kind"]
+                == json!([{"group": "g.test", "version": "v1", "kind": "Thing"}])
+        })
+    };
+    let (_, thing) = swagger().await.expect("kinds of the other server are in the older document, too");
+    let place = thing["properties"]["metadata"]["$ref"]
+        .as_str()
+        .and_then(|place| place.strip_prefix("#/definitions/"))
+        .unwrap_or_else(|| panic!("it refers to metadata: {thing}"));
+    let (_, document) = get(front, "/openapi/v2").await;
+    assert!(document["definitions"][place].is_object(), "{place} came with it");
 
     // Away, and back no more.
     let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
@@ -160,6 +176,7 @@ async fn a_group_of_another_server_is_served_as_if_it_were_ones_own() {
     while get(front, THINGS).await.0 != 404 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(swagger().await, None, "what is withdrawn is in no document");
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ async fn a_client_may_ask_for_less_time() {
 #[tokio::test]
 async fn who_comes_when_all_places_are_taken_is_told_to_come_back() {
     let (gate, mut coming) = Gate::new();
-    let few = limits(|l| (l.reads, l.writes) = (1, 1));
+    let few = limits(|l| (l.reads, l.writes, l.waiting) = (1, 1, 0));
     let listening = listen(few, |builder| builder.admission(gate.clone())).await;
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "jane"}, "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "jane"}],

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{delete, get, patch, post, server};
 use crate::hook::{Hook, patched};
+use crate::metrics::metrics;
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -257,4 +258,84 @@ async fn custom_resources_are_changed_by_their_schema_in_the_version_a_policy_na
     assert_eq!(code, 403);
     let why = "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.pair";
     assert_eq!(refused["message"], format!("policy 'pairs' with binding 'pairs' denied request: {why}"));
+}
+
+#[tokio::test]
+async fn mutations_are_counted_by_policy_and_binding_and_how_they_ended() {
+    let server = server().await;
+    let failing = applies("Object{data: {'b': object.data.none}}");
+    bound(&server, "soft", json!({"failurePolicy": "Ignore", "mutations": [failing, labels("done")]})).await;
+    bound(&server, "unmeant", {
+        let never = json!([{"name": "never", "expression": "false"}]);
+        json!({"matchConditions": never, "mutations": [labels("never")]})
+    })
+    .await;
+    for name in ["a", "b"] {
+        made(&server, MAPS, &map(name)).await;
+    }
+    let found = metrics(&server).await;
+    let of = |figure: &str, error: &str, policy: &str| {
+        let labels = format!(r#"error_type="{error}",policy="{policy}",policy_binding="{policy}""#);
+        found.get(&format!("apiserver_mutating_admission_policy_check_{figure}{{{labels}}}")).copied()
+    };
+    assert_eq!(of("total", "no_error", "soft"), Some(2.0));
+    assert_eq!(of("total", "invalid_error", "soft"), Some(2.0));
+    assert_eq!(of("duration_seconds_count", "no_error", "soft"), Some(2.0));
+    assert_eq!(of("total", "no_error", "unmeant"), None, "who is not meant is not counted");
+}
+
+/// An autoscaler of `autoscaling/v2` for half of the processor.
+fn scaler(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"maxReplicas": 3,
+    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+    "metrics": [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+        {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
+    ]}})
+}
+
+const SCALERS: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+
+#[tokio::test]
+async fn built_in_kinds_of_two_versions_are_changed_in_the_one_a_policy_names() {
+    let server = server().await;
+    let raised = applies(
+        "Object{spec: Object.spec{targetCPUUtilizationPercentage: object.spec.targetCPUUtilizationPercentage + 5}}",
+    );
+    let rule = ("autoscaling", "v1", "horizontalpodautoscalers");
+    bound_to(&server, "scalers", about(rule, json!({"mutations": [raised]})), json!({})).await;
+    let made = made(&server, SCALERS, &scaler("one")).await;
+    assert_eq!(made["apiVersion"], "autoscaling/v2");
+    let metrics = made["spec"]["metrics"].as_array().unwrap();
+    assert_eq!(metrics.len(), 2, "what the other version has no field for is not lost: {made}");
+    let of = |name: &str| metrics.iter().find(|metric| metric["resource"]["name"] == name).unwrap();
+    assert_eq!(of("cpu")["resource"]["target"]["averageUtilization"], 55);
+    assert_eq!(of("memory")["resource"]["target"]["averageValue"], "1Gi");
+}
+
+#[tokio::test]
+async fn webhooks_and_their_conditions_see_built_in_kinds_in_the_version_they_name() {
+    let server = server().await;
+    let hook = Hook::start(&["127.0.0.1"], |request| {
+        assert_eq!(request["kind"]["version"], "v1");
+        assert_eq!(request["requestKind"]["version"], "v2");
+        assert_eq!(request["object"]["apiVersion"], "autoscaling/v1");
+        assert_eq!(request["object"]["spec"]["metrics"], Value::Null);
+        patched(&json!([{"op": "replace", "path": "/spec/targetCPUUtilizationPercentage", "value": 70}]))
+    })
+    .await;
+    let configuration = json!({"metadata": {"name": "h"}, "webhooks": [{
+        "name": "h.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": format!("https://{}/", hook.address), "caBundle": hook.ca},
+        "matchConditions": [{"name": "half", "expression": "request.kind.version == 'v1' && \
+            request.resource.version == 'v2' && object.spec.targetCPUUtilizationPercentage == 50"}],
+        "rules": [{"apiGroups": ["autoscaling"], "apiVersions": ["v1"], "operations": ["CREATE"],
+            "resources": ["horizontalpodautoscalers"]}],
+    }]});
+    made(&server, &format!("{GROUP}/mutatingwebhookconfigurations"), &configuration).await;
+    let made = made(&server, SCALERS, &scaler("one")).await;
+    let metrics = made["spec"]["metrics"].as_array().unwrap();
+    let cpu = metrics.iter().find(|metric| metric["resource"]["name"] == "cpu").unwrap();
+    assert_eq!(cpu["resource"]["target"]["averageUtilization"], 70, "{made}");
+    assert_eq!(hook.take().len(), 1);
 }

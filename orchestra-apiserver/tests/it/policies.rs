@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::harness::{delete, json as read, post, send, server};
+use crate::metrics::metrics;
 
 const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
 const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
@@ -195,4 +196,121 @@ async fn expressions_ask_what_the_user_and_others_may() {
     assert_eq!((code, &refused["reason"]), (422, &json!("Invalid")));
     let (code, _) = post(&server, MAPS, &map("admin", json!({}))).await;
     assert_eq!(code, 422, "the robot still may not");
+}
+
+#[tokio::test]
+async fn refusals_are_counted_for_each_thing_that_follows_and_failures_that_are_passed_over() {
+    let server = server().await;
+    let spec = json!({"validations": [{"expression": "object.metadata.name != 'bad'"}]});
+    made(&server, POLICIES, &policy("strict", spec)).await;
+    made(&server, BINDINGS, &binding("hard", "strict", &["Deny", "Audit"])).await;
+    made(&server, BINDINGS, &binding("soft", "strict", &["Warn"])).await;
+    let spec = json!({"failurePolicy": "Ignore", "validations": [{"expression": "object.none == 1"}]});
+    made(&server, POLICIES, &policy("lax", spec)).await;
+    made(&server, BINDINGS, &binding("lax", "lax", &["Deny"])).await;
+    made(&server, MAPS, &map("good", json!({}))).await;
+    assert_eq!(post(&server, MAPS, &map("bad", json!({}))).await.0, 422);
+    let found = metrics(&server).await;
+    let of = |figure: &str, action: &str, binding: &str, policy: &str| {
+        let labels = format!(
+            r#"enforcement_action="{action}",error_type="invalid_error",policy="{policy}",policy_binding="{binding}""#
+        );
+        found.get(&format!("apiserver_validating_admission_policy_check_{figure}{{{labels}}}")).copied()
+    };
+    assert_eq!(of("total", "deny", "hard", "strict"), Some(1.0));
+    assert_eq!(of("total", "audit", "hard", "strict"), Some(1.0));
+    assert_eq!(of("total", "warn", "soft", "strict"), Some(1.0));
+    assert_eq!(of("total", "allow", "lax", "lax"), Some(2.0));
+    assert_eq!(of("duration_seconds_count", "deny", "hard", "strict"), Some(1.0));
+    assert_eq!(of("total", "allow", "hard", "strict"), None, "what nobody minds is not counted, as upstream");
+}
+
+/// Lets everybody do everything but list secrets that are not selected by the label `mine` and a name.
+#[derive(Debug)]
+struct OwnSecrets;
+
+#[async_trait::async_trait]
+impl Authorizer for OwnSecrets {
+    async fn authorize(&self, request: AccessRequest<'_>) -> Result<Decision, StatusError> {
+        let about = (request.fields, request.labels);
+        Ok(match request.info {
+            RequestInfo::Resource(asked)
+                if asked.resource == "secrets" && about != ("metadata.name=a", "mine in (yes)") =>
+            {
+                Decision::Deny(format!("not with {about:?}"))
+            }
+            _ => Decision::Allow(String::new()),
+        })
+    }
+}
+
+#[tokio::test]
+async fn authorizers_see_both_selectors_of_requests_reviews_and_expressions() {
+    let server = ApiServer::builder(Arc::new(MemoryStore::new()))
+        .seed(1)
+        .authorizer(OwnSecrets)
+        .build()
+        .await
+        .unwrap();
+    let ask = async |path: &str| {
+        let request = Request::get(path).extension(User::new("ann", [])).body(String::new()).unwrap();
+        server.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let both = "fieldSelector=metadata.name%3Da&labelSelector=mine+in+(yes)";
+    assert_eq!(ask(&format!("{secrets}?{both}")).await, 200);
+    assert_eq!(ask(&format!("{secrets}?fieldSelector=metadata.name%3Da")).await, 403);
+    assert_eq!(ask(&format!("{secrets}/a?{both}")).await, 403, "what gets one object selects nothing");
+
+    let review = async |labels: Value| {
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+            "user": "ann", "resourceAttributes": {"verb": "list", "resource": "secrets",
+                "fieldSelector": {"rawSelector": "metadata.name=a"}, "labelSelector": labels}}});
+        post(&server, "/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).await.1["status"].take()
+    };
+    let terms = json!({"requirements": [{"key": "mine", "operator": "In", "values": ["yes"]}]});
+    assert_eq!(review(terms).await, json!({"allowed": true}));
+    let unread = review(json!({"rawSelector": "mine in ("})).await;
+    let why = "spec.resourceAttributes.labelSelector ignored due to parse error";
+    assert_eq!((&unread["allowed"], &unread["evaluationError"]), (&json!(false), &json!(why)));
+
+    let check = |labels: &str| {
+        format!(
+            "authorizer.group('').resource('secrets').fieldSelector('metadata.name=a').labelSelector('{labels}').check('list')"
+        )
+    };
+    let (held, unreadable) = (check("mine in (yes)"), check("mine in ("));
+    let spec = json!({"validations": [
+        {"expression": format!("{held}.allowed()")},
+        {"expression": format!("{unreadable}.allowed()"), "messageExpression": format!("{unreadable}.reason()")},
+    ]});
+    made(&server, POLICIES, &policy("own", spec)).await;
+    made(&server, BINDINGS, &binding("own", "own", &["Deny"])).await;
+    let request =
+        Request::post(MAPS).header("content-type", "application/json").extension(User::new("ann", []));
+    let response =
+        server.clone().oneshot(request.body(map("m", json!({})).to_string()).unwrap()).await.unwrap();
+    let (code, refused) = read(response).await;
+    assert_eq!(code, 422);
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.ends_with(r#"denied request: not with ("metadata.name=a", "")"#), "{message}");
+}
+
+#[tokio::test]
+async fn events_are_seen_under_the_name_a_policy_has_for_them() {
+    let server = server().await;
+    let mut named = policy("notes", json!({"validations": [{"expression": "object.note != 'bad'"}]}));
+    let rule = &mut named["spec"]["matchConstraints"]["resourceRules"][0];
+    rule["apiGroups"] = json!(["events.k8s.io"]);
+    rule["resources"] = json!(["events"]);
+    made(&server, POLICIES, &named).await;
+    made(&server, BINDINGS, &binding("notes", "notes", &["Deny"])).await;
+    let event = |message: &str| {
+        json!({"metadata": {"name": "e"}, "message": message,
+            "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}})
+    };
+    let events = "/api/v1/namespaces/default/events";
+    let (code, refused) = post(&server, events, &event("bad")).await;
+    assert_eq!((code, &refused["reason"]), (422, &json!("Invalid")), "{refused}");
+    made(&server, events, &event("good")).await;
 }

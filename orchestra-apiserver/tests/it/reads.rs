@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Request;
 use orchestra_apiserver::ApiServer;
-use orchestra_store::{MemoryStore, Revision, Store};
+use orchestra_store::{Key, MemoryStore, ReadAt, Revision, Store, Txn};
 use serde_json::{Value, json};
 
 use crate::harness::{delete, get, json as body, post, send, server};
@@ -209,6 +209,42 @@ async fn a_token_must_be_one_that_a_server_made() {
 }
 
 #[tokio::test]
+async fn pages_since_which_nothing_has_changed_are_those_of_the_whole_list() {
+    let store = Arc::new(MemoryStore::new());
+    let server = ApiServer::builder(store.clone()).build().await.unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        make(&server, name).await;
+    }
+    let (_, whole) = get(&server, CONFIG_MAPS).await;
+    let (_, first) = get(&server, &format!("{CONFIG_MAPS}?limit=2")).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let next = format!("{CONFIG_MAPS}?limit=2&continue={token}");
+    // Changes elsewhere are no changes here.
+    post(&server, "/api/v1/namespaces", &json!({"metadata": {"name": "elsewhere"}})).await;
+    let (_, second) = get(&server, &next).await;
+    assert_eq!((version(&second), &second["metadata"]["remainingItemCount"]), (version(&first), &json!(1)));
+    assert_eq!(second["items"].as_array().unwrap(), &whole["items"].as_array().unwrap()[2..4]);
+    // The same page, read from the store.
+    make(&server, "z").await;
+    assert_eq!(get(&server, &next).await.1, second);
+}
+
+#[tokio::test]
+async fn a_page_has_expired_although_nothing_has_changed_since() {
+    let store = Arc::new(MemoryStore::new());
+    let server = ApiServer::builder(store.clone()).build().await.unwrap();
+    for name in ["a", "b"] {
+        make(&server, name).await;
+    }
+    let (_, page) = get(&server, &format!("{CONFIG_MAPS}?limit=1")).await;
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    let (_, made) = post(&server, "/api/v1/namespaces", &json!({"metadata": {"name": "elsewhere"}})).await;
+    store.compact(Revision(version(&made))).await.unwrap();
+    let (code, status) = get(&server, &format!("{CONFIG_MAPS}?limit=1&continue={token}")).await;
+    assert_eq!((code, &status["reason"]), (410, &json!("Expired")));
+}
+
+#[tokio::test]
 async fn what_has_expired_is_gone_and_a_page_can_go_on_without_consistency() {
     let store = Arc::new(MemoryStore::new());
     let server = ApiServer::builder(store.clone()).seed(1).build().await.unwrap();
@@ -288,4 +324,24 @@ async fn a_row_of_a_table_holds_as_much_as_was_asked_for() {
     assert_eq!(table("includeObject=None").await.1["rows"][0].get("object"), None);
     let (code, status) = table("includeObject=All").await;
     assert_eq!((code, &status["message"]), (400, &json!("unrecognized includeObject value: \"All\"")));
+}
+
+#[tokio::test]
+async fn an_object_that_is_broken_in_the_store_breaks_no_list() {
+    let store = Arc::new(MemoryStore::new());
+    let server = ApiServer::builder(store.clone()).build().await.unwrap();
+    make(&server, "a").await;
+    let key = |name: &str| Key::from(format!("/registry/core/configmaps/default/{name}"));
+    let sound = store.get(&key("a"), ReadAt::Latest).await.unwrap().value.unwrap().value;
+    let names = async || {
+        let (code, list) = get(&server, CONFIG_MAPS).await;
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        (code, items.iter().map(|item| item["metadata"]["name"].clone()).collect::<Vec<_>>())
+    };
+    let cut = sound.slice(..sound.len() - 1);
+    // Before the list is first read, and when the cache follows.
+    for name in ["b", "c"] {
+        store.commit(Txn::new().put(key(name), cut.clone())).await.unwrap();
+        assert_eq!(names().await, (200, vec![json!("a")]));
+    }
 }

@@ -153,6 +153,52 @@ async fn watchers_are_woken_at_once_and_then_not_before_the_pace() {
 }
 
 #[tokio::test]
+async fn who_shares_what_is_sent_sees_all_of_it_once_and_nothing_else() {
+    let server = server().await;
+    let all = CONFIG_MAPS.replace("/namespaces/default", "");
+    let (_, list) = get(&server, &all).await;
+    let begin = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let whole = send(&server, Request::get(format!("{all}?watch=true&resourceVersion={begin}")), "").await;
+    let mut others = vec![Events { body: whole.into_body(), buffer: Vec::new() }];
+    let other_place = CONFIG_MAPS.replace("default", "other");
+    post(&server, "/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await;
+    let whole = send(&server, Request::get(format!("{other_place}?watch=true&resourceVersion=0")), "").await;
+    others.push(Events { body: whole.into_body(), buffer: Vec::new() });
+    let mut alike = Vec::new();
+    let mut expected = Vec::new();
+    for round in 0..4 {
+        // One more each time, which begins with the state.
+        let mut late = Events::open(&server, "").await;
+        let mut there: Vec<_> = expected.iter().map(|(_, name): &(String, String)| name.clone()).collect();
+        there.dedup();
+        there.retain(|name| expected.iter().filter(|(_, of)| of == name).all(|(kind, _)| kind != "DELETED"));
+        for name in there {
+            assert_eq!(late.brief().await, pair("ADDED", &name));
+        }
+        alike.push((late, expected.len()));
+        let (kept, gone) = (format!("kept-{round}"), format!("gone-{round}"));
+        for name in [&kept, &gone] {
+            make(&server, name, json!({})).await;
+            post(&server, &other_place, &json!({"metadata": {"name": name}})).await;
+        }
+        delete(&server, &format!("{CONFIG_MAPS}/{gone}")).await;
+        expected.extend([pair("ADDED", &kept), pair("ADDED", &gone), pair("DELETED", &gone)]);
+        for (events, seen) in &mut alike {
+            for event in &expected[*seen..] {
+                assert_eq!(events.brief().await, *event);
+            }
+            *seen = expected.len();
+        }
+        for name in [&kept, &gone] {
+            assert_eq!(others[1].brief().await, pair("ADDED", name));
+            assert_eq!(others[0].brief().await, pair("ADDED", name));
+            assert_eq!(others[0].brief().await, pair("ADDED", name));
+        }
+        assert_eq!(others[0].brief().await, pair("DELETED", &gone));
+    }
+}
+
+#[tokio::test]
 async fn a_lost_history_is_an_error_event() {
     use std::sync::Arc;
 
@@ -312,4 +358,71 @@ async fn all_watchers_see_the_same_order() {
         }
     }
     assert_eq!(orders[0], orders[1]);
+}
+
+/// Who watches one value of a field has a box of his own and must miss nothing by it.
+#[tokio::test]
+async fn a_watcher_of_one_value_sees_what_comes_to_it_and_what_leaves_it() {
+    let server = server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    post(&server, "/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "default"}}))
+        .await;
+    let open = async |node: &str| {
+        let path = format!("{pods}?watch=true&fieldSelector=spec.nodeName%3D{node}");
+        let response = send(&server, Request::get(path), "").await;
+        Events { body: response.into_body(), buffer: Vec::new() }
+    };
+    let (mut nowhere, mut first, mut second) = (open("").await, open("n1").await, open("n2").await);
+    for (name, node) in [("a", "n1"), ("b", "n2"), ("c", "n1")] {
+        let pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        assert_eq!(post(&server, pods, &pod).await.0, 201);
+        let binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": node}});
+        assert_eq!(post(&server, &format!("{pods}/{name}/binding"), &binding).await.0, 201);
+    }
+    delete(&server, &format!("{pods}/c?gracePeriodSeconds=0")).await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(nowhere.brief().await, pair("ADDED", name));
+        assert_eq!(nowhere.brief().await, pair("DELETED", name));
+    }
+    assert_eq!(first.brief().await, pair("ADDED", "a"));
+    assert_eq!(first.brief().await, pair("ADDED", "c"));
+    assert_eq!(first.brief().await, pair("DELETED", "c"));
+    assert_eq!(second.brief().await, pair("ADDED", "b"));
+}
+
+#[tokio::test]
+async fn a_watcher_of_one_value_who_does_not_come_for_long_misses_nothing() {
+    let server = server().await;
+    make(&server, "a", json!({})).await;
+    let mut events = Events::open(&server, "fieldSelector=metadata.name%3Da&resourceVersion=0").await;
+    assert_eq!(events.brief().await, pair("ADDED", "a"));
+    // More than its box holds, and more than the history of the collection.
+    for round in 0..1500 {
+        let label = json!({"metadata": {"labels": {"round": round.to_string()}}});
+        patch(&server, &format!("{CONFIG_MAPS}/a"), "application/merge-patch+json", &label).await;
+        if round % 10 == 0 {
+            make(&server, &format!("other-{round}"), json!({})).await;
+        }
+    }
+    for round in 0..1500 {
+        let event = events.next().await.unwrap();
+        assert_eq!(
+            (&event["type"], &event["object"]["metadata"]["labels"]["round"]),
+            (&json!("MODIFIED"), &json!(round.to_string()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_of_one_value_resumes_from_before_it_came() {
+    let server = server().await;
+    let made = make(&server, "a", json!({})).await;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    make(&server, "b", json!({})).await;
+    delete(&server, &format!("{CONFIG_MAPS}/a")).await;
+    let query = format!("fieldSelector=metadata.name%3Da&resourceVersion={version}");
+    let mut events = Events::open(&server, &query).await;
+    make(&server, "a", json!({})).await;
+    assert_eq!(events.brief().await, pair("DELETED", "a"));
+    assert_eq!(events.brief().await, pair("ADDED", "a"));
 }

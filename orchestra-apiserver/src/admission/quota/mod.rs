@@ -62,7 +62,7 @@ impl ResourceQuota {
     async fn has_quota(&self, namespace: &str) -> Result<bool, StatusError> {
         let collection = self.feed.collection(&self.quotas).await?;
         let prefix = format!("{namespace}/");
-        Ok(!collection.snapshot(&prefix, "", 1, |_| true).objects.is_empty())
+        Ok(!collection.snapshot(&prefix, "", 1, None).objects.is_empty())
     }
 
     fn lock(&self, namespace: &str) -> Option<&Mutex<()>> {

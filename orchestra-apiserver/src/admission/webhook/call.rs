@@ -52,7 +52,8 @@ impl Caller {
         if !hook.selectors.matches(request, object).await? {
             return Ok(None);
         }
-        match hook.conditions.ask(request, object, &self.authorizer).await {
+        let asked = hook.conditions.ask((request, &target), object, &self.versions, &self.authorizer);
+        match asked.await? {
             Matched::Yes => Ok(Some(target)),
             Matched::No => Ok(None),
             Matched::Failed(_) if hook.failure == FailurePolicy::Ignore => Ok(None),
@@ -96,19 +97,12 @@ impl Caller {
         let endpoint =
             endpoint.map_err(|why| Failure::calling(format!("could not get REST client: {why}"), 500))?;
         let uid = self.chance.uuid();
-        let seen = async |object: Option<&'_ Value>| match object {
-            Some(object) => {
-                let seen =
-                    self.versions.converted(request, target, object).await.map_err(Failure::Refused)?;
-                Ok(Some(seen.into_owned()))
-            }
-            None => Ok(None),
-        };
-        let (object, old) = (seen(object).await?, seen(request.old).await?);
+        let object = self.versions.seen(request, target, object).await.map_err(Failure::Refused)?;
+        let old = self.versions.seen(request, target, request.old).await.map_err(Failure::Refused)?;
         let kind_version =
             if request.kind_version == &request.request.gv { &target.gv } else { request.kind_version };
         let question =
-            Question { uid: &uid, target, kind_version, object: object.as_ref(), old: old.as_ref() };
+            Question { uid: &uid, target, kind_version, object: object.as_deref(), old: old.as_deref() };
         let body = Bytes::from(review::ask(form, request, &question).to_string());
         let answer = self.client.post(endpoint, body, hook.patience).await;
         let body = answer.map_err(|why| Failure::calling(format!("failed to call webhook: {why}"), 503))?;

@@ -230,6 +230,10 @@ impl Admission for MutatingWebhooks {
         "MutatingAdmissionWebhook"
     }
 
+    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
+        !self.hooks.is_known_empty()
+    }
+
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let hooks = self.hooks.get(|all| read_all(all, &self.shared.caller.client)).await?;
         if hooks.is_empty() || is_exempt(request) {
@@ -316,6 +320,10 @@ impl ValidatingWebhooks {
 impl Admission for ValidatingWebhooks {
     fn name(&self) -> &str {
         "ValidatingAdmissionWebhook"
+    }
+
+    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
+        !self.hooks.is_known_empty()
     }
 
     async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {

@@ -59,10 +59,10 @@ impl Graph {
 
 impl Known {
     fn read(collection: Arc<Collection>) -> Self {
-        let snapshot = collection.snapshot("", "", usize::MAX, |_| true);
+        let snapshot = collection.snapshot("", "", usize::MAX, None);
         let (by_node, node_of) = (HashMap::new(), HashMap::new());
         let mut known = Self { collection, at: snapshot.last, by_node, node_of };
-        for (_, object) in &snapshot.objects {
+        for object in &snapshot.objects {
             known.put(object);
         }
         known

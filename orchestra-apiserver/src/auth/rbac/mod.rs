@@ -90,11 +90,11 @@ impl Rbac {
 
 /// The objects of a collection, parsed.
 fn documents<T: serde::de::DeserializeOwned>(collection: &Collection) -> impl Iterator<Item = T> {
-    let objects = collection.snapshot("", "", usize::MAX, |_| true).objects;
-    objects.into_iter().filter_map(|(key, object)| match serde_json::from_slice(&object.encoded.json()) {
+    let objects = collection.snapshot("", "", usize::MAX, None).objects;
+    objects.into_iter().filter_map(|object| match serde_json::from_slice(&object.encoded.json()) {
         Ok(document) => Some(document),
         Err(error) => {
-            tracing::error!(%key, %error, "a role or binding cannot be read and gives nothing");
+            tracing::error!(key = %object.key(), %error, "a role or binding cannot be read and gives nothing");
             None
         }
     })

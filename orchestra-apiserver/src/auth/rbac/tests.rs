@@ -41,7 +41,7 @@ fn decide(policy: &Policy, user: &User, method: Method, path: &str) -> Decision 
         RequestInfo::Resource(request) => request.verb.as_str(),
         RequestInfo::NonResource(_) => &method,
     };
-    policy.decide(&AccessRequest { user, verb, info: &info, path, fields: "" })
+    policy.decide(&AccessRequest::new(user, verb, &info, path))
 }
 
 fn may(policy: &Policy, user: &User, method: Method, path: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Words follow upstream's `k8s.io/apiextensions-apiserver/pkg/apiserver/conversion`, because clients see them.
 
+use orchestra_core::go;
 use orchestra_core::meta::{validate_annotations, validate_labels};
 use orchestra_core::violation::{FieldPath, Violations};
 use serde::Deserialize;
@@ -144,7 +145,7 @@ pub(super) fn accept(original: &Value, converted: Value, desired: &str) -> Resul
         }
         Some(other) => {
             same_identity(&own, &Map::new())?;
-            let what = go_type(&other);
+            let what = go::type_of(&other);
             return Err(Flaw::Metadata(format!("invalid metadata of type {what} in converted object")));
         }
     };
@@ -175,14 +176,14 @@ fn metadata(mut own: Map<String, Value>, mut said: Map<String, Value>) -> Result
             }
             Some(Value::Object(new)) => new,
             Some(other) => {
-                let what = go_type(&other);
+                let what = go::type_of(&other);
                 let why = format!("invalid metadata.{field} of type {what} in converted object");
                 return Err(Flaw::Metadata(why));
             }
         };
         for (key, value) in &new {
             if !value.is_string() {
-                let what = go_type(value);
+                let what = go::type_of(value);
                 let why =
                     format!("metadata.{field}[{key}] must be a string, but is {what} in converted object");
                 return Err(Flaw::Metadata(why));
@@ -216,18 +217,6 @@ fn aggregate(violations: &Violations) -> String {
     match all.as_slice() {
         [one] => one.clone(),
         many => format!("[{}]", many.join(", ")),
-    }
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 
