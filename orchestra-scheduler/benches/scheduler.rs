@@ -15,7 +15,10 @@ use orchestra_scheduler::Profile;
 use orchestra_scheduler::engine::{Engine, FastEngine, ReferenceEngine};
 use orchestra_scheduler::outcome::Outcome;
 use orchestra_scheduler::plugin::Cycle;
-use orchestra_scheduler::view::{ClusterView, NodeFacts, NodeName, PodKey, PodUid, PodView, ServiceView};
+use orchestra_scheduler::view::{
+    ClaimReference, ClaimView, ClassView, ClusterView, CsiNodeView, Mounts, NodeFacts, NodeName, PodKey,
+    PodUid, PodView, ServiceView, VolumeView,
+};
 use serde_json::{Value, json};
 
 /// One workload.
@@ -28,8 +31,19 @@ struct Row {
     services: Vec<ServiceView>,
     /// Whether a daemon pod is placed on each node first.
     daemons: bool,
+    /// What each pod mounts, if anything.
+    volumes: Option<Volumes>,
     /// How important the pods are that fill every node first, if any do, and how long those of them stay that are evicted.
     full: Option<(i32, Victims)>,
+}
+
+/// What a pod has a claim of its own to. Every node takes 39 volumes of the driver.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Volumes {
+    /// A volume that one of three zones can reach.
+    Bound,
+    /// A volume that is made once the pod has its node.
+    ToBeMade,
 }
 
 /// What becomes of evicted pods.
@@ -74,6 +88,7 @@ fn rows() -> Vec<Row> {
         classes,
         services: Vec::new(),
         daemons: false,
+        volumes: None,
         full: None,
     };
     let spread = |when: &str, key: &str| {
@@ -113,6 +128,8 @@ fn rows() -> Vec<Row> {
                 .collect(),
             ..row("spread, by default", 5_000, 10_000, plain())
         },
+        Row { volumes: Some(Volumes::Bound), ..row("volumes, bound, by zone", 5_000, 10_000, plain()) },
+        Row { volumes: Some(Volumes::ToBeMade), ..row("volumes, to be made", 5_000, 10_000, plain()) },
         row("affinity, required, by zone", 5_000, 10_000, near("podAffinity", ZONE, false)),
         row("affinity, preferred, by host", 5_000, 10_000, near("podAffinity", HOST, true)),
         row("anti-affinity, required, by host", 5_000, 5_000, near("podAntiAffinity", HOST, false)),
@@ -187,10 +204,57 @@ fn cluster(row: &Row) -> ClusterView {
         let node = serde_json::from_value(node).expect("a node");
         cluster.set_node(Arc::new(NodeFacts::from_api(&node).expect("a node that can be read")));
     }
+    if let Some(volumes) = row.volumes {
+        store(&mut cluster, row, volumes);
+    }
     for service in &row.services {
         cluster.keep(Arc::new(service.clone()));
     }
     cluster
+}
+
+/// Claims of all pods, and what stands behind them.
+fn store(cluster: &mut ClusterView, row: &Row, volumes: Volumes) {
+    const DRIVER: &str = "disk.example.com";
+    let class = json!({"metadata": {"name": "disks"}, "provisioner": DRIVER,
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    cluster.keep(Arc::new(ClassView::from_api(&serde_json::from_value(class).expect("a class"))));
+    for index in 0..row.nodes {
+        let name = format!("node-{index}");
+        let node = json!({"metadata": {"name": name}, "spec": {"drivers": [
+            {"name": DRIVER, "nodeID": name, "allocatable": {"count": 39}}]}});
+        let node = serde_json::from_value(node).expect("a CSINode");
+        cluster.keep(Arc::new(CsiNodeView::from_api(&node)));
+    }
+    for number in 0..row.pods {
+        let name = format!("pod-{number}");
+        let mut claim = json!({"metadata": {"name": name, "namespace": "default", "uid": name},
+            "spec": {"storageClassName": "disks", "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}}}});
+        if volumes == Volumes::Bound {
+            claim["spec"]["volumeName"] = json!(name);
+            claim["status"]["phase"] = json!("Bound");
+            let zone = json!({"key": "topology.kubernetes.io/zone", "operator": "In",
+                "values": [format!("zone-{}", number % 3)]});
+            let volume = json!({"metadata": {"name": name}, "spec": {"storageClassName": "disks",
+                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "csi": {"driver": DRIVER, "volumeHandle": name},
+                "claimRef": {"namespace": "default", "name": name, "uid": name},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [zone]}]}}}});
+            let volume = serde_json::from_value(volume).expect("a volume");
+            cluster.keep(Arc::new(VolumeView::from_api(&volume).expect("a volume that can be read")));
+        }
+        let claim = serde_json::from_value(claim).expect("a claim");
+        cluster.keep(Arc::new(ClaimView::from_api(&claim).expect("a claim that can be read")));
+    }
+}
+
+/// The pod with a claim that is called like it.
+fn mounting(pod: Arc<PodView>) -> Arc<PodView> {
+    let claims = vec![ClaimReference { name: (&*pod.key.name).into(), ephemeral: false }];
+    let mut pod = Arc::unwrap_or_clone(pod);
+    pod.mounts = Arc::new(Mounts { claims, disks: Vec::new() });
+    Arc::new(pod)
 }
 
 /// What one engine did.
@@ -275,8 +339,9 @@ fn run(row: &Row) {
         let quick = decide(&mut fast, &mut cluster, &daemons, Duration::MAX, victims);
         print("daemons themselves", row, quick, &slow);
     }
-    let pods: Vec<_> =
-        (0..row.pods).map(|number| named(&row.classes[number % row.classes.len()], number)).collect();
+    let pod = |number: usize| named(&row.classes[number % row.classes.len()], number);
+    let pods = (0..row.pods).map(pod).map(|pod| if row.volumes.is_some() { mounting(pod) } else { pod });
+    let pods: Vec<_> = pods.collect();
     let slow = decide(&mut reference, &mut cluster.clone(), &pods, Duration::from_secs(1), victims);
     let quick = decide(&mut fast, &mut cluster, &pods, Duration::MAX, victims);
     print(row.name, row, quick, &slow);

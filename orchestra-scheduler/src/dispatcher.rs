@@ -17,10 +17,11 @@ use crate::engine::{Engine, EngineKind};
 use crate::event::{ClusterEvent, Hint};
 use crate::extender::Extender;
 use crate::guard::guarded;
+use crate::metrics::SchedulerMetrics;
 use crate::outcome::{Choice, Diagnosis, Failure, Outcome};
 use crate::plugin::Cycle;
 use crate::profile::Profile;
-use crate::queue::{BackoffOptions, Moment, Queue, QueueCounts};
+use crate::queue::{BackoffOptions, Moment, Queue, QueueCounts, Tally};
 use crate::verdict::{Admission, Reservation};
 use crate::view::{ClusterView, NodeName, PodKey, PodUid, PodView, Promise};
 
@@ -50,6 +51,10 @@ pub struct Dispatcher {
     /// Counts changes of the cluster; waiting pods are asked again when it moved.
     epoch: u64,
     asked: u64,
+    /// Where is counted what only the dispatcher sees.
+    metrics: Option<SchedulerMetrics>,
+    /// What the last fact meant, in upstream's words.
+    meant: Option<&'static str>,
 }
 
 impl Dispatcher {
@@ -69,7 +74,24 @@ impl Dispatcher {
             steps: VecDeque::new(),
             epoch: 0,
             asked: 0,
+            metrics: None,
+            meant: None,
         }
+    }
+
+    /// Counts into `metrics` what only the dispatcher sees.
+    pub(crate) fn count_into(&mut self, metrics: SchedulerMetrics) {
+        self.metrics = Some(metrics);
+    }
+
+    /// What the facts since the last call meant, the last of them, in upstream's words.
+    pub(crate) fn take_meaning(&mut self) -> Option<&'static str> {
+        self.meant.take()
+    }
+
+    /// What the queue has counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        self.queue.tally()
     }
 
     /// One that has nothing to do, to stand in for another for a while.
@@ -173,8 +195,9 @@ impl Dispatcher {
         }
     }
 
-    fn assume(&mut self, flight: Flight, now: Moment) {
+    fn assume(&mut self, mut flight: Flight, now: Moment) {
         let uid = flight.pod.uid.clone();
+        flight.flushed = self.queue.is_flushed(&uid);
         self.cluster.withdraw(&flight.pod);
         self.cluster.place(flight.pod.clone(), &flight.node);
         self.flights.insert(uid.clone(), flight);
@@ -234,6 +257,7 @@ impl Dispatcher {
 
     fn happened(&mut self, event: &ClusterEvent, now: Moment) {
         self.epoch += 1;
+        self.meant = Some(event.label());
         self.queue.happened(event, now, &helps(&self.profiles, &self.preempting));
     }
 

@@ -62,6 +62,31 @@ pub enum ClusterEvent {
     StorageChanged,
 }
 
+impl ClusterEvent {
+    /// The event in upstream's words. Where this does not tell apart what came from what changed, it changed.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NodeAdded(_) => "NodeAdd",
+            Self::NodeUpdated { .. } => "NodeUpdate",
+            Self::NodeDeleted(_) => "NodeDelete",
+            Self::AssignedPodAdded(_) => "AssignedPodAdd",
+            Self::AssignedPodUpdated { .. } => "AssignedPodUpdate",
+            Self::AssignedPodDeleted(_) => "AssignedPodDelete",
+            Self::PodUpdated { .. } => "UnschedulablePodUpdate",
+            Self::ClaimChanged(_) => "PersistentVolumeClaimUpdate",
+            Self::VolumeChanged(_) => "PersistentVolumeUpdate",
+            Self::ClassChanged(_) => "StorageClassUpdate",
+            Self::CsiNodeChanged(_) => "CSINodeUpdate",
+            Self::AttachmentDeleted(_) => "VolumeAttachmentDelete",
+            Self::DeviceClaimChanged(_) | Self::DevicesFreed(_) => "ResourceClaimUpdate",
+            Self::DevicesChanged => "ResourceSliceUpdate",
+            Self::PodGroupChanged(_) => "PodGroupUpdate",
+            Self::StorageChanged => "CSIStorageCapacityUpdate",
+        }
+    }
+}
+
 /// Whether an event is a reason to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {

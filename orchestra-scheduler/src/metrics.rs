@@ -2,7 +2,8 @@
 //!
 //! All of it is counted by the driver, from the steps that it takes anyway; deciding is not slower by it, and a dispatcher
 //! without a driver counts nothing. What upstream measures around each plugin is not there: the fast engine does not run
-//! plugins one after the other. Of the extension points those are timed that write to the API.
+//! plugins one after the other. Of the extension points those are timed that write to the API. What the queue counts it adds up
+//! by itself, as numbers that are copied when they have changed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::dispatcher::{Dispatcher, Report, ReportReason};
-use crate::queue::Moment;
+use crate::queue::{Moment, Tally};
 use crate::view::PodUid;
 
 const ATTEMPT_SECONDS: &[f64] = &exponential::<15>(0.001, 2.0);
@@ -50,6 +51,11 @@ struct Inner {
     preemptions: Counter,
     victims: Histogram,
     queues: [Gauge; QUEUES.len()],
+    permits: Family<&'static str, Histogram>,
+    handled: Family<&'static str, Histogram>,
+    after_flush: Counter,
+    binding: Gauge,
+    tally: Mutex<Tally>,
     nodes: Gauge,
     assumed: Gauge,
     pods: Gauge,
@@ -103,6 +109,11 @@ impl Default for SchedulerMetrics {
             preemptions: Counter::default(),
             victims: Histogram::new(VICTIMS),
             queues: Default::default(),
+            permits: Family::new(MOST_SERIES, "Error", || Histogram::new(ATTEMPT_SECONDS)),
+            handled: Family::new(MOST_SERIES, "", || Histogram::new(POINT_SECONDS)),
+            after_flush: Counter::default(),
+            binding: Gauge::default(),
+            tally: Mutex::default(),
             nodes: Gauge::default(),
             assumed: Gauge::default(),
             pods: Gauge::default(),
@@ -169,8 +180,23 @@ impl SchedulerMetrics {
         self.0.points.of(&(point, profile.to_owned(), status)).observe_duration(took);
     }
 
-    /// What the dispatcher knows now.
-    pub(crate) fn look(&self, dispatcher: &Dispatcher) {
+    /// A pod waited for permission, and has it or not.
+    pub(crate) fn permitted(&self, result: &'static str, since: Moment, now: Moment) {
+        self.0.permits.of(&result).observe_duration(took(since, now));
+    }
+
+    /// A pod was bound that was tried only because it had waited for too long.
+    pub(crate) fn bound_after_flush(&self) {
+        self.0.after_flush.inc();
+    }
+
+    /// A fact was taken in.
+    pub(crate) fn handled(&self, event: &'static str, begun: Moment, now: Moment) {
+        self.0.handled.of(&event).observe_duration(took(begun, now));
+    }
+
+    /// What the dispatcher knows now, and how many writes are under way.
+    pub(crate) fn look(&self, dispatcher: &Dispatcher, under_way: usize) {
         let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let counts = dispatcher.counts();
         let figures = [counts.active, counts.backoff, counts.gated, counts.unschedulable];
@@ -180,6 +206,13 @@ impl SchedulerMetrics {
         self.0.nodes.set(whole(dispatcher.cluster().node_count()));
         self.0.pods.set(whole(dispatcher.cluster().pod_count()));
         self.0.assumed.set(whole(counts.in_flight));
+        self.0.binding.set(whole(under_way));
+        {
+            let mut tally = self.0.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            if *tally != *dispatcher.tally() {
+                tally.clone_from(dispatcher.tally());
+            }
+        }
         let mut pending = self.pending();
         if pending.pods.len() > pending.look_above {
             pending.pods.retain(|uid, _| dispatcher.is_waiting(uid));
@@ -236,7 +269,40 @@ impl Collector for SchedulerMetrics {
         let help = "[ALPHA] Number of nodes, pods, and assumed (bound) pods in the scheduler cache.";
         let sizes = [("assumed_pods", &self.0.assumed), ("nodes", &self.0.nodes), ("pods", &self.0.pods)];
         let sizes = sizes.map(|(sort, gauge)| ([("type", sort)], gauge.get()));
-        write::gauge(out, "scheduler_scheduler_cache_size", help, sizes)
+        write::gauge(out, "scheduler_cache_size", help, sizes)?;
+        self.encode_queue(out)
+    }
+}
+
+impl SchedulerMetrics {
+    /// What is counted around the queue.
+    fn encode_queue(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tally = self.0.tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let help = "[STABLE] Number of pods added to scheduling queues by event and queue type.";
+        let incoming = tally.incoming.iter();
+        let incoming =
+            incoming.map(|((queue, event), count)| ([("event", *event), ("queue", *queue)], *count));
+        write::counter(out, "scheduler_queue_incoming_pods_total", help, incoming)?;
+        let help = "[BETA] The number of unschedulable pods broken down by plugin name. A pod will increment the gauge for all plugins that caused it to not schedule and so this metric have meaning only when broken down by plugin.";
+        let rejected = tally.rejected.iter().map(|((plugin, profile), count)| {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            ([("plugin", plugin.as_str()), ("profile", &**profile)], count)
+        });
+        write::gauge(out, "scheduler_unschedulable_pods", help, rejected)?;
+        let help = "[BETA] Duration of waiting on permit.";
+        let permits = self.0.permits.all();
+        let samples = permits.iter().map(|(result, waited)| ([("result", *result)], &**waited));
+        write::histogram(out, "scheduler_permit_wait_duration_seconds", help, samples)?;
+        let help = "[ALPHA] Event handling latency in seconds.";
+        let handled = self.0.handled.all();
+        let samples = handled.iter().map(|(event, took)| ([("event", *event)], &**took));
+        write::histogram(out, "scheduler_event_handling_duration_seconds", help, samples)?;
+        let help = "[ALPHA] Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout. This metric helps detect potential queueing hint misconfigurations or event handling issues.";
+        let flushed = [([], self.0.after_flush.get())];
+        write::counter(out, "scheduler_pod_scheduled_after_flush_total", help, flushed)?;
+        let help = "[BETA] Number of running goroutines split by the work they do such as binding.";
+        let binding = [([("operation", "binding")], self.0.binding.get())];
+        write::gauge(out, "scheduler_goroutines", help, binding)
     }
 }
 
@@ -252,6 +318,14 @@ mod tests {
         metrics.decided(&uid, Moment(Duration::ZERO), Moment(Duration::from_millis(3)));
         metrics.performed("Bind", "default-scheduler", true, Duration::from_millis(1));
         metrics.bound(&uid, "default-scheduler", Moment(Duration::from_millis(9)));
+        metrics.permitted("Success", Moment(Duration::ZERO), Moment(Duration::from_millis(2)));
+        metrics.handled("NodeAdd", Moment(Duration::ZERO), Moment(Duration::from_micros(150)));
+        metrics.bound_after_flush();
+        {
+            let mut tally = metrics.0.tally.lock().unwrap();
+            tally.incoming.insert(("active", "UnschedulablePodAdd"), 3);
+            tally.rejected.insert(("NodePorts".to_owned(), "default-scheduler".into()), 2);
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -266,6 +340,12 @@ mod tests {
             "scheduler_preemption_attempts_total 0",
             "scheduler_preemption_victims_count 0",
             "scheduler_cache_size{type=\"nodes\"} 0",
+            "scheduler_queue_incoming_pods_total{queue=\"active\",event=\"UnschedulablePodAdd\"} 3",
+            "scheduler_unschedulable_pods{plugin=\"NodePorts\",profile=\"default-scheduler\"} 2",
+            "scheduler_permit_wait_duration_seconds_count{result=\"Success\"} 1",
+            "scheduler_event_handling_duration_seconds_bucket{le=\"0.0002\",event=\"NodeAdd\"} 1",
+            "scheduler_pod_scheduled_after_flush_total 1",
+            "scheduler_goroutines{operation=\"binding\"} 0",
         ] {
             let sorted = |line: &str| line.split(['{', ',', '}']).map(str::to_owned).collect::<Vec<_>>();
             let parts = sorted(line);

@@ -6,6 +6,7 @@
 mod backoff;
 mod in_flight;
 mod rank;
+mod tally;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -21,6 +22,7 @@ use self::in_flight::InFlight;
 use self::rank::Ranked;
 
 pub use self::backoff::BackoffOptions;
+pub use self::tally::Tally;
 
 /// A point in time, counted from a start that the owner of the queue chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +105,8 @@ struct Entry {
     unschedulable: u32,
     errors: u32,
     rejected_by: BTreeSet<String>,
+    /// Tried again only because it had waited for too long.
+    flushed: bool,
 }
 
 /// Asks whether an event is a reason to try a pod again that these plugins rejected.
@@ -123,6 +127,7 @@ pub struct Queue {
     stamps: u64,
     counts: QueueCounts,
     batched: usize,
+    tally: Tally,
 }
 
 impl Queue {
@@ -141,6 +146,7 @@ impl Queue {
             stamps: 0,
             counts: QueueCounts::default(),
             batched: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -196,13 +202,14 @@ impl Queue {
             unschedulable: 0,
             errors: 0,
             rejected_by: gated_by.into_iter().collect(),
+            flushed: false,
         };
         let gated = !entry.rejected_by.is_empty();
         *self.counts.of(entry.place) += 1;
         if let Some(before) = self.entries.insert(uid.clone(), entry) {
             self.left(&before);
         }
-        self.put(&uid, if gated { Place::Gated } else { Place::Active });
+        self.come(&uid, if gated { Place::Gated } else { Place::Active }, tally::POD_ADDED);
     }
 
     /// The pod as it was last seen, if it is in the queue or in flight.
@@ -235,7 +242,7 @@ impl Queue {
                 entry.queued.added = now;
                 entry.rejected_by.clear();
             }
-            self.put(uid, Place::Active);
+            self.come(uid, Place::Active, tally::POD_UPDATED);
         }
     }
 
@@ -254,6 +261,9 @@ impl Queue {
     fn left(&mut self, entry: &Entry) {
         *self.counts.of(entry.place) -= 1;
         self.batched -= usize::from(entry.place == Place::Batched);
+        if entry.place != Place::Gated {
+            self.tally.forgiven(&entry.rejected_by, &entry.queued.pod.scheduler);
+        }
     }
 
     /// The next pod to try; it is in flight until [`Queue::reject`], [`Queue::fail`] or [`Queue::remove`].
@@ -269,6 +279,7 @@ impl Queue {
         self.counts.moved(entry.place, Place::InFlight);
         (entry.place, entry.stamp) = (Place::InFlight, stamp);
         entry.queued.attempts = entry.queued.attempts.saturating_add(1);
+        self.tally.forgiven(&std::mem::take(&mut entry.rejected_by), &entry.queued.pod.scheduler);
         Some(entry.queued.clone())
     }
 
@@ -278,12 +289,13 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.queued.added = now;
         entry.unschedulable = entry.unschedulable.saturating_add(1);
-        entry.errors = 0;
+        (entry.errors, entry.flushed) = (0, false);
         entry.rejected_by = plugins;
+        self.tally.rejected(&entry.rejected_by, &entry.queued.pod.scheduler);
         let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
         let helped = self.in_flight.missed(uid).any(|event| helps(pod, rejected_by, event));
         self.in_flight.leave(uid);
-        self.put(uid, if helped { Place::Backoff } else { Place::Unschedulable });
+        self.come(uid, if helped { Place::Backoff } else { Place::Unschedulable }, tally::ATTEMPT_FAILED);
     }
 
     /// Brings a pod back that could not even be tried; it waits without a pause for an event that helps.
@@ -295,7 +307,7 @@ impl Queue {
         let (pod, rejected_by) = (&entry.queued.pod, &entry.rejected_by);
         let helped = self.in_flight.missed(uid).any(|event| helps(pod, rejected_by, event));
         self.in_flight.leave(uid);
-        self.put(uid, if helped { Place::Active } else { Place::Unschedulable });
+        self.come(uid, if helped { Place::Active } else { Place::Unschedulable }, tally::ATTEMPT_FAILED);
     }
 
     /// Brings a pod back whose attempt ended in an error; it is tried again after its pause.
@@ -304,8 +316,9 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.queued.added = now;
         entry.errors = entry.errors.saturating_add(1);
-        entry.rejected_by.clear();
-        self.put(uid, Place::ErrorBackoff);
+        entry.flushed = false;
+        self.tally.forgiven(&std::mem::take(&mut entry.rejected_by), &entry.queued.pod.scheduler);
+        self.come(uid, Place::ErrorBackoff, tally::ATTEMPT_FAILED);
     }
 
     /// Wakes the pods that an event helps, and remembers it for those in flight.
@@ -317,7 +330,7 @@ impl Queue {
             .map(|(uid, _)| uid.clone())
             .collect();
         for uid in woken {
-            self.wake(&uid, now);
+            self.wake(&uid, now, event.label());
         }
     }
 
@@ -328,7 +341,7 @@ impl Queue {
             return;
         };
         if helps(&entry.queued.pod, &entry.rejected_by, event) {
-            self.wake(uid, now);
+            self.wake(uid, now, event.label());
         }
     }
 
@@ -337,7 +350,7 @@ impl Queue {
         let waits = |place| matches!(place, Place::Backoff | Place::ErrorBackoff | Place::Unschedulable);
         let Some(entry) = self.entries.get_mut(uid).filter(|entry| waits(entry.place)) else { return };
         entry.queued.added = now;
-        self.put(uid, Place::Active);
+        self.come(uid, Place::Active, tally::ACTIVATED);
     }
 
     /// When something next becomes ready by time alone.
@@ -353,10 +366,22 @@ impl Queue {
         self.counts
     }
 
-    fn wake(&mut self, uid: &PodUid, now: Moment) {
+    /// What has been counted.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether a pod is tried again only because it had waited for too long.
+    #[must_use]
+    pub fn is_flushed(&self, uid: &PodUid) -> bool {
+        self.entries.get(uid).is_some_and(|entry| entry.flushed)
+    }
+
+    fn wake(&mut self, uid: &PodUid, now: Moment, why: &'static str) {
         let Some(entry) = self.entries.get(uid) else { return };
         let over = self.options.over(entry.queued.added, entry.unschedulable, entry.errors);
-        self.put(uid, if over <= now { Place::Active } else { Place::Backoff });
+        self.come(uid, if over <= now { Place::Active } else { Place::Backoff }, why);
     }
 
     /// Makes ready what is ready by now.
@@ -366,13 +391,16 @@ impl Queue {
             let due = due.or_else(|| self.error_backoff.pop_due(now).map(|due| (due, Place::ErrorBackoff)));
             let Some(((uid, stamp), place)) = due else { break };
             if self.is_at(&uid, place, stamp) {
-                self.put(&uid, Place::Active);
+                self.come(&uid, Place::Active, tally::BACKOFF_OVER);
             }
         }
         while let Some((uid, since)) = self.oldest_unschedulable()
             && since.after(LEFTOVER) <= now
         {
-            self.wake(&uid, now);
+            if let Some(entry) = self.entries.get_mut(&uid) {
+                entry.flushed = true;
+            }
+            self.wake(&uid, now, tally::TIMED_OUT);
         }
     }
 
@@ -394,6 +422,7 @@ impl Queue {
         loop {
             let (uid, stamp) = self.backoff.pop()?;
             if self.is_at(&uid, Place::Backoff, stamp) {
+                self.tally.came(Place::Active, tally::TAKEN_EARLY);
                 return Some(uid);
             }
         }
@@ -401,6 +430,12 @@ impl Queue {
 
     fn is_at(&self, uid: &PodUid, place: Place, stamp: u64) -> bool {
         self.entries.get(uid).is_some_and(|entry| entry.place == place && entry.stamp == stamp)
+    }
+
+    /// Puts a pod into another queue, and counts that.
+    fn come(&mut self, uid: &PodUid, place: Place, why: &'static str) {
+        self.put(uid, place);
+        self.tally.came(place, why);
     }
 
     fn put(&mut self, uid: &PodUid, place: Place) {

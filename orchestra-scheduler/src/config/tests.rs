@@ -33,6 +33,12 @@ fn an_empty_configuration_is_the_default_profile() {
     assert_eq!(scorers(&profiles[0]), scorers(&default));
     assert_eq!(filters(&profiles[0]), filters(&default));
     assert_eq!(profiles[0].requeue.len(), default.requeue.len());
+    // With their arguments, too.
+    let told = |profile: &Profile| {
+        let Profile { filter, score, post_filter, pre_bind, .. } = profile;
+        format!("{filter:?} {score:?} {post_filter:?} {pre_bind:?}")
+    };
+    assert_eq!(told(&profiles[0]), told(&default));
 }
 
 #[test]
@@ -130,6 +136,11 @@ fn errors_name_file_line_and_field() {
         (
             "profiles:\n- pluginConfig:\n  - name: NodeResourcesFit\n    args: {scoringStrategy: {type: RequestedToCapacityRatio}}\n",
             "s.yaml:5: profiles[0].pluginConfig[0].args.scoringStrategy.requestedToCapacityRatio: required for this type"
+                .into(),
+        ),
+        (
+            "profiles:\n- pluginConfig:\n  - name: NodeResourcesFit\n    args: {scoringStrategy: {requestedToCapacityRatio: {shape: []}}}\n",
+            "s.yaml:5: profiles[0].pluginConfig[0].args.scoringStrategy.requestedToCapacityRatio: forbidden for this type"
                 .into(),
         ),
         (

@@ -46,9 +46,9 @@ pub(super) fn left<'a>(pool: &Pool<'a>, in_use: &InUse) -> Counters<'a> {
 }
 
 /// Takes away what a device uses.
-pub(super) fn take(left: &mut Counters<'_>, device: &Device) {
-    for ((set, name), amount) in of(device) {
-        if let Some(left) = left.iter_mut().find(|(key, _)| **key == (set, name)).map(|(_, left)| left) {
+pub(super) fn take<'a>(left: &mut Counters<'a>, device: &'a Device) {
+    for (counter, amount) in of(device) {
+        if let Some(left) = left.get_mut(&counter) {
             *left -= amount;
         }
     }

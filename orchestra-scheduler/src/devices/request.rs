@@ -45,32 +45,28 @@ fn list<T>(list: &Option<Vec<T>>) -> &[T] {
     list.as_deref().unwrap_or_default()
 }
 
+/// Reads a form of a request; the API has two types for them that agree in all that is read here.
+macro_rules! form {
+    ($one:expr, $name:expr, admin: $admin:expr) => {
+        Form {
+            name: $name,
+            class: &$one.device_class_name,
+            mode: $one.allocation_mode.as_deref(),
+            count: $one.count,
+            selectors: list(&$one.selectors),
+            tolerations: list(&$one.tolerations),
+            capacity: $one.capacity.as_ref(),
+            admin: $admin,
+        }
+    };
+}
+
 fn forms(request: &DeviceRequest) -> Vec<Form<'_>> {
     if let Some(one) = &request.exactly {
-        return vec![Form {
-            name: request.name.clone(),
-            class: &one.device_class_name,
-            mode: one.allocation_mode.as_deref(),
-            count: one.count,
-            selectors: list(&one.selectors),
-            tolerations: list(&one.tolerations),
-            capacity: one.capacity.as_ref(),
-            admin: one.admin_access == Some(true),
-        }];
+        return vec![form!(one, request.name.clone(), admin: one.admin_access == Some(true))];
     }
     let alternatives = request.first_available.iter().flatten();
-    alternatives
-        .map(|one| Form {
-            name: format!("{}/{}", request.name, one.name),
-            class: &one.device_class_name,
-            mode: one.allocation_mode.as_deref(),
-            count: one.count,
-            selectors: list(&one.selectors),
-            tolerations: list(&one.tolerations),
-            capacity: one.capacity.as_ref(),
-            admin: false,
-        })
-        .collect()
+    alternatives.map(|one| form!(one, format!("{}/{}", request.name, one.name), admin: false)).collect()
 }
 
 /// The full names of the requests of a claim with the classes they name.

@@ -1,13 +1,13 @@
 //! What is written into a claim's status.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 use k8s_openapi::api::resource::v1::{
     AllocationResult, DeviceAllocationConfiguration, DeviceAllocationResult, DeviceRequestAllocationResult,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use sha2::{Digest, Sha256};
 
 use super::pool::Candidate;
 use super::request::Ask;
@@ -72,7 +72,7 @@ pub(super) fn result<'a>(
 fn configuration(claim: &DeviceClaimView, chosen: &[&Ask<'_>]) -> Vec<DeviceAllocationConfiguration> {
     let mut config: Vec<DeviceAllocationConfiguration> = Vec::new();
     let mut classes: Vec<&str> = Vec::new();
-    for ask in chosen.iter().filter(|ask| !classes.contains(&&*ask.class.name)).collect::<Vec<_>>() {
+    for ask in chosen {
         if classes.contains(&&*ask.class.name) {
             continue;
         }
@@ -146,14 +146,19 @@ fn add(all: &mut Option<Vec<NodeSelectorRequirement>>, more: &Option<Vec<NodeSel
     }
 }
 
-/// Tells shares of one device apart: made of what makes them different, so that a decision made again is the same.
+/// Tells shares of one device apart: made of what makes them different, so that a decision made again is the same, whatever
+/// this was compiled with. In the form of a random UUID, as upstream's are.
 fn share_id(claim: &DeviceClaimView, device: &str, at: usize) -> String {
-    let part = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, &claim.uid, &claim.key, device, at).hash(&mut hasher);
-        hasher.finish()
-    };
-    let (left, right) = (part(0), part(1));
+    let mut digest = Sha256::new();
+    let key = &claim.key;
+    for part in [&*claim.uid, &*key.namespace, &*key.name, device, &at.to_string()] {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    let (left, right) =
+        digest.finalize().iter().take(16).fold((0_u64, 0_u64), |(left, right), byte| {
+            (left << 8 | right >> 56, right << 8 | u64::from(*byte))
+        });
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
         left >> 32,

@@ -103,6 +103,7 @@ impl Dispatcher {
             self.keep_promise(before.as_deref(), &pod);
         }
         let Some(old) = before else {
+            self.meant = Some("UnschedulablePodAdd");
             let gate = self.gate(&pod);
             if self.is_batched(&pod) {
                 self.epoch += 1;

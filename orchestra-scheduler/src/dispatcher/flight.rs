@@ -26,6 +26,8 @@ pub(super) struct Flight {
     /// The state of the cluster it was last asked about.
     asked: u64,
     pub(super) stage: Stage,
+    /// Tried only because it had waited for too long.
+    pub(super) flushed: bool,
 }
 
 /// How far a flight has come.
@@ -59,7 +61,14 @@ impl Flight {
             since: now,
             asked: 0,
             stage: Stage::Permit { patience: Duration::MAX },
+            flushed: false,
         }
+    }
+
+    /// Since when it has been waiting for permission, if it is.
+    fn waits_since(&self) -> Option<Moment> {
+        let waits = matches!(self.stage, Stage::Permit { patience } if patience != Duration::MAX);
+        waits.then_some(self.since)
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
@@ -132,6 +141,15 @@ impl Dispatcher {
             let epoch = self.epoch;
             let Some(flight) = self.flights.get_mut(uid) else { return };
             flight.asked = epoch;
+            if let (Some(metrics), Some(since)) = (&self.metrics, flight.waits_since()) {
+                let result = match progress {
+                    Progress::Next => Some("Success"),
+                    Progress::Reject(..) => Some("Unschedulable"),
+                    Progress::Fail(_) => Some("Error"),
+                    Progress::Wait | Progress::Perform(..) => None,
+                };
+                result.into_iter().for_each(|result| metrics.permitted(result, since, now));
+            }
             match (progress, flight.stage) {
                 (Progress::Next, _) => {
                     (flight.stage, flight.since) = (Stage::Prepare { patience: Duration::MAX }, now);
@@ -227,6 +245,9 @@ impl Dispatcher {
         if matches!(flight.stage, Stage::Permit { .. }) {
             let plugin = profile.permit.first().map(|plugin| plugin.name().to_owned()).unwrap_or_default();
             let rejection = Rejection::unschedulable("timed out while waiting on permit");
+            if let Some(metrics) = &self.metrics {
+                metrics.permitted("Unschedulable", flight.since, now);
+            }
             return self.refuse(uid, &plugin, rejection, now);
         }
         let message = "timed out while waiting for the pod's volumes to be bound".to_owned();
@@ -245,6 +266,9 @@ impl Dispatcher {
                     tracing::warn!(pod = %flight.pod.key, error = %failure, "after binding");
                 }
             }
+        }
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| flight.flushed) {
+            metrics.bound_after_flush();
         }
         self.steps.push_back(Step::Bound { pod: flight.pod, node: flight.node });
     }

@@ -450,7 +450,19 @@ fn a_victim_that_is_not_bound_yet_is_taken_back_without_deleting_it() {
     dispatcher.pod_applied(important("low", 1, "4"), START);
     assert!(dispatcher.next(START).is_none(), "low waits for company");
     dispatcher.pod_applied(important("vip", 9, "4"), START);
-    assert_eq!(evictions(&mut dispatcher, START), [("low".to_owned(), true)]);
+    let (mut evicted, mut told) = (Vec::new(), Vec::new());
+    while let Some(step) = dispatcher.next(START) {
+        match step {
+            Step::Evict(eviction) => evicted.push((eviction.victim.key.name.to_string(), eviction.in_memory)),
+            Step::Report(report) => {
+                told.push((report.pod.key.name.to_string(), report.reason, report.message))
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(evicted, [("low".to_owned(), true)]);
+    let why = "preempted by pod default/vip".to_owned();
+    assert!(told.contains(&("low".to_owned(), ReportReason::SchedulerError, why)), "{told:?}");
     assert!(dispatcher.cluster().node("n").unwrap().pods().iter().all(|pod| &*pod.key.name != "low"));
 }
 

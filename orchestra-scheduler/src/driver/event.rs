@@ -143,4 +143,21 @@ mod tests {
         assert!(short.len() <= 1024 && short.ends_with("é ..."));
         assert_eq!(shortened("fine"), "fine");
     }
+
+    #[test]
+    fn types_actions_and_sides_of_events_are_upstreams() {
+        let named = |name: &str| pod(json!({"metadata": {"name": name}, "spec": {"schedulerName": "mine"}}));
+        let (victim, preemptor) = (named("victim"), named("preemptor"));
+        for (happening, kind, reason, action, related) in [
+            (Happening::Scheduled, "Normal", "Scheduled", "Binding", None),
+            (Happening::FailedScheduling, "Warning", "FailedScheduling", "Scheduling", None),
+            (Happening::Preempted { by: &preemptor }, "Normal", "Preempted", "Preempting", Some("preemptor")),
+        ] {
+            let event = compose(&victim, happening, "note", Timestamp::UNIX_EPOCH, 1);
+            let said = [event.type_, event.reason, event.action, event.reporting_controller];
+            assert_eq!(said.map(Option::unwrap_or_default), [kind, reason, action, "mine"]);
+            assert_eq!(event.regarding.and_then(|object| object.name).as_deref(), Some("victim"));
+            assert_eq!(event.related.and_then(|object| object.name).as_deref(), related);
+        }
+    }
 }

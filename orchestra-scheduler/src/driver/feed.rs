@@ -21,6 +21,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
+use orchestra_core::light::Light;
 use serde::de::DeserializeOwned;
 
 use super::act::Hands;
@@ -28,10 +29,10 @@ use crate::dispatcher::Dispatcher;
 use crate::extender::Originals;
 use crate::queue::Moment;
 use crate::view::{
-    AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView, NamespacedName, NodeFacts,
-    NodeName, OwnerKey, OwnerKind, OwnerView, PodGroupView, PodKey, PodView, ServiceView, ViewError,
-    VolumeView,
+    Alike, AttachmentKey, AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView,
+    CsiDriverView, CsiNodeView, DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView,
+    NamespacedName, NodeFacts, NodeName, OwnerKey, OwnerKind, OwnerView, PodGroupView, PodKey, PodView,
+    ServiceView, ViewError, VolumeView,
 };
 
 /// Pods that have ended occupy nothing; they need not even be sent.
@@ -113,14 +114,17 @@ impl Feeds {
         let (pods_whole, pods_gone) = (kept_whole.clone(), kept_whole.clone());
         let (nodes_whole, nodes_gone) = (kept_whole.clone(), kept_whole);
         let pods = watcher::Config::default().fields(UNFINISHED);
+        let mut alike = Alike::default();
         let mut facts = vec![
             feed(
                 watch(
                     client,
                     pods,
-                    move |pod: Pod| {
-                        pods_whole.iter().for_each(|originals| originals.keep_pod(&pod));
-                        Ok((pod_key(&pod), Box::new(PodView::from_api(&pod)?)))
+                    move |Light(pod): &Light<Pod>| {
+                        pods_whole.iter().for_each(|originals| originals.keep_pod(pod));
+                        let mut view = Box::new(PodView::from_api(pod)?);
+                        alike.share(&mut view);
+                        Ok((view.key.clone(), view))
                     },
                     pod_key,
                 ),
@@ -134,9 +138,9 @@ impl Feeds {
                 watch(
                     client,
                     watcher::Config::default(),
-                    move |node: Node| {
-                        nodes_whole.iter().for_each(|originals| originals.keep_node(&node));
-                        let facts = NodeFacts::from_api(&node)?;
+                    move |Light(node): &Light<Node>| {
+                        nodes_whole.iter().for_each(|originals| originals.keep_node(node));
+                        let facts = NodeFacts::from_api(node)?;
                         Ok((facts.name.clone(), Box::new(facts)))
                     },
                     |node| NodeName::from(name(node)),
@@ -152,7 +156,7 @@ impl Feeds {
             kept(client, |node: &CSINode| Ok(CsiNodeView::from_api(node)), |node| NodeName::from(name(node))),
             kept(client, |driver: &CSIDriver| Ok(CsiDriverView::from_api(driver)), plain_name),
             kept(client, |capacity: &CSIStorageCapacity| CapacityView::from_api(capacity), full_name),
-            kept(client, |one: &VolumeAttachment| Ok(AttachmentView::from_api(one)), plain_name),
+            kept(client, |one: &VolumeAttachment| Ok(AttachmentView::from_api(one)), attachment_key),
             kept(client, |class: &StorageClass| Ok(ClassView::from_api(class)), plain_name),
             kept(client, |namespace: &Namespace| Ok(NamespaceView::from_api(namespace)), plain_name),
             kept(client, |budget: &PodDisruptionBudget| Ok(BudgetView::from_api(budget)), full_name),
@@ -245,7 +249,7 @@ where
 {
     let at = key.clone();
     let changes =
-        watch(client, watcher::Config::default(), move |object: T| Ok((at(&object), read(&object)?)), key);
+        watch(client, watcher::Config::default(), move |object: &T| Ok((at(object), read(object)?)), key);
     feed(
         changes,
         |view: V| Box::new(move |dispatcher, now| dispatcher.applied(view, now)),
@@ -299,7 +303,7 @@ impl<K: Clone + Eq + Hash + Ord> Seen<K> {
 fn watch<T, K, V>(
     client: &Client,
     config: watcher::Config,
-    read: impl Fn(T) -> Result<(K, V), ViewError> + Send + 'static,
+    mut read: impl FnMut(&T) -> Result<(K, V), ViewError> + Send + 'static,
     key: impl Fn(&T) -> K + Send + 'static,
 ) -> impl futures::Stream<Item = Change<K, V>> + Send + 'static
 where
@@ -310,16 +314,14 @@ where
     let events = watcher(Api::<T>::all(client.clone()), config).backoff(Pauses(FIRST_PAUSE));
     events.filter_map(move |event| {
         let change = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let (at, about) = (key(&object), about(&object));
-                match read(object) {
-                    Ok((key, view)) => Some(Change::Applied(key, view)),
-                    Err(error) => {
-                        tracing::warn!(kind = %T::kind(&()), %error, "an object cannot be scheduled with");
-                        Some(Change::Refused(at, Refused { problem: error.to_string(), ..about }))
-                    }
+            Ok(Event::Apply(object) | Event::InitApply(object)) => match read(&object) {
+                Ok((key, view)) => Some(Change::Applied(key, view)),
+                Err(error) => {
+                    tracing::warn!(kind = %T::kind(&()), %error, "an object cannot be scheduled with");
+                    let refused = Refused { problem: error.to_string(), ..about(&object) };
+                    Some(Change::Refused(key(&object), refused))
                 }
-            }
+            },
             Ok(Event::Delete(object)) => Some(Change::Deleted(key(&object))),
             Ok(Event::Init) => Some(Change::Listing),
             Ok(Event::InitDone) => Some(Change::Listed),
@@ -360,6 +362,11 @@ fn plain_name<T: Resource>(object: &T) -> Arc<str> {
     name(object).into()
 }
 
+fn attachment_key(attachment: &VolumeAttachment) -> AttachmentKey {
+    let node = NodeName::from(attachment.spec.node_name.as_str());
+    AttachmentKey { node, name: plain_name(attachment) }
+}
+
 fn full_name<T: Resource>(object: &T) -> NamespacedName {
     NamespacedName::of(object.meta())
 }
@@ -368,7 +375,7 @@ fn owner_key<T: Resource>(kind: OwnerKind, object: &T) -> OwnerKey {
     OwnerKey { kind, name: full_name(object) }
 }
 
-fn pod_key(pod: &Pod) -> PodKey {
+fn pod_key(pod: &Light<Pod>) -> PodKey {
     PodKey::new(namespace(pod), name(pod))
 }
 

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
 use kube::Client;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +25,7 @@ use crate::view::{PodUid, PodView};
 
 use self::act::Hands;
 use self::feed::{Fact, Feeds};
-use self::report::{News, Reporter};
+use self::report::{Herald, News, Reporter};
 
 /// At most this many facts are taken in, and this many steps taken, before the other side has its turn.
 const TURN: usize = 128;
@@ -45,14 +44,15 @@ enum Done {
 
 /// Schedules until `shutdown`.
 pub(crate) async fn run(
-    dispatcher: Dispatcher,
+    mut dispatcher: Dispatcher,
     client: Client,
     parallel: usize,
     clock: Clock,
     metrics: SchedulerMetrics,
     shutdown: CancellationToken,
 ) {
-    let (news, incoming) = mpsc::unbounded_channel();
+    dispatcher.count_into(metrics.clone());
+    let (news, incoming) = report::channels();
     let reporter = Reporter::new(client.clone(), clock.clone());
     let (jobs, start) = (Jobs::new(), Instant::now());
     let extenders = dispatcher.extenders().into();
@@ -71,7 +71,7 @@ struct Driver {
     metrics: SchedulerMetrics,
     parallel: usize,
     jobs: Jobs,
-    news: mpsc::UnboundedSender<News>,
+    news: Herald,
     start: Instant,
 }
 
@@ -91,7 +91,7 @@ impl Driver {
                 self.take_in(fact, &mut feeds);
             }
             let Some(busy) = self.take_steps().await else { return };
-            self.metrics.look(&self.dispatcher);
+            self.metrics.look(&self.dispatcher, self.jobs.len());
             // What waits for news alone is due at the end of time, which no clock can say.
             let due = self.dispatcher.next_due().and_then(|due| self.start.checked_add(due.0));
             tokio::select! {
@@ -116,6 +116,9 @@ impl Driver {
         let now = self.now();
         if let Some(refused) = fact.tell(&mut self.dispatcher, feeds, now) {
             self.tell(News::Refused(refused));
+        }
+        if let Some(event) = self.dispatcher.take_meaning() {
+            self.metrics.handled(event, now, self.now());
         }
     }
 
@@ -219,9 +222,6 @@ impl Driver {
     }
 
     fn tell(&self, news: News) {
-        // The reporter lives as long as the driver.
-        if self.news.send(news).is_err() {
-            tracing::debug!("nobody reports any more");
-        }
+        self.news.tell(news);
     }
 }

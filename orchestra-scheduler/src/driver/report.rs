@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
+use orchestra_core::light::Light;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 
@@ -19,9 +20,11 @@ use crate::dispatcher::{Eviction, Report, ReportReason};
 use crate::scheduler::Clock;
 use crate::view::{NodeName, PodUid, PodView};
 
-/// How many pods are reported on at a time.
+/// How many pods without a node are reported on at a time.
 const PARALLEL: usize = 16;
-/// With more news than this behind, events are left out; conditions never are.
+/// How many good news are told at a time: few, so that a burst of bindings is not held up by the telling.
+const PARALLEL_EVENTS: usize = 4;
+/// With more news than this behind, events are left out, as upstream's broadcaster does with a thousand; conditions never are.
 const BACKLOG: usize = 4096;
 /// For how many pods the last failure is remembered, to count it up instead of repeating it.
 const REMEMBERED: usize = 1024;
@@ -37,6 +40,38 @@ pub(super) enum News {
     Preempted(Eviction),
     /// Something cannot be scheduled with.
     Refused(Refused),
+}
+
+/// Brings news to the reporter.
+pub(super) struct Herald {
+    needed: mpsc::UnboundedSender<News>,
+    nice: mpsc::Sender<News>,
+}
+
+/// Where news arrive: those that have to be told, and those that are left out when there are too many.
+pub(super) struct Incoming {
+    needed: mpsc::UnboundedReceiver<News>,
+    nice: mpsc::Receiver<News>,
+}
+
+/// Both ends of the way of news.
+pub(super) fn channels() -> (Herald, Incoming) {
+    let (needed, needed_incoming) = mpsc::unbounded_channel();
+    let (nice, nice_incoming) = mpsc::channel(BACKLOG);
+    (Herald { needed, nice }, Incoming { needed: needed_incoming, nice: nice_incoming })
+}
+
+impl Herald {
+    pub(super) fn tell(&self, news: News) {
+        let is_told = match news {
+            News::Bound { .. } | News::Preempted(_) => self.nice.try_send(news).is_ok(),
+            // The reporter lives as long as the driver.
+            News::Failed(_) | News::Refused(_) => self.needed.send(news).is_ok(),
+        };
+        if !is_told {
+            tracing::debug!("an event is left out");
+        }
+    }
 }
 
 /// Writes news to the API. A write that fails is logged and left: the next attempt reports anew.
@@ -66,8 +101,12 @@ impl Reporter {
         Self { client, clock, repeated: Mutex::default() }
     }
 
-    /// Reports until the sender is gone.
-    pub(super) async fn run(self, incoming: mpsc::UnboundedReceiver<News>) {
+    /// Reports until the herald is gone.
+    pub(super) async fn run(self, incoming: Incoming) {
+        join(self.tell_all(incoming.needed), self.tell_some(incoming.nice)).await;
+    }
+
+    async fn tell_all(&self, incoming: mpsc::UnboundedReceiver<News>) {
         let news = stream::unfold(incoming, |mut incoming| async move {
             let news = incoming.recv().await?;
             let behind = incoming.len() > BACKLOG;
@@ -76,20 +115,26 @@ impl Reporter {
         news.for_each_concurrent(PARALLEL, |(news, behind)| self.one(news, behind)).await;
     }
 
+    async fn tell_some(&self, incoming: mpsc::Receiver<News>) {
+        let news = stream::unfold(incoming, |mut incoming| async move {
+            let news = incoming.recv().await?;
+            Some((news, incoming))
+        });
+        news.for_each_concurrent(PARALLEL_EVENTS, |news| self.one(news, false)).await;
+    }
+
     async fn one(&self, news: News, behind: bool) {
         match news {
-            News::Bound { pod, node } if !behind => {
+            News::Bound { pod, node } => {
                 let note = format!("Successfully assigned {} to {node}", pod.key);
                 self.event(&pod, Happening::Scheduled, note).await;
             }
-            News::Bound { .. } => {}
-            News::Preempted(eviction) if !behind => {
+            News::Preempted(eviction) => {
                 let remark = if eviction.in_memory { " (in kube-scheduler memory)." } else { "" };
                 let note =
                     format!("Preempted by pod {} on node {}{remark}", eviction.preemptor.uid, eviction.node);
                 self.event(&eviction.victim, Happening::Preempted { by: &eviction.preemptor }, note).await;
             }
-            News::Preempted(_) => {}
             News::Refused(refused) => self.refusal(&refused).await,
             News::Failed(report) => {
                 let event = async {
@@ -103,9 +148,9 @@ impl Reporter {
     }
 
     async fn refusal(&self, refused: &Refused) {
-        let event = refusal(refused, self.clock.now(), self.serial().await);
-        let namespace = event.metadata.namespace.clone().unwrap_or_default();
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let event = Light(refusal(refused, self.clock.now(), self.serial().await));
+        let namespace = event.0.metadata.namespace.clone().unwrap_or_default();
+        let events: Api<Light<Event>> = Api::namespaced(self.client.clone(), &namespace);
         if let Err(error) = events.create(&PostParams::default(), &event).await {
             tracing::debug!(name = refused.name, error = words(&error), "event not written");
         }
@@ -165,7 +210,7 @@ impl Reporter {
     }
 
     async fn event(&self, pod: &PodView, happening: Happening<'_>, note: String) {
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &pod.key.namespace);
+        let events: Api<Light<Event>> = Api::namespaced(self.client.clone(), &pod.key.namespace);
         let now = self.clock.now();
         let result = match self.repeats(pod, happening, &note).await {
             Some(last) => {
@@ -174,8 +219,8 @@ impl Reporter {
                 events.patch(&last.event, &PatchParams::default(), &patch).await.map(drop)
             }
             None => {
-                let event = compose(pod, happening, &note, now, self.serial().await);
-                let name = event.metadata.name.clone().unwrap_or_default();
+                let event = Light(compose(pod, happening, &note, now, self.serial().await));
+                let name = event.0.metadata.name.clone().unwrap_or_default();
                 let created = events.create(&PostParams::default(), &event).await.map(drop);
                 if created.is_ok() && matches!(happening, Happening::FailedScheduling) {
                     self.remember(pod, Last { event: name, note, count: 1 }).await;

@@ -22,12 +22,14 @@ impl Skipped {
         Self { filters: vec![false; profile.filter.len()], adjusters: vec![false; profile.adjust.len()] }
     }
 
-    fn skip(&mut self, profile: &Profile, name: &str) {
-        for (skip, filter) in self.filters.iter_mut().zip(&profile.filter) {
-            *skip |= filter.name() == name;
+    /// Takes note that a plugin has nothing to say, or takes it back.
+    pub(super) fn set(&mut self, profile: &Profile, name: &str, skipped: bool) {
+        for (skip, _) in self.filters.iter_mut().zip(&profile.filter).filter(|(_, one)| one.name() == name) {
+            *skip = skipped;
         }
-        for (skip, adjuster) in self.adjusters.iter_mut().zip(&profile.adjust) {
-            *skip |= adjuster.name() == name;
+        for (skip, _) in self.adjusters.iter_mut().zip(&profile.adjust).filter(|(_, one)| one.name() == name)
+        {
+            *skip = skipped;
         }
     }
 }
@@ -84,7 +86,7 @@ pub(super) fn pre_filter_heard<'p>(
                 }
                 narrowed.only = Some(only);
             }
-            PreFiltered::Skip => narrowed.skipped.skip(profile, name),
+            PreFiltered::Skip => narrowed.skipped.set(profile, name, true),
             PreFiltered::Reject(rejection) => {
                 diagnosis.plugins.insert(name.to_owned());
                 narrowed.refused = true;

@@ -18,8 +18,9 @@ use super::wire::{self, Nodes};
 use super::{Extender, ExtenderOptions, Originals, Passed, Proposal};
 use crate::view::{NodeName, NodeView, PodKey, PodUid, PodView};
 
-/// The largest answer that is read, in bytes: 100,000 whole nodes are less.
-const LARGEST: usize = 1 << 30;
+/// The largest answer that is read, in bytes: 5,000 whole nodes of 24 KiB, as many as upstream supports, or a million names of
+/// 128 bytes for extenders that know nodes by name. What an extender sends is held in memory until it is read.
+const LARGEST: usize = 128 << 20;
 /// How long an answer may take where nothing is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -173,6 +173,12 @@ fn points_count_ten_times_their_weight_and_ties_among_the_scored_are_left_to_cha
     assert_eq!(node(place(vec![scoring(&[("b", 1)], 1)], &three(), &pod(json!({})))), "b");
     let both = || vec![scoring(&[("b", 10)], 1), scoring(&[("c", 1), ("stranger", 10)], 11)];
     assert_eq!(node(place(both(), &three(), &pod(json!({})))), "c", "110 against 100");
+    let mut uneven = three();
+    uneven.place(crate::testing::asking("old", "200m", "0"), &NodeName::from("b"));
+    let chosen = node(place(vec![scoring(&[("b", 1)], 1)], &uneven, &pod(json!({}))));
+    assert_eq!(chosen, "b", "the ten points are more than the three for what is left");
+    let only_b = node(place(vec![scoring(&[("b", 0)], 1)], &three(), &pod(json!({}))));
+    assert_eq!(only_b, "b", "whom nobody scored has no lot");
     let failing = Scripted { points: Err("no".into()), ..scoring(&[], 1) };
     assert_eq!(node(place(vec![failing], &three(), &pod(json!({})))), "a", "no points are no error");
     let even = scoring(&[("a", 1), ("b", 1), ("c", 1)], 1);
@@ -271,4 +277,14 @@ fn answers_are_read_in_any_letter_case_and_garbage_is_an_error() {
     }
     assert_eq!(wire::bound(&json!({"Error": "full"})), Err("full".to_owned()));
     assert_eq!(wire::bound(&json!({})), Ok(()));
+}
+
+#[test]
+fn a_nominated_node_that_an_extender_refuses_is_no_reason_to_stop() {
+    let refusing = filtering(|nodes| {
+        let others: Vec<_> = nodes.into_iter().filter(|node| *node != "b").collect();
+        Ok(passed(&others))
+    });
+    let nominated = pod(json!({"metadata": {"name": "p"}, "status": {"nominatedNodeName": "b"}}));
+    assert_eq!(node(place(vec![refusing], &three(), &nominated)), "a");
 }

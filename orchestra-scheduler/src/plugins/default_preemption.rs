@@ -158,7 +158,8 @@ impl DefaultPreemption {
         mut tried: impl Iterator<Item = Result<Option<(Harm, T)>, Failure>>,
     ) -> Result<Vec<(Harm, T)>, Nomination> {
         let wanted = self.wanted(nodes);
-        let (mut harmless, mut violating, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let mut harmless = Vec::with_capacity(wanted.min(nodes));
+        let (mut violating, mut errors) = (Vec::new(), Vec::new());
         while harmless.is_empty() || harmless.len() + violating.len() < wanted {
             match tried.next() {
                 None => break,
@@ -178,7 +179,7 @@ impl DefaultPreemption {
 
 /// The candidate where evicting hurts least; of equals the first.
 pub(crate) fn least_harmful<T>(candidates: Vec<(Harm, T)>) -> Option<T> {
-    candidates.into_iter().min_by_key(|(harm, _)| *harm).map(|(_, candidate)| candidate)
+    candidates.into_iter().min_by(|(left, _), (right, _)| left.cmp(right)).map(|(_, candidate)| candidate)
 }
 
 /// What is told when evicting helps nowhere, where some nodes were tried.

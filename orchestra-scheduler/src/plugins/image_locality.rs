@@ -103,6 +103,11 @@ mod tests {
     fn sums_are_held_between_23_mib_and_1000_mib_for_each_container() {
         assert_eq!(score(Version::V1_36, running(&["a"]), &[&[("a:latest", 23)]]), 0);
         assert_eq!(score(Version::V1_36, running(&["a"]), &[&[("a:latest", 4000)]]), 100);
+        // (32 − 23)·100/977 = 0.9, (33 − 23)·100/977 = 1.02; (990 − 23)·100/977 = 98.98, (991 − 23)·100/977 = 99.08
+        for (size, expected) in [(32, 0), (33, 1), (990, 98), (991, 99)] {
+            let node: &[(&str, i64)] = &[("a:latest", size)];
+            assert_eq!(score(Version::V1_36, running(&["a"]), &[node]), expected, "{size}");
+        }
         // two containers: (1000 − 23)·100/(2000 − 23) = 49.4; the same image twice counts twice
         assert_eq!(score(Version::V1_36, running(&["a", "b"]), &[&[("a:latest", 1000)]]), 49);
         assert_eq!(score(Version::V1_36, running(&["a", "a"]), &[&[("a:latest", 1000)]]), 100);

@@ -213,7 +213,7 @@ impl Requeue for InterPodAffinity {
 /// Whether a term may mean a pod, the labels of whose namespace are not known.
 fn may_mean(term: &PodTerm, pod: &PodView) -> bool {
     (term.namespaces.contains(&pod.key.namespace) || !term.namespace_selector.is_nothing())
-        && term.selector.matches(&pod.labels)
+        && term.selector.matches(&*pod.labels)
 }
 
 fn any_may_mean(terms: &[PodTerm], pod: &PodView) -> bool {

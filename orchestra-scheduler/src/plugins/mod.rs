@@ -13,15 +13,15 @@ mod node_ports;
 mod node_unschedulable;
 pub(crate) mod normalise;
 mod priority_sort;
-mod resources_balanced;
-mod resources_fit;
+pub(crate) mod resources_balanced;
+pub(crate) mod resources_fit;
 mod scheduling_gates;
 mod taint_toleration;
 pub(crate) mod topology_spread;
-mod volume_binding;
-mod volume_limits;
+pub(crate) mod volume_binding;
+pub(crate) mod volume_limits;
 mod volume_restrictions;
-mod volume_zone;
+pub(crate) mod volume_zone;
 
 use crate::profile::{PluginSet, Registration, Version};
 

@@ -207,4 +207,37 @@ mod tests {
         let verdict = plugin.filter(&Cycle::new(&cluster), &pod(json!({})), cluster.node("node").unwrap());
         assert_eq!(verdict, Verdict::unresolvable("node(s) didn't match scheduler-enforced node affinity"));
     }
+
+    fn having(key: &str) -> Value {
+        json!({"matchExpressions": [{"key": key, "operator": "Exists"}]})
+    }
+
+    #[test]
+    fn what_is_added_comes_on_top_of_what_the_pod_says() {
+        let cluster = cluster([json!({"metadata": {"name": "n", "labels": {"a": "1"}}})]);
+        let (node, cycle) = (cluster.node("n").unwrap(), Cycle::new(&cluster));
+        let selector = |key: &str| {
+            NodeSelector::from_api(
+                &serde_json::from_value(json!({"nodeSelectorTerms": [having(key)]})).unwrap(),
+            )
+        };
+        let preference = json!({"weight": 7, "preference": having("a")});
+        let preferred = PreferredTerm::from_api(&serde_json::from_value(preference).unwrap()).unwrap();
+        let plugin = NodeAffinity::adding(Some(selector("a")), vec![preferred]);
+        assert_eq!(plugin.filter(&cycle, &requiring(json!([having("a")])), node), Verdict::Pass);
+        let unmet = requiring(json!([having("b")]));
+        assert_eq!(plugin.filter(&cycle, &unmet, node), Verdict::unresolvable(MISMATCH));
+        assert_eq!(plugin.pre_score(&mut Cycle::new(&cluster), &pod(json!({})), &[]), PreScored::Score);
+        assert_eq!(plugin.score(&cycle, &pod(json!({})), node), Points(7));
+    }
+
+    #[test]
+    fn the_most_preferred_node_gets_100_and_the_others_their_share() {
+        let cluster = cluster([json!({})]);
+        for (raw, expected) in [([15, 5, 0], [100, 33, 0]), ([0, 0, 0], [0, 0, 0])] {
+            let mut scores = raw.map(Points);
+            NodeAffinity::default().normalise(&Cycle::new(&cluster), &pod(json!({})), &[], &mut scores);
+            assert_eq!(scores, expected.map(Points));
+        }
+    }
 }

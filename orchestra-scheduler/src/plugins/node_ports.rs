@@ -80,4 +80,20 @@ mod tests {
             {"name": "init", "ports": port(1)}, {"name": "side", "restartPolicy": "Always", "ports": port(2)}]}}));
         assert_eq!(pod.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [2]);
     }
+
+    #[test]
+    fn a_port_that_is_taken_can_be_had_by_evicting() {
+        let wanting = |name: &str| {
+            pod(json!({"metadata": {"name": name}, "spec": {"containers": [
+                {"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]}}))
+        };
+        let mut cluster = crate::testing::cluster([json!({})]);
+        let verdict = |cluster: &crate::view::ClusterView| {
+            NodePorts.filter(&Cycle::new(cluster), &wanting("new"), cluster.node("node").unwrap())
+        };
+        assert_eq!(verdict(&cluster), Verdict::Pass);
+        cluster.place(wanting("old"), &crate::view::NodeName::from("node"));
+        let taken = "node(s) didn't have free ports for the requested pod ports";
+        assert_eq!(verdict(&cluster), Verdict::unschedulable(taken));
+    }
 }

@@ -40,6 +40,8 @@ mod tests {
     fn normalise_truncates_and_reverses_as_upstream() {
         for (raw, best, expected) in [
             (&[0, 1, 3][..], Best::Highest, &[0, 33, 100][..]),
+            (&[0, 2, 3], Best::Highest, &[0, 66, 100]),
+            (&[0, 2, 3], Best::Lowest, &[100, 34, 0]),
             (&[0, 1, 3], Best::Lowest, &[100, 67, 0]),
             (&[0, 0], Best::Highest, &[0, 0]),
             (&[0, 0], Best::Lowest, &[100, 100]),

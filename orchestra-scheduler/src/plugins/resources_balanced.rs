@@ -5,7 +5,7 @@ use crate::plugins::resources_fit::{ScoredResource, cpu_and_memory};
 use crate::profile::Version;
 use crate::unit::{Points, ResourceName};
 use crate::verdict::PreScored;
-use crate::view::load::amount;
+use crate::view::load::{amount, share};
 use crate::view::{Load, NodeView, PodView};
 
 /// So many resources are compared without a list of their shares.
@@ -54,16 +54,21 @@ impl NodeResourcesBalancedAllocation {
     #[inline]
     fn points(&self, in_use: impl Fn(&ResourceName, bool) -> Option<(i64, i64)>) -> Points {
         let with = self.evenness(|name| in_use(name, true));
-        if self.version < Version::V1_36 {
+        if !self.compares() {
             return Points(with);
         }
-        Points(50 + (50 + with - self.evenness(|name| in_use(name, false))) / 2)
+        gained(with, self.evenness(|name| in_use(name, false)))
+    }
+
+    /// Whether the change counts, and not what comes of it.
+    fn compares(&self) -> bool {
+        self.version >= Version::V1_36
     }
 
     /// How even the shares are: 100 is perfectly.
     #[inline]
     fn evenness(&self, in_use: impl Fn(&ResourceName) -> Option<(i64, i64)>) -> i64 {
-        let fraction = |(used, offered): (i64, i64)| (used as f64 / offered as f64).min(1.0);
+        let fraction = |(used, offered): (i64, i64)| share(used, offered);
         let fractions = self.resources.iter().filter_map(|name| in_use(name).map(fraction));
         if self.resources.len() > FEW {
             return whole(&fractions.collect::<Vec<_>>());
@@ -75,6 +80,49 @@ impl NodeResourcesBalancedAllocation {
             count += 1;
         }
         whole(few.get(..count).unwrap_or_default())
+    }
+}
+
+/// The score where the pod makes this of the evenness.
+#[inline]
+fn gained(with: i64, without: i64) -> Points {
+    Points(50 + (50 + with - without) / 2)
+}
+
+/// The scores of one pod by CPU and memory, with what is the same for all nodes worked out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BalancedByLoad {
+    compares: bool,
+    asked: [i64; 2],
+}
+
+impl BalancedByLoad {
+    /// Those of a pod that [`NodeResourcesBalancedAllocation::scores_by_load`] holds for; `None` if it does not compare the
+    /// two.
+    pub(crate) fn of(plugin: &NodeResourcesBalancedAllocation, pod: &PodView) -> Option<Self> {
+        let native = [ResourceName::Cpu, ResourceName::Memory];
+        let each_once =
+            native.iter().all(|name| plugin.resources.iter().filter(|one| *one == name).count() == 1);
+        each_once
+            .then(|| Self { compares: plugin.compares(), asked: [pod.requests.cpu.0, pod.requests.memory.0] })
+    }
+
+    /// The score of a node with this load.
+    #[inline]
+    pub(crate) fn score(&self, load: &Load) -> Points {
+        let (offered, requested) = (load.allocatable, load.requested);
+        let (with, without) = match (offered.cpu.0, offered.memory.0) {
+            // One share is even in itself.
+            (0, _) | (_, 0) => (whole(&[]), whole(&[])),
+            (cpu, memory) => {
+                let with = [
+                    share(requested.cpu.0.saturating_add(self.asked[0]), cpu),
+                    share(requested.memory.0.saturating_add(self.asked[1]), memory),
+                ];
+                (whole(&with), whole(&load.shares))
+            }
+        };
+        if self.compares { gained(with, without) } else { Points(with) }
     }
 }
 
@@ -166,5 +214,28 @@ mod tests {
         let skipped = |pod: &PodView| plugin.pre_score(&mut Cycle::new(&cluster), pod, &[]);
         assert_eq!(skipped(&pod(json!({}))), PreScored::Skip);
         assert_eq!(skipped(&asking("p", "1m", "0")), PreScored::Score);
+    }
+
+    #[test]
+    fn the_evenness_is_cut_to_a_whole_number() {
+        // cpu 0.51, memory 0.5: std 0.005, 99.5
+        assert_eq!(score(Version::V1_35, ("0", "0"), ("5100m", "5000")), 99);
+    }
+
+    #[test]
+    fn what_pods_really_asked_for_counts_and_not_what_they_are_taken_for() {
+        let mut cluster = cluster([json!({"status": {"allocatable": {"cpu": "1", "memory": "1000"}}})]);
+        cluster.place(pod(json!({"metadata": {"name": "old"}})), &NodeName::from("node"));
+        let plugin = NodeResourcesBalancedAllocation::for_version(Version::V1_35);
+        let node = cluster.node("node").unwrap();
+        assert_eq!(plugin.score(&Cycle::new(&cluster), &asking("new", "500m", "500"), node), Points(100));
+    }
+
+    #[test]
+    fn a_resource_that_a_node_does_not_have_is_left_out() {
+        let cluster = cluster([json!({"status": {"allocatable": {"cpu": "10"}}})]);
+        let plugin = NodeResourcesBalancedAllocation::for_version(Version::V1_35);
+        let node = cluster.node("node").unwrap();
+        assert_eq!(plugin.score(&Cycle::new(&cluster), &asking("new", "5", "5"), node), Points(100));
     }
 }

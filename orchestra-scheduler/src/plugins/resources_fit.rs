@@ -1,5 +1,6 @@
 //! NodeResourcesFit: a pod needs room, and how much room is left counts.
 
+mod by_load;
 mod shape;
 
 use std::borrow::Cow;
@@ -8,9 +9,9 @@ use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, Requeue, Score};
 use crate::unit::{Points, ResourceName, Resources};
 use crate::verdict::{Rejection, RejectionKind, Verdict};
-use crate::view::load::amount;
-use crate::view::{Load, NodeFacts, NodeView, PodView};
+use crate::view::{NodeFacts, NodeView, PodView};
 
+pub(crate) use self::by_load::FitByLoad;
 pub use self::shape::{Shape, ShapePoint};
 
 /// A resource that scoring looks at.
@@ -103,40 +104,6 @@ impl NodeResourcesFit {
             check(format!("Insufficient {name}").into(), *amount, of(offered), of(used));
         }
         (!rejection.reasons.is_empty()).then_some(rejection)
-    }
-
-    /// Whether nothing but CPU, memory and the number of pods decides if this pod fits.
-    pub(crate) fn filters_by_load(&self, pod: &PodView) -> bool {
-        let others = pod.requests.scalars.iter().filter(|(name, _)| !self.ignores(name));
-        pod.requests.ephemeral_storage.0 <= 0 && others.into_iter().all(|(_, amount)| *amount <= 0)
-    }
-
-    /// Whether such a pod fits.
-    #[inline]
-    pub(crate) fn fits_load(&self, pod: &PodView, load: &Load) -> bool {
-        let (asked, offered, used) = (&pod.requests, load.allocatable, load.requested);
-        !is_crowded(load.pods, load.allocatable_pods)
-            && !is_short(asked.cpu.0, offered.cpu.0, used.cpu.0)
-            && !is_short(asked.memory.0, offered.memory.0, used.memory.0)
-    }
-
-    /// Whether nothing but CPU and memory counts in scoring for this pod.
-    pub(crate) fn scores_by_load(&self, pod: &PodView) -> bool {
-        self.scored.iter().all(|resource| match resource.name {
-            ResourceName::Cpu | ResourceName::Memory => true,
-            ResourceName::EphemeralStorage => false,
-            ResourceName::Scalar(_) => pod.requests.amount(&resource.name) == 0,
-        })
-    }
-
-    /// The score of a node with this load for such a pod.
-    #[inline]
-    pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
-        let used = load.occupied.plus(pod.scored);
-        self.points(|name| {
-            let offered = amount(load.allocatable, name).filter(|offered| *offered != 0)?;
-            Some((amount(used, name)?, offered))
-        })
     }
 
     /// The score where this much of each resource that counts would be in use, of so much.
@@ -332,6 +299,7 @@ mod tests {
             (json!({"cpu": "3", "memory": "3"}), ("1", "0"), ("1", "1"), 49),
             // cpu over-committed gives 0, memory 100
             (json!({"cpu": "1", "memory": "3"}), ("1", "0"), ("1", "0"), 50),
+            (json!({"cpu": "1"}), ("1", "0"), ("1", "0"), 0),
             // memory is not offered and drops out of both sums
             (json!({"cpu": "4"}), ("1", "0"), ("1", "0"), 50),
             (json!({"pods": "1"}), ("1", "0"), ("1", "0"), 0),
@@ -410,5 +378,44 @@ mod tests {
         ] {
             assert_eq!(plugin.hint(&pod, &event), expected, "{event:?}");
         }
+    }
+
+    #[test]
+    fn pods_on_the_node_that_ask_for_nothing_count_100m_and_200_mib_as_well() {
+        let mut cluster = cluster([json!({"status": {"allocatable": {"cpu": "1", "memory": "2000Mi"}}})]);
+        cluster.place(pod(json!({"metadata": {"name": "old"}})), &NodeName::from("node"));
+        let plugin = NodeResourcesFit::default();
+        let points = plugin.score(&Cycle::new(&cluster), &pod(json!({})), cluster.node("node").unwrap());
+        assert_eq!(points, Points(80));
+    }
+
+    #[test]
+    fn storage_and_extended_resources_count_as_they_are_requested() {
+        let gpu = ResourceName::Scalar("x.io/gpu".into());
+        for (field, name) in [("ephemeral-storage", ResourceName::EphemeralStorage), ("x.io/gpu", gpu)] {
+            let wanting = |pod_name: &str, amount: &str| {
+                pod(json!({"metadata": {"name": pod_name}, "spec": {"containers": [
+                    {"name": "c", "resources": {"requests": {(field): amount}}}]}}))
+            };
+            let mut cluster = cluster([json!({"status": {"allocatable": {(field): "10"}}})]);
+            cluster.place(wanting("old", "3"), &NodeName::from("node"));
+            let scored = vec![ScoredResource { name, weight: 1 }];
+            let plugin = NodeResourcesFit::with_strategy(ScoringStrategy::LeastAllocated, scored);
+            let node = cluster.node("node").unwrap();
+            assert_eq!(
+                plugin.score(&Cycle::new(&cluster), &wanting("new", "2"), node),
+                Points(50),
+                "{field}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_weight_of_zero_counts_as_one() {
+        let mut scored = cpu_and_memory();
+        scored[0].weight = 0;
+        let plugin = NodeResourcesFit::with_strategy(ScoringStrategy::LeastAllocated, scored);
+        // cpu 50, memory 100
+        assert_eq!(score(&plugin, json!({"cpu": "4", "memory": "4"}), ("1", "0"), ("1", "0")), 75);
     }
 }

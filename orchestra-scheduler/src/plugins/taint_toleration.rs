@@ -131,4 +131,14 @@ mod tests {
             assert_eq!(TaintToleration::default().score(&Cycle::new(&cluster), &pod, node), Points(expected));
         }
     }
+
+    #[test]
+    fn the_fewest_dislikes_are_best_and_without_any_all_nodes_get_the_most() {
+        let cluster = tainted(json!([]));
+        for (raw, expected) in [([0, 1, 2], [100, 50, 0]), ([0, 0, 0], [100, 100, 100])] {
+            let mut scores = raw.map(Points);
+            TaintToleration::default().normalise(&Cycle::new(&cluster), &pod(json!({})), &[], &mut scores);
+            assert_eq!(scores, expected.map(Points));
+        }
+    }
 }

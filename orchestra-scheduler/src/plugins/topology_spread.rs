@@ -129,7 +129,7 @@ pub(crate) fn count(constraint: &SpreadConstraint, pod: &PodView, node: &NodeVie
     let counted = node.pods().iter().filter(|other| {
         !other.terminating
             && other.key.namespace == pod.key.namespace
-            && constraint.selector.matches(&other.labels)
+            && constraint.selector.matches(&*other.labels)
     });
     i64::try_from(counted.count()).unwrap_or(i64::MAX)
 }
@@ -149,7 +149,7 @@ impl Requeue for PodTopologySpread {
             list.iter().filter(|one| one.unsatisfiable == Unsatisfiable::DoNotSchedule).cloned().collect();
         let counts = |other: &PodView| {
             other.key.namespace == pod.key.namespace
-                && (own.is_empty() || hard.iter().any(|one| one.selector.matches(&other.labels)))
+                && (own.is_empty() || hard.iter().any(|one| one.selector.matches(&*other.labels)))
         };
         let alike = |old: &NodeFacts, new: &NodeFacts| {
             hard.iter().all(|one| old.labels.get(&*one.topology_key) == new.labels.get(&*one.topology_key))

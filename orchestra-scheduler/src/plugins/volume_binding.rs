@@ -17,6 +17,8 @@ use crate::view::{
     BindingMode, ClaimPhase, ClaimView, ClusterView, NodeName, NodeView, PodView, Promise, SELECTED_NODE,
 };
 
+pub(crate) use self::plan::{Wanted, Whereabouts};
+
 use self::plan::plan;
 
 const UNBOUND: &str = "pod has unbound immediate PersistentVolumeClaims";
@@ -86,13 +88,21 @@ impl PreFilter for VolumeBinding {
                 ClaimPhase::Unbound { .. } => unbound |= !binds_late(cluster, claim),
             }
         }
-        if unbound { refuse(UNBOUND.to_owned()) } else { PreFiltered::All }
+        if unbound {
+            return refuse(UNBOUND.to_owned());
+        }
+        cycle.note(Wanted::of(cluster, pod));
+        PreFiltered::All
     }
 }
 
 impl Filter for VolumeBinding {
     fn filter(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
-        match plan(cycle.cluster(), pod, node.facts()) {
+        let planned = match cycle.noted::<Wanted>() {
+            Some(wanted) => wanted.plan(node.facts()),
+            None => plan(cycle.cluster(), pod, node.facts()),
+        };
+        match planned {
             Ok(_) => Verdict::Pass,
             Err(reasons) => Verdict::Reject(Rejection {
                 kind: RejectionKind::Unresolvable,

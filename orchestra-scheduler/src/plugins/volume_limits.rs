@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, PreFilter, Requeue};
 use crate::verdict::{PreFiltered, Verdict};
-use crate::view::{
-    AttachmentView, ClaimPhase, ClaimView, ClusterView, CsiNodeView, NodeView, PodView, VolumeHandle,
-};
+use crate::view::{ClaimPhase, ClaimView, ClusterView, CsiNodeView, NodeView, PodView, VolumeHandle};
 
 /// Filters by the volume limits that drivers state in CSINodes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeVolumeLimits;
+
+/// The volumes of the pod at hand.
+#[derive(Debug)]
+struct Wanted(BTreeSet<VolumeHandle>);
 
 /// The volume behind a claim; one that is still to be made has no handle yet and is told apart by its claim.
 fn volume(cluster: &ClusterView, claim: &ClaimView) -> Option<VolumeHandle> {
@@ -46,12 +48,21 @@ fn volumes(cluster: &ClusterView, pod: &PodView) -> BTreeSet<VolumeHandle> {
 /// The volumes that already take up places on a node: those of its pods, and what is attached to it.
 fn attached(cluster: &ClusterView, node: &NodeView) -> BTreeSet<VolumeHandle> {
     let of_pods = node.pods().iter().flat_map(|pod| volumes(cluster, pod));
-    let here = cluster.all::<AttachmentView>().filter(|attachment| attachment.node == *node.name());
-    let attachments = here.filter_map(|attachment| {
+    let attachments = cluster.attachments(node.name()).filter_map(|attachment| {
         let handle = cluster.volume(attachment.volume.as_ref()?)?.handle.clone()?;
         Some(VolumeHandle::new(&attachment.driver, &handle.handle))
     });
     of_pods.chain(attachments).collect()
+}
+
+/// So many claims more can surely be mounted on a node, of whatever drivers: as if every claim and attachment there were another
+/// volume of the driver with the lowest limit.
+pub(crate) fn room_at_least(cluster: &ClusterView, node: &NodeView) -> i64 {
+    let stated = cluster.kept::<CsiNodeView>(node.name());
+    let Some(limit) = stated.and_then(|stated| stated.limits.values().min()) else { return i64::MAX };
+    let used = node.claims() + cluster.attachments(node.name()).count();
+    let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    whole(*limit) - whole(used)
 }
 
 fn by_driver<'a>(volumes: impl Iterator<Item = &'a VolumeHandle>) -> BTreeMap<&'a str, usize> {
@@ -67,8 +78,12 @@ impl Plugin for NodeVolumeLimits {
 }
 
 impl PreFilter for NodeVolumeLimits {
-    fn pre_filter(&self, _: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
-        if pod.mounts.claims.is_empty() { PreFiltered::Skip } else { PreFiltered::All }
+    fn pre_filter(&self, cycle: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
+        if pod.mounts.claims.is_empty() {
+            return PreFiltered::Skip;
+        }
+        cycle.note(Wanted(volumes(cycle.cluster(), pod)));
+        PreFiltered::All
     }
 }
 
@@ -76,8 +91,18 @@ impl Filter for NodeVolumeLimits {
     fn filter(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
         let cluster = cycle.cluster();
         let Some(stated) = cluster.kept::<CsiNodeView>(node.name()) else { return Verdict::Pass };
-        let wanted = volumes(cluster, pod);
-        if stated.limits.is_empty() || wanted.is_empty() {
+        if stated.limits.is_empty() {
+            return Verdict::Pass;
+        }
+        let here;
+        let wanted = match cycle.noted::<Wanted>() {
+            Some(Wanted(wanted)) => wanted,
+            None => {
+                here = volumes(cluster, pod);
+                &here
+            }
+        };
+        if !wanted.iter().any(|volume| stated.limits.contains_key(&volume.driver)) {
             return Verdict::Pass;
         }
         let there = attached(cluster, node);
@@ -111,7 +136,7 @@ impl Requeue for NodeVolumeLimits {
 mod tests {
     use super::*;
     use crate::testing::{cluster, pod};
-    use crate::view::{NodeName, VolumeView};
+    use crate::view::{AttachmentView, NodeName, VolumeView};
     use serde_json::json;
     use std::sync::Arc;
 
@@ -184,5 +209,26 @@ mod tests {
         assert!(!fits(&cluster, &["a", "p", "q"]));
         cluster.forget::<CsiNodeView>(&NodeName::from("n"));
         assert!(fits(&cluster, &["a", "b", "c", "p"]));
+    }
+
+    #[test]
+    fn volumes_of_drivers_of_old_count_for_those_that_took_over() {
+        let mut cluster = limited();
+        let node = json!({"metadata": {"name": "n"}, "spec": {"drivers": [
+            {"name": "ebs.csi.aws.com", "nodeID": "n", "allocatable": {"count": 1}}]}});
+        cluster.keep(Arc::new(CsiNodeView::from_api(&serde_json::from_value(node).unwrap())));
+        let class = json!({"metadata": {"name": "old"}, "provisioner": "kubernetes.io/aws-ebs"});
+        cluster.keep(Arc::new(crate::view::ClassView::from_api(&serde_json::from_value(class).unwrap())));
+        let claim =
+            json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"storageClassName": "old"}});
+        cluster.keep(Arc::new(ClaimView::from_api(&serde_json::from_value(claim).unwrap()).unwrap()));
+        let claim = json!({"metadata": {"name": "q", "namespace": "default"}, "spec": {"volumeName": "q"},
+            "status": {"phase": "Bound"}});
+        cluster.keep(Arc::new(ClaimView::from_api(&serde_json::from_value(claim).unwrap()).unwrap()));
+        let volume =
+            json!({"metadata": {"name": "q"}, "spec": {"awsElasticBlockStore": {"volumeID": "vol-1"}}});
+        cluster.keep(Arc::new(VolumeView::from_api(&serde_json::from_value(volume).unwrap()).unwrap()));
+        assert!(fits(&cluster, &["p"]) && fits(&cluster, &["q"]));
+        assert!(!fits(&cluster, &["p", "q"]));
     }
 }

@@ -173,7 +173,9 @@ mod tests {
         let mut cycle = Cycle::new(&cluster);
         assert_eq!(VolumeRestrictions.pre_filter(&mut cycle, &pod), PreFiltered::All);
         let node = cluster.node("b").unwrap();
-        assert!(matches!(VolumeRestrictions.filter(&cycle, &pod, node), Verdict::Reject(_)));
+        let in_use = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by \
+            another pod";
+        assert_eq!(VolumeRestrictions.filter(&cycle, &pod, node), Verdict::unschedulable(in_use));
         VolumeRestrictions.removed(&mut cycle, &pod, &user, cluster.node("a").unwrap());
         assert_eq!(VolumeRestrictions.filter(&cycle, &pod, node), Verdict::Pass);
         assert_eq!(VolumeRestrictions.hint(&pod, &ClusterEvent::AssignedPodDeleted(user)), Hint::Queue);

@@ -16,8 +16,8 @@ const TOPOLOGY: [&str; 4] = [BETA_ZONE, BETA_REGION, ZONE, REGION];
 pub struct VolumeZone;
 
 /// What the labels of the pod's volumes demand: for each, one of some values.
-#[derive(Clone, Debug)]
-struct Demanded(Vec<(&'static str, Vec<String>)>);
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Demanded(Vec<(&'static str, Vec<String>)>);
 
 /// The label that took over from one of old.
 fn stable(label: &'static str) -> &'static str {

@@ -103,8 +103,8 @@ fn within_one_second_of_backoff_the_more_important_pod_is_first() {
     for (name, priority) in [("low", 1), ("high", 2)] {
         queue.add(important(name, priority), None, at(0));
     }
-    for (name, millis) in [("high", 900), ("low", 10)] {
-        queue.pop(at(0));
+    assert!(popped(&mut queue, at(0)).is_some() && popped(&mut queue, at(0)).is_some());
+    for (name, millis) in [("low", 10), ("high", 900)] {
         queue.reject(&uid(name), plugins(), at(millis), NEVER);
     }
     queue.happened(&event(), at(950), ALWAYS);
@@ -153,4 +153,60 @@ fn removed_pods_are_not_popped_and_re_added_ones_only_once() {
     queue.replace(important("p", 7));
     assert_eq!(popped(&mut queue, at(1)).as_deref(), Some("p"));
     assert_eq!(popped(&mut queue, at(1)), None);
+}
+
+#[test]
+fn pods_are_counted_by_queue_and_cause_and_those_rejected_by_plugin() {
+    let mut queue = queue();
+    queue.add(pod(json!({"metadata": {"name": "p"}})), None, at(0));
+    queue.add(pod(json!({"metadata": {"name": "g"}})), Some("P".to_owned()), at(0));
+    let rejected = |queue: &Queue| queue.tally().rejected.values().sum::<usize>();
+    assert_eq!(popped(&mut queue, at(0)).as_deref(), Some("p"));
+    queue.reject(&uid("p"), plugins(), at(0), NEVER);
+    assert_eq!(rejected(&queue), 1);
+    queue.happened(&event(), at(5_000), ALWAYS);
+    assert_eq!(popped(&mut queue, at(5_000)).as_deref(), Some("p"));
+    assert_eq!(rejected(&queue), 0);
+    queue.reject(&uid("p"), plugins(), at(5_000), NEVER);
+    assert_eq!(popped(&mut queue, at(400_000)).as_deref(), Some("p"));
+    assert!(queue.is_flushed(&uid("p")));
+    queue.reject(&uid("p"), plugins(), at(400_000), NEVER);
+    queue.remove(&uid("p"));
+    assert_eq!(rejected(&queue), 0);
+    let counted: Vec<_> = queue.tally().incoming.clone().into_iter().collect();
+    assert_eq!(
+        counted,
+        [
+            (("active", "NodeAdd"), 1),
+            (("active", "UnschedulablePodAdd"), 1),
+            (("active", "UnschedulableTimeout"), 1),
+            (("gated", "UnschedulablePodAdd"), 1),
+            (("unschedulable", "ScheduleAttemptFailure"), 3),
+        ]
+    );
+}
+
+#[test]
+fn a_rejection_ends_a_row_of_errors() {
+    let mut queue = queue();
+    queue.add(important("p", 0), None, at(0));
+    for now in [0, 10_000, 20_000] {
+        queue.pop(at(now));
+        queue.fail(&uid("p"), at(now));
+    }
+    assert_eq!(queue.next_due(), Some(at(24_000)), "the third error in a row");
+    queue.pop(at(30_000));
+    queue.reject(&uid("p"), plugins(), at(30_000), ALWAYS);
+    queue.happened(&event(), at(30_001), ALWAYS);
+    assert_eq!(queue.next_due(), Some(at(31_000)), "the first rejection");
+}
+
+#[test]
+fn a_pause_begins_when_the_pod_comes_back() {
+    let mut queue = queue();
+    queue.add(important("p", 0), None, at(0));
+    queue.pop(at(50_000));
+    queue.reject(&uid("p"), plugins(), at(50_000), NEVER);
+    queue.happened(&event(), at(50_001), ALWAYS);
+    assert_eq!(queue.next_due(), Some(at(51_000)));
 }

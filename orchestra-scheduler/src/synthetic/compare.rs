@@ -12,8 +12,9 @@ use crate::outcome::Outcome;
 use crate::plugin::Cycle;
 use crate::profile::Profile;
 use crate::view::{
-    BudgetView, ClusterView, DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView,
-    NodeFacts, NodeName, OwnerView, PodUid, PodView, Promise, ServiceView,
+    AttachmentView, BudgetView, CapacityView, ClaimView, ClassView, ClusterView, CsiDriverView, CsiNodeView,
+    DeviceClaimView, DeviceClassView, DeviceSliceView, Kept, NamespaceView, NodeFacts, NodeName, OwnerView,
+    PodUid, PodView, Promise, ServiceView, VolumeView,
 };
 
 /// Where two engines differ, in the shortest history found.
@@ -295,6 +296,17 @@ fn keep(cluster: &mut ClusterView, object: &Value) {
         Some("ResourceSlice") => put(cluster, read(object).map(|it| DeviceSliceView::from_api(&it))),
         Some("ResourceClaim") => put(cluster, read(object).map(|it| DeviceClaimView::from_api(&it))),
         Some("PodDisruptionBudget") => put(cluster, read(object).map(|it| BudgetView::from_api(&it))),
+        Some("StorageClass") => put(cluster, read(object).map(|it| ClassView::from_api(&it))),
+        Some("PersistentVolume") => put(cluster, read(object).and_then(|it| VolumeView::from_api(&it).ok())),
+        Some("PersistentVolumeClaim") => {
+            put(cluster, read(object).and_then(|it| ClaimView::from_api(&it).ok()))
+        }
+        Some("CSINode") => put(cluster, read(object).map(|it| CsiNodeView::from_api(&it))),
+        Some("CSIDriver") => put(cluster, read(object).map(|it| CsiDriverView::from_api(&it))),
+        Some("CSIStorageCapacity") => {
+            put(cluster, read(object).and_then(|it| CapacityView::from_api(&it).ok()))
+        }
+        Some("VolumeAttachment") => put(cluster, read(object).map(|it| AttachmentView::from_api(&it))),
         _ => {}
     }
 }
@@ -311,6 +323,19 @@ fn forget(cluster: &mut ClusterView, object: &Value) {
         Some("ResourceSlice") => drop_it(cluster, read(object).map(|it| DeviceSliceView::from_api(&it))),
         Some("ResourceClaim") => drop_it(cluster, read(object).map(|it| DeviceClaimView::from_api(&it))),
         Some("PodDisruptionBudget") => drop_it(cluster, read(object).map(|it| BudgetView::from_api(&it))),
+        Some("StorageClass") => drop_it(cluster, read(object).map(|it| ClassView::from_api(&it))),
+        Some("PersistentVolume") => {
+            drop_it(cluster, read(object).and_then(|it| VolumeView::from_api(&it).ok()))
+        }
+        Some("PersistentVolumeClaim") => {
+            drop_it(cluster, read(object).and_then(|it| ClaimView::from_api(&it).ok()))
+        }
+        Some("CSINode") => drop_it(cluster, read(object).map(|it| CsiNodeView::from_api(&it))),
+        Some("CSIDriver") => drop_it(cluster, read(object).map(|it| CsiDriverView::from_api(&it))),
+        Some("CSIStorageCapacity") => {
+            drop_it(cluster, read(object).and_then(|it| CapacityView::from_api(&it).ok()))
+        }
+        Some("VolumeAttachment") => drop_it(cluster, read(object).map(|it| AttachmentView::from_api(&it))),
         _ => {}
     }
 }

@@ -13,9 +13,10 @@ pub enum Happening {
     Node(Value),
     /// A node goes.
     NodeGone(String),
-    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices appears or says something else.
+    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices or storage appears or says something
+    /// else.
     Object(Value),
-    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices goes.
+    /// A Service, ReplicaSet, Namespace, PodDisruptionBudget or something of devices or storage goes.
     ObjectGone(Value),
     /// A Pod with a node appears there, or moves.
     Placed(Value),
@@ -60,6 +61,9 @@ impl History {
         }
         if world.has_devices() {
             happenings.extend(world.devices(&names).into_iter().map(Happening::Object));
+        }
+        if world.has_storage() {
+            happenings.extend(world.storage(&names).into_iter().map(Happening::Object));
         }
         let (mut placed, mut promised) = (Vec::new(), Vec::<Value>::new());
         let mut made = 0;
@@ -107,7 +111,12 @@ impl History {
                     happenings.push(Happening::Nominated(pod));
                 }
                 8 => {
-                    let object = if world.has_devices() { world.device(&names) } else { world.group() };
+                    let stored = world.has_storage();
+                    let object = match world.has_devices() && (!stored || world.random().random_bool(0.5)) {
+                        true => world.device(&names),
+                        false if stored => world.stored(&names),
+                        false => world.group(),
+                    };
                     let gone = world.random().random_bool(0.5);
                     happenings.push(if gone {
                         Happening::ObjectGone(object)

@@ -7,6 +7,7 @@ mod compare;
 mod device;
 mod history;
 mod profiles;
+mod storage;
 mod world;
 
 pub use compare::{Campaign, Difference, compare};

@@ -14,12 +14,14 @@ pub struct World {
     sociable: bool,
     /// Whether there are devices, and pods that claim them.
     devices: bool,
+    /// Whether pods mount volumes.
+    storage: bool,
 }
 
 const KEYS: [&str; 4] = ["disk", "gpu", "tier", "rank"];
 const VALUES: [&str; 4] = ["a", "b", "1", "7"];
 const TAINTS: [&str; 3] = ["dedicated", "spot", "old"];
-const ZONE: &str = "topology.kubernetes.io/zone";
+pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 const IMAGES: [&str; 3] = ["web:latest", "db:latest", "registry:5000/batch:1"];
 const APPS: [&str; 3] = ["web", "db", "batch"];
 pub(super) const NAMESPACES: [&str; 2] = ["one", "two"];
@@ -32,7 +34,8 @@ impl World {
         let mut random = SmallRng::seed_from_u64(seed);
         let sociable = random.random_bool(0.4);
         let devices = random.random_bool(0.2);
-        Self { random, pods: 0, sociable, devices }
+        let storage = random.random_bool(0.3);
+        Self { random, pods: 0, sociable, devices, storage }
     }
 
     /// The source of chance.
@@ -56,6 +59,12 @@ impl World {
     #[must_use]
     pub fn has_devices(&self) -> bool {
         self.devices
+    }
+
+    /// Whether pods mount volumes in it.
+    #[must_use]
+    pub fn has_storage(&self) -> bool {
+        self.storage
     }
 
     /// A Node of this name, different every time.
@@ -133,6 +142,9 @@ impl World {
         }
         if self.devices && self.chance(40) {
             spec["resourceClaims"] = json!([self.claims()]);
+        }
+        if self.storage && self.chance(50) {
+            spec["volumes"] = self.mounts();
         }
         if self.chance(4) {
             spec["preemptionPolicy"] = json!("Never");

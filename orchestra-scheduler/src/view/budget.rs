@@ -46,7 +46,7 @@ impl BudgetView {
         self.key.namespace == pod.key.namespace
             && !pod.labels.is_empty()
             && !self.selector.is_everything()
-            && self.selector.matches(&pod.labels)
+            && self.selector.matches(&*pod.labels)
             && !self.disrupted.contains(&*pod.key.name)
     }
 }

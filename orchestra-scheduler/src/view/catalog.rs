@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::kept::Shelf;
 use super::{
-    AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView, CsiNodeView,
-    DeviceClaimView, DeviceClassView, DeviceSliceView, NamespaceView, NamespacedName, NodeName, OwnerKey,
-    OwnerView, PodGroupView, ServiceView, VolumeView,
+    AttachmentKey, AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView,
+    CsiNodeView, DeviceClaimView, DeviceClassView, DeviceSliceView, NamespaceView, NamespacedName, NodeName,
+    OwnerKey, OwnerView, PodGroupView, ServiceView, VolumeView,
 };
 
 /// The shelves, one for each kind.
@@ -18,7 +18,7 @@ pub struct Catalog {
     pub(super) csi_nodes: Shelf<NodeName, CsiNodeView>,
     pub(super) csi_drivers: Shelf<Arc<str>, CsiDriverView>,
     pub(super) capacities: Shelf<NamespacedName, CapacityView>,
-    pub(super) attachments: Shelf<Arc<str>, AttachmentView>,
+    pub(super) attachments: Shelf<AttachmentKey, AttachmentView>,
     pub(super) device_claims: Shelf<NamespacedName, DeviceClaimView>,
     pub(super) device_classes: Shelf<Arc<str>, DeviceClassView>,
     pub(super) device_slices: Shelf<Arc<str>, DeviceSliceView>,
@@ -29,15 +29,23 @@ pub struct Catalog {
     pub(super) budgets: Shelf<NamespacedName, BudgetView>,
 }
 
-/// Defines where a kind is kept.
+/// Defines where a kind is kept, and by which field its objects name the node they speak of, if they do.
 macro_rules! shelf {
     ($field:ident) => {
+        shelf!($field, |_| None);
+    };
+    ($field:ident, |$object:pat_param| $node:expr) => {
         fn shelf(catalog: &Catalog) -> &Shelf<Self::Key, Self> {
             &catalog.$field
         }
 
         fn shelf_mut(catalog: &mut Catalog) -> &mut Shelf<Self::Key, Self> {
             &mut catalog.$field
+        }
+
+        fn node(&self) -> Option<&crate::view::NodeName> {
+            let $object = self;
+            $node
         }
     };
 }

@@ -11,8 +11,8 @@ use super::change::{Bookmark, ChangeLog, Stamp};
 use super::kept::Kept;
 use super::shared::{SharedList, SharedMap};
 use super::{
-    ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView, PodUid, PodView, Promise,
-    VolumeView,
+    AttachmentKey, AttachmentView, ClaimKey, ClaimView, ClassView, Labels, NodeFacts, NodeName, NodeView,
+    PodUid, PodView, Promise, VolumeView,
 };
 
 /// Everything a decision may look at.
@@ -326,13 +326,29 @@ impl ClusterView {
     /// Takes note of an object; returns what it was before.
     pub fn keep<T: Kept>(&mut self, object: Arc<T>) -> Option<Arc<T>> {
         self.catalog_stamp = Stamp::fresh();
+        self.spoken_of(object.node());
         T::shelf_mut(&mut self.catalog).insert(object.key(), object)
     }
 
     /// Forgets an object.
     pub fn forget<T: Kept>(&mut self, key: &T::Key) -> Option<Arc<T>> {
         self.catalog_stamp = Stamp::fresh();
-        T::shelf_mut(&mut self.catalog).remove(key)
+        let gone = T::shelf_mut(&mut self.catalog).remove(key)?;
+        self.spoken_of(gone.node());
+        Some(gone)
+    }
+
+    /// Something else is said of a node than before.
+    fn spoken_of(&mut self, node: Option<&NodeName>) {
+        if let Some(node) = node.and_then(|name| self.node_mut(name)) {
+            node.is_another();
+        }
+    }
+
+    /// The volumes attached to a node.
+    pub(crate) fn attachments(&self, node: &NodeName) -> impl Iterator<Item = &Arc<AttachmentView>> {
+        let first = AttachmentKey { node: node.clone(), name: Arc::default() };
+        self.catalog.attachments.starting_at(first).take_while(move |one| one.node == *node)
     }
 
     /// The object of one kind with this key.

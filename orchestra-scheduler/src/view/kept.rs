@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::NodeName;
 use super::catalog::Catalog;
 use crate::event::ClusterEvent;
 
@@ -24,6 +25,9 @@ pub trait Kept: Debug + PartialEq + Sized + Send + Sync + 'static {
 
     /// Where objects of this kind are kept, to change.
     fn shelf_mut(catalog: &mut Catalog) -> &mut Shelf<Self::Key, Self>;
+
+    /// The node that the object speaks of, if it does of one: in what state that is follows from the object, too.
+    fn node(&self) -> Option<&NodeName>;
 
     /// The event that it came or changed, if pods may be waiting for that.
     fn applied(before: Option<Arc<Self>>, now: Arc<Self>) -> Option<ClusterEvent>;
@@ -54,6 +58,11 @@ impl<K: Ord + Clone, V> Shelf<K, V> {
     /// All objects.
     pub(super) fn values(&self) -> impl Iterator<Item = &Arc<V>> + use<'_, K, V> {
         self.0.values()
+    }
+
+    /// The objects from this key on.
+    pub(super) fn starting_at(&self, key: K) -> impl Iterator<Item = &Arc<V>> {
+        self.0.range(key..).map(|(_, object)| object)
     }
 
     pub(super) fn insert(&mut self, key: K, value: Arc<V>) -> Option<Arc<V>> {

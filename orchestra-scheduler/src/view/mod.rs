@@ -4,6 +4,7 @@
 //! values: a [`ClusterView`] can be forked cheaply, changed, and asked again.
 
 mod affinity;
+mod alike;
 mod amount;
 mod budget;
 mod catalog;
@@ -36,6 +37,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use affinity::{NodeSelector, PreferredTerm, Requirement, SelectorOperator, SelectorTerm};
+pub(crate) use alike::Alike;
 pub use budget::BudgetView;
 pub use catalog::Catalog;
 pub(crate) use change::Bookmark;
@@ -58,7 +60,9 @@ pub use pod::{HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondi
 pub use pod_group::PodGroupView;
 pub use promise::Promise;
 pub use spread::{InclusionPolicy, SpreadConstraint, Unsatisfiable};
-pub use storage::{AttachmentView, BindingMode, CapacityView, ClassView, CsiDriverView, CsiNodeView};
+pub use storage::{
+    AttachmentKey, AttachmentView, BindingMode, CapacityView, ClassView, CsiDriverView, CsiNodeView,
+};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use volume::{VolumeHandle, VolumeOwner, VolumeView};
 

@@ -107,6 +107,8 @@ pub struct NodeView {
     with_affinity: Vec<Arc<PodView>>,
     requested: Resources,
     occupied: NonZero,
+    /// How many claims its pods mount, the same one for each of them.
+    claims: usize,
     stamp: Stamp,
 }
 
@@ -120,6 +122,7 @@ impl NodeView {
             with_affinity: Vec::new(),
             requested: Resources::default(),
             occupied: NonZero::default(),
+            claims: 0,
             stamp: Stamp::fresh(),
         }
     }
@@ -160,7 +163,12 @@ impl NodeView {
         self.occupied
     }
 
-    /// Names the state the node is in: what it says and who is on it. Whoever works something out of a node may keep
+    /// How many claims its pods mount; one that several pods mount counts for each.
+    pub(crate) fn claims(&self) -> usize {
+        self.claims
+    }
+
+    /// Names the state the node is in: what it says, what is said of it and who is on it. Whoever works something out of a node may keep
     /// it, by name and state, until the state is another.
     #[must_use]
     pub fn state(&self) -> Stamp {
@@ -223,6 +231,11 @@ impl NodeView {
         }
     }
 
+    /// Something else is said of the node than before.
+    pub(super) fn is_another(&mut self) {
+        self.stamp = Stamp::fresh();
+    }
+
     /// Replaces what the node says about itself.
     pub fn set_facts(&mut self, facts: Arc<NodeFacts>) {
         self.stamp = Stamp::fresh();
@@ -234,6 +247,7 @@ impl NodeView {
         self.stamp = Stamp::fresh();
         self.requested.add(&pod.requests);
         self.occupied = self.occupied.plus(pod.occupied);
+        self.claims += pod.mounts.claims.len();
         if !pod.affinity.is_empty() {
             self.with_affinity.push(pod.clone());
         }
@@ -250,6 +264,7 @@ impl NodeView {
         }
         self.requested.remove(&pod.requests);
         self.occupied = self.occupied.minus(pod.occupied);
+        self.claims -= pod.mounts.claims.len();
         Some(pod)
     }
 }

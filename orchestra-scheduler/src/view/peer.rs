@@ -47,7 +47,7 @@ impl PodTerm {
     #[must_use]
     pub fn matches(&self, pod: &PodView, namespace: &Labels) -> bool {
         (self.namespaces.contains(&pod.key.namespace) || self.namespace_selector.matches(namespace))
-            && self.selector.matches(&pod.labels)
+            && self.selector.matches(&*pod.labels)
     }
 }
 

@@ -158,7 +158,7 @@ pub struct PodView {
     /// Its importance.
     pub priority: Priority,
     /// Its labels.
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// What it asks for.
     pub requests: Resources,
     /// What it counts for on its node, as scorers see it.
@@ -240,7 +240,7 @@ impl PodView {
             terminating: meta.deletion_timestamp.is_some(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
             key,
-            labels,
+            labels: Arc::new(labels),
         })
     }
 

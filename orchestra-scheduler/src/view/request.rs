@@ -340,4 +340,47 @@ mod tests {
         let names: Vec<_> = scalars.keys().map(ToString::to_string).collect();
         assert_eq!(names, ["hugepages-2Mi", "nvidia.com/gpu"]);
     }
+
+    #[test]
+    fn the_most_of_the_init_containers_is_taken_resource_by_resource() {
+        let asking = |name: &str, cpu: &str, memory: &str| json!({"name": name, "resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        for (memory, expected) in [("10", 500), ("600", 600)] {
+            let spec = json!({"containers": [asking("app", "100m", memory)],
+                "initContainers": [asking("a", "900m", "1"), asking("b", "1m", "500")]});
+            let requests = read(spec, None).requests;
+            assert_eq!((requests.cpu, requests.memory), (Millicores(900), Bytes(expected)));
+        }
+    }
+
+    #[test]
+    fn init_containers_that_say_nothing_count_100m_and_200_mib_too() {
+        let demand = read(json!({"containers": [asks("app", "0")], "initContainers": [{"name": "i"}]}), None);
+        assert_eq!(demand.scored, NonZero { cpu: Millicores(100), memory: Bytes(200 * 1024 * 1024) });
+        assert_eq!(demand.occupied, demand.scored);
+    }
+
+    #[test]
+    fn of_the_requests_of_the_pod_only_cpu_memory_and_huge_pages_count() {
+        let spec = json!({
+            "containers": [{"name": "a", "resources": {"requests": {
+                "hugepages-2Mi": "4Mi", "ephemeral-storage": "1", "x.io/a": "3"}}}],
+            "resources": {"requests": {"hugepages-2Mi": "8Mi", "ephemeral-storage": "9", "x.io/a": "9"}},
+        });
+        let requests = read(spec, None).requests;
+        assert_eq!(requests.ephemeral_storage, Bytes(1));
+        let scalars: Vec<_> =
+            requests.scalars.iter().map(|(name, amount)| (name.to_string(), *amount)).collect();
+        assert_eq!(scalars, [("hugepages-2Mi".to_owned(), 8 << 20), ("x.io/a".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn what_a_status_grants_counts_only_once_the_pod_has_a_node() {
+        let requested = |node: &str| {
+            let object = json!({"metadata": {"name": "p"}, "spec": {"nodeName": node, "containers": [asks("a", "1")]},
+                "status": {"containerStatuses": [{"name": "a", "image": "i", "imageID": "", "ready": true,
+                    "restartCount": 0, "resources": {"requests": {"cpu": "3"}}}]}});
+            crate::testing::pod(object).requests.cpu
+        };
+        assert_eq!((requested(""), requested("n")), (Millicores(1000), Millicores(3000)));
+    }
 }

@@ -116,7 +116,7 @@ impl CsiNodeView {
 
 impl Kept for CsiNodeView {
     type Key = NodeName;
-    shelf!(csi_nodes);
+    shelf!(csi_nodes, |stated| Some(&stated.name));
 
     fn key(&self) -> NodeName {
         self.name.clone()
@@ -248,12 +248,21 @@ impl AttachmentView {
     }
 }
 
-impl Kept for AttachmentView {
-    type Key = Arc<str>;
-    shelf!(attachments);
+/// Where a VolumeAttachment is found: the API does not let its node change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttachmentKey {
+    /// The node.
+    pub node: NodeName,
+    /// The attachment's name.
+    pub name: Arc<str>,
+}
 
-    fn key(&self) -> Arc<str> {
-        self.name.clone()
+impl Kept for AttachmentView {
+    type Key = AttachmentKey;
+    shelf!(attachments, |attachment| Some(&attachment.node));
+
+    fn key(&self) -> AttachmentKey {
+        AttachmentKey { node: self.node.clone(), name: self.name.clone() }
     }
 
     fn applied(_: Option<Arc<Self>>, _: Arc<Self>) -> Option<ClusterEvent> {

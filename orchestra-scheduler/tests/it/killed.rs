@@ -15,10 +15,10 @@ use crate::cluster::node_of;
 use crate::devices::{using, with_one_device};
 
 /// How often each pod was bound.
-type Bound = Arc<Mutex<BTreeMap<String, usize>>>;
+pub(crate) type Bound = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// A client that dies with its `last` write: that is carried out, and nothing comes back any more.
-fn dying(inner: Client, bound: Bound, last: usize, death: CancellationToken) -> Client {
+pub(crate) fn dying(inner: Client, bound: Bound, last: usize, death: CancellationToken) -> Client {
     let writes = Arc::new(Mutex::new(0));
     let service = tower::service_fn(move |request: Request<Body>| {
         let (inner, bound, death, writes) = (inner.clone(), bound.clone(), death.clone(), writes.clone());

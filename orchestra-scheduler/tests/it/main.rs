@@ -1,10 +1,12 @@
 //! The driver against the real API server, in process, over the memory store.
 #![allow(clippy::unwrap_used, reason = "all of this binary is tests")]
 
+mod beside;
 mod cluster;
 mod devices;
 mod extenders;
 mod killed;
+mod slow;
 
 use std::collections::BTreeMap;
 

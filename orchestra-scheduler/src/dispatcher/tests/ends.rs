@@ -83,3 +83,59 @@ fn a_victim_that_is_leaving_already_is_not_evicted_again() {
     dispatcher.pod_applied(important("vip", 9, "4"), START);
     assert_eq!(evictions(&mut dispatcher, START), [("q".to_owned(), false)]);
 }
+
+/// Refuses every pod, and breaks when it is asked what would help.
+#[derive(Debug)]
+struct Speechless;
+
+impl Plugin for Speechless {
+    fn name(&self) -> &str {
+        "Speechless"
+    }
+}
+
+impl crate::plugin::Filter for Speechless {
+    fn filter(&self, _: &Cycle<'_>, _: &PodView, _: &NodeView) -> crate::verdict::Verdict {
+        crate::verdict::Verdict::unschedulable("no")
+    }
+}
+
+impl crate::plugin::Requeue for Speechless {
+    fn hint(&self, _: &PodView, _: &ClusterEvent) -> crate::event::Hint {
+        panic!("no idea")
+    }
+}
+
+#[test]
+fn where_nobody_can_say_what_helps_everything_is_a_reason_to_try_again() {
+    let plugin = || Registration::of(Speechless).filter();
+    for registration in [plugin(), plugin().requeue()] {
+        let profile = Profile::default().register(registration.into());
+        let mut dispatcher = Scheduler::default().profile(profile).dispatcher().unwrap();
+        dispatcher.node_applied(node("n"), START);
+        dispatcher.node_applied(node("m"), START);
+        dispatcher.pod_applied(asking("p", "1"), START);
+        assert_eq!(report(dispatcher.next(START)).0, ReportReason::Unschedulable);
+        assert_eq!(dispatcher.counts().unschedulable, 1);
+        dispatcher.node_deleted("m", START);
+        assert_eq!((dispatcher.counts().unschedulable, dispatcher.counts().backoff), (0, 1));
+    }
+    let by_an_extender = BTreeSet::from([crate::extender::EXTENDER.to_owned()]);
+    let event = ClusterEvent::NodeDeleted(std::sync::Arc::new(node("m")));
+    let nobody = std::collections::HashMap::new();
+    assert!(helps(&[], &nobody)(&asking("p", "1"), &by_an_extender, &event));
+}
+
+#[test]
+fn pods_of_the_same_priority_keep_what_they_were_promised() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    for name in ["p", "q"] {
+        dispatcher.pod_applied(bound_to(name, "n", "2"), START);
+    }
+    for name in ["one", "two"] {
+        dispatcher.pod_applied(important(name, 9, "2"), START);
+        assert!(!evictions(&mut dispatcher, START).is_empty());
+    }
+    assert_eq!(dispatcher.cluster().nominated("n").len(), 2);
+}

@@ -68,11 +68,11 @@ impl Answers {
 
     /// What all plugins together say of the node at a position with this load.
     #[inline]
-    pub(super) fn worth(&self, asked: &Asked<'_>, pod: &PodView, position: usize, load: &Load) -> Worth {
+    pub(super) fn worth(&self, asked: &Asked<'_>, position: usize, load: &Load) -> Worth {
         match self.said.get(position) {
-            Some(Worth::Points(_)) if !asked.admit(pod, load) => Worth::None,
+            Some(Worth::Points(_)) if !asked.admit(load) => Worth::None,
             Some(Worth::Points(points)) => {
-                asked.points(pod, load).map_or(Worth::Unsure, |more| Worth::Points(points + more))
+                asked.points(load).map_or(Worth::Unsure, |more| Worth::Points(points + more))
             }
             Some(other) => *other,
             None => Worth::Unsure,

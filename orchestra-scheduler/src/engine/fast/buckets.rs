@@ -1,4 +1,4 @@
-//! Sorts nodes into buckets whose members the spread constraints of a class cannot tell apart.
+//! Sorts nodes into buckets whose members the spread constraints and the neighbours of a class cannot tell apart.
 //!
 //! One more pod in a zone changes the standing of all nodes of that zone at once; and there are few zones, and few
 //! different numbers of pods that one node has of a group. So the standing is worked out for each bucket.
@@ -17,13 +17,39 @@ pub(super) struct Mark {
     pub(super) here: i64,
 }
 
-/// What all constraints see of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What one label that terms name sees of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// It does not have the label.
+    Nowhere,
+    /// It is one of many in this domain.
+    Domain(u32),
+    /// It is one of few in a domain like this.
+    Like(Nearby),
+}
+
+/// Who is in a domain, as far as it matters to a newcomer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Nearby {
+    /// Somebody the newcomer wants near.
+    pub(super) friends: bool,
+    /// Somebody it wants away.
+    pub(super) foes: bool,
+    /// Somebody who wants it away.
+    pub(super) averse: bool,
+    /// What preferences sum up to.
+    pub(super) points: i64,
+}
+
+/// What all constraints and terms see of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Marks {
     /// Whether the soft constraints give it nothing.
     pub(super) ignored: bool,
     pub(super) hard: Vec<Mark>,
     pub(super) soft: Vec<Mark>,
+    /// One for each label that terms name.
+    pub(super) near: Vec<Place>,
 }
 
 /// Nodes alike.
@@ -56,6 +82,11 @@ impl Buckets {
     /// How many buckets have members.
     pub(super) fn count(&self) -> usize {
         self.buckets.len() - self.free.len()
+    }
+
+    /// How many nodes there are.
+    pub(super) fn nodes(&self) -> usize {
+        self.of.len()
     }
 
     /// The buckets, also those without members.
@@ -129,8 +160,8 @@ mod tests {
     fn marks(kind: u8) -> Marks {
         Marks {
             ignored: kind == 0,
-            hard: Vec::new(),
             soft: vec![Mark { domain: kind.into(), labelled: true, here: 0 }],
+            ..Marks::default()
         }
     }
 

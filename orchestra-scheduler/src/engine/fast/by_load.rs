@@ -7,6 +7,8 @@
 use std::any::Any;
 
 use super::plan::ScorerPlan;
+use crate::plugins::resources_balanced::BalancedByLoad;
+use crate::plugins::resources_fit::FitByLoad;
 use crate::plugins::{NodeResourcesBalancedAllocation, NodeResourcesFit};
 use crate::profile::Profile;
 use crate::unit::Points;
@@ -45,7 +47,7 @@ impl ByLoad {
             fit: self.fit.filter(speaks),
             balanced: self.balanced.filter(speaks),
         };
-        let asked = Asked::of(class, profile, &[]);
+        let asked = Plugins::of(class, profile, &[]);
         let follows = pod.host_ports.is_empty()
             && asked.filter.is_none_or(|fit| fit.filters_by_load(pod))
             && asked.fit.is_none_or(|(fit, _)| fit.scores_by_load(pod))
@@ -68,14 +70,14 @@ fn once(holds: impl Iterator<Item = bool>) -> Option<Option<usize>> {
 
 /// The plugins themselves, with their weights.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+struct Plugins<'a> {
     filter: Option<&'a NodeResourcesFit>,
     fit: Option<(&'a NodeResourcesFit, i32)>,
     balanced: Option<(&'a NodeResourcesBalancedAllocation, i32)>,
 }
 
-impl<'a> Asked<'a> {
-    pub(super) fn of(places: ByLoad, profile: &'a Profile, scorers: &[ScorerPlan]) -> Self {
+impl<'a> Plugins<'a> {
+    fn of(places: ByLoad, profile: &'a Profile, scorers: &[ScorerPlan]) -> Self {
         let scorer = |place: Option<usize>| {
             let place = place?;
             let weight = scorers.get(place).map_or(0, |scorer| scorer.weight);
@@ -89,25 +91,50 @@ impl<'a> Asked<'a> {
                 .and_then(|(plugin, weight)| Some((plugin.downcast_ref()?, weight))),
         }
     }
+}
+
+/// The plugins, asked for one pod about many nodes.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pod: &'a PodView,
+    plugins: Plugins<'a>,
+    /// Both scorers, where what they say of this pod follows from few numbers.
+    quick: Option<(FitByLoad, i32, BalancedByLoad, i32)>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of(places: ByLoad, profile: &'a Profile, scorers: &[ScorerPlan], pod: &'a PodView) -> Self {
+        let plugins = Plugins::of(places, profile, scorers);
+        let quick = plugins.fit.zip(plugins.balanced).and_then(|((fit, weight), (balanced, other))| {
+            Some((FitByLoad::of(fit, pod)?, weight, BalancedByLoad::of(balanced, pod)?, other))
+        });
+        Self { pod, plugins, quick }
+    }
 
     /// Whether the pod fits.
     #[inline]
-    pub(super) fn admit(&self, pod: &PodView, load: &Load) -> bool {
-        self.filter.is_none_or(|fit| fit.fits_load(pod, load))
+    pub(super) fn admit(&self, load: &Load) -> bool {
+        self.plugins.filter.is_none_or(|fit| fit.fits_load(self.pod, load))
     }
 
     /// The weighted sum of their scores; `None` if one is out of range.
     #[inline]
-    pub(super) fn points(&self, pod: &PodView, load: &Load) -> Option<i32> {
-        let fit = self.fit.map(|(plugin, weight)| (plugin.score_load(pod, load), weight));
-        let balanced = self.balanced.map(|(plugin, weight)| (plugin.score_load(pod, load), weight));
-        let mut sum = 0;
-        for (points, weight) in fit.into_iter().chain(balanced) {
-            if !(Points::MIN..=Points::MAX).contains(&points) {
-                return None;
-            }
-            sum += i32::try_from(points.0).ok()? * weight;
+    pub(super) fn points(&self, load: &Load) -> Option<i32> {
+        if let Some((fit, fit_weight, balanced, balanced_weight)) = &self.quick {
+            let (fit, balanced) = (in_range(fit.score(load))?, in_range(balanced.score(load))?);
+            return Some(fit * fit_weight + balanced * balanced_weight);
         }
-        Some(sum)
+        let Plugins { fit, balanced, .. } = self.plugins;
+        let fit = fit.map(|(plugin, weight)| (plugin.score_load(self.pod, load), weight));
+        let balanced = balanced.map(|(plugin, weight)| (plugin.score_load(self.pod, load), weight));
+        fit.into_iter()
+            .chain(balanced)
+            .try_fold(0, |sum, (points, weight)| Some(sum + in_range(points)? * weight))
     }
+}
+
+/// The points, if a plugin may give so many.
+#[inline]
+fn in_range(points: Points) -> Option<i32> {
+    if (Points::MIN..=Points::MAX).contains(&points) { i32::try_from(points.0).ok() } else { None }
 }

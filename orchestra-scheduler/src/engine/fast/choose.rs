@@ -1,18 +1,14 @@
 //! Chooses a node from an index that is up to date.
 
-use super::around::Around;
 use super::index::Index;
+use super::places::Places;
 use super::plan::Plan;
-use super::ranking::{INFEASIBLE, first_in_heap, first_of_best_in_heap};
-use super::spreads::Standings;
+use super::ranking::{Ranking, first_in_heap};
 use crate::engine::reference::ReferenceEngine;
 use crate::engine::select::{nodes_to_find, winner};
 use crate::outcome::Choice;
 use crate::profile::{Profile, TieBreak};
 use crate::view::ClusterView;
-
-/// Stands for the bonus of a node that is not let in.
-const REFUSED: i32 = i32::MIN;
 
 /// The choice; `None` when nothing is feasible.
 pub(super) fn choose(
@@ -28,20 +24,21 @@ pub(super) fn choose(
     if feasible == 0 {
         return None;
     }
-    if let Some(around) = &index.around
+    let around = index.around.as_ref().filter(|around| !around.is_indifferent());
+    if let Some(around) = around
         && profile.tie_break != TieBreak::Random
-        && let Some(standings) = around.standings().filter(|standings| standings.admitted <= wanted)
-        // Where some are refused, raw scores may have to be scaled by another highest.
-        && (standings.admitted == feasible || index.is_unscaled())
+        && let Some(standings) = around.standings(plan).filter(|standings| standings.admitted <= wanted)
     {
-        let position = best_standing(plan, profile.tie_break, index, &standings, start)?;
+        let position = match index.scales_anew(&standings) {
+            false => around.winner(&index.ranking, &standings, start, profile.tie_break)?,
+            true => best(profile, index.totals_among(&standings), start)?,
+        };
         let node = cluster.node_at(position)?.name().clone();
         reference.next_start = (reference.next_start + nodes) % nodes;
         return Some(Choice { node, evaluated: nodes, feasible: standings.admitted });
     }
-    let alone = index.around.as_ref().is_none_or(Around::is_indifferent);
     let at_once = match profile.tie_break {
-        _ if !alone || feasible > wanted => None,
+        _ if around.is_some() || feasible > wanted => None,
         TieBreak::Heap => Some(index.ranking.winner(start)?),
         TieBreak::First => Some(index.ranking.first(start)?),
         TieBreak::Random => None,
@@ -70,51 +67,32 @@ pub(super) fn choose(
     Some(Choice { node, evaluated, feasible: found })
 }
 
-/// The winner among all nodes that are let in, listed from `start` on, around the end.
-fn best_standing(
-    plan: &Plan,
-    rule: TieBreak,
+/// The choice without these nodes; `None` when none is left, or where the rest cannot be told at once.
+pub(super) fn choose_without(
+    reference: &mut ReferenceEngine,
+    profile: &Profile,
+    cluster: &ClusterView,
     index: &Index,
-    standings: &Standings<'_>,
-    start: usize,
-) -> Option<usize> {
-    let weighted = |score: &Option<i64>| i32::try_from((*score)? * plan.spread_weight()).ok();
-    let bonuses: Vec<i32> = standings.scores.iter().map(|score| weighted(score).unwrap_or(REFUSED)).collect();
-    let (mut best, mut rank, mut ranks_before_start) = (0, 0, 0);
-    // Position and rank of the best, counted from the first node.
-    let mut equals: Vec<(usize, usize)> = Vec::new();
-    for (position, (total, bucket)) in index.ranking.totals().iter().zip(standings.of).enumerate() {
-        let bonus = bonuses.get(*bucket as usize).copied().unwrap_or(REFUSED);
-        if *total == INFEASIBLE || bonus == REFUSED {
-            continue;
-        }
-        if total + bonus >= best {
-            if total + bonus > best {
-                equals.clear();
-            }
-            best = total + bonus;
-            equals.push((position, rank));
-        }
-        rank += 1;
-        ranks_before_start += usize::from(position < start);
+    refused: &Places,
+) -> Option<Choice> {
+    let (nodes, feasible) = (index.ranking.len(), index.ranking.feasible().count() - refused.count());
+    let sampled = profile.score.is_empty() || feasible > nodes_to_find(profile.sampling, nodes);
+    if index.around.is_some() || sampled || profile.tie_break == TieBreak::Random {
+        return None;
     }
-    let (before, after) = equals.split_at(equals.partition_point(|(position, _)| *position < start));
-    let count = rank;
-    let listed = |rank: usize| (rank + count - ranks_before_start) % count;
-    // The first of the best at or after a place in the list.
-    let next = |place: usize| {
-        let part = if before.is_empty() || after.last().is_some_and(|(_, last)| listed(*last) >= place) {
-            after
-        } else {
-            before
-        };
-        part.get(part.partition_point(|(_, rank)| listed(*rank) < place)).copied()
-    };
-    if rule == TieBreak::First {
-        return next(0).map(|(position, _)| position);
+    let start = reference.next_start % nodes;
+    let node = cluster.node_at(best(profile, index.totals_without(refused), start)?)?.name().clone();
+    reference.next_start = (reference.next_start + nodes) % nodes;
+    Some(Choice { node, evaluated: nodes, feasible })
+}
+
+/// The position that wins by these totals, listed from `start` on, around the end, where the rule is one without chance.
+fn best(profile: &Profile, totals: Vec<i32>, start: usize) -> Option<usize> {
+    let ranking = Ranking::new(totals);
+    match profile.tie_break {
+        TieBreak::First => ranking.first(start),
+        TieBreak::Heap | TieBreak::Random => ranking.winner(start),
     }
-    let won = first_of_best_in_heap(count, |place| next(place).map(|(_, rank)| listed(rank)))?;
-    next(won).map(|(position, _)| position)
 }
 
 /// The first `wanted` feasible positions from `start` on, around the end, and how many nodes are looked at until it

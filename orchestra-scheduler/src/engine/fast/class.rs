@@ -16,7 +16,7 @@ use crate::plugin::Plugin as _;
 use crate::profile::{Profile, Scorer};
 use crate::unit::{NonZero, Resources};
 use crate::verdict::PreScored;
-use crate::view::{ClusterView, HostPort, Labels, Mounts, NodeName, PlacementRules, PodAffinity, PodView};
+use crate::view::{ClusterView, HostPort, Labels, NodeName, PlacementRules, PodAffinity, PodView};
 
 /// In which ways other pods matter to a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,7 +45,6 @@ struct Traits<'a> {
     /// Where and by what others find the pod, if it is in company.
     found_by: Option<(&'a Arc<str>, &'a Labels)>,
     affinity: Option<&'a Arc<PodAffinity>>,
-    mounts: &'a Mounts,
 }
 
 impl<'a> Traits<'a> {
@@ -57,10 +56,11 @@ impl<'a> Traits<'a> {
             scored,
             host_ports,
             rules,
-            mounts,
             key,
             labels,
             affinity,
+            // Volumes take nodes away for one pod: see `mounted`.
+            mounts: _,
             group: _,
             uid: _,
             scheduler: _,
@@ -74,9 +74,9 @@ impl<'a> Traits<'a> {
             finished: _,
             reported: _,
         } = pod;
-        let found_by = (!company.is_alone()).then_some((&key.namespace, labels));
+        let found_by = (!company.is_alone()).then_some((&key.namespace, &**labels));
         let affinity = company.near.then_some(affinity);
-        Self { node, requests, scored: *scored, host_ports, rules, found_by, affinity, mounts }
+        Self { node, requests, scored: *scored, host_ports, rules, found_by, affinity }
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn fingerprint(pod: &PodView, company: Company) -> u64 {
     hasher.finish()
 }
 
-/// Whether nothing but nodes and other pods matters to the pod.
+/// Whether nothing but nodes, volumes and other pods matters to the pod.
 pub(super) fn is_tractable(pod: &PodView) -> bool {
     let requests = &pod.requests;
     let native = [requests.cpu.0, requests.memory.0, requests.ephemeral_storage.0];
@@ -101,7 +101,7 @@ pub(super) fn is_tractable(pod: &PodView) -> bool {
     let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
         || pod.scored.cpu.0 < 0
         || pod.scored.memory.0 < 0;
-    !negative && *pod.mounts == Mounts::default() && pod.rules.device_claims.is_empty()
+    !negative && pod.rules.device_claims.is_empty()
 }
 
 /// How pods of a class are placed.
@@ -132,7 +132,7 @@ impl Class {
         pod: &PodView,
         company: Company,
     ) -> Self {
-        let exemplar = pod.clone();
+        let exemplar = PodView { mounts: Arc::default(), ..pod.clone() };
         let treatment = Treatment::of(plan, profile, cluster, &exemplar, company);
         Self { exemplar, company, treatment, used: 0 }
     }

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::answers::{AllAnswers, Answers};
-use super::around::Around;
+use super::around::{Around, Standings};
 use super::by_load::ByLoad;
 use super::hopeless::Hopeless;
 use super::judge::{Judge, Questions, Worth};
+use super::places::Places;
 use super::plan::Plan;
 use super::ranking::{INFEASIBLE, Ranking};
 use super::scale::Scale;
 use super::table::{Table, Tick};
 use crate::engine::narrow::Narrowed;
 use crate::plugins::image_locality;
-use crate::view::{ImageSpread, PodView};
+use crate::view::{ImageSpread, Load, PodView};
 
 /// Where plugins are asked about the load of nodes apart from all others.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,9 @@ pub(super) struct Index {
     /// What is known of it where no node would do, by priority.
     hopeless: Vec<Hopeless>,
 }
+
+/// Stands for the bonus of a node that is not let in.
+const REFUSED: i32 = i32::MIN;
 
 /// Priorities of one class of which it is kept why no node would do.
 const KEPT_PRIORITIES: usize = 4;
@@ -145,6 +149,13 @@ impl Index {
         self.write(&worths, Raws::Same);
     }
 
+    /// The same for a set of them.
+    pub(super) fn hide_all(&mut self, places: &Places) {
+        let positions: Vec<u32> =
+            places.from(0).filter_map(|position| u32::try_from(position).ok()).collect();
+        self.hide(&positions);
+    }
+
     /// Brings everything up to date with the table, and the answers that it shares.
     pub(super) fn sync(&mut self, judge: &Judge<'_>, table: &Table, mut answers: Option<&mut Answers>) {
         let cluster = judge.cycle.cluster();
@@ -186,6 +197,7 @@ impl Index {
                     around.look(cluster, judge.pod, *position as usize, node);
                 }
             }
+            around.sort();
         }
         match (self.apart, answers) {
             (Some(apart), Some(answers)) => self.look_at_loads(judge, apart, table, answers, &changed),
@@ -203,31 +215,29 @@ impl Index {
         positions: &[u32],
     ) {
         let (asked, loads) = (judge.asked(apart.by_load), table.loads());
-        let load = |position: usize| loads.get(position).copied().unwrap_or_default();
-        let is_flat = answers.is_flat() && self.scales.iter().all(Scale::is_flat);
-        if is_flat && self.around.is_none() && self.unsure.is_empty() {
-            // Then totals are all there is to write.
-            let normal: i32 = self.scales.iter().map(|scale| scale.worth(0, 0)).sum();
-            let mut totals = Vec::with_capacity(positions.len());
-            for position in positions {
-                let place = *position as usize;
-                totals.push(match answers.worth(&asked, judge.pod, place, &load(place)) {
-                    Worth::Points(points) => (place, points + normal),
-                    Worth::None => (place, INFEASIBLE),
-                    Worth::Unsure => {
-                        self.unsure.insert(*position);
-                        (place, INFEASIBLE)
-                    }
-                });
-            }
+        let worth = |position: u32| match loads.get(position as usize) {
+            Some(load) => answers.worth(&asked, position as usize, load),
+            None => Worth::Unsure,
+        };
+        if self.unsure.is_empty()
+            && let Some(normal) = self.all_alike_for_scales(answers)
+        {
+            let unsure = &mut self.unsure;
+            let total = |position: &u32| {
+                (*position as usize, flat_total(*position, worth(*position), normal, unsure))
+            };
+            let totals: Vec<_> = positions.iter().map(total).collect();
             return self.ranking.set_all(totals.into_iter());
         }
-        let worth = |position: &u32| {
-            let place = *position as usize;
-            (*position, answers.worth(&asked, judge.pod, place, &load(place)))
-        };
-        let worths: Vec<_> = positions.iter().map(worth).collect();
+        let worths: Vec<_> = positions.iter().map(|position| (*position, worth(*position))).collect();
         self.write(&worths, Raws::All(&answers.raws));
+    }
+
+    /// What scales give every node, if they give all the same, and nobody else matters: then totals are all there is to
+    /// write.
+    fn all_alike_for_scales(&self, answers: &Answers) -> Option<i32> {
+        let is_flat = answers.is_flat() && self.scales.iter().all(Scale::is_flat);
+        (is_flat && self.around.is_none()).then(|| self.scales.iter().map(|scale| scale.worth(0, 0)).sum())
     }
 
     /// Asks everybody again about nodes.
@@ -244,17 +254,31 @@ impl Index {
 
     /// Asks about every node.
     fn build(&mut self, judge: &Judge<'_>, table: &Table, answers: Option<&Answers>) {
+        if let (Some(apart), Some(answers)) = (self.apart, answers)
+            && let Some(normal) = self.all_alike_for_scales(answers)
+        {
+            let (asked, unsure) = (judge.asked(apart.by_load), &mut self.unsure);
+            unsure.clear();
+            let total = |(position, load): (u32, &Load)| {
+                flat_total(position, answers.worth(&asked, position as usize, load), normal, unsure)
+            };
+            self.ranking = Ranking::new((0_u32..).zip(table.loads()).map(total).collect());
+            self.dirty.clear();
+            self.synced = Some(table.now());
+            return;
+        }
         if let Some(around) = &mut self.around {
             around.start_over(table.len());
             let cluster = judge.cycle.cluster();
             for (position, node) in cluster.nodes().enumerate() {
                 around.look(cluster, judge.pod, position, node);
             }
+            around.sort();
         }
         let (worths, raws): (Vec<_>, Vec<_>) = match (self.apart, answers) {
             (Some(apart), Some(answers)) => {
                 let asked = judge.asked(apart.by_load);
-                let worth = |(place, load)| answers.worth(&asked, judge.pod, place, load);
+                let worth = |(place, load)| answers.worth(&asked, place, load);
                 (table.loads().iter().enumerate().map(worth).collect(), answers.raws.clone())
             }
             _ => self.ask_all(judge, table.len()),
@@ -269,6 +293,7 @@ impl Index {
         self.ranking = Ranking::new(worths.iter().enumerate().map(total).collect());
         if let Some(around) = &mut self.around {
             self.ranking.feasible().from(0).for_each(|position| around.set_open(position, true));
+            around.ranked(&self.ranking);
         }
         self.dirty.clear();
         self.synced = Some(table.now());
@@ -323,6 +348,7 @@ impl Index {
             |(position, worth): &(u32, Worth)| (*position as usize, self.total(*position as usize, *worth));
         let totals: Vec<_> = worths.iter().map(total).collect();
         self.ranking.set_all(totals.into_iter());
+        self.around.iter_mut().for_each(|around| around.ranked(&self.ranking));
     }
 
     /// Counts a node, the `index`th of those written, with its raw scores, if it will do.
@@ -372,20 +398,68 @@ impl Index {
         for (scale, (_, after)) in self.scales.iter_mut().zip(moved) {
             scale.highest = *after;
         }
+        self.around.iter_mut().for_each(Around::rescaled);
     }
 
     /// The total of a feasible node if only nodes with raw scores up to `highest`, one for each scale, were scored.
     pub(super) fn total_among(&self, position: usize, highest: &[i32]) -> i64 {
-        let changes = self.scales.iter().zip(highest).map(|(scale, highest)| {
-            let raw = scale.raw(position);
-            i64::from(scale.worth(raw, *highest)) - i64::from(scale.worth(raw, scale.highest))
-        });
-        i64::from(self.ranking.total(position)) + changes.sum::<i64>()
+        i64::from(self.ranking.total(position)) + i64::from(self.shift_among(position, highest))
     }
 
-    /// Whether all feasible nodes have nothing but 0 for raw scores.
-    pub(super) fn is_unscaled(&self) -> bool {
-        self.scales.iter().all(|scale| scale.highest == 0)
+    /// What the total would have beside what it is.
+    fn shift_among(&self, position: usize, highest: &[i32]) -> i32 {
+        let shift = |(scale, highest): (&Scale, &i32)| {
+            let raw = scale.raw(position);
+            scale.worth(raw, *highest) - scale.worth(raw, scale.highest)
+        };
+        self.scales.iter().zip(highest).map(shift).sum()
+    }
+
+    /// The totals of all nodes without some.
+    pub(super) fn totals_without(&self, refused: &Places) -> Vec<i32> {
+        let mut totals = self.ranking.totals().to_vec();
+        refused.from(0).for_each(|position| totals[position] = INFEASIBLE);
+        self.scale_anew(&mut totals);
+        totals
+    }
+
+    /// Whether raw scores have to be scaled anew where only these nodes are in question.
+    pub(super) fn scales_anew(&self, standings: &Standings<'_>) -> bool {
+        standings.admitted < self.ranking.feasible().count()
+            && self.scales.iter().any(|scale| scale.highest != 0)
+    }
+
+    /// The totals of all nodes if what other pods make of them counts, too.
+    pub(super) fn totals_among(&self, standings: &Standings<'_>) -> Vec<i32> {
+        let bonuses: Vec<i32> = standings.bonuses.iter().map(|one| one.unwrap_or(REFUSED)).collect();
+        let totals = self.ranking.totals();
+        let bonuses =
+            standings.of.iter().map(|bucket| bonuses.get(*bucket as usize).copied().unwrap_or(REFUSED));
+        let sum = |(total, bonus): (&i32, i32)| {
+            if *total == INFEASIBLE || bonus == REFUSED { INFEASIBLE } else { total + bonus }
+        };
+        let mut sums: Vec<i32> = totals.iter().zip(bonuses).map(sum).collect();
+        if self.scales_anew(standings) {
+            self.scale_anew(&mut sums);
+        }
+        sums
+    }
+
+    /// Brings raw scores into totals as if there were no other nodes than those that have one: with fewer in question, the
+    /// highest may be others.
+    fn scale_anew(&self, totals: &mut [i32]) {
+        if self.scales.iter().all(|scale| scale.highest == 0) {
+            return;
+        }
+        let admitted = || totals.iter().enumerate().filter(|(_, total)| **total != INFEASIBLE);
+        let highest = |scale: &Scale| admitted().map(|(position, _)| scale.raw(position)).max().unwrap_or(0);
+        let highest: Vec<i32> = self.scales.iter().map(highest).collect();
+        if self.scales.iter().zip(&highest).all(|(scale, highest)| scale.highest == *highest) {
+            return;
+        }
+        for (position, total) in totals.iter_mut().enumerate().filter(|(_, total)| **total != INFEASIBLE) {
+            *total += self.shift_among(position, &highest);
+        }
     }
 
     /// The highest raw scores, one for each scale, among some positions.
@@ -393,6 +467,19 @@ impl Index {
         let highest =
             |scale: &Scale| positions.iter().map(|position| scale.raw(*position)).max().unwrap_or(0);
         self.scales.iter().map(highest).collect()
+    }
+}
+
+/// The total of a node to which scales add `normal`, whatever their raw scores.
+#[inline]
+fn flat_total(position: u32, worth: Worth, normal: i32, unsure: &mut BTreeSet<u32>) -> i32 {
+    match worth {
+        Worth::Points(points) => points + normal,
+        Worth::None => INFEASIBLE,
+        Worth::Unsure => {
+            unsure.insert(position);
+            INFEASIBLE
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl Judge<'_> {
 
     /// Those to be asked about the load.
     pub(super) fn asked(&self, by_load: ByLoad) -> Asked<'_> {
-        Asked::of(by_load, self.profile, &self.plan.scorers)
+        Asked::of(by_load, self.profile, &self.plan.scorers, self.pod)
     }
 
     fn score(&self, scorer: usize, node: &NodeView) -> Option<Points> {

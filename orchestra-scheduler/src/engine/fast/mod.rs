@@ -16,11 +16,14 @@ mod classes;
 mod hopeless;
 mod index;
 mod judge;
+mod mounted;
 mod near;
 mod places;
 mod plan;
 mod ranking;
+mod reaches;
 mod scale;
+mod shortlist;
 mod spreads;
 mod table;
 
@@ -33,12 +36,14 @@ use crate::plugin::Cycle;
 use crate::profile::{Profile, Sampling};
 use crate::view::{ClusterView, NodeName, NodeView, PodView};
 
-use self::choose::{choose, sample, totals};
+use self::choose::{choose, choose_without, sample, totals};
 use self::class::is_tractable;
 use self::classes::Classes;
 use self::hopeless::Asked;
 use self::index::Index;
+use self::mounted::Mounted;
 use self::plan::Plan;
+use self::reaches::Reaches;
 use self::table::Table;
 
 /// The engine that keeps an index.
@@ -64,6 +69,7 @@ pub struct Tally {
 struct Planned {
     plan: Plan,
     classes: Classes,
+    reaches: Reaches,
 }
 
 /// Profiles beyond this many make the oldest forgotten.
@@ -124,12 +130,19 @@ impl FastEngine {
         pod: &PodView,
     ) -> Option<Vec<(NodeName, i64)>> {
         let (cluster, table) = (cycle.cluster(), &mut self.table);
-        let Planned { plan, classes } = planned(&mut self.plans, profile)?;
+        let Planned { plan, classes, reaches } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
         let company = plan.company(cluster, table, pod);
         let index = classes.index(plan, profile, cluster, table, pod, company)?;
-        if !keep_promises(table, profile, cycle, pod, index) {
+        let mounted = match Mounted::concerns(pod) {
+            true => Some(Mounted::of(plan, profile, cluster, pod, &index.narrowed().skipped)?),
+            false => None,
+        };
+        if !keep_promises(table, mounted.as_ref(), profile, cycle, pod, index) {
             return None;
+        }
+        if let Some(mounted) = &mounted {
+            index.hide_all(&mounted.refused(reaches, table, index)?);
         }
         let (positions, _) = sample(index, 0, usize::MAX);
         let names = positions.iter().filter_map(|position| Some(cluster.node_at(*position)?.name().clone()));
@@ -142,7 +155,7 @@ impl FastEngine {
         if cluster.node_count() == 0 {
             return None;
         }
-        let Planned { plan, classes } = planned(&mut self.plans, profile)?;
+        let Planned { plan, classes, reaches } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
         let company = plan.company(cluster, table, pod);
         // Before a class is looked for: most pods that name their node are the only ones that name it.
@@ -154,21 +167,38 @@ impl FastEngine {
             };
         }
         let index = classes.index(plan, profile, cluster, table, pod, company)?;
+        let mounted = match Mounted::concerns(pod) {
+            true => Some(Mounted::of(plan, profile, cluster, pod, &index.narrowed().skipped)?),
+            false => None,
+        };
         if let Some(name) = cluster.nomination(pod).filter(|name| cluster.node(name).is_some()) {
-            match taken_as_nominated(profile, cycle, pod, name, index)? {
+            match taken_as_nominated(mounted.as_ref(), profile, cycle, pod, name, index)? {
                 Some(choice) => return Some(Outcome::Chosen(choice)),
                 // Whether a sample of nodes has the one promised among them is not known here.
                 None if profile.sampling != Sampling::All || profile.score.is_empty() => return None,
                 None => {}
             }
         }
-        if !keep_promises(table, profile, cycle, pod, index) {
+        if !keep_promises(table, mounted.as_ref(), profile, cycle, pod, index) {
             return None;
+        }
+        if let Some(mounted) = &mounted {
+            let refused = mounted.refused(reaches, table, index)?;
+            if refused.count() == index.ranking.feasible().count() {
+                return None;
+            }
+            if refused.count() > 0 {
+                let chosen = choose_without(&mut self.reference, profile, cluster, index, &refused);
+                if let Some(chosen) = chosen {
+                    return Some(Outcome::Chosen(chosen));
+                }
+                index.hide_all(&refused);
+            }
         }
         if index.ranking.feasible().count() > 0 {
             return choose(&mut self.reference, plan, profile, cluster, index).map(Outcome::Chosen);
         }
-        if !company.is_alone() {
+        if !company.is_alone() || mounted.is_some() {
             return None;
         }
         let (narrowed, hopeless) = index.hopeless(pod);
@@ -187,7 +217,7 @@ fn planned<'a>(plans: &'a mut Vec<Planned>, profile: &Profile) -> Option<&'a mut
             if plans.len() >= KEPT_PLANS {
                 plans.remove(0);
             }
-            plans.push(Planned { plan, classes: Classes::default() });
+            plans.push(Planned { plan, classes: Classes::default(), reaches: Reaches::default() });
             plans.len() - 1
         }
     };
@@ -217,6 +247,7 @@ fn narrowed(
 
 /// The node the pod is nominated for, if it still fits; nothing when that cannot be told.
 fn taken_as_nominated(
+    mounted: Option<&Mounted<'_>>,
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
@@ -227,20 +258,37 @@ fn taken_as_nominated(
         return None;
     }
     let node = cycle.cluster().node(name)?;
-    let refused = Filters { profile, pod, skipped: &index.narrowed().skipped }.run(cycle, node).ok()?;
+    let refused = run(mounted, profile, cycle, pod, index, node)?;
     let choice = || Choice { node: node.name().clone(), evaluated: 1, feasible: 1 };
-    Some(refused.is_none().then(choice))
+    Some((!refused).then(choice))
+}
+
+/// Whether all filters together refuse the node; `None` when a plugin failed.
+fn run(
+    mounted: Option<&Mounted<'_>>,
+    profile: &Profile,
+    cycle: &Cycle<'_>,
+    pod: &PodView,
+    index: &Index,
+    node: &NodeView,
+) -> Option<bool> {
+    let refused = match mounted.map(Mounted::inquiry) {
+        Some((filters, cycle)) => filters.run(cycle, node),
+        None => Filters { profile, pod, skipped: &index.narrowed().skipped }.run(cycle, node),
+    };
+    Some(refused.ok()?.is_some())
 }
 
 /// Takes nodes out of the index that would not do beside the pods they are promised to; whether the index can be used.
 fn keep_promises(
     table: &Table,
+    mounted: Option<&Mounted<'_>>,
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
     index: &mut Index,
 ) -> bool {
-    let Some(crowded) = crowded(table, profile, cycle, pod, index) else { return false };
+    let Some(crowded) = crowded(table, mounted, profile, cycle, pod, index) else { return false };
     if !crowded.is_empty() {
         index.hide(&crowded);
     }
@@ -251,6 +299,7 @@ fn keep_promises(
 /// promised pods would change what others mean for the pod.
 fn crowded(
     table: &Table,
+    mounted: Option<&Mounted<'_>>,
     profile: &Profile,
     cycle: &Cycle<'_>,
     pod: &PodView,
@@ -273,8 +322,7 @@ fn crowded(
         if index.ranking.total(position) == ranking::INFEASIBLE {
             continue;
         }
-        let filters = Filters { profile, pod, skipped: &index.narrowed().skipped };
-        if filters.run(cycle, node).ok()?.is_some() {
+        if run(mounted, profile, cycle, pod, index, node)? {
             crowded.push(u32::try_from(position).ok()?);
         }
     }

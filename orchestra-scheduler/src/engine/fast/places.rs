@@ -14,10 +14,15 @@ pub(super) struct Places {
 impl Places {
     /// The positions for which `member` holds, among the first `length`.
     pub(super) fn of(length: usize, member: impl Fn(usize) -> bool) -> Self {
-        let mut words = vec![0_u64; length.div_ceil(BITS)];
-        for position in (0..length).filter(|position| member(*position)) {
-            words[position / BITS] |= 1 << (position % BITS);
-        }
+        let word = |first: usize| {
+            let positions = first..length.min(first + BITS);
+            positions.fold(0_u64, |word, position| word | u64::from(member(position)) << (position % BITS))
+        };
+        Self::of_words((0..length).step_by(BITS).map(word).collect())
+    }
+
+    /// The positions whose bits are set, the first in the lowest of the first word.
+    pub(super) fn of_words(words: Vec<u64>) -> Self {
         let mut counts = vec![0_u32; words.len() + 1];
         for (index, word) in words.iter().enumerate() {
             let node = index + 1;
@@ -29,6 +34,11 @@ impl Places {
         }
         let count = words.iter().map(|word| word.count_ones() as usize).sum();
         Self { words, counts, count }
+    }
+
+    /// A bit for each position, as they are given to [`Places::of_words`].
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// How many positions are in the set.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use super::by_load::ByLoad;
 use super::class::Company;
+use super::mounted::is_about_volumes;
 use super::table::Table;
 use crate::plugin::Plugin;
 use crate::plugins::{
     DynamicResources, ImageLocality, InterPodAffinity, NodeAffinity, NodeDeclaredFeatures, NodeName,
-    NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable, NodeVolumeLimits,
-    PodTopologySpread, TaintToleration, VolumeBinding, VolumeRestrictions, VolumeZone, normalise::Best,
+    NodePorts, NodeResourcesBalancedAllocation, NodeResourcesFit, NodeUnschedulable, PodTopologySpread,
+    TaintToleration, normalise::Best,
 };
 use crate::profile::Profile;
 use crate::unit::Points;
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     spreads: bool,
     /// Whether pods may want each other near or away.
     neighbours: bool,
+    /// Whether some plugin only declared that it looks at one node at a time: it may look at what a pod mounts.
+    declared: bool,
 }
 
 /// What has to be known of a scoring plugin.
@@ -75,6 +78,8 @@ impl Plan {
         let (spreads, neighbours) =
             (any(|plugin| plugin.is::<PodTopologySpread>()), any(|plugin| plugin.is::<InterPodAffinity>()));
         let declared = profile.filter.iter().any(|plugin| profile.holds_local(&**plugin))
+            || profile.pre_filter.iter().any(|plugin| profile.holds_local(&**plugin))
+            || profile.pre_score.iter().any(|plugin| profile.holds_local(&**plugin))
             || profile.score.iter().any(|scorer| profile.holds_local(&*scorer.plugin));
         (highest <= HIGHEST_TOTAL).then(|| Self {
             by_load: if declared { None } else { ByLoad::of(profile) },
@@ -83,6 +88,7 @@ impl Plan {
             scorers,
             spreads,
             neighbours,
+            declared,
         })
     }
 
@@ -92,6 +98,11 @@ impl Plan {
             spread: self.spreads && (!pod.rules.spread.is_empty() || belongs(cluster, pod)),
             near: self.neighbours && (!pod.affinity.is_empty() || table.any_affinity()),
         }
+    }
+
+    /// Whether it is known which plugins look at what pods mount.
+    pub(super) fn takes_mounts(&self) -> bool {
+        !self.declared
     }
 
     /// The plugins that may have something to say about a pod in this company.
@@ -153,8 +164,8 @@ impl Plan {
 
 /// Whether the plugin looks at nothing but the pod and the node, for pods that the index takes at all.
 fn is_local(plugin: &dyn Any) -> bool {
-    // The volume plugins and DynamicResources have nothing to say about pods without claims; others are not taken.
-    // What PodTopologySpread and InterPodAffinity say is worked out apart.
+    // DynamicResources has nothing to say about pods without claims; others are not taken. What the volume plugins,
+    // PodTopologySpread and InterPodAffinity say is worked out apart.
     plugin.is::<NodeUnschedulable>()
         || plugin.is::<NodeName>()
         || plugin.is::<TaintToleration>()
@@ -163,10 +174,7 @@ fn is_local(plugin: &dyn Any) -> bool {
         || plugin.is::<NodeResourcesFit>()
         || plugin.is::<NodeResourcesBalancedAllocation>()
         || plugin.is::<NodeDeclaredFeatures>()
-        || plugin.is::<VolumeBinding>()
-        || plugin.is::<VolumeRestrictions>()
-        || plugin.is::<VolumeZone>()
-        || plugin.is::<NodeVolumeLimits>()
+        || is_about_volumes(plugin)
         || plugin.is::<DynamicResources>()
         || plugin.is::<PodTopologySpread>()
         || plugin.is::<InterPodAffinity>()

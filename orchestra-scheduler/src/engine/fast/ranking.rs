@@ -26,7 +26,7 @@ pub(super) struct Ranking {
 }
 
 fn highest(values: &[i32]) -> i32 {
-    values.iter().copied().max().unwrap_or(INFEASIBLE)
+    values.iter().fold(INFEASIBLE, |highest, value| highest.max(*value))
 }
 
 impl Ranking {
@@ -34,7 +34,12 @@ impl Ranking {
     pub(super) fn new(totals: Vec<i32>) -> Self {
         let blocks: Vec<_> = totals.chunks(FAN).map(highest).collect();
         let regions = blocks.chunks(FAN).map(highest).collect();
-        let feasible = Places::of(totals.len(), |position| totals[position] != INFEASIBLE);
+        // As many as a word has bits.
+        let word = |block: &[i32]| {
+            let bits = block.iter().enumerate();
+            bits.fold(0_u64, |word, (bit, total)| word | u64::from(*total != INFEASIBLE) << bit)
+        };
+        let feasible = Places::of_words(totals.chunks(FAN).map(word).collect());
         Self { totals, blocks, regions, feasible }
     }
 
@@ -111,14 +116,8 @@ impl Ranking {
 
     /// The position that wins when the feasible nodes are listed from `start` on, around the end.
     pub(super) fn winner(&self, start: usize) -> Option<usize> {
-        let count = self.feasible.count();
         let best = highest(&self.regions);
-        let shift = self.feasible.rank(start);
-        let rank = heap_winner(count, |ranks| {
-            let position = self.leftmost(ranks, shift, best)?;
-            Some((self.feasible.rank(position) + count - shift) % count)
-        })?;
-        self.feasible.select((rank + shift) % count)
+        first_by_heap(&self.feasible, start, |from, to| self.find(from, to, best))
     }
 
     /// The first of the best when the nodes are listed from `start` on, around the end.
@@ -128,24 +127,6 @@ impl Ranking {
             return None;
         }
         self.find(start, self.len(), best).or_else(|| self.find(0, start, best))
-    }
-
-    /// The first node with the total `best` among those of these ranks, which are counted from rank `shift` on.
-    fn leftmost(&self, ranks: std::ops::Range<usize>, shift: usize, best: i32) -> Option<usize> {
-        let count = self.feasible.count();
-        let (from, to) = (ranks.start + shift, ranks.end + shift);
-        if from >= count {
-            return self.among(from - count, to - count, best);
-        }
-        self.among(from, to.min(count), best)
-            .or_else(|| if to > count { self.among(0, to - count, best) } else { None })
-    }
-
-    /// The same, for ranks counted from the first node.
-    fn among(&self, from: usize, to: usize, best: i32) -> Option<usize> {
-        let from = self.feasible.select(from)?;
-        let to = self.feasible.select(to.checked_sub(1)?)? + 1;
-        self.find(from, to, best)
     }
 
     /// The first position from `from` to before `to` with this total, skipping blocks that cannot have it.
@@ -170,6 +151,30 @@ impl Ranking {
     }
 }
 
+/// The position that ends up as the root of the heap over the feasible ones, listed from `start` on, around the end, where
+/// `first` finds the first of the best from one position to before another.
+pub(super) fn first_by_heap(
+    feasible: &Places,
+    start: usize,
+    first: impl Fn(usize, usize) -> Option<usize>,
+) -> Option<usize> {
+    let (count, shift) = (feasible.count(), feasible.rank(start));
+    let among = |from: usize, to: usize| {
+        let from = feasible.select(from)?;
+        first(from, feasible.select(to.checked_sub(1)?)? + 1)
+    };
+    // Ranks are counted from the one at `shift` on.
+    let leftmost = |ranks: std::ops::Range<usize>| {
+        let (from, to) = (ranks.start + shift, ranks.end + shift);
+        if from >= count {
+            return among(from - count, to - count);
+        }
+        among(from, to.min(count)).or_else(|| if to > count { among(0, to - count) } else { None })
+    };
+    let rank = heap_winner(count, |ranks| Some((feasible.rank(leftmost(ranks)?) + count - shift) % count))?;
+    feasible.select((rank + shift) % count)
+}
+
 /// The index of the root of the heap over `totals`.
 pub(super) fn first_in_heap(totals: &[i64]) -> Option<usize> {
     let best = *totals.iter().max()?;
@@ -177,11 +182,6 @@ pub(super) fn first_in_heap(totals: &[i64]) -> Option<usize> {
         let first = ranks.start;
         totals.get(ranks)?.iter().position(|total| *total == best).map(|found| first + found)
     })
-}
-
-/// The index of the root of the heap over `count`, where the best are those at `best`, which rises.
-pub(super) fn first_of_best_in_heap(count: usize, best: impl Fn(usize) -> Option<usize>) -> Option<usize> {
-    heap_winner(count, |ranks| best(ranks.start).filter(|rank| *rank < ranks.end))
 }
 
 /// The rank that ends up as the root of a heap of `count`, where `leftmost` finds the first of the best in a range.

@@ -22,21 +22,6 @@ pub(super) struct Spreads {
     soft: Vec<Spread>,
     /// Nodes that get nothing from the soft constraints, by position.
     ignored: Vec<bool>,
-    buckets: Buckets,
-}
-
-/// Where nodes are of more kinds than this, each is looked at on its own.
-const MOST_BUCKETS: usize = 64;
-
-/// What the constraints make of nodes, bucket by bucket.
-#[derive(Debug)]
-pub(super) struct Standings<'a> {
-    /// The bucket of each node, by position.
-    pub(super) of: &'a [u32],
-    /// What the nodes of each bucket score; `None` if they are refused.
-    pub(super) scores: Vec<Option<i64>>,
-    /// How many of the nodes that would do otherwise are let in.
-    pub(super) admitted: usize,
 }
 
 /// One constraint over all nodes.
@@ -76,7 +61,7 @@ impl Spread {
     fn of(constraint: &SpreadConstraint, pod: &PodView) -> Self {
         Self {
             per_node: &*constraint.topology_key == HOSTNAME,
-            itself: i64::from(constraint.selector.matches(&pod.labels)),
+            itself: i64::from(constraint.selector.matches(&*pod.labels)),
             constraint: constraint.clone(),
             nodes: Vec::new(),
             numbers: HashMap::new(),
@@ -150,7 +135,6 @@ impl Spreads {
             hard: spreads(&spreading.hard),
             soft: spreads(&spreading.soft),
             ignored: Vec::new(),
-            buckets: Buckets::default(),
             spreading,
         }
     }
@@ -177,12 +161,6 @@ impl Spreads {
             spread.domains.clear();
         }
         self.ignored = vec![false; nodes];
-        self.buckets = Buckets::sized(nodes);
-    }
-
-    /// Takes note whether the node at a position would do but for the constraints.
-    pub(super) fn set_open(&mut self, position: usize, open: bool) {
-        self.buckets.set_open(position, open);
     }
 
     /// Takes in what a node is like now.
@@ -197,9 +175,13 @@ impl Spreads {
             spread.look(pod, position, node, usable);
         }
         self.ignored[position] = !usable;
-        let marks = |spreads: &[Spread], soft| spreads.iter().map(|one| one.mark(position, soft)).collect();
-        let marks = Marks { ignored: !usable, hard: marks(&self.hard, false), soft: marks(&self.soft, true) };
-        self.buckets.put(position, marks);
+    }
+
+    /// Notes what the constraints see of a node.
+    pub(super) fn mark(&self, position: usize, marks: &mut Marks) {
+        let all = |spreads: &[Spread], soft| spreads.iter().map(|one| one.mark(position, soft)).collect();
+        marks.ignored = self.ignored[position];
+        (marks.hard, marks.soft) = (all(&self.hard, false), all(&self.soft, true));
     }
 
     /// Whether there are hard constraints.
@@ -219,22 +201,25 @@ impl Spreads {
         }
     }
 
-    /// What the constraints make of all nodes; `None` where too many differ.
-    pub(super) fn standings(&self) -> Option<Standings<'_>> {
-        if self.buckets.count() > MOST_BUCKETS {
+    /// Whether hard constraints let the pod onto nodes, bucket by bucket.
+    pub(super) fn lets_into(&self) -> impl Fn(&Marks) -> bool {
+        let limits: Vec<_> = self.hard.iter().map(|spread| (spread, spread.limit())).collect();
+        move |marks| {
+            let mut hard = limits.iter().zip(&marks.hard);
+            hard.all(|((spread, limit), mark)| {
+                mark.labelled && spread.domains[mark.domain as usize].pods <= *limit
+            })
+        }
+    }
+
+    /// What the soft constraints make of the buckets in question; nothing if there are no soft constraints.
+    pub(super) fn standings(&self, buckets: &Buckets, in_question: &[bool]) -> Option<Vec<i64>> {
+        if self.soft.is_empty() {
             return None;
         }
-        let limits: Vec<_> = self.hard.iter().map(Spread::limit).collect();
-        let admitted = |bucket: &Bucket| {
-            let mut hard = self.hard.iter().zip(&limits).zip(&bucket.marks.hard);
-            let lets_in = |((spread, limit), mark): ((&Spread, &i64), &Mark)| {
-                mark.labelled && spread.domains[mark.domain as usize].pods <= *limit
-            };
-            bucket.open > 0 && hard.all(lets_in)
-        };
-        let in_question: Vec<bool> = self.buckets.iter().map(admitted).collect();
-        let pairs = self.buckets.iter().zip(&in_question).filter(|(_, admitted)| **admitted);
-        let usable = pairs.clone().map(|(bucket, _)| bucket).filter(|bucket| !bucket.marks.ignored);
+        let usable = buckets.iter().zip(in_question);
+        let usable = usable.filter(|(bucket, in_question)| **in_question && !bucket.marks.ignored);
+        let usable = usable.map(|(bucket, _)| bucket);
         let mut raw = vec![0.0_f64; in_question.len()];
         for (at, spread) in self.soft.iter().enumerate() {
             let size = if spread.per_node {
@@ -244,7 +229,7 @@ impl Spreads {
                 usable.clone().for_each(|bucket| open[bucket.marks.soft[at].domain as usize] = true);
                 open.iter().filter(|open| **open).count()
             };
-            for (raw, bucket) in raw.iter_mut().zip(self.buckets.iter()) {
+            for (raw, bucket) in raw.iter_mut().zip(buckets.iter()) {
                 let mark = &bucket.marks.soft[at];
                 if mark.labelled {
                     *raw += spread.points(spread.against(mark), size);
@@ -252,19 +237,13 @@ impl Spreads {
             }
         }
         let raw: Vec<i64> = raw.into_iter().map(|raw| raw.round() as i64).collect();
-        let counted = raw.iter().zip(self.buckets.iter()).zip(&in_question);
+        let counted = raw.iter().zip(buckets.iter()).zip(in_question);
         let counted = counted.filter(|((_, bucket), admitted)| **admitted && !bucket.marks.ignored);
         let fewest = counted.clone().map(|((raw, _), _)| *raw).min().unwrap_or(0);
         let most = counted.map(|((raw, _), _)| *raw).max().unwrap_or(0);
-        let score = |((bucket, raw), admitted): ((&Bucket, &i64), &bool)| {
-            let scored = !self.soft.is_empty() && !bucket.marks.ignored;
-            admitted.then(|| if scored { share(*raw, fewest, most) } else { 0 })
-        };
-        Some(Standings {
-            of: self.buckets.of_nodes(),
-            scores: self.buckets.iter().zip(&raw).zip(&in_question).map(score).collect(),
-            admitted: pairs.map(|(bucket, _)| bucket.open).sum(),
-        })
+        let score =
+            |(bucket, raw): (&Bucket, &i64)| if bucket.marks.ignored { 0 } else { share(*raw, fewest, most) };
+        Some(buckets.iter().zip(&raw).map(score).collect())
     }
 
     /// What the soft constraints make of these nodes, the only ones in question: their scores, or nothing if there

@@ -1,6 +1,7 @@
 use super::*;
 use crate::synthetic::{Campaign, Happening, History, compare};
 use crate::testing::{asking, cluster};
+use crate::view::{ClaimReference, ClaimView, CsiNodeView, Mounts, VolumeView};
 use serde_json::json;
 
 /// A fixed number of histories; longer campaigns are run with `examples/engines.rs`.
@@ -91,4 +92,57 @@ fn victims_are_found_from_the_index_and_are_the_same() {
     let Outcome::Rejected(diagnosis) = outcome else { panic!("{outcome:?}") };
     assert_eq!((diagnosis.nominated.as_deref(), tally.indexed), (Some("b"), 1));
     assert_eq!(diagnosis.victims.len(), 2);
+}
+
+/// A cluster of two nodes in zones of their own that take one volume each, with two volumes that only the second reaches.
+fn with_volumes() -> ClusterView {
+    let node = |name: &str| json!({"metadata": {"name": name, "labels": {"zone": name}}});
+    let mut cluster = cluster(["a", "b"].map(node));
+    for name in ["a", "b"] {
+        let stated = json!({"metadata": {"name": name},
+            "spec": {"drivers": [{"name": "d", "nodeID": name, "allocatable": {"count": 1}}]}});
+        cluster.keep(std::sync::Arc::new(CsiNodeView::from_api(&serde_json::from_value(stated).unwrap())));
+    }
+    for name in ["one", "two"] {
+        let claim = json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"volumeName": name},
+            "status": {"phase": "Bound"}});
+        let zone = json!({"key": "zone", "operator": "In", "values": ["b"]});
+        let volume = json!({"metadata": {"name": name}, "spec": {"csi": {"driver": "d", "volumeHandle": name},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [zone]}]}}}});
+        let claim = ClaimView::from_api(&serde_json::from_value(claim).unwrap()).unwrap();
+        let volume = VolumeView::from_api(&serde_json::from_value(volume).unwrap()).unwrap();
+        cluster.keep(std::sync::Arc::new(claim));
+        cluster.keep(std::sync::Arc::new(volume));
+    }
+    cluster
+}
+
+fn mounting(name: &str, claim: &str) -> PodView {
+    let claims = vec![ClaimReference { name: claim.into(), ephemeral: false }];
+    let mounts = std::sync::Arc::new(Mounts { claims, disks: Vec::new() });
+    PodView { mounts, ..PodView::clone(&asking(name, "1", "1")) }
+}
+
+#[test]
+fn a_pod_with_a_volume_is_placed_from_the_index_where_its_volume_is_reached() {
+    let (outcome, tally) = both(&with_volumes(), &mounting("p", "one"));
+    let Outcome::Chosen(choice) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((&*choice.node, choice.feasible, tally.indexed), ("b", 1, 1));
+}
+
+#[test]
+fn volumes_that_a_node_takes_no_more_of_are_seen_when_pods_come_and_nodes_state_other_limits() {
+    let (mut cluster, profile) = (with_volumes(), Profile::default());
+    let (mut fast, mut reference) = (FastEngine::seeded(3), ReferenceEngine::seeded(3));
+    let mut chosen = |cluster: &ClusterView, pod: &PodView| {
+        let outcome = fast.place(&profile, &mut Cycle::new(cluster), pod);
+        assert_eq!(outcome, reference.place(&profile, &mut Cycle::new(cluster), pod));
+        matches!(outcome, Outcome::Chosen(_))
+    };
+    assert!(chosen(&cluster, &mounting("p", "one")));
+    cluster.place(std::sync::Arc::new(mounting("p", "one")), &NodeName::from("b"));
+    assert!(!chosen(&cluster, &mounting("q", "two")));
+    assert!(chosen(&cluster, &mounting("r", "one")), "the volume is there already");
+    cluster.forget::<CsiNodeView>(&NodeName::from("b"));
+    assert!(chosen(&cluster, &mounting("q", "two")));
 }

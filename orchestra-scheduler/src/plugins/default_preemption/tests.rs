@@ -86,9 +86,9 @@ fn as_many_as_possible_of_the_lesser_pods_stay_the_important_ones_first() {
 #[test]
 fn of_equal_priority_the_pod_that_started_last_goes_first() {
     let on_it = vec![
-        made("old", 1, 2, started(1)),
-        made("young", 1, 1, started(9)),
         made("waiting", 1, 1, json!({})),
+        made("young", 1, 1, started(9)),
+        made("old", 1, 2, started(1)),
     ];
     let cluster = full(&[("a", on_it)]);
     assert_eq!(preempted(&cluster, &made("new", 9, 1, json!({}))), expected("a", &["waiting"]));
@@ -139,8 +139,8 @@ fn the_least_important_foremost_victim_decides_next() {
 #[test]
 fn then_the_least_sum_of_priorities_then_the_fewest_victims() {
     let cluster = full(&[
-        ("a", vec![made("p", 5, 2, json!({})), made("q", 3, 2, json!({}))]),
-        ("b", vec![made("r", 5, 2, json!({})), made("s", 2, 2, json!({}))]),
+        ("a", vec![made("p", 5, 2, started(30)), made("q", 3, 2, started(30))]),
+        ("b", vec![made("r", 5, 2, started(1)), made("s", 2, 2, started(1))]),
     ]);
     assert_eq!(preempted(&cluster, &preemptor()).map(|(node, _)| node), Some("b".into()));
     // Two negative priorities do not add up to less than one.
@@ -259,4 +259,91 @@ proptest! {
             prop_assert!(free(&without) - victim.requests.cpu.0 < cpu * 1000, "{} may stay", victim.key);
         }
     }
+}
+
+#[test]
+fn pods_of_the_same_priority_are_not_evicted() {
+    assert_eq!(preempted(&full(&[("a", vec![made("equal", 100, 4, json!({}))])]), &preemptor()), None);
+}
+
+#[test]
+fn of_equal_sums_the_fewest_victims_are_chosen() {
+    // The least priority there is adds nothing to the sum.
+    let least = i32::MIN;
+    let cluster = full(&[
+        ("a", vec![made("p", 5, 2, started(30)), made("q", least, 2, started(30))]),
+        ("b", vec![made("r", 5, 4, started(1))]),
+    ]);
+    assert_eq!(preempted(&cluster, &preemptor()), expected("b", &["r"]));
+}
+
+#[test]
+fn a_node_is_judged_by_the_foremost_victim_that_has_run_the_longest() {
+    let cluster = full(&[
+        ("a", vec![made("p", 5, 2, started(1)), made("q", 5, 2, started(50))]),
+        ("b", vec![made("r", 5, 2, started(10)), made("s", 5, 2, started(11))]),
+    ]);
+    assert_eq!(preempted(&cluster, &preemptor()).map(|(node, _)| node), Some("b".into()));
+    // How long the lesser ones have run does not matter.
+    let cluster = full(&[
+        ("a", vec![made("p", 5, 2, started(20)), made("q", 3, 2, started(1))]),
+        ("b", vec![made("r", 5, 2, started(10)), made("s", 3, 2, started(30))]),
+    ]);
+    assert_eq!(preempted(&cluster, &preemptor()).map(|(node, _)| node), Some("a".into()));
+}
+
+#[test]
+fn only_lesser_victims_of_the_scheduler_on_a_node_that_may_still_do_are_waited_for() {
+    let leaving =
+        |why: Value| json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": why});
+    let evicted = json!({"conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]});
+    let drained = json!({"conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]});
+    for (priority, why, tainted, waits) in [
+        (1, evicted.clone(), false, true),
+        (1, drained, false, false),
+        (1, json!({}), false, false),
+        (200, evicted.clone(), false, false),
+        (1, evicted, true, false),
+    ] {
+        let on_a = made("leaving", priority, 4, leaving(why.clone()));
+        let mut cluster = full(&[("a", vec![on_a]), ("b", vec![made("low", 1, 4, json!({}))])]);
+        if tainted {
+            cluster.set_node(crate::testing::node(json!({"metadata": {"name": "a"},
+                "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}})));
+        }
+        let pod = made("new", 100, 4, json!({"status": {"nominatedNodeName": "a"}}));
+        let preempts = attempt(&cluster, &pod).nominated.is_some();
+        assert_eq!(preempts, !waits, "{priority} {why} {tainted}");
+    }
+}
+
+#[test]
+fn the_search_for_candidates_goes_on_until_one_breaks_no_budget() {
+    let candidate = |violations: usize| {
+        let victims = vec![made("p", 1, 1, json!({}))];
+        let harm = Candidate { node: NodeName::from("a"), victims, violations }.harm();
+        Ok(Some((harm, violations)))
+    };
+    let tried = [1, 2, 3, 0, 4, 0].map(candidate).into_iter();
+    let found = DefaultPreemption::trying(0, 2).candidates(6, tried).unwrap();
+    let found: Vec<_> = found.into_iter().map(|(_, violations)| violations).collect();
+    assert_eq!(found, [0, 1, 2, 3]);
+}
+
+#[test]
+fn which_of_equal_nodes_gives_room_is_left_to_chance() {
+    let cluster =
+        full(&["a", "b", "c", "d"].map(|name| (name, vec![made(&format!("{name}-low"), 1, 4, json!({}))])));
+    let chosen: std::collections::BTreeSet<String> = (0..64)
+        .filter_map(|seed| {
+            let mut engine = ReferenceEngine::seeded(seed);
+            match engine.place(&Profile::default(), &mut Cycle::new(&cluster), &preemptor()) {
+                Outcome::Rejected(diagnosis) => diagnosis.nominated.map(|node| node.to_string()),
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    assert_eq!(chosen.len(), 4, "{chosen:?}");
 }

@@ -92,6 +92,14 @@ fn a_claim_with_all_users_it_may_have_is_in_use() {
     cluster.keep(claim(allocated_on("a", json!(users))));
     let answer = plugin().pre_filter(&mut Cycle::new(&cluster), &user());
     assert_eq!(answer, PreFiltered::Reject(Rejection::unresolvable("resourceclaim in use")));
+    let mut users = users;
+    users[7]["uid"] = json!(&*user().uid);
+    cluster.keep(claim(allocated_on("a", json!(users))));
+    assert_eq!(
+        plugin().pre_filter(&mut Cycle::new(&cluster), &user()),
+        PreFiltered::All,
+        "it is one of them"
+    );
 }
 
 const GPU: &str = "gpu";

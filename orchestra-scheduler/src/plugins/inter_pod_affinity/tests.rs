@@ -334,3 +334,55 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_group_that_is_somewhere_already_is_joined_there() {
+    let mut cluster = zoned(&[("a1", "a"), ("b1", "b")]);
+    occupy(&mut cluster, member("web", "web", json!({})), "a1");
+    let pod = member("new", "web", near(json!([term("web", json!({}))])));
+    assert_eq!(verdict(&cluster, &pod, "a1"), Verdict::Pass);
+    assert_eq!(verdict(&cluster, &pod, "b1"), refused(NO_FRIENDS));
+}
+
+#[test]
+fn affinity_is_told_before_anti_affinity_and_the_own_before_that_of_others() {
+    let mut cluster = zoned(&[("a1", "a")]);
+    occupy(&mut cluster, member("foe", "foe", json!({})), "a1");
+    occupy(&mut cluster, member("shy", "shy", away(json!([term("web", json!({}))]))), "a1");
+    let mut all = away(json!([term("foe", json!({}))]));
+    assert_eq!(verdict(&cluster, &member("new", "web", all.clone()), "a1"), refused(OWN_FOES));
+    all["podAffinity"] = near(json!([term("absent", json!({}))]))["podAffinity"].clone();
+    assert_eq!(verdict(&cluster, &member("new", "web", all), "a1"), refused(NO_FRIENDS));
+    assert_eq!(verdict(&cluster, &member("new", "web", json!({})), "a1"), refused(FOES_OF_OTHERS));
+}
+
+#[test]
+fn listed_and_selected_namespaces_add_up_and_the_own_one_is_not_among_them() {
+    let mut cluster = zoned(&[("a1", "a")]);
+    cluster.keep(namespace("blue", "x"));
+    cluster.keep(namespace("default", "own"));
+    occupy(&mut cluster, in_namespace("db", "blue", json!({})), "a1");
+    let meaning = |namespaces: &[&str], team: &str| {
+        let more = json!({"namespaces": namespaces, "namespaceSelector": {"matchLabels": {"team": team}}});
+        member("new", "web", near(json!([term("db", more)])))
+    };
+    for (namespaces, team, found) in
+        [(&["red"][..], "x", true), (&["blue"], "y", true), (&["red"], "y", false)]
+    {
+        let expected = if found { Verdict::Pass } else { refused(NO_FRIENDS) };
+        assert_eq!(verdict(&cluster, &meaning(namespaces, team), "a1"), expected, "{namespaces:?} {team}");
+    }
+    let mut cluster = zoned(&[("a1", "a")]);
+    cluster.keep(namespace("default", "own"));
+    occupy(&mut cluster, in_namespace("db", "default", json!({})), "a1");
+    assert_eq!(verdict(&cluster, &meaning(&[], "x"), "a1"), refused(NO_FRIENDS));
+}
+
+#[test]
+fn from_1_36_on_new_labels_of_its_own_are_a_reason_to_try_a_pod_again() {
+    let pod = member("waiting", "web", near(json!([term("db", json!({}))])));
+    let relabelled = ClusterEvent::PodUpdated { old: pod.clone(), new: member("waiting", "db", json!({})) };
+    for (version, expected) in [(Version::V1_35, Hint::Skip), (Version::V1_36, Hint::Queue)] {
+        assert_eq!(InterPodAffinity::for_version(version).hint(&pod, &relabelled), expected, "{version:?}");
+    }
+}

@@ -25,7 +25,7 @@ impl Domains {
             return;
         }
         for (constraint, counts) in self.constraints.iter().zip(&mut self.counts) {
-            if !constraint.selector.matches(&other.labels) || !includes(constraint, pod, facts) {
+            if !constraint.selector.matches(&*other.labels) || !includes(constraint, pod, facts) {
                 continue;
             }
             if let Some(domain) = facts.labels.get(&*constraint.topology_key) {
@@ -83,7 +83,7 @@ impl Filter for PodTopologySpread {
             let Some(domain) = node.facts().labels.get(&*constraint.topology_key) else {
                 return Verdict::unresolvable(UNLABELLED);
             };
-            let itself = i64::from(constraint.selector.matches(&pod.labels));
+            let itself = i64::from(constraint.selector.matches(&*pod.labels));
             let here = counts.get(domain).copied().unwrap_or(0);
             if here + itself - fewest(constraint, counts) > constraint.max_skew {
                 return Verdict::unschedulable(UNEVEN);

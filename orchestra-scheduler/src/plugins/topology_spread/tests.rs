@@ -322,3 +322,67 @@ proptest! {
         }
     }
 }
+
+/// The raw scores of some nodes, the only ones that are left.
+fn raw_of(cluster: &ClusterView, pod: &PodView, left: &[&str]) -> Vec<i64> {
+    let nodes: Vec<&NodeView> = left.iter().map(|name| &**cluster.node(name).unwrap()).collect();
+    let (plugin, mut cycle) = (PodTopologySpread::default(), Cycle::new(cluster));
+    assert_eq!(plugin.pre_score(&mut cycle, pod, &nodes), PreScored::Score);
+    nodes.iter().map(|node| plugin.score(&cycle, pod, node).0).collect()
+}
+
+#[test]
+fn domains_are_those_of_the_nodes_left_and_the_pods_on_all_their_nodes_count() {
+    let mut cluster = zoned(&[("a1", "a"), ("a2", "a"), ("b1", "b"), ("c1", "c")]);
+    for (name, node) in [("p", "a1"), ("q", "a1"), ("r", "a1"), ("s", "c1")] {
+        occupy(&mut cluster, name, node);
+    }
+    let pod = spreading(json!([constraint(ZONE, soft())]));
+    // Two domains: 3·ln 4 = 4.16 (with three it would be 3·ln 5 = 4.83).
+    assert_eq!(raw_of(&cluster, &pod, &["a2", "b1"]), [4, 0]);
+}
+
+#[test]
+fn scores_count_only_the_nodes_that_the_policies_include() {
+    let mut cluster = zoned(&[("a1", "a"), ("b1", "b")]);
+    cluster.set_node(node(json!({"metadata": {"name": "a2", "labels": {(ZONE): "a"}},
+        "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}})));
+    for (name, node) in [("p", "a1"), ("q", "a2"), ("r", "a2")] {
+        occupy(&mut cluster, name, node);
+    }
+    for (policy, expected) in [("Honor", 1), ("Ignore", 4)] {
+        let more = json!({"whenUnsatisfiable": "ScheduleAnyway", "nodeTaintsPolicy": policy});
+        let pod = spreading(json!([constraint(ZONE, more)]));
+        assert_eq!(raw_of(&cluster, &pod, &["a1", "b1"]), [expected, 0], "{policy}");
+    }
+}
+
+#[test]
+fn a_taint_that_is_only_a_preference_takes_no_node_out_of_the_domains() {
+    let mut cluster = zoned(&[("a1", "a")]);
+    cluster.set_node(node(json!({"metadata": {"name": "b1", "labels": {(ZONE): "b"}},
+        "spec": {"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}})));
+    occupy(&mut cluster, "p", "a1");
+    let pod = spreading(json!([constraint(ZONE, json!({"nodeTaintsPolicy": "Honor"}))]));
+    assert_eq!(verdict(&cluster, &pod, "a1"), Verdict::unschedulable(UNEVEN));
+}
+
+#[test]
+fn a_pod_with_any_constraint_of_its_own_gets_none_of_the_defaults() {
+    let mut cluster = zoned(&[("a1", "a"), ("b1", "b")]);
+    let service =
+        json!({"metadata": {"name": "s", "namespace": "default"}, "spec": {"selector": {"app": "a"}}});
+    cluster.keep(Arc::new(ServiceView::from_api(&serde_json::from_value(service).unwrap())));
+    let hard = spreading(json!([constraint(ZONE, json!({}))]));
+    assert_eq!(scores(&PodTopologySpread::default(), &cluster, &hard), None);
+}
+
+#[test]
+fn where_no_node_makes_a_domain_only_the_pod_itself_counts() {
+    let cluster = zoned(&[("a1", "a")]);
+    for labels in [json!({"app": "a"}), json!({})] {
+        let pod = pod(json!({"metadata": {"name": "new", "labels": labels}, "spec": {
+            "nodeSelector": {"nowhere": "x"}, "topologySpreadConstraints": [constraint(ZONE, json!({}))]}}));
+        assert_eq!(verdict(&cluster, &pod, "a1"), Verdict::Pass);
+    }
+}

@@ -197,6 +197,13 @@ fn the_claim_that_asks_least_gets_the_smallest_volume_that_suits() {
         {"name": "y", "persistentVolumeClaim": {"claimName": "small"}}]}}));
     assert_eq!(planned(&cluster, &pod, "a"), Ok(vec![pair("small", "three"), pair("big", "five")]));
     assert_eq!(planned(&cluster, &pod, "b"), Err(vec![NO_VOLUME]));
+    cluster.keep(wanting("big", "5Gi", json!({})));
+    cluster.keep(wanting("small", "3Gi", json!({})));
+    assert_eq!(
+        planned(&cluster, &pod, "a"),
+        Ok(vec![pair("small", "three"), pair("big", "five")]),
+        "to the byte"
+    );
 }
 
 #[test]
@@ -275,6 +282,7 @@ fn a_driver_that_publishes_its_room_needs_enough_of_it_for_class_and_node() {
     assert_eq!(on(&cluster, "a"), Verdict::unresolvable(NO_ROOM));
     for (capacity, passes) in [
         (json!({"capacity": "9Gi"}), true),
+        (json!({"capacity": "5Gi"}), true),
         (json!({"capacity": "4Gi"}), false),
         (json!({"capacity": "9Gi", "maximumVolumeSize": "4Gi"}), false),
         (json!({"capacity": "9Gi", "storageClassName": "now"}), false),
