@@ -17,12 +17,12 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<Error>,
 }
 
-/// Makes the requests 0 to `count - 1` in doubling batches.
-pub(crate) async fn slow_start<F>(count: usize, request: impl Fn(usize) -> F) -> Outcome
+/// Makes the requests 0 to `count - 1` in doubling batches, beginning with `first`.
+pub(crate) async fn slow_start<F>(count: usize, first: usize, request: impl Fn(usize) -> F) -> Outcome
 where
     F: Future<Output = Result<()>>,
 {
-    let (mut started, mut size) = (0, 1_usize);
+    let (mut started, mut size) = (0, first.max(1));
     while started < count {
         let batch = size.min(count - started);
         let results = join_all((started..started + batch).map(&request)).await;
@@ -45,7 +45,7 @@ mod tests {
     #[tokio::test]
     async fn makes_every_request_once() {
         let seen = RefCell::new(Vec::new());
-        let outcome = slow_start(10, |i| {
+        let outcome = slow_start(10, 1, |i| {
             seen.borrow_mut().push(i);
             async { Ok(()) }
         })
@@ -56,12 +56,10 @@ mod tests {
 
     #[tokio::test]
     async fn stops_after_the_batch_that_fails() {
-        let outcome =
-            slow_start(
-                100,
-                |i| async move { if i == 2 { Err(Error::Malformed("no".into())) } else { Ok(()) } },
-            )
-            .await;
+        let outcome = slow_start(100, 1, |i| async move {
+            if i == 2 { Err(Error::Malformed("no".into())) } else { Ok(()) }
+        })
+        .await;
         assert_eq!(outcome.skipped, 97);
         assert!(outcome.failure.is_some());
     }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::{Metadata, NamespaceResourceScope};
 use kube::api::Patch;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -30,6 +30,7 @@ use crate::world::{World, patch_params};
 /// A namespaced kind that the world keeps a copy of.
 pub(crate) trait Known:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Metadata<Ty = ObjectMeta>
     + Clone
     + Debug
     + DeserializeOwned
@@ -191,10 +192,10 @@ fn member_changed<O: Owner, M: Member>(
         }
     }
     if let Some(owner) = before.filter(|before| after.as_ref() != Some(before)) {
-        queue.add(owner);
+        queue.add_rested(owner);
     }
     if let Some(owner) = after {
-        queue.add(owner);
+        queue.add_rested(owner);
     }
 }
 

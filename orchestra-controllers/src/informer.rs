@@ -7,15 +7,17 @@
 //! than the controller's own last update, which spares conflicts. An object the copy does not hold is not inserted
 //! that way, for it may have been deleted meanwhile; creations are tracked by expectations instead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::Metadata;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
+use orchestra_core::light::Light;
 use serde::de::DeserializeOwned;
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
@@ -83,12 +85,13 @@ enum Entry {
 
 struct Objects<K> {
     by_name: BTreeMap<Key, Arc<K>>,
-    by_index: HashMap<Index, BTreeSet<Key>>,
+    /// The same objects again, so that an owner's many members are at hand without a search for each.
+    by_index: HashMap<Index, BTreeMap<Key, Arc<K>>>,
 }
 
 impl<K> Informer<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Metadata<Ty = Meta> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     pub(crate) fn new(habits: Habits<K>) -> Self {
         Self {
@@ -156,8 +159,7 @@ where
     /// The objects under an index, in the order of their names.
     pub(crate) fn indexed(&self, index: &Index) -> Vec<Arc<K>> {
         self.read(|objects| {
-            let keys = objects.by_index.get(index).into_iter().flatten();
-            keys.filter_map(|key| objects.by_name.get(key).cloned()).collect()
+            objects.by_index.get(index).map(|found| found.values().cloned().collect()).unwrap_or_default()
         })
     }
 
@@ -197,11 +199,18 @@ where
             if entry == Entry::IfHeld && !is_held {
                 return;
             }
+            let indexes = self.indexes(&object);
             if let Some(old) = &old {
-                objects.unindex(&key, &self.indexes(old));
+                let mut gone = self.indexes(old);
+                gone.retain(|index| !indexes.contains(index));
+                objects.unindex(&key, &gone);
             }
-            for index in self.indexes(&object) {
-                objects.by_index.entry(index).or_default().insert(key.clone());
+            for index in indexes {
+                let members = objects.by_index.entry(index).or_default();
+                match members.get_mut(&key) {
+                    Some(member) => *member = object.clone(),
+                    None => drop(members.insert(key.clone(), object.clone())),
+                }
             }
             objects.by_name.insert(key, object.clone());
             old
@@ -237,7 +246,7 @@ where
     /// Keeps the copy until cancelled.
     pub(crate) async fn run(&self, client: Client, shutdown: CancellationToken) {
         let config = self.config.get().cloned().unwrap_or_default();
-        let mut events = std::pin::pin!(watcher::watcher(Api::<K>::all(client), config));
+        let mut events = std::pin::pin!(watcher::watcher(Api::<Light<K>>::all(client), config));
         let mut listed: HashSet<Key> = HashSet::new();
         let mut failures = 0_u32;
         loop {
@@ -270,10 +279,10 @@ where
         }
     }
 
-    fn take(&self, event: Event<K>, listed: &mut HashSet<Key>) {
+    fn take(&self, event: Event<Light<K>>, listed: &mut HashSet<Key>) {
         match event {
             Event::Init => listed.clear(),
-            Event::InitApply(object) => {
+            Event::InitApply(Light(object)) => {
                 listed.insert(Key::of(object.meta()));
                 self.apply(object);
             }
@@ -286,8 +295,8 @@ where
                 // Again after each new list; the first time counts.
                 let _ = self.synced.set(());
             }
-            Event::Apply(object) => self.apply(object),
-            Event::Delete(object) => self.remove(&Key::of(object.meta())),
+            Event::Apply(Light(object)) => self.apply(object),
+            Event::Delete(Light(object)) => self.remove(&Key::of(object.meta())),
         }
     }
 }

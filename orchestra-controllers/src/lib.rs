@@ -60,6 +60,7 @@ pub mod policystatus;
 mod queue;
 pub mod replicaset;
 mod replicationcontroller;
+mod resourceclaim;
 pub mod resourcequota;
 pub mod serviceaccount;
 mod share;

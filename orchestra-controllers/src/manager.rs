@@ -68,6 +68,8 @@ pub enum Controller {
     ReplicaSet,
     /// Keeps as many pods as a ReplicationController says.
     ReplicationController,
+    /// Makes the device claims that pods bring as templates, and gives back what nobody uses any more.
+    ResourceClaim,
     /// Counts what is used of resource quotas.
     ResourceQuota,
     /// Gives every namespace its default ServiceAccount and the cluster's root certificate.
@@ -111,6 +113,7 @@ impl Controller {
         Self::PodGarbageCollector,
         Self::ReplicaSet,
         Self::ReplicationController,
+        Self::ResourceClaim,
         Self::ResourceQuota,
         Self::ServiceAccount,
         Self::ServiceAccountToken,
@@ -306,6 +309,9 @@ impl Controllers {
                 }
                 Controller::ServiceAccountToken => {
                     launch(&mut tasks, &world, &shutdown, crate::accounttoken::setup(&world))
+                }
+                Controller::ResourceClaim => {
+                    launch(&mut tasks, &world, &shutdown, crate::resourceclaim::setup(&world))
                 }
                 Controller::ResourceQuota => {
                     launch(&mut tasks, &world, &shutdown, crate::resourcequota::setup(&world))

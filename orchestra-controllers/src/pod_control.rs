@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
+use kube::core::Request;
+use serde::Deserialize;
 
 use crate::batch::slow_start;
 use crate::error::{Error, Result};
@@ -10,6 +13,21 @@ use crate::events::Mood;
 use crate::expectations::Expectations;
 use crate::family::Known;
 use crate::world::{World, exactly, post_params};
+
+/// What is read of the answer to a creation.
+#[derive(Deserialize)]
+struct Made {
+    metadata: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+fn pods_of(namespace: &str) -> Request {
+    Request::new(Pod::url_path(&(), Some(namespace)))
+}
 
 /// How a controller orders pods.
 pub(crate) struct PodControl {
@@ -28,18 +46,13 @@ impl PodControl {
         pod: impl Fn(usize) -> Option<&'a Pod>,
     ) -> Result<()> {
         let (key, pod) = (&owner.key(), &pod);
-        let api = &Pod::api(&self.world, &key.namespace);
+        let pods = &pods_of(&key.namespace);
         self.expectations.expect_creations(key, count);
-        let outcome = slow_start(count, |number| async move {
+        let outcome = slow_start(count, 1, |number| async move {
             let Some(pod) = pod(number) else { return Ok(()) };
-            match api.create(&post_params(), pod).await.map_err(Error::from) {
-                Ok(created) => {
-                    self.tell(
-                        owner,
-                        Mood::Normal,
-                        "SuccessfulCreate",
-                        format!("Created pod: {}", created.name()),
-                    );
+            match self.made(pods, pod).await {
+                Ok(name) => {
+                    self.tell(owner, Mood::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
                     Ok(())
                 }
                 Err(error) => {
@@ -64,21 +77,17 @@ impl PodControl {
         outcome.failure.map_or(Ok(()), Err)
     }
 
-    /// Deletes these pods. That one has gone already is no failure.
+    /// Deletes these pods, all at once, as upstream. That one has gone already is no failure.
     pub(crate) async fn delete<O: Known>(&self, owner: &O, doomed: &[Arc<Pod>]) -> Result<()> {
         let key = &owner.key();
-        let api = &Pod::api(&self.world, &key.namespace);
+        let pods = &pods_of(&key.namespace);
         self.expectations.expect_deletions(key, doomed.iter().map(|pod| pod.uid().to_owned()));
-        let outcome = slow_start(doomed.len(), |number| async move {
+        let outcome = slow_start(doomed.len(), doomed.len(), |number| async move {
             let Some(pod) = doomed.get(number) else { return Ok(()) };
-            match api.delete(pod.name(), &exactly(pod.uid())).await.map_err(Error::from) {
-                Ok(_) => {
-                    self.tell(
-                        owner,
-                        Mood::Normal,
-                        "SuccessfulDelete",
-                        format!("Deleted pod: {}", pod.name()),
-                    );
+            match self.deleted(pods, pod).await {
+                Ok(()) => {
+                    let message = format!("Deleted pod: {}", pod.name());
+                    self.tell(owner, Mood::Normal, "SuccessfulDelete", message);
                     Ok(())
                 }
                 Err(error) => {
@@ -101,6 +110,20 @@ impl PodControl {
             self.expectations.deletion_seen(key, pod.uid());
         }
         outcome.failure.map_or(Ok(()), Err)
+    }
+
+    /// Creates a pod, of which the server's answer says the name. The rest of the answer is not read: the pod comes by the
+    /// watch.
+    async fn made(&self, pods: &Request, pod: &Pod) -> Result<String> {
+        let body = serde_json::to_vec(pod).map_err(kube::Error::SerdeError)?;
+        let request = pods.create(&post_params(), body).map_err(kube::Error::BuildRequest)?;
+        Ok(self.world.client.request::<Made>(request).await?.metadata.name)
+    }
+
+    async fn deleted(&self, pods: &Request, pod: &Pod) -> Result<()> {
+        let request = pods.delete(pod.name(), &exactly(pod.uid())).map_err(kube::Error::BuildRequest)?;
+        self.world.client.request_text(request).await?;
+        Ok(())
     }
 
     fn tell<O: Known>(&self, owner: &O, mood: Mood, reason: &'static str, message: String) {

@@ -20,6 +20,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(5);
 /// The longest delay of a retry.
 const RETRY_LONGEST: Duration = Duration::from_secs(300);
 
+/// Keys that rest at the same time before those whose rest is over are forgotten.
+const MOST_RESTING: usize = 256;
+
 /// A queue of keys with work to do.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
@@ -37,6 +40,8 @@ struct State<K> {
     working: HashMap<K, Instant>,
     later: BTreeSet<(Instant, K)>,
     due: HashMap<K, Instant>,
+    /// Until when changes of what belongs to these keys are gathered.
+    resting: HashMap<K, Instant>,
     failures: HashMap<K, u32>,
 }
 
@@ -49,6 +54,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 working: HashMap::new(),
                 later: BTreeSet::new(),
                 due: HashMap::new(),
+                resting: HashMap::new(),
                 failures: HashMap::new(),
             }),
             wake: Notify::new(),
@@ -117,6 +123,38 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         state.later.insert((at, key));
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// From now on, and for so long, what [`add_rested`](Self::add_rested) tells of `key` is gathered.
+    pub(crate) fn rest(&self, key: &K, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let mut state = self.state();
+        if state.resting.len() >= MOST_RESTING {
+            state.resting.retain(|_, until| *until > now);
+        }
+        state.resting.insert(key.clone(), now + pause);
+    }
+
+    /// There is work for `key` as soon as it has rested.
+    pub(crate) fn add_rested(&self, key: K) {
+        let now = Instant::now();
+        let left = {
+            let mut state = self.state();
+            let until = state.resting.get(&key).copied().filter(|until| *until > now);
+            if until.is_none() {
+                state.resting.remove(&key);
+            } else if state.due.get(&key).is_some_and(|due| Some(*due) <= until) {
+                return;
+            }
+            until
+        };
+        match left {
+            Some(until) => self.add_after(key, until - now),
+            None => self.add(key),
+        }
     }
 
     /// The work on `key` failed: again, after a delay that doubles with each failure.
@@ -227,6 +265,22 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 2);
         queue.done(&"a");
         assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_during_a_rest_is_gathered_and_what_is_urgent_is_not() {
+        let queue = Queue::new();
+        let start = Instant::now();
+        queue.rest(&"a", Duration::from_millis(80));
+        queue.add_rested("a");
+        queue.add_rested("b");
+        queue.add_rested("a");
+        assert_eq!((queue.next().await, start.elapsed().as_millis()), ("b", 0));
+        assert_eq!((queue.next().await, start.elapsed().as_millis()), ("a", 80));
+        queue.done(&"a");
+        queue.rest(&"a", Duration::from_millis(80));
+        queue.add("a");
+        assert_eq!((queue.next().await, start.elapsed().as_millis()), ("a", 80));
     }
 
     #[tokio::test(start_paused = true)]

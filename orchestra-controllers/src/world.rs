@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
 use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
@@ -121,6 +122,8 @@ world! {
     claims: PersistentVolumeClaim = Habits::default(),
     volumes: PersistentVolume = Habits::default(),
     classes: StorageClass = Habits::default(),
+    device_claims: ResourceClaim = Habits::default(),
+    claim_templates: ResourceClaimTemplate = Habits::default(),
 }
 
 /// Drops what no controller reads of a pod: most of what its containers are told to do.

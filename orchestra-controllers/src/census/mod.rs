@@ -1,7 +1,7 @@
 //! The census: what exists in the cluster, of whatever kind, reduced to who owns whom.
 //!
 //! Garbage collection and the deletion of namespaces concern every kind, known today or made tomorrow. Both read this
-//! one graph, fed by a metadata-only watch for each resource that discovery shows. It holds nothing else of an object
+//! one graph, fed by a watch for each resource that discovery shows. It holds nothing else of an object
 //! than where it is found, its owners, and how far its deletion is; events are left out, as upstream does.
 
 mod discovery;
@@ -13,3 +13,4 @@ pub use graph::{Graph, Kind, Node, Owner, Propagation, Removal, Uid};
 
 pub(crate) use discovery::{Found, discover};
 pub(crate) use keeper::Census;
+pub(crate) use monitor::Sighting;

@@ -1,12 +1,15 @@
-//! One resource, followed by its metadata alone.
+//! One resource, of whose objects only who owns them is read.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use kube::core::PartialObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::core::{ApiResource, DynamicResourceScope};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -19,6 +22,81 @@ use crate::informer::pause;
 /// is checked with the server first.
 const PATIENCE: u32 = 3;
 
+/// An object as the census sees it. The rest is passed over while reading: not only the body, which is most of an object, but
+/// also what its metadata says of who wrote which field.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Whole")]
+pub(crate) struct Sighting {
+    pub(crate) metadata: ObjectMeta,
+}
+
+#[derive(Deserialize)]
+struct Whole {
+    #[serde(default)]
+    metadata: Seen,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    owner_references: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
+    deletion_timestamp: Option<Time>,
+}
+
+impl From<Whole> for Sighting {
+    fn from(Whole { metadata: seen }: Whole) -> Self {
+        let metadata = ObjectMeta {
+            name: seen.name,
+            namespace: seen.namespace,
+            uid: seen.uid,
+            resource_version: seen.resource_version,
+            owner_references: seen.owner_references,
+            finalizers: seen.finalizers,
+            deletion_timestamp: seen.deletion_timestamp,
+            ..ObjectMeta::default()
+        };
+        Self { metadata }
+    }
+}
+
+impl Resource for Sighting {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(of: &ApiResource) -> Cow<'_, str> {
+        of.kind.as_str().into()
+    }
+
+    fn group(of: &ApiResource) -> Cow<'_, str> {
+        of.group.as_str().into()
+    }
+
+    fn version(of: &ApiResource) -> Cow<'_, str> {
+        of.version.as_str().into()
+    }
+
+    fn api_version(of: &ApiResource) -> Cow<'_, str> {
+        of.api_version.as_str().into()
+    }
+
+    fn plural(of: &ApiResource) -> Cow<'_, str> {
+        of.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
 /// Follows `kind` until cancelled, or until it is no longer served. Tells `ready` when everything has been seen.
 pub(super) async fn run(
     census: Arc<Census>,
@@ -27,7 +105,7 @@ pub(super) async fn run(
     ready: oneshot::Sender<()>,
     shutdown: CancellationToken,
 ) {
-    let api: Api<PartialObjectMeta> = Api::all_with(client, &kind.api);
+    let api: Api<Sighting> = Api::all_with(client, &kind.api);
     let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
     let mut ready = Some(ready);
     let mut listed: HashSet<Uid> = HashSet::new();
@@ -69,12 +147,7 @@ pub(super) async fn run(
 }
 
 /// Whether the event says that everything has been seen.
-fn take(
-    census: &Census,
-    kind: &Arc<Kind>,
-    event: Event<PartialObjectMeta>,
-    listed: &mut HashSet<Uid>,
-) -> bool {
+fn take(census: &Census, kind: &Arc<Kind>, event: Event<Sighting>, listed: &mut HashSet<Uid>) -> bool {
     match event {
         Event::Init => listed.clear(),
         Event::InitApply(object) => {
@@ -101,4 +174,27 @@ fn is_not_served(error: &watcher::Error) -> bool {
         _ => return false,
     };
     matches!(status.code, 404 | 405)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_owns_an_object_is_read_and_the_rest_passed_over() {
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "o", "controller": true});
+        let seen = json!({
+            "name": "p", "namespace": "n", "uid": "u", "resourceVersion": "7", "ownerReferences": [owner],
+            "finalizers": ["orphan"], "deletionTimestamp": "2026-01-01T00:00:30Z",
+        });
+        let mut whole = seen.clone();
+        whole["managedFields"] = json!([{"manager": "m", "fieldsV1": {"f:spec": {}}}]);
+        whole["labels"] = json!({"a": "b"});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": whole, "spec": {"x": [1, {"y": null}]}});
+        let sighting: Sighting = serde_json::from_value(object).unwrap();
+        assert_eq!(serde_json::to_value(&sighting.metadata).unwrap(), seen);
+    }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::AttributeTypeAndValue;
@@ -64,8 +66,13 @@ impl Request {
             organizations: subject.iter_organization().map(text).collect(),
             ..Self::default()
         };
-        for extension in request.requested_extensions().into_iter().flatten() {
-            let ParsedExtension::SubjectAlternativeName(names) = extension else { continue };
+        for extension in wanted(&request)? {
+            if extension.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
+                continue;
+            }
+            let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
+                return Err(Unreadable("the alternative names cannot be read".to_owned()));
+            };
             for name in &names.general_names {
                 match name {
                     GeneralName::DNSName(_) => found.dns_names += 1,
@@ -135,6 +142,23 @@ impl Request {
         }
         Err("subject common name does not begin with system:node:".to_owned())
     }
+}
+
+/// The extensions asked for, in all places where a request may ask for some: what is decided by must be what is signed.
+fn wanted<'a>(request: &'a X509CertificationRequest<'a>) -> Result<Vec<&'a X509Extension<'a>>, Unreadable> {
+    let mut found: Vec<&X509Extension<'_>> = Vec::new();
+    for attribute in request.certification_request_info.iter_attributes() {
+        let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() else { continue };
+        for extension in &requested.extensions {
+            if found.iter().any(|earlier| earlier.oid == extension.oid) {
+                return Err(Unreadable(
+                    "x509: certificate request contains duplicate requested extensions".to_owned(),
+                ));
+            }
+            found.push(extension);
+        }
+    }
+    Ok(found)
 }
 
 fn client_usages(usages: &[String]) -> Result<(), String> {
@@ -228,6 +252,26 @@ mod tests {
         );
         assert_eq!(request.judge(LEGACY, &usages(&["any"])), Some(Ok(())));
         assert_eq!(request.judge("example.com/own", &usages(&[CLIENT_AUTH])), None);
+    }
+
+    #[test]
+    fn names_that_stand_in_a_second_place_are_seen_and_in_both_refused() {
+        // An attribute as it stands in a request, which asks for one alternative name.
+        const SECOND: &[u8] =
+            b"\x31\x1c\x30\x1a\x30\x18\x06\x03\x55\x1d\x11\x04\x11\x30\x0f\x82\x0dother.example";
+        let parse = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut params = rcgen::CertificateParams::new(names).unwrap();
+            params.key_usages.push(rcgen::KeyUsagePurpose::DigitalSignature);
+            let attribute =
+                rcgen::Attribute { oid: &[1, 2, 840, 113_549, 1, 9, 14], values: SECOND.to_vec() };
+            let key = rcgen::KeyPair::generate().unwrap();
+            let request = params.serialize_request_with_attributes(&key, vec![attribute]).unwrap();
+            Request::parse(request.pem().unwrap().as_bytes())
+        };
+        assert_eq!(parse(&[]).unwrap().dns_names, 1);
+        let said = parse(&["n.example"]).unwrap_err().to_string();
+        assert_eq!(said, "x509: certificate request contains duplicate requested extensions");
     }
 
     #[test]

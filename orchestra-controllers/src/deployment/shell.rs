@@ -54,10 +54,14 @@ fn pod_changed(world: &World, queue: &Queue<Key>, change: &Change<'_, Pod>) {
     let Some(pod) = change.object() else { return };
     let set = owner_of::<ReplicaSet, _>(world, pod.as_ref());
     let Some(deployment) = set.and_then(|set| owner_of::<Deployment, _>(world, set.as_ref())) else { return };
-    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
-    if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate") {
+    if recreates(&deployment) {
         queue.add(deployment.key());
     }
+}
+
+fn recreates(deployment: &Deployment) -> bool {
+    let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
+    strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate")
 }
 
 impl Reconcile for Deployments {
@@ -74,7 +78,7 @@ impl Reconcile for Deployments {
         };
         let settled = self.expectations.are_met(key);
         let sets = members::<Deployment, ReplicaSet>(&self.world, &deployment).await?;
-        let uids = sets.iter().filter_map(|set| set.metadata.uid.clone());
+        let uids = sets.iter().filter(|_| recreates(&deployment)).filter_map(|set| set.metadata.uid.clone());
         let pods: Vec<_> = uids.flat_map(|uid| self.world.pods.indexed(&Index::Owner(uid))).collect();
         let now = self.world.clock.now();
         let observed = Observed { deployment: &deployment, sets: &sets, pods: &pods, settled, now };

@@ -9,12 +9,11 @@ use futures::future::try_join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, Preconditions, PropagationPolicy};
-use kube::core::PartialObjectMeta;
 use serde_json::json;
 use tracing::debug;
 
 use super::plan::{Action, Dependent, Item, Policy, Standing, is_settled, plan};
-use crate::census::{Kind, Node, Owner, Propagation, Uid};
+use crate::census::{Kind, Node, Owner, Propagation, Sighting, Uid};
 use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
 use crate::ownership::release_patch;
@@ -91,7 +90,7 @@ impl Reconcile for Collector {
 }
 
 impl Collector {
-    fn api(&self, kind: &Kind, namespace: &str) -> Api<PartialObjectMeta> {
+    fn api(&self, kind: &Kind, namespace: &str) -> Api<Sighting> {
         let client = self.world.client.clone();
         if kind.namespaced {
             Api::namespaced_with(client, namespace, &kind.api)
@@ -209,7 +208,7 @@ impl Collector {
         node: &Node,
         meta: &ObjectMeta,
         owners: &[OwnerReference],
-    ) -> Result<Option<PartialObjectMeta>> {
+    ) -> Result<Option<Sighting>> {
         let patch = json!({"metadata": {
             "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners,
         }});

@@ -123,7 +123,7 @@ impl Jobs {
     }
 
     async fn release(&self, pods: &[Arc<Pod>]) -> Result<()> {
-        let outcome = slow_start(pods.len(), |number| async move {
+        let outcome = slow_start(pods.len(), 1, |number| async move {
             match pods.get(number) {
                 Some(pod) => release(&self.world, pod).await,
                 None => Ok(()),

@@ -14,6 +14,10 @@ use crate::pod::{self, count, unless_zero};
 /// No more pods than this are created or deleted at a time, as upstream.
 const BURST: usize = 500;
 
+/// How many pods there are for each millisecond of [`rest`].
+const PODS_FOR_A_REST: usize = 100;
+const LONGEST_REST: Duration = Duration::from_millis(250);
+
 /// What is known when a ReplicaSet is planned.
 #[derive(Debug)]
 pub struct Observed<'a> {
@@ -80,6 +84,19 @@ fn replicas(observed: &Observed<'_>) -> Option<Action> {
     }
     active.truncate(surplus);
     Some(Action::Delete(active))
+}
+
+/// How many more pods there are than wanted.
+pub(super) fn surplus(set: &ReplicaSet, pods: &[Arc<Pod>]) -> usize {
+    let active = pods.iter().filter(|pod| pod::is_active(pod)).count();
+    active.saturating_sub(usize::try_from(wanted(set)).unwrap_or(0))
+}
+
+/// For how long changes of pods are gathered after all of so many were looked at. A look takes longer the more there are, and
+/// each of them changes a few times: looked at after every change, ten thousand would be a hundred times the work.
+pub(super) fn rest(pods: usize) -> Duration {
+    let milliseconds = u64::try_from(pods / PODS_FOR_A_REST).unwrap_or(u64::MAX);
+    Duration::from_millis(milliseconds).min(LONGEST_REST)
 }
 
 fn wanted(set: &ReplicaSet) -> i32 {

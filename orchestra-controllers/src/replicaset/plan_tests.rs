@@ -81,6 +81,11 @@ fn looks_again_when_a_ready_pod_becomes_available() {
     assert!(actions.contains(&Action::LookAgain(Duration::from_secs(20))), "{actions:?}");
 }
 
+#[test]
+fn only_after_a_look_at_many_pods_are_changes_gathered() {
+    assert_eq!([0, 99, 10_000, usize::MAX].map(|pods| rest(pods).as_millis()), [0, 0, 100, 250]);
+}
+
 proptest! {
     #[test]
     fn reaches_the_wanted_number_and_then_rests(wanted in 0_i32..20, have in 0_usize..20) {

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
-use super::plan::{Action, Failure, Observed, plan, status};
+use super::plan::{Action, Failure, Observed, plan, rest, status, surplus};
 use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
 use crate::expectations::Expectations;
@@ -51,6 +51,7 @@ pub(crate) struct Replicas<O> {
     world: Arc<World>,
     expectations: Arc<Expectations>,
     control: PodControl,
+    queue: Arc<Queue<Key>>,
     kind: std::marker::PhantomData<fn() -> O>,
 }
 
@@ -63,7 +64,8 @@ pub(crate) fn setup<O: Replicated>(world: &Arc<World>) -> (Arc<Replicas<O>>, Arc
     let control =
         PodControl { world: world.clone(), expectations: expectations.clone(), component: O::COMPONENT };
     let kind = std::marker::PhantomData;
-    (Arc::new(Replicas { world: world.clone(), expectations, control, kind }), queue)
+    let replicas = Replicas { world: world.clone(), expectations, control, queue: queue.clone(), kind };
+    (Arc::new(replicas), queue)
 }
 
 impl<O: Replicated> Reconcile for Replicas<O> {
@@ -78,14 +80,20 @@ impl<O: Replicated> Reconcile for Replicas<O> {
             self.expectations.forget(key);
             return Ok(Next::Wait);
         };
-        let settled = self.expectations.are_met(key);
+        if !self.expectations.are_met(key) {
+            return Ok(self.expectations.or_lapse(key, Next::Wait));
+        }
         let pods = members::<O, Pod>(&self.world, &owner).await?;
-        let related = self.related(&owner, &pods);
         let now = self.world.clock.now();
         let set = &owner.form();
-        let observed = Observed { set, pods: &pods, related: &related, settled, now };
+        let related = if surplus(set, &pods) > 0 { self.related(&owner, &pods) } else { Vec::new() };
+        let observed = Observed { set, pods: &pods, related: &related, settled: true, now };
         let mut next = Next::Wait;
-        for action in plan(&observed) {
+        let actions = plan(&observed);
+        if !actions.iter().any(|action| matches!(action, Action::Create(_) | Action::Delete(_))) {
+            self.queue.rest(key, rest(pods.len()));
+        }
+        for action in actions {
             match action {
                 Action::Create(count) => {
                     let outcome = self.create(key, &owner, set, count).await;

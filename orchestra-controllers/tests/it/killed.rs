@@ -46,10 +46,10 @@ const REST: Duration = Duration::from_secs(60);
 const LONG_STORY: usize = 30;
 
 /// What happens in a cluster, step by step, each begun when the one before is done.
-type Story = fn(Told) -> BoxFuture<'static, ()>;
+pub(crate) type Story = fn(Told) -> BoxFuture<'static, ()>;
 
 #[derive(Clone)]
-struct Told(Client);
+pub(crate) struct Told(Client);
 
 #[derive(Debug, PartialEq)]
 struct Outcome {
@@ -58,7 +58,7 @@ struct Outcome {
 }
 
 impl Told {
-    fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+    pub(crate) fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
         Api::namespaced(self.0.clone(), "default")
     }
 
@@ -67,7 +67,7 @@ impl Told {
     }
 }
 
-async fn create<K>(api: &Api<K>, object: Value) -> K
+pub(crate) async fn create<K>(api: &Api<K>, object: Value) -> K
 where
     K: Resource + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
@@ -115,7 +115,7 @@ fn tell(controllers: &[Controller], story: Story, fate: Fate) -> (usize, Outcome
 }
 
 /// Tells the story undisturbed, then with a death at each of its writes, then with one death after another.
-fn survives(controllers: &[Controller], story: Story) {
+pub(crate) fn survives(controllers: &[Controller], story: Story) {
     let (writes, calm) = tell(controllers, story, Fate::Spared);
     for line in &calm.end {
         assert!(!line.contains(" ORPHAN ") && !line.contains(" BEHIND "), "{line}");

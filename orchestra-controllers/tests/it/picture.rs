@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -41,6 +42,7 @@ const GIVEN: &[&str] = &[
     "clusterIP",
     "clusterIPs",
     "endpoints.kubernetes.io/last-change-trigger-time",
+    "resourceClaimName",
 ];
 
 /// One line for each object, sorted; the objects whose owner does not exist, or whose controller has not seen their
@@ -68,6 +70,7 @@ pub(crate) async fn picture(client: &Client) -> Vec<String> {
         ApiResource::erase::<ReplicationController>(&()),
         ApiResource::erase::<ClusterRole>(&()),
         ApiResource::erase::<ResourceQuota>(&()),
+        ApiResource::erase::<ResourceClaim>(&()),
     ];
     let mut all = Vec::new();
     for resource in resources {
