@@ -22,6 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::event::Recorder;
 use crate::logs::LogLimit;
 use crate::metrics::{Counted, NodeMetrics};
+use crate::pod::ports::Ports;
 use crate::pod::prober::RealProber;
 use crate::pod::resize::Ledger;
 use crate::pod::status::NodeFacts;
@@ -198,6 +199,7 @@ impl NodeAgentBuilder {
             facts: NodeFacts { address: self.address.to_string(), runtime: version.name.clone() },
             allocatable: capacity.clone(),
             ledger: Ledger::default(),
+            ports: Ports::default(),
             log_limit: self.log_limit,
         };
         let facts = node_object::NodeFacts {

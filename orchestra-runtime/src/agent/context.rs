@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::event::Recorder;
 use crate::logs::LogLimit;
 use crate::metrics::NodeMetrics;
+use crate::pod::ports::Ports;
 use crate::pod::probe::Prober;
 use crate::pod::resize::Ledger;
 use crate::pod::status::NodeFacts;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) allocatable: BTreeMap<String, String>,
     /// What its pods were given of that.
     pub(crate) ledger: Ledger,
+    /// What ports of the node they have.
+    pub(crate) ports: Ports,
 }
 
 impl Context {

@@ -8,14 +8,19 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
+use orchestra_core::light::Light;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::{Error, Result, is_over};
+use crate::event::Severity;
 use crate::pauses::Pauses;
+use crate::pod::ports;
 use crate::pod::recall::recall;
+use crate::pod::spec::grace_seconds;
+use crate::pod::state::{Stop, StopReason};
 use crate::pod::worker::{Note, Shown, Worker};
 use crate::runtime::{ContainerEvent, ContainerState, ContainerStatus, SandboxStatus};
 
@@ -97,12 +102,9 @@ impl Pods {
             sandboxes: self.context.runtime.list_sandboxes().await.map_err(failed)?,
             containers: self.context.runtime.list_containers().await.map_err(failed)?,
         });
-        let api: Api<Pod> = Api::all(self.context.client.clone());
+        let api: Api<Light<Pod>> = Api::all(self.context.client.clone());
         let config = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
-        let mut pods = watcher(api, config)
-            .modify(|pod| pod.metadata.managed_fields = None)
-            .backoff(Pauses::of(node))
-            .boxed();
+        let mut pods = watcher(api, config).backoff(Pauses::of(node)).boxed();
         loop {
             tokio::select! {
                 biased;
@@ -142,10 +144,10 @@ impl Pods {
         }
     }
 
-    async fn watched(&mut self, event: Event<Pod>) {
+    async fn watched(&mut self, event: Event<Light<Pod>>) {
         match event {
             Event::Init => self.listing.clear(),
-            Event::InitApply(pod) => {
+            Event::InitApply(Light(pod)) => {
                 self.listing.extend(pod.uid());
                 self.applied(pod);
             }
@@ -158,8 +160,8 @@ impl Pods {
                     self.clear(left, &listed).await;
                 }
             }
-            Event::Apply(pod) => self.applied(pod),
-            Event::Delete(pod) => {
+            Event::Apply(Light(pod)) => self.applied(pod),
+            Event::Delete(Light(pod)) => {
                 if let Some(worker) = pod.uid().and_then(|uid| self.workers.get(&uid)) {
                     let _ = worker.notes.send(Note::Vanished);
                 }
@@ -182,6 +184,12 @@ impl Pods {
         let mut state = recall(&pod, &sandboxes, &containers, self.context.clock.now());
         // Nothing of an ended pod is held any more, unless its sandbox was found.
         state.released = is_over(&pod) && sandboxes.is_empty();
+        // What runs already has its ports, whoever else wants them.
+        if !is_over(&pod) && !self.context.ports.take(&uid, &pod) && sandboxes.is_empty() {
+            self.context.recorder.note(&pod, None, Severity::Warning, ports::REASON, ports::MESSAGE);
+            let (since, grace_seconds) = (self.context.clock.now(), grace_seconds(&pod));
+            state.stop = Some(Stop { since, grace_seconds, why: StopReason::Rejected });
+        }
         let (sender, inbox) = mpsc::unbounded_channel();
         let (publish, shown) = watch::channel(Shown::default());
         self.table.put(&uid, Some(Listed { pod: pod.clone(), shown: shown.clone() }));

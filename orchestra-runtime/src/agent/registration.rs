@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{Node, NodeStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use orchestra_core::light::Light;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -63,7 +64,7 @@ impl Registration {
 struct Agent {
     name: String,
     nodes: Api<Node>,
-    leases: Api<Lease>,
+    leases: Api<Light<Lease>>,
     facts: watch::Receiver<NodeFacts>,
     clock: Arc<dyn Clock>,
     spread: Duration,
@@ -170,18 +171,18 @@ impl Agent {
     }
 
     /// Renews the Lease as last seen, or looks for it, or creates it.
-    async fn renew(&self, latest: Option<Lease>) -> kube::Result<Lease> {
+    async fn renew(&self, latest: Option<Light<Lease>>) -> kube::Result<Light<Lease>> {
         let found = match latest {
             Some(lease) => Some(lease),
             None => self.leases.get_opt(&self.name).await?,
         };
         let Some(mut lease) = found else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..Default::default() };
-            let mut lease = Lease { metadata, spec: None };
-            self.fill(&mut lease).await?;
+            let mut lease = Light(Lease { metadata, spec: None });
+            self.fill(&mut lease.0).await?;
             return self.leases.create(&PostParams::default(), &lease).await;
         };
-        self.fill(&mut lease).await?;
+        self.fill(&mut lease.0).await?;
         self.leases.replace(&self.name, &PostParams::default(), &lease).await
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod env;
 pub(crate) mod field;
 pub(crate) mod http;
 pub(crate) mod lifecycle;
+pub(crate) mod ports;
 pub(crate) mod probe;
 pub(crate) mod prober;
 pub(crate) mod recall;

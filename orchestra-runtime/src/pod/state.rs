@@ -48,6 +48,8 @@ pub(crate) enum StopReason {
     Vanished,
     /// It ran longer than `activeDeadlineSeconds`.
     Deadline,
+    /// It wants ports of the node that another pod has.
+    Rejected,
     /// The agent stops, and takes its pods along.
     Shutdown,
 }
@@ -222,9 +224,11 @@ pub(crate) fn decide(pod: &Pod, state: &PodState, now: Timestamp) -> Decision {
         let message = |name: &str| format!("Stopping container {name}");
         let quiet = stop_in_order(&members, state, stop, now, &message, &mut decision);
         match stop.why {
-            StopReason::Deadline if quiet && !state.released => decision.actions.push(Action::Release),
+            StopReason::Deadline | StopReason::Rejected if quiet && !state.released => {
+                decision.actions.push(Action::Release);
+            }
             // It stays in the API until somebody deletes it.
-            StopReason::Deadline => {}
+            StopReason::Deadline | StopReason::Rejected => {}
             _ if quiet => decision.actions.push(Action::Finish),
             _ => {}
         }

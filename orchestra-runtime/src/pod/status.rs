@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::resize;
 use super::spec::{Member, Role, full_name, members};
 use super::state::{self, Ended, Life, Outcome, PodState, Sandbox, StopReason, crash_loop, outcome};
+use super::{ports, resize};
 
 /// How long a failure to pull shows as such before it shows as waiting.
 pub(crate) const TELL_FAILURE: SignedDuration = SignedDuration::from_secs(2);
@@ -60,9 +60,16 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
         message: old.message,
         ..PodStatus::default()
     };
-    if state.stop.as_ref().is_some_and(|s| s.why == StopReason::Deadline) {
-        status.reason = Some("DeadlineExceeded".to_owned());
-        status.message = Some("Pod was active on the node longer than the specified deadline".to_owned());
+    match state.stop.as_ref().map(|stop| stop.why) {
+        Some(StopReason::Deadline) => {
+            status.reason = Some("DeadlineExceeded".to_owned());
+            status.message = Some("Pod was active on the node longer than the specified deadline".to_owned());
+        }
+        Some(StopReason::Rejected) => {
+            status.reason = Some(ports::REASON.to_owned());
+            status.message = Some(format!("Pod was rejected: {}", ports::MESSAGE));
+        }
+        _ => {}
     }
     status
 }
@@ -81,7 +88,7 @@ fn phase(
         _ => {}
     }
     let ending = state.stop.as_ref().map(|s| s.why);
-    if ending == Some(StopReason::Deadline) {
+    if matches!(ending, Some(StopReason::Deadline | StopReason::Rejected)) {
         return "Failed";
     }
     match outcome(pod, state) {

@@ -4,6 +4,7 @@
 //! worker is always free to take the next one; after each note it decides again.
 
 mod notes;
+mod overwritten;
 mod probes;
 mod report;
 
@@ -19,6 +20,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::overwritten::Heard;
+use self::report::Written;
 use super::probe::{ProbeKind, Verdict};
 use super::spec::{Role, grace_seconds, member, members, meta};
 use super::start::{self, Failure, Home, StartedContainer};
@@ -33,6 +36,10 @@ use crate::volume;
 
 /// After how long room that others had is looked for again.
 const RESIZE_AGAIN: SignedDuration = SignedDuration::from_secs(3);
+
+/// For how long a status is kept back that is about to be another one: a pod that starts faster is reported once, as it runs, and
+/// one that ends faster once, as it ended.
+const HOLD: SignedDuration = SignedDuration::from_millis(50);
 
 /// Something happened.
 #[derive(Debug)]
@@ -71,7 +78,7 @@ pub(crate) enum Note {
     },
     Reported {
         status: Box<PodStatus>,
-        written: bool,
+        written: Written,
     },
 }
 
@@ -110,6 +117,9 @@ pub(crate) struct Worker {
     /// Exits that were told before the start that belongs to them.
     early: HashMap<ContainerId, Exit>,
     reporting: bool,
+    heard: Heard,
+    /// Something was begun that takes a moment; until then its outcome is waited for before a status is reported.
+    held_until: Option<Timestamp>,
     /// Reporting failed and is tried again then.
     report_again: Option<Timestamp>,
     sandbox_attempts: u32,
@@ -147,6 +157,8 @@ impl Worker {
             probes: HashMap::new(),
             early: HashMap::new(),
             reporting: false,
+            heard: Heard::default(),
+            held_until: None,
             report_again: None,
             sandbox_attempts: 0,
             sandbox_failures: 0,
@@ -184,7 +196,8 @@ impl Worker {
             self.context.metrics.looked(round, begun.elapsed());
             self.note_start();
             if finish {
-                return self.finish().await;
+                // By itself: else every worker had room for its end all its life.
+                return Box::pin(self.finish()).await;
             }
             self.report();
             self.show();
@@ -271,6 +284,7 @@ impl Worker {
                 let times = [
                     decision.wake,
                     self.deadline(),
+                    self.held_until.filter(|at| *at > now),
                     self.report_again,
                     self.renewal(),
                     self.retry_resize(now),
@@ -331,6 +345,14 @@ impl Worker {
         }
     }
 
+    /// Waits a moment with the report, from when the first of several things was begun.
+    fn hold(&mut self) {
+        let now = self.context.clock.now();
+        if self.held_until.is_none() {
+            self.held_until = now.checked_add(HOLD).ok();
+        }
+    }
+
     fn job(&mut self, job: impl Future<Output = Note> + Send + 'static) {
         let sender = self.sender.clone();
         self.jobs.spawn(async move {
@@ -340,6 +362,7 @@ impl Worker {
     }
 
     fn run_sandbox(&mut self) {
+        self.hold();
         self.state.sandbox = Sandbox::Starting;
         self.state.initialized = false;
         let attempt = self.sandbox_attempts;
@@ -358,6 +381,7 @@ impl Worker {
             container.restarts = container.restarts.saturating_add(1);
             container.last = Some(ended.clone());
         }
+        let is_first = container.last.is_none();
         container.life = Life::Starting;
         container.image = spec.image.clone().unwrap_or_default();
         container.started = spec.startup_probe.is_none();
@@ -365,6 +389,9 @@ impl Worker {
         container.condemned = None;
         container.resized = false;
         let attempt = u32::try_from(container.restarts).unwrap_or(0);
+        if is_first {
+            self.hold();
+        }
         let sort = match role {
             Role::Init | Role::Sidecar => Sort::Init,
             Role::Main => Sort::Container,
@@ -400,6 +427,9 @@ impl Worker {
         let Life::Running { id, started_at, .. } = &container.life else { return };
         let (id, started_at) = (id.clone(), *started_at);
         container.life = Life::Stopping { id: id.clone(), started_at };
+        if self.state.stop.is_some() {
+            self.hold();
+        }
         self.context.recorder.note(&self.pod, Some(name), Severity::Normal, "Killing", message);
         let Some(spec) = member(&self.pod, name).map(|m| m.container.into_owned()) else { return };
         let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
@@ -434,7 +464,9 @@ impl Worker {
     /// Gives back what an ended pod needs no more; its containers stay for their logs.
     fn release(&mut self) {
         self.state.released = true;
-        self.context.ledger.note(self.pod.metadata.uid.as_deref().unwrap_or_default(), None);
+        let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
+        self.context.ledger.note(uid, None);
+        self.context.ports.release(uid);
         let (context, pod) = (self.context.clone(), self.pod.clone());
         let sandbox = match &self.state.sandbox {
             Sandbox::Ready { id, .. } => Some(id.clone()),

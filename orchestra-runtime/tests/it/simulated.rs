@@ -4,6 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, WatchEvent, WatchParams};
 use orchestra_runtime::backend::sim::{Script, SimRuntime};
 use orchestra_runtime::clock::TokioClock;
 use serde_json::{Value, json};
@@ -86,5 +89,40 @@ async fn readiness_follows_the_probe() {
     let begun = tokio::time::Instant::now();
     cluster.until("slow", "ready", is_ready).await;
     assert!(begun.elapsed() >= Duration::from_secs(25));
+    agent.stop().await;
+}
+
+/// What is written of a pod from now on, until it is gone.
+async fn written_until_gone(cluster: &Cluster, pod: &Pod) -> Vec<&'static str> {
+    let (name, version) =
+        (pod.metadata.name.as_deref().unwrap(), pod.metadata.resource_version.as_deref().unwrap());
+    let params = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let mut events = Box::pin(cluster.pods.watch(&params, version).await.unwrap());
+    cluster.pods.delete(name, &DeleteParams::default()).await.unwrap();
+    let mut written = Vec::new();
+    while written.last() != Some(&"deleted") {
+        let event = tokio::time::timeout(Duration::from_secs(60), events.next()).await.expect("the pod goes");
+        written.push(match event.expect("the watch goes on").unwrap() {
+            WatchEvent::Modified(pod)
+                if pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running") =>
+            {
+                "marked"
+            }
+            WatchEvent::Modified(_) => "ended",
+            WatchEvent::Deleted(_) => "deleted",
+            _ => "something else",
+        });
+    }
+    written
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_ends_at_once_is_reported_once_before_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start().await;
+    let agent = agent(&cluster, dir.path());
+    cluster.pod("web", json!({"containers": containers(&["web", "beside"])})).await;
+    let running = cluster.until("web", "ready", is_ready).await;
+    assert_eq!(written_until_gone(&cluster, &running).await, ["marked", "ended", "deleted"]);
     agent.stop().await;
 }

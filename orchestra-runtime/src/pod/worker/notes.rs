@@ -53,7 +53,7 @@ impl Worker {
                 stop.grace_seconds = stop.grace_seconds.min(FORCED_SECONDS);
                 self.hurry(FORCED_SECONDS);
             }
-            Some(stop) if stop.why != StopReason::Deadline => {}
+            Some(stop) if !matches!(stop.why, StopReason::Deadline | StopReason::Rejected) => {}
             stop => *stop = Some(Stop { since, grace_seconds, why }),
         }
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Request;
+use kube::{Api, Resource};
+use orchestra_core::light::Light;
 use serde_json::{Value, json};
 
 use super::{Note, Shown, ShownContainer, Worker};
@@ -14,7 +16,7 @@ use crate::agent::context::Context;
 use crate::pod::resize;
 use crate::pod::spec::{grace_seconds, members, meta};
 use crate::pod::start::leave_network;
-use crate::pod::state::{Life, Sandbox, StopReason, outcome};
+use crate::pod::state::{Container, Life, Sandbox, StopReason, outcome};
 use crate::pod::status::status;
 use crate::volume;
 
@@ -39,6 +41,10 @@ impl Worker {
         if self.reporting || self.report_again.is_some_and(|at| at > now) {
             return;
         }
+        if (self.is_starting() || self.is_stopping()) && self.held_until.is_some_and(|at| at > now) {
+            return;
+        }
+        self.held_until = None;
         let gone = self.state.stop.as_ref().is_some_and(|s| s.why == StopReason::Vanished);
         let status = status(&self.pod, &self.state, &self.context.facts, now);
         if gone || self.pod.status.as_ref() == Some(&status) {
@@ -53,17 +59,40 @@ impl Worker {
         });
     }
 
-    pub(super) fn reported(&mut self, status: PodStatus, written: bool) {
-        self.reporting = false;
-        if written {
-            self.pod.status = Some(status);
-        } else {
-            self.report_again = self.context.clock.now().checked_add(AGAIN).ok();
-        }
+    /// Whether what the pod needs next is being made.
+    fn is_starting(&self) -> bool {
+        let starting = |container: &Container| matches!(container.life, Life::Starting);
+        self.state.stop.is_none()
+            && (matches!(self.state.sandbox, Sandbox::Starting)
+                || self.state.containers.values().any(starting))
     }
 
-    /// The pod changed in the API. Its status there may be older than ours; only what others add to it is taken.
+    /// Whether the whole pod ends and some container is still to.
+    fn is_stopping(&self) -> bool {
+        let stopping = |container: &Container| matches!(container.life, Life::Stopping { .. });
+        self.state.stop.is_some() && self.state.containers.values().any(stopping)
+    }
+
+    pub(super) fn reported(&mut self, mut status: PodStatus, written: Written) {
+        self.reporting = false;
+        match written {
+            Written::As(pod) => self.heard.said(&pod),
+            Written::ToNobody => {}
+            Written::Not => {
+                self.report_again = self.context.clock.now().checked_add(AGAIN).ok();
+                return;
+            }
+        }
+        if let Some(conditions) = &mut status.conditions {
+            self.heard.overwrite(conditions);
+        }
+        self.pod.status = Some(status);
+    }
+
+    /// The pod changed in the API. Its status there may be older than ours; only what others add to it is taken, and what they
+    /// have written over our last report.
     pub(super) fn changed(&mut self, pod: &Pod) {
+        self.heard.seen(pod);
         let ours = self.pod.status.take();
         self.pod = pod.clone();
         let asked = grace_seconds(&self.pod);
@@ -82,6 +111,7 @@ impl Worker {
             let foreign = |c: &&PodCondition| !OURS.contains(&c.type_.as_str());
             let mut conditions = ours.conditions.take().unwrap_or_default();
             conditions.retain(|c| !foreign(&c));
+            self.heard.overwrite(&mut conditions);
             conditions.extend(theirs.conditions.iter().flatten().filter(foreign).cloned());
             ours.conditions = Some(conditions);
             ours.qos_class.clone_from(&theirs.qos_class);
@@ -129,7 +159,9 @@ impl Worker {
     pub(super) async fn finish(mut self) {
         self.show();
         self.held = Default::default();
-        self.context.ledger.note(self.pod.metadata.uid.as_deref().unwrap_or_default(), None);
+        let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
+        self.context.ledger.note(uid, None);
+        self.context.ports.release(uid);
         while self.reporting {
             match self.inbox.recv().await {
                 Some(Note::Reported { status, written }) => self.reported(*status, written),
@@ -148,7 +180,9 @@ impl Worker {
         if why != Some(StopReason::Vanished) && self.pod.status.as_ref() != Some(&last) {
             let mut tries = 0;
             // A cluster that stops as a whole does not wait for its API for ever.
-            while !(write(&self.context, &self.pod, &last).await || shutdown && tries >= 3) {
+            while matches!(write(&self.context, &self.pod, &last).await, Written::Not)
+                && !(shutdown && tries >= 3)
+            {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(100 << tries.min(6))).await;
             }
@@ -202,25 +236,44 @@ pub(crate) async fn remove_sandboxes(context: &Context, pod: &Pod) {
     }
 }
 
-fn api(context: &Context, pod: &Pod) -> Api<Pod> {
+fn api(context: &Context, pod: &Pod) -> Api<Light<Pod>> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     Api::namespaced(context.client.clone(), namespace)
 }
 
-/// Writes a status. Whether it is done with: written, or of no interest to anybody any more.
-async fn write(context: &Context, pod: &Pod, status: &PodStatus) -> bool {
+/// What came of a report.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// The pod is so now.
+    As(Box<Pod>),
+    /// There is nobody any more whom it is about.
+    ToNobody,
+    /// It is to be tried again.
+    Not,
+}
+
+/// Writes a status.
+async fn write(context: &Context, pod: &Pod, status: &PodStatus) -> Written {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let Ok(status) = serde_json::to_value(status) else { return true };
-    let body = json!({"metadata": {"uid": pod.metadata.uid}, "status": patch(status)});
+    let Ok(status) = serde_json::to_value(status) else { return Written::ToNobody };
+    let mut body = json!({"metadata": {"uid": pod.metadata.uid}});
+    // Not within the macro, which would copy it.
+    body["status"] = patch(status);
     let params = PatchParams::default();
     match api(context, pod).patch_status(name, &params, &Patch::Strategic(&body)).await {
-        Ok(_) => true,
-        Err(kube::Error::Api(refused)) if refused.code == 404 => true,
+        Ok(Light(now)) => Written::As(Box::new(now)),
+        Err(kube::Error::Api(refused)) if refused.code == 404 => Written::ToNobody,
         // Another pod has the name by now; or somebody else wrote at the same time, and it is to be tried again.
-        Err(kube::Error::Api(refused)) if refused.code == 409 => is_another(context, pod).await,
+        Err(kube::Error::Api(refused)) if refused.code == 409 => {
+            if is_another(context, pod).await {
+                Written::ToNobody
+            } else {
+                Written::Not
+            }
+        }
         Err(error) => {
             tracing::warn!(pod = name, %error, "the status of a pod could not be written");
-            false
+            Written::Not
         }
     }
 }
@@ -274,7 +327,13 @@ async fn delete(context: &Context, pod: &Pod) {
         params.preconditions(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None });
     let mut wait = Duration::from_millis(100);
     loop {
-        match api(context, pod).delete(name, &params).await {
+        let request = Request::new(Pod::url_path(&(), pod.metadata.namespace.as_deref()));
+        let asked = match request.delete(name, &params) {
+            // What the answer shows of the pod is not read.
+            Ok(request) => context.client.request_text(request).await,
+            Err(error) => Err(kube::Error::BuildRequest(error)),
+        };
+        match asked {
             Ok(_) => return,
             Err(kube::Error::Api(refused)) if refused.code == 404 => return,
             Err(kube::Error::Api(refused)) if refused.code == 409 => {
