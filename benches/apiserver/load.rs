@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use http_body_util::BodyExt;
 use hyper::Method;
+use hyper::body::Incoming;
 
 use crate::process::Server;
 use crate::wire::{Connection, Wire};
+
+/// What is kept of a list: more than stands before its items.
+const HEAD_BYTES: usize = 1024;
 
 /// How the load is made.
 pub(crate) struct Load<'a> {
@@ -64,9 +68,10 @@ impl Load<'_> {
             let mut token = String::new();
             loop {
                 let page = format!("{path}?limit={limit}&continue={token}");
-                let body = whole(&mut connection, Method::GET, &page, Vec::new()).await;
-                bytes += body.len();
-                match next_page(&body) {
+                let answer = connection.send(Method::GET, &page, Vec::new()).await.into_body();
+                let (head, length) = take(answer).await;
+                bytes += length;
+                match next_page(&head) {
                     Some(next) => token = next,
                     None => break,
                 }
@@ -85,25 +90,28 @@ async fn client(
     let (mut latencies, mut bytes) = (Vec::new(), 0);
     while let Some((method, path, body)) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
         let begin = Instant::now();
-        let mut response = connection.send(method.clone(), path, body.clone()).await.into_body();
-        while let Some(frame) = response.frame().await {
-            bytes += frame.expect("a whole answer").data_ref().map_or(0, bytes::Bytes::len);
-        }
+        let answer = connection.send(method.clone(), path, body.clone()).await.into_body();
+        bytes += take(answer).await.1;
         latencies.push(begin.elapsed());
     }
     (latencies, bytes)
 }
 
-async fn whole(connection: &mut Connection, method: Method, path: &str, body: Vec<u8>) -> bytes::Bytes {
-    let response = connection.send(method, path, body).await;
-    response.into_body().collect().await.expect("a whole answer").to_bytes()
+/// How an answer begins, and how long it is. The rest is not kept: what the load does with it is not the server's.
+async fn take(mut body: Incoming) -> (Vec<u8>, usize) {
+    let (mut head, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.expect("a whole answer");
+        let Some(data) = frame.data_ref() else { continue };
+        length += data.len();
+        head.extend_from_slice(&data[..data.len().min(HEAD_BYTES.saturating_sub(head.len()))]);
+    }
+    (head, length)
 }
 
-/// The continue token of a list, read without parsing its items.
-fn next_page(list: &[u8]) -> Option<String> {
+/// The continue token of a list, whose metadata stands before its items.
+fn next_page(head: &[u8]) -> Option<String> {
     let mark = br#""continue":""#;
-    // Metadata stands before the items.
-    let head = &list[..list.len().min(1024)];
     let from = head.windows(mark.len()).position(|window| window == mark)? + mark.len();
     let length = head[from..].iter().position(|byte| *byte == b'"')?;
     Some(String::from_utf8(head[from..from + length].to_vec()).expect("text"))

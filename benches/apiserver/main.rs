@@ -1,13 +1,17 @@
 //! What the API server takes for each operation, as a client sees it. Guards the figures in docs/apiserver-performance.md.
 //!
-//! `cargo bench --bench apiserver [-- [binding] [--quick]]`
+//! `cargo bench --bench apiserver [-- [binding | reads | writes] [--quick] [--server PATH]]`
 //!
 //! The server is a process of its own, `orchestra server --components apiserver` with the durable store: every write is
 //! synced before it is answered. The load comes from this process over TLS, each connection one client that sends its next
 //! request when it has the answer to the last. CPU is what the server's process used, read from /proc. The last rows call
-//! the server in this process, without a socket. `binding` measures instead how fast a scheduler binds pods through it.
+//! the server in this process, without a socket. `binding` measures instead how fast a scheduler binds pods through it, `reads`
+//! lists and watches alone, `writes` what each write of a pod's life takes. `--server` measures another build of the program, for a
+//! comparison.
 
 mod binding;
+mod bound;
+mod lines;
 mod load;
 mod objects;
 mod process;
@@ -15,6 +19,7 @@ mod report;
 mod watchers;
 mod wire;
 mod within;
+mod writes;
 
 use std::time::Duration;
 
@@ -28,6 +33,7 @@ use crate::wire::Wire;
 /// Clients that write and read at the same time.
 const CONNECTIONS: usize = 32;
 const PODS: usize = 10_000;
+const POD_PATH: &str = "/api/v1/namespaces/default/pods";
 const CONFIG_MAPS: usize = 26_000;
 const GETS: usize = 40_000;
 const PAGE: usize = 500;
@@ -38,10 +44,28 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let share = if quick { 20 } else { 1 };
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    if std::env::args().any(|argument| argument == "binding") {
+    let only = |part: &str| std::env::args().any(|argument| argument == part);
+    if only("binding") {
         return runtime.block_on(binding::measure(&mut Report::new(), CONNECTIONS, share));
     }
+    if only("writes") {
+        return runtime.block_on(measure_writes(share));
+    }
+    if only("reads") {
+        let mut report = runtime.block_on(measure_reads(share));
+        return bound::measure(&mut report, WATCHERS, share);
+    }
     runtime.block_on(measure(share));
+}
+
+async fn measure_writes(share: usize) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let wire = Wire::of(&server.kubeconfig()).await;
+    wire.connect().await.prepare("default").await;
+    let load = Load { wire: &wire, server: &server, connections: CONNECTIONS };
+    writes::measure(&mut Report::new(), &load, PODS / share).await;
+    server.stop();
 }
 
 async fn measure(share: usize) {
@@ -54,37 +78,66 @@ async fn measure(share: usize) {
     tokio::time::sleep(Duration::from_secs(10) / share as u32).await;
     report.figure("idle memory, MiB", server.resident_mib());
 
-    let wire = Wire::of(&server.kubeconfig()).await;
-    let mut first = wire.connect().await;
-    for namespace in ["default", watchers::NAMESPACE] {
-        first.prepare(namespace).await;
-    }
+    let wire = prepared(&server).await;
     let writes = Load { wire: &wire, server: &server, connections: CONNECTIONS };
     let path = "/api/v1/namespaces/default/configmaps";
     report.row(
         "create ConfigMap",
         &writes.run(maps, |at| (Method::POST, path.into(), objects::config_map(at))).await,
     );
-    let path = "/api/v1/namespaces/default/pods";
-    report.row("create Pod", &writes.run(pods, |at| (Method::POST, path.into(), objects::pod(at))).await);
-    let one = |at| (Method::GET, format!("{path}/{}", objects::pod_name(at % pods)), Vec::new());
+    report.row("create Pod", &writes.run(pods, |at| (Method::POST, POD_PATH.into(), objects::pod(at))).await);
+    let one = |at| (Method::GET, format!("{POD_PATH}/{}", objects::pod_name(at % pods)), Vec::new());
     report.row("get Pod", &writes.run(gets, one).await);
 
-    let reads = Load { wire: &wire, server: &server, connections: 1 };
-    let lists = (40 / share).max(2);
-    let whole = reads.run(lists, |_| (Method::GET, path.into(), Vec::new())).await;
-    report.row(&format!("list {pods} pods, {:.1} MB", whole.bytes as f64 / lists as f64 / 1e6), &whole);
-    report.row(&format!("the same in pages of {PAGE}"), &reads.paged(lists, path, PAGE).await);
+    lists(&mut report, &wire, &server, share).await;
     // Now that the server's cache holds them, too: it reads a resource when somebody first lists or watches it.
-    reads.run(2, |_| (Method::GET, "/api/v1/namespaces/default/configmaps".into(), Vec::new())).await;
+    let reads = Load { wire: &wire, server: &server, connections: 1 };
+    reads.run(2, |_| (Method::GET, path.into(), Vec::new())).await;
     report.figure(&format!("memory with {pods} pods and {maps} ConfigMaps, MiB"), server.resident_mib());
-
-    for (what, resource, object) in watchers::KINDS {
-        let watched =
-            watchers::run(&wire, &server, resource, object, WATCHERS, (EVENTS / share).max(50)).await;
-        report.row(&format!("{WATCHERS} watchers, {what}: deliveries"), &watched);
-    }
+    watches(&mut report, &wire, &server, share).await;
     server.stop();
 
     within::measure(&mut report, pods).await;
+}
+
+/// Lists and watches alone, and what the machine would let pass between two programs that do nothing else.
+async fn measure_reads(share: usize) -> Report {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(folder.path());
+    let mut report = Report::new();
+    let wire = prepared(&server).await;
+    let writes = Load { wire: &wire, server: &server, connections: CONNECTIONS };
+    writes.run(PODS / share, |at| (Method::POST, POD_PATH.into(), objects::pod(at))).await;
+    lists(&mut report, &wire, &server, share).await;
+    watches(&mut report, &wire, &server, share).await;
+    server.stop();
+    report
+}
+
+async fn prepared(server: &Server) -> Wire {
+    let wire = Wire::of(&server.kubeconfig()).await;
+    let mut first = wire.connect().await;
+    for namespace in ["default", watchers::NAMESPACE] {
+        first.prepare(namespace).await;
+    }
+    wire
+}
+
+async fn lists(report: &mut Report, wire: &Wire, server: &Server, share: usize) {
+    let reads = Load { wire, server, connections: 1 };
+    let (lists, pods) = ((40 / share).max(2), PODS / share);
+    let whole = reads.run(lists, |_| (Method::GET, POD_PATH.into(), Vec::new())).await;
+    report.row(&format!("list {pods} pods, {:.1} MB", whole.bytes as f64 / lists as f64 / 1e6), &whole);
+    report.row(&format!("the same in pages of {PAGE}"), &reads.paged(lists, POD_PATH, PAGE).await);
+}
+
+async fn watches(report: &mut Report, wire: &Wire, server: &Server, share: usize) {
+    let events = (EVENTS / share).max(50);
+    for (what, resource, object) in watchers::KINDS {
+        let before = watchers::revision(wire, resource).await;
+        let watched = watchers::run(wire, server, resource, object, WATCHERS, events).await;
+        report.row(&format!("{WATCHERS} watchers, {what}: deliveries"), &watched);
+        let caught_up = watchers::catch_up(wire, server, resource, &before, WATCHERS, events).await;
+        report.row("the same events, asked for when they are there", &caught_up);
+    }
 }

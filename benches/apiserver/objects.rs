@@ -1,4 +1,4 @@
-//! What is written: a ConfigMap of about a KiB, and a pod as a Deployment makes one.
+//! What is written: a ConfigMap of about a KiB, a pod as a Deployment makes one, and what a scheduler and an agent then say of it.
 
 use serde_json::json;
 
@@ -33,4 +33,49 @@ pub(crate) fn pod(number: usize) -> Vec<u8> {
         }]},
     });
     pod.to_string().into_bytes()
+}
+
+/// As a scheduler writes it.
+pub(crate) fn binding(number: usize) -> Vec<u8> {
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod_name(number), "namespace": "default"},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": format!("node-{:05}", number % 5000)},
+    });
+    binding.to_string().into_bytes()
+}
+
+/// As a scheduler tells of a binding.
+pub(crate) fn event(number: usize) -> Vec<u8> {
+    let pod = pod_name(number);
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{pod}.18a1b2c3d4e5"), "namespace": "default"},
+        "action": "Binding", "reason": "Scheduled", "type": "Normal",
+        "message": format!("Successfully assigned default/{pod} to node-{:05}", number % 5000),
+        "eventTime": "2026-11-22T09:00:00.000000Z",
+        "reportingComponent": "default-scheduler", "reportingInstance": "default-scheduler-host",
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": pod, "namespace": "default"},
+    });
+    event.to_string().into_bytes()
+}
+
+/// What an agent says of a pod that runs, as a strategic merge patch.
+pub(crate) fn running(number: usize) -> Vec<u8> {
+    let since = "2026-11-22T09:00:00Z";
+    let conditions = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].map(|kind| {
+        json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": since, "reason": null,
+            "message": null, "observedGeneration": 1})
+    });
+    let [_, a, b, c] = u32::try_from(number).unwrap_or_default().to_be_bytes();
+    let ip = format!("10.{a}.{b}.{c}");
+    let patch = json!({"status": {
+        "phase": "Running", "startTime": since, "hostIP": "10.0.0.1", "podIP": ip, "conditions": conditions,
+        "hostIPs": [{"ip": "10.0.0.1"}, {"$patch": "replace"}], "podIPs": [{"ip": ip}, {"$patch": "replace"}],
+        "observedGeneration": 1,
+        "containerStatuses": [{
+            "name": "web", "image": "registry.example/web:1.27", "imageID": "sha256:0123456789abcdef",
+            "containerID": format!("sim://{number:032x}"), "ready": true, "started": true, "restartCount": 0,
+            "state": {"running": {"startedAt": since}}, "lastState": {},
+        }],
+    }});
+    patch.to_string().into_bytes()
 }

@@ -15,10 +15,16 @@ pub(crate) struct Server {
     ready_after: Duration,
 }
 
+/// The program to be measured: what stands behind `--server`, another build of it for a comparison, or that of this build.
+fn program() -> PathBuf {
+    let given = std::env::args_os().skip_while(|argument| argument != "--server").nth(1);
+    given.map_or_else(|| env!("CARGO_BIN_EXE_orchestra").into(), PathBuf::from)
+}
+
 impl Server {
     pub(crate) fn start(folder: &Path) -> Self {
         let begin = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_orchestra"))
+        let mut child = Command::new(program())
             .args(["server", "--components", "apiserver", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder)
             .stdout(Stdio::piped())
@@ -35,7 +41,7 @@ impl Server {
     /// A scheduler beside the server behind `kubeconfig`.
     pub(crate) fn scheduler(kubeconfig: &Path) -> Self {
         let begin = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_orchestra"))
+        let child = Command::new(program())
             .args(["server", "--components", "scheduler", "--kubeconfig"])
             .arg(kubeconfig)
             .stdout(Stdio::null())

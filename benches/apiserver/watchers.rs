@@ -6,7 +6,9 @@ use futures::future::join_all;
 use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::body::Incoming;
+use serde_json::Value;
 
+use crate::lines::Lines;
 use crate::load::Outcome;
 use crate::objects;
 use crate::process::Server;
@@ -35,24 +37,11 @@ pub(crate) async fn run(
 ) -> Outcome {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/{resource}");
     let watch = format!("{path}?watch=true&resourceVersion=0");
-    let streams = join_all((0..watchers).map(async |_| {
-        let mut connection = wire.connect().await;
-        let body = connection.send(Method::GET, &watch, Vec::new()).await.into_body();
-        (connection, body)
-    }))
-    .await;
+    let streams = join_all((0..watchers).map(async |_| Lines::ask(wire.open().await, &watch).await)).await;
 
     let (cpu, begin) = (server.cpu(), Instant::now());
-    let readers: Vec<_> = streams
-        .into_iter()
-        .map(|(connection, body)| {
-            tokio::spawn(async move {
-                let seen = lines(body, begin, count).await;
-                drop(connection);
-                seen
-            })
-        })
-        .collect();
+    let readers: Vec<_> =
+        streams.into_iter().map(|stream| tokio::spawn(seen(stream, begin, count))).collect();
     let writers = (0..WRITERS).map(|writer| {
         let path = path.clone();
         let mine = (writer..count).step_by(WRITERS);
@@ -83,16 +72,46 @@ pub(crate) async fn run(
     outcome
 }
 
+/// `watchers` connections ask at once for the `count` events behind revision `behind`, which are there already. An event's
+/// latency counts from before the watches were asked for.
+pub(crate) async fn catch_up(
+    wire: &Wire,
+    server: &Server,
+    resource: &str,
+    behind: &str,
+    watchers: usize,
+    count: usize,
+) -> Outcome {
+    let watch = format!("/api/v1/namespaces/{NAMESPACE}/{resource}?watch=true&resourceVersion={behind}");
+    let connections = join_all((0..watchers).map(|_| wire.open())).await;
+    let (cpu, begin) = (server.cpu(), Instant::now());
+    let readers = connections.into_iter().map(|connection| {
+        let watch = watch.clone();
+        tokio::spawn(async move { seen(Lines::ask(connection, &watch).await, begin, count).await })
+    });
+    let mut latencies = Vec::with_capacity(watchers * count);
+    for seen in join_all(readers).await {
+        latencies.extend(seen.expect("a watcher that was not cut off"));
+    }
+    let took = latencies.iter().max().copied().unwrap_or_default();
+    Outcome { took, latencies, cpu: Some(server.cpu() - cpu), bytes: 0 }
+}
+
+/// The revision of a resource as it is now.
+pub(crate) async fn revision(wire: &Wire, resource: &str) -> String {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/{resource}?limit=1");
+    let body = wire.connect().await.send(Method::GET, &path, Vec::new()).await.into_body();
+    let list: Value =
+        serde_json::from_slice(&body.collect().await.expect("a list").to_bytes()).expect("JSON");
+    list["metadata"]["resourceVersion"].as_str().expect("a revision").to_owned()
+}
+
 /// When each of the first `count` lines was there.
-async fn lines(mut body: Incoming, begin: Instant, count: usize) -> Vec<Duration> {
+async fn seen(mut stream: Lines, begin: Instant, count: usize) -> Vec<Duration> {
     let mut seen = Vec::with_capacity(count);
     while seen.len() < count {
-        let frame = body.frame().await.expect("the watch goes on").expect("the connection stands");
-        let Some(data) = frame.data_ref() else { continue };
-        let now = begin.elapsed();
-        // Counted first, which the compiler does many bytes at a time: the load must not be what is measured.
-        let count = data.iter().filter(|byte| **byte == b'\n').count();
-        seen.extend(std::iter::repeat_n(now, count));
+        let more = stream.more().await;
+        seen.extend(std::iter::repeat_n(begin.elapsed(), more));
     }
     seen
 }

@@ -14,8 +14,13 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// What is taken from the kernel at once. By itself, rustls asks for 4 KiB each time, and the load would cost more than the server.
+pub(crate) const READ_BYTES: usize = 128 << 10;
 
 /// Where the server listens and how to be let in.
 pub(crate) struct Wire {
@@ -23,6 +28,9 @@ pub(crate) struct Wire {
     host: String,
     port: u16,
 }
+
+/// What goes over it is not heard by others.
+pub(crate) type Secured = TlsStream<BufReader<TcpStream>>;
 
 /// One connection, used for one request after another.
 pub(crate) struct Connection(SendRequest<Full<Bytes>>);
@@ -40,13 +48,18 @@ impl Wire {
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.expect("it listens");
-        stream.set_nodelay(true).expect("a socket");
-        let name = ServerName::try_from(self.host.clone()).expect("a name");
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await.expect("a handshake");
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+        let (sender, connection) = http1::handshake(TokioIo::new(self.open().await)).await.expect("HTTP");
         tokio::spawn(connection);
         Connection(sender)
+    }
+
+    /// A connection that nothing has been sent over.
+    pub(crate) async fn open(&self) -> Secured {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        let stream = BufReader::with_capacity(READ_BYTES, stream);
+        let name = ServerName::try_from(self.host.clone()).expect("a name");
+        TlsConnector::from(self.tls.clone()).connect(name, stream).await.expect("a handshake")
     }
 }
 
@@ -68,11 +81,15 @@ impl Connection {
 
     /// Sends a request and waits for the head of its answer, which must be a success.
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: Vec<u8>) -> Response<Incoming> {
+        let media = match method {
+            Method::PATCH => "application/strategic-merge-patch+json",
+            _ => "application/json",
+        };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "orchestra")
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, media)
             .header(header::ACCEPT, "application/json")
             .body(Full::new(body.into()))
             .expect("a request");

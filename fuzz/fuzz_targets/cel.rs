@@ -25,7 +25,12 @@ impl Scope for Variables {
 }
 
 fuzz_target!(
-    init: orchestra_fuzz::plant("cel", SEEDS.iter().map(|seed| seed.as_bytes().to_vec()).collect()),
+    init: {
+        // A function of the library that panics ends its expression with an error (`bridge.rs`), not the fuzzer: it is
+        // ended by a panic that gets past that.
+        std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+        orchestra_fuzz::plant("cel", SEEDS.iter().map(|seed| seed.as_bytes().to_vec()).collect());
+    },
     |source: &str| {
         let environment =
             Environment::new().variable("self", Declared::dynamic()).variable("text", Declared::dynamic());

@@ -1,12 +1,12 @@
 //! Putting a world together, and running it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
 use orchestra_apiserver::{ApiServer, RuntimeClock, User};
-use orchestra_controllers::Controllers;
+use orchestra_controllers::{Controller, Controllers};
 use orchestra_runtime::clock::TokioClock;
 use orchestra_scheduler::Scheduler;
 use orchestra_store::{
@@ -22,7 +22,7 @@ use super::ledger::{Invariant, Ledger};
 use super::node::Machine;
 use super::running::{Outcome, World, lock};
 use super::wire::{Line, Tamper, Weather};
-use super::{CONTROLLERS, SCHEDULER};
+use super::{CONTROLLERS, SCHEDULER, component_of};
 
 /// When every world begins.
 const BEGINNING: &str = "2026-01-01T00:00:00Z";
@@ -36,6 +36,7 @@ pub struct WorldBuilder {
     pub(super) tamper: Vec<Arc<dyn Tamper>>,
     pub(super) invariants: Vec<Box<dyn Invariant>>,
     pub(super) controllers: Option<Controllers>,
+    pub(super) apart: BTreeSet<Controller>,
     pub(super) scheduler: Option<Scheduler>,
 }
 
@@ -50,6 +51,7 @@ impl World {
             tamper: Vec::new(),
             invariants: Vec::new(),
             controllers: Some(Controllers::all()),
+            apart: BTreeSet::new(),
             scheduler: Some(Scheduler::default()),
         }
     }
@@ -67,6 +69,14 @@ impl WorldBuilder {
     #[must_use]
     pub fn controllers(mut self, controllers: Controllers) -> Self {
         self.controllers = Some(controllers);
+        self
+    }
+
+    /// Runs each of these controllers as a component of its own, called as [`component_of`](super::component_of) says, so that
+    /// it dies alone and sees everything at times of its own.
+    #[must_use]
+    pub fn apart(mut self, controllers: impl IntoIterator<Item = Controller>) -> Self {
+        self.apart.extend(controllers);
         self
     }
 
@@ -169,24 +179,12 @@ impl WorldBuilder {
         let machines: Vec<_> = (1..=self.nodes).map(|number| Arc::new(Machine::new(number, clock))).collect();
         let mut components = self.components;
         if let Some(controllers) = self.controllers {
-            components.push(Component::new(CONTROLLERS, move |life: Life| {
-                let controllers = controllers.clone().clock(life.clock());
-                async move {
-                    let ended = controllers.run(life.client, CancellationToken::new()).await;
-                    tracing::warn!(?ended, "the controllers ended");
-                }
-            }));
+            let rest = self.apart.iter().fold(controllers.clone(), |rest, one| rest.without(*one));
+            components.push(managed(CONTROLLERS, rest));
+            let one = |one: &Controller| managed(&component_of(*one), alone(&controllers, *one));
+            components.extend(self.apart.iter().map(one));
         }
-        if let Some(scheduler) = self.scheduler {
-            components.push(Component::new(SCHEDULER, move |life: Life| {
-                let (client, seed) = (life.client.clone(), life.seed);
-                let scheduler = scheduler.clone().seed(seed).clock(move || life.now());
-                async move {
-                    let ended = scheduler.run(client, CancellationToken::new()).await;
-                    tracing::warn!(?ended, "the scheduler ended");
-                }
-            }));
-        }
+        components.extend(self.scheduler.map(scheduling));
         let users =
             components.iter().map(|_| User::admin()).chain(machines.iter().map(|m| User::node(m.name())));
         let users: Vec<User> = users.collect();
@@ -226,6 +224,33 @@ impl WorldBuilder {
         let ledger = std::mem::replace(&mut *ledger, Ledger::new(Vec::new()));
         Outcome { value, log: ledger.log, deeds: ledger.deeds, violations: ledger.violations }
     }
+}
+
+/// `controllers` without all but `one`.
+fn alone(controllers: &Controllers, one: Controller) -> Controllers {
+    let others = Controller::ALL.iter().filter(|other| **other != one);
+    others.fold(controllers.clone(), |left, other| left.without(*other))
+}
+
+fn managed(name: &str, controllers: Controllers) -> Component {
+    Component::new(name, move |life: Life| {
+        let controllers = controllers.clone().clock(life.clock());
+        async move {
+            let ended = controllers.run(life.client, CancellationToken::new()).await;
+            tracing::warn!(?ended, "controllers ended");
+        }
+    })
+}
+
+fn scheduling(scheduler: Scheduler) -> Component {
+    Component::new(SCHEDULER, move |life: Life| {
+        let (client, seed) = (life.client.clone(), life.seed);
+        let scheduler = scheduler.clone().seed(seed).clock(move || life.now());
+        async move {
+            let ended = scheduler.run(client, CancellationToken::new()).await;
+            tracing::warn!(?ended, "the scheduler ended");
+        }
+    })
 }
 
 impl std::fmt::Debug for WorldBuilder {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use orchestra_controllers::Clock;
+use orchestra_controllers::{Clock, Controller};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,16 @@ use super::wire::Line;
 
 /// How long a component that died is away at most, unless it is told to stay away.
 const AWAY: Duration = Duration::from_secs(3);
+
+/// The component that runs all controllers, but for those that live apart.
+pub const CONTROLLERS: &str = "controllers";
+/// The component that schedules.
+pub const SCHEDULER: &str = "scheduler";
+
+/// The component that runs a controller which [lives apart](super::WorldBuilder::apart): `controllers/Job`, say.
+pub fn component_of(controller: Controller) -> String {
+    format!("{CONTROLLERS}/{controller:?}")
+}
 
 /// What a component is given for one life.
 #[derive(Clone)]

@@ -33,19 +33,15 @@ pub mod invariant;
 mod ledger;
 mod log;
 mod node;
+mod provisioner;
 mod running;
 pub mod storm;
 mod wire;
 
 pub use builder::WorldBuilder;
 pub use chance::Chance;
-pub use component::Life;
+pub use component::{CONTROLLERS, Life, SCHEDULER, component_of};
 pub use ledger::{Happening, Invariant, Violation};
 pub use log::{Change, Object, Write, WriteLog};
 pub use running::{Outcome, Restless, World};
 pub use wire::{Death, Deed, Tamper, Tampered, Weather};
-
-/// The component that runs all controllers.
-pub const CONTROLLERS: &str = "controllers";
-/// The component that schedules.
-pub const SCHEDULER: &str = "scheduler";

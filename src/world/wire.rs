@@ -5,7 +5,7 @@
 //! the component's life at a chosen write.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use tower::{BoxError, ServiceExt};
 use super::chance::Chance;
 use super::ledger::Ledger;
 use super::log::WriteLog;
+use super::running::lock;
 
 /// What befalls the requests of a component. The default is a calm day: nothing but small delays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,10 +172,6 @@ enum Fate {
 enum When {
     Before,
     After,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Line {

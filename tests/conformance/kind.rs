@@ -236,7 +236,7 @@ pub(crate) fn version(object: &Value) -> &str {
     object["metadata"]["resourceVersion"].as_str().expect("a version")
 }
 
-fn number(version: &str) -> u64 {
+pub(crate) fn number(version: &str) -> u64 {
     version.parse().expect("a version is a number")
 }
 

@@ -23,8 +23,11 @@ fn templates(world: &World) -> Kind<'_> {
 async fn configmap_should_update_configmap_successfully() {
     let world = world().await;
     let kind = configmaps(&world);
-    kind.create(json!({ "metadata": { "name": "settings" }, "data": { "data-1": "value-1" } })).await;
-    kind.update("settings", |map| map["data"] = json!({ "data": "value" })).await;
+    let data = json!({ "data-1": "value-1", "data-2": "value-2", "data-3": "value-3" });
+    let mut map = kind.create(json!({ "metadata": { "name": "settings" }, "data": data })).await;
+    // As upstream's test: what was made is written back changed, without having been read again.
+    map["data"] = json!({ "data": "value" });
+    world.put(&kind.path("settings"), map).await;
     assert_eq!(kind.get("settings").await["data"], json!({ "data": "value" }));
     world.end().await;
 }
@@ -41,6 +44,8 @@ async fn configmap_should_run_through_a_configmap_lifecycle() {
     )
     .await;
     watch.expect_named("ADDED", "test").await;
+    let found = kind.get("test").await;
+    assert_eq!((&found["data"]["valueName"], &found["metadata"]["labels"]), (&json!("value"), &labels));
     kind.strategic(
         "test",
         json!({ "metadata": { "labels": { "test-configmap": "patched" } }, "data": { "valueName": "value1" } }),
@@ -51,9 +56,10 @@ async fn configmap_should_run_through_a_configmap_lifecycle() {
     let found = kind.get("test").await;
     assert_eq!(found["data"]["valueName"], "value1");
     assert_eq!(found["metadata"]["labels"]["test-configmap"], "patched");
-    let everywhere = kind.list_everywhere(selector).await;
+    let everywhere = kind.list_everywhere("labelSelector=test-configmap%3Dpatched").await;
     let listed = &items(&everywhere)[0];
-    assert_eq!(listed["metadata"], found["metadata"]);
+    assert_eq!(listed["metadata"], found["metadata"], "also its namespace and both labels");
+    assert_eq!(listed["metadata"]["labels"]["test-configmap-static"], "true");
     assert_eq!(listed["data"], found["data"]);
     kind.delete_collection(selector).await;
     watch.expect_named("DELETED", "test").await;
@@ -92,7 +98,9 @@ async fn secrets_should_patch_a_secret() {
         "type": "Opaque",
     }))
     .await;
-    assert_eq!(names(&kind.list_everywhere(constant).await), ["test-secret"]);
+    let everywhere = kind.list_everywhere(constant).await;
+    assert_eq!(names(&everywhere), ["test-secret"]);
+    assert_eq!(items(&everywhere)[0]["metadata"]["namespace"], world.namespace.as_str());
     kind.strategic(
         "test-secret",
         json!({ "metadata": { "labels": { "testsecret": "true" } }, "data": { "key": "dmFsdWUx" } }),
@@ -159,6 +167,7 @@ async fn podtemplates_should_run_the_lifecycle_of_podtemplates() {
     let kind = templates(&world);
     let selector = "labelSelector=podtemplate-static%3Dtrue";
     let before = kind.list_everywhere(selector).await;
+    assert!(items(&before).is_empty(), "{before}");
     let version = crate::kind::version(&before);
     let path = format!("{}?watch=true&resourceVersion={version}&{selector}", kind.collection());
     let mut watch = world.watch(&path).await;

@@ -4,7 +4,7 @@ use orchestra::runtime::backend::sim::SimRuntime;
 use orchestra::{Cluster, Node};
 use serde_json::{Value, json};
 
-use crate::kind::{Kind, items, name};
+use crate::kind::{Kind, items, name, number, version};
 use crate::world::{STRATEGIC_PATCH, World, with, world};
 
 #[tokio::test]
@@ -133,8 +133,10 @@ async fn schedulerpreemption_priorityclass_endpoints_verify_priorityclass_endpoi
  {
     let world = world().await;
     let kind = Kind::cluster(&world, "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
+    let mut made = Vec::new();
     for (name, value) in [("p1", 1), ("p2", 2)] {
-        kind.create(json!({ "metadata": { "name": name }, "value": value })).await;
+        let class = json!({ "metadata": { "name": name, "labels": { "e2e": "classes" } }, "value": value });
+        made.push(kind.create(class).await);
     }
     // The value is for ever, however one tries to change it.
     let (patched, _) =
@@ -148,13 +150,18 @@ async fn schedulerpreemption_priorityclass_endpoints_verify_priorityclass_endpoi
     kind.strategic("p1", json!({ "description": "updated description" })).await;
     kind.update("p2", |class| class["description"] = "updated description".into()).await;
     let list = kind.list("").await;
-    for (wanted, value) in [("p1", 1), ("p2", 2)] {
-        let found = items(&list).iter().find(|class| name(class) == wanted).expect("the class");
-        assert_eq!((&found["value"], &found["description"]), (&json!(value), &json!("updated description")));
+    for class in &made {
+        assert!(items(&list).iter().any(|one| name(one) == name(class)), "{list}");
+        let found = kind.get(name(class)).await;
+        assert_eq!(
+            (&found["value"], &found["description"]),
+            (&class["value"], &json!("updated description"))
+        );
+        assert!(number(version(class)) < number(version(&found)), "{found}");
     }
-    for name in ["p1", "p2"] {
-        world.delete_with(&kind.path(name), json!({ "gracePeriodSeconds": 0 })).await;
-        assert!(!kind.exists(name).await);
+    kind.delete_collection("labelSelector=e2e%3Dclasses").await;
+    for class in &made {
+        assert!(!kind.exists(name(class)).await);
     }
     world.end().await;
 }

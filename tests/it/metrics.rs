@@ -72,7 +72,7 @@ fn a_rollout_shows_in_the_metrics_of_every_component() {
         assert!(is > was, "{name} {labels:?} was {was} and is {is}");
     }
     assert_eq!(sum(&after, "kubelet_running_pods", &[]), 2.0);
-    assert_eq!(sum(&after, "scheduler_scheduler_cache_size", &[r#"type="nodes""#]), 1.0);
+    assert_eq!(sum(&after, "scheduler_cache_size", &[r#"type="nodes""#]), 1.0);
     assert!(sum(&after, "kubeproxy_sync_proxy_rules_last_timestamp_seconds", &[]) > 0.0);
     assert!(sum(&after, "apiserver_longrunning_requests", &[r#"verb="WATCH""#]) > 10.0);
     assert_eq!(sum(&after, "kubernetes_build_info", &[r#"major="1""#]), 1.0);

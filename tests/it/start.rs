@@ -80,11 +80,11 @@ fn a_full_disk_is_named() {
 #[test]
 fn a_disk_that_fills_up_ends_the_program() {
     let folder = tempfile::tempdir().unwrap();
-    // Files may grow to 100 KiB: enough to start, not enough for what follows.
+    // Files may grow to 200 KiB: twice what a start writes, and a third of what follows.
     let mut program = Command::new("sh")
         .args([
             "-c",
-            "ulimit -f 200; trap '' XFSZ; exec \"$0\" up --log off --listen 127.0.0.1:0 --data-dir \"$1\"",
+            "ulimit -f 400; trap '' XFSZ; exec \"$0\" up --log off --listen 127.0.0.1:0 --data-dir \"$1\"",
         ])
         .arg(env!("CARGO_BIN_EXE_orchestra"))
         .arg(folder.path())
@@ -94,7 +94,7 @@ fn a_disk_that_fills_up_ends_the_program() {
         .unwrap();
     let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().starts_with("ready"));
-    let large = format!("--from-literal=text={}", "x".repeat(20_000));
+    let large = format!("--from-literal=text={}", "x".repeat(60_000));
     for number in 0..10 {
         // Those that come after the disk is full are refused.
         Command::new("kubectl")

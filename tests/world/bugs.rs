@@ -12,11 +12,10 @@ use serde_json::json;
 /// Within so many storms a bug must be found.
 const SEEDS: u64 = 1_000;
 
-/// The controllers read one text where another stands, in what is below a path.
+/// The controllers read other texts than stand there, in what is below a path.
 struct Misread {
     path: &'static str,
-    from: &'static str,
-    to: &'static str,
+    words: &'static [(&'static str, &'static str)],
 }
 
 impl Tamper for Misread {
@@ -25,11 +24,12 @@ impl Tamper for Misread {
     }
 
     fn said(&self, component: &str, path: &str, piece: Bytes) -> Bytes {
-        if component != CONTROLLERS || !path.ends_with(self.path) {
+        if !component.starts_with(CONTROLLERS) || !path.ends_with(self.path) {
             return piece;
         }
         let text = String::from_utf8_lossy(&piece);
-        if text.contains(self.from) { text.replace(self.from, self.to).into() } else { piece }
+        let misread = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+        self.words.iter().fold(text.into_owned(), misread).into()
     }
 }
 
@@ -50,7 +50,7 @@ struct Slips {
 
 impl Tamper for Slips {
     fn request(&self, component: &str, request: Request<Body>, _: &WriteLog) -> Tampered {
-        if component != CONTROLLERS
+        if !component.starts_with(CONTROLLERS)
             || request.method() != self.method
             || !(self.is_meant)(request.uri().path())
         {
@@ -84,10 +84,22 @@ fn is_found(
     then: Then,
     plant: impl Fn() -> Box<dyn Tamper> + 'static,
 ) {
+    is_found_from(0, invariant, favours, then, plant);
+}
+
+/// The same for a bug that shows late: all storms are there to find it, and the search begins where it was found before.
+fn is_found_from(
+    first: u64,
+    invariant: &str,
+    favours: Option<Kind>,
+    then: Then,
+    plant: impl Fn() -> Box<dyn Tamper> + 'static,
+) {
     let mut recipe = Recipe::default();
     recipe.favours = favours;
     let storms = Storms::new(recipe).world(move |world| world.tamper(plant()));
-    let found = (0..SEEDS)
+    let found = (first..SEEDS)
+        .chain(0..first)
         .map(|seed| storms.run(seed))
         .find(|report| report.violations.first().is_some_and(|violation| violation.invariant == invariant));
     let found = found.unwrap_or_else(|| panic!("not found within {SEEDS} storms"));
@@ -100,8 +112,11 @@ fn is_found(
     }
 }
 
-fn misread(path: &'static str, from: &'static str, to: &'static str) -> impl Fn() -> Box<dyn Tamper> {
-    move || Box::new(Misread { path, from, to })
+fn misread(
+    path: &'static str,
+    words: &'static [(&'static str, &'static str)],
+) -> impl Fn() -> Box<dyn Tamper> {
+    move || Box::new(Misread { path, words })
 }
 
 fn slip(method: Method, is_meant: fn(&str) -> bool, slip: fn() -> Slip) -> impl Fn() -> Box<dyn Tamper> {
@@ -116,7 +131,7 @@ fn a_deployment_that_takes_more_surge_than_it_has_is_found() {
         ROLLOUTS,
         Some(Kind::Deployment),
         Then::Shrink,
-        misread("/deployments", r#""maxSurge":1"#, r#""maxSurge":3"#),
+        misread("/deployments", &[(r#""maxSurge":1"#, r#""maxSurge":3"#)]),
     );
 }
 
@@ -126,20 +141,23 @@ fn a_deployment_that_gives_up_more_than_it_may_is_found() {
         ROLLOUTS,
         Some(Kind::Deployment),
         Then::Nothing,
-        misread("/deployments", r#""maxUnavailable":0"#, r#""maxUnavailable":2"#),
+        misread("/deployments", &[(r#""maxUnavailable":0"#, r#""maxUnavailable":2"#)]),
     );
 }
 
 #[test]
 fn a_recreation_that_does_not_wait_is_found() {
-    is_found(
+    is_found_from(
+        16,
         ROLLOUTS,
         Some(Kind::Deployment),
         Then::Nothing,
         misread(
             "/deployments",
-            r#""strategy":{"type":"Recreate"}"#,
-            r#""strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":1},"type":"RollingUpdate"}"#,
+            &[(
+                r#""strategy":{"type":"Recreate"}"#,
+                r#""strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":1},"type":"RollingUpdate"}"#,
+            )],
         ),
     );
 }
@@ -160,7 +178,7 @@ fn a_stateful_set_that_does_not_wait_is_found() {
         "StatefulSets keep their order",
         Some(Kind::StatefulSet),
         Then::Nothing,
-        misread("/statefulsets", "OrderedReady", "Parallel"),
+        misread("/statefulsets", &[("OrderedReady", "Parallel")]),
     );
 }
 
@@ -170,7 +188,15 @@ fn a_budget_that_is_read_as_a_smaller_one_is_found() {
         "evictions keep to budgets",
         Some(Kind::PodDisruptionBudget),
         Then::Nothing,
-        misread("/poddisruptionbudgets", r#""minAvailable":2"#, r#""minAvailable":0"#),
+        misread(
+            "/poddisruptionbudgets",
+            &[
+                (r#""minAvailable":1"#, r#""minAvailable":0"#),
+                (r#""minAvailable":2"#, r#""minAvailable":0"#),
+                (r#""maxUnavailable":1"#, r#""maxUnavailable":9"#),
+                (r#""maxUnavailable":2"#, r#""maxUnavailable":9"#),
+            ],
+        ),
     );
 }
 
@@ -191,7 +217,7 @@ fn a_success_that_is_taken_for_a_failure_is_found() {
         "each completion of a Job once",
         Some(Kind::Job),
         Then::Nothing,
-        misread("/pods", r#""phase":"Succeeded""#, r#""phase":"Running""#),
+        misread("/pods", &[(r#""phase":"Succeeded""#, r#""phase":"Running""#)]),
     );
 }
 
@@ -212,7 +238,7 @@ fn a_quota_that_forgets_what_is_used_is_found() {
         "quotas are not exceeded",
         Some(Kind::ResourceQuota),
         Then::Nothing,
-        misread("/pods", r#""namespace":"shop""#, r#""namespace":"elsewhere""#),
+        misread("/pods", &[(r#""namespace":"shop""#, r#""namespace":"elsewhere""#)]),
     );
 }
 
@@ -222,6 +248,27 @@ fn a_daemon_set_that_passes_over_a_node_is_found() {
         "one pod of a DaemonSet on each node",
         Some(Kind::DaemonSet),
         Then::Nothing,
-        misread("/nodes", r#""name":"node-2""#, r#""name":"node-9""#),
+        misread("/nodes", &[(r#""name":"node-2""#, r#""name":"node-9""#)]),
+    );
+}
+
+#[test]
+fn an_autoscaler_that_takes_its_bound_for_a_greater_one_is_found() {
+    is_found(
+        "autoscalers keep to their bounds",
+        Some(Kind::HorizontalPodAutoscaler),
+        Then::Nothing,
+        misread("/horizontalpodautoscalers", &[(r#""maxReplicas":"#, r#""maxReplicas":1"#)]),
+    );
+}
+
+#[test]
+fn a_stateful_set_that_does_not_keep_its_claims_is_found() {
+    is_found_from(
+        24,
+        "claims keep their volumes",
+        Some(Kind::StatefulSet),
+        Then::Nothing,
+        misread("/statefulsets", &[(r#""Retain""#, r#""Delete""#)]),
     );
 }

@@ -2,11 +2,13 @@
 //!
 //! - `test`: every test of the workspace, doctests and examples included; installs what is missing.
 //! - `conformance`: the tests named after the rows of Kubernetes' conformance suite; writes docs/conformance.md.
+//! - `example`: an example of any package, with the build that the tests have.
 //! - `fuzz`: every fuzz target for a few seconds.
 //! - `storms`: the test world's storms, as many as one likes.
 //! - `tidy`: the house rules that a machine can check. Never writes.
 
 mod conformance;
+mod example;
 mod fuzz;
 mod need;
 mod storms;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.next().as_deref() {
         Some("test") => test::run(&root),
         Some("conformance") => conformance::run(&root),
+        Some("example") => example::run(&root, arguments),
         Some("fuzz") => fuzz::run(&root, arguments),
         Some("storms") => storms::run(&root, arguments),
         Some("tidy") => tidy::run(&root),
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
                 eprintln!("xtask: no chore is called {other:?}");
             }
             eprintln!(
-                "usage: cargo xtask test | conformance | fuzz [--seconds N] | storms [--seeds N] [--from N] [--shrink] | tidy"
+                "usage: cargo xtask test | conformance | example NAME [ARGUMENT...] | fuzz [--seconds N] | storms [--seeds N] [--from N] [--shrink] [--twice] | tidy"
             );
             return ExitCode::from(2);
         }

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::need;
+use crate::{example, need};
 
 /// What examples are given that do not run without.
 const GIVEN: &[(&str, &[&str])] =
     &[("fgd", &["--nodes", "examples/simulations/nodes.csv", "--pods", "examples/simulations/pods.csv"])];
 
 /// The test world is a feature, for those who have controllers of their own.
-const WORLD: [&str; 2] = ["--features", "orchestra/world"];
+pub(crate) const WORLD: [&str; 2] = ["--features", "orchestra/world"];
 
 /// Runs everything; names what could not run and why.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
@@ -25,10 +25,9 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         )?;
     }
     cargo(root, &["test", "--workspace", WORLD[0], WORLD[1], "--locked", "--doc"])?;
-    for example in examples(root)? {
-        let given = GIVEN.iter().find(|(name, _)| *name == example).map_or(&[][..], |(_, given)| given);
-        let run = ["run", "--locked", "--quiet", "--example", &example, "--"];
-        cargo(root, &[&run, given].concat())?;
+    for name in examples(root)? {
+        let given = GIVEN.iter().find(|(example, _)| *example == name).map_or(&[][..], |(_, given)| given);
+        example::run_with(root, &name, given)?;
     }
     if need::has_cargo("deny") {
         cargo(root, &["deny", "--locked", "check"])?;
@@ -43,7 +42,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
     println!("\n-- cargo {}", arguments.join(" "));
     let status = Command::new("cargo")
         .args(arguments)

@@ -25,6 +25,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("orchestra-runtime", &["orchestra-core", "orchestra-metrics", "orchestra-net"]),
 ];
 
+/// The page whose tables name, in their last column, the test that holds each statement, and where those tests are.
+const STATEMENTS: (&str, &str) = ("docs/scheduling-semantics.md", "orchestra-scheduler");
+
 /// Checks every rule and reports every breach.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut breaches = Vec::new();
@@ -41,6 +44,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     for path in &sources {
         check_source(root, path, &mut breaches)?;
     }
+    check_statements(root, &mut breaches)?;
     if breaches.is_empty() {
         println!("tidy: {} files keep the rules", sources.len());
         return Ok(());
@@ -64,6 +68,20 @@ fn check_dependencies(
             if dependency.starts_with("orchestra-") && !may_know.contains(&dependency) {
                 breaches.push(format!("{name} depends on {dependency}; dependencies point one way"));
             }
+        }
+    }
+    Ok(())
+}
+
+fn check_statements(root: &Path, breaches: &mut Vec<String>) -> Result<(), String> {
+    let (page, folder) = STATEMENTS;
+    let mut sources = Vec::new();
+    collect_sources(&root.join(folder), &mut sources)?;
+    let code = sources.iter().map(|path| read(path)).collect::<Result<String, _>>()?;
+    for (number, line) in read(&root.join(page))?.lines().enumerate() {
+        let Some(test) = line.strip_suffix("` |").and_then(|line| line.rsplit('`').next()) else { continue };
+        if !code.contains(&format!("fn {test}(")) {
+            breaches.push(format!("{page}:{}: there is no test {test}", number + 1));
         }
     }
     Ok(())

@@ -2,8 +2,7 @@
 
 use super::super::log::{Object, WriteLog};
 use super::super::{Happening, Invariant};
-use super::job::is_said;
-use super::named;
+use super::{named, says};
 
 /// A CronJob whose policy is `Forbid` never has two Jobs that run.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ impl Invariant for Alone {
         if cron_job.is_none_or(|cron_job| cron_job.text("/spec/concurrencyPolicy") != "Forbid") {
             return Ok(());
         }
-        let is_over = |job: &Object| is_said(job, "Complete") || is_said(job, "Failed");
+        let is_over = |job: &Object| says(job, "Complete") || says(job, "Failed");
         let siblings = log.of("jobs.batch").filter(|job| job.controller() == Some(owner));
         match siblings.filter(|job| job.uid() != new.uid()).find(|job| !is_over(job)) {
             None => Ok(()),

@@ -1,11 +1,12 @@
 //! DaemonSets keep one pod on a node.
 
-use super::super::log::WriteLog;
+use super::super::log::{Object, WriteLog};
 use super::super::{Happening, Invariant};
 use super::convergence::can_be_ready;
-use super::named;
+use super::{is_active, is_ready, limited, named, pods_of};
 
-/// At rest, every DaemonSet whose pods can become ready has one pod on each node, and it is ready.
+/// At rest, every DaemonSet whose pods can become ready, and are limited by no quota, has one pod on each node, and it is
+/// ready.
 #[derive(Debug)]
 pub struct OnePodPerNode;
 
@@ -16,12 +17,13 @@ impl Invariant for OnePodPerNode {
 
     fn look(&mut self, happening: &Happening, log: &WriteLog) -> Result<(), String> {
         let Happening::AtRest = happening else { return Ok(()) };
-        for set in log.of("daemonsets.apps").filter(|set| can_be_ready(set)) {
+        let limited = limited(log);
+        let judged = |set: &&Object| !limited.contains(&*set.namespace) && can_be_ready(set);
+        for set in log.of("daemonsets.apps").filter(judged) {
             for node in log.of("nodes") {
-                let here =
-                    super::pods_of(log, set.uid()).filter(|pod| pod.text("/spec/nodeName") == &*node.name);
+                let here = pods_of(log, set.uid()).filter(|pod| pod.text("/spec/nodeName") == &*node.name);
                 let (all, ready) = here.fold((0, 0), |(all, ready), pod| {
-                    (all + 1, ready + i32::from(super::is_active(pod) && super::is_ready(pod)))
+                    (all + 1, ready + i32::from(is_active(pod) && is_ready(pod)))
                 });
                 if (all, ready) != (1, 1) {
                     return Err(format!(

@@ -14,15 +14,16 @@ pub struct Rollouts {
     available: ByUid<Recent<i64>>,
 }
 
+/// How many pods there may be during a rollout, and how many available ones there have to be.
 #[derive(Clone, Debug, PartialEq)]
-struct Bounds {
-    most: i64,
-    least: i64,
+pub(super) struct Bounds {
+    pub(super) most: i64,
+    pub(super) least: i64,
     recreates: bool,
 }
 
 impl Bounds {
-    fn of(deployment: &Object) -> Self {
+    pub(super) fn of(deployment: &Object) -> Self {
         let replicas = deployment.number("/spec/replicas").unwrap_or(1);
         let rolling = deployment.at("/spec/strategy/rollingUpdate");
         let surge = amount(&rolling["maxSurge"], replicas, Rounding::Up).unwrap_or(0);
@@ -98,10 +99,13 @@ impl Rollouts {
         let mut left = 0;
         let mut cost = 0;
         for set in &sets {
-            let seen = self.available.get_mut(set.uid()).and_then(|seen| seen.seen(change.at).max().copied());
-            let available = seen.unwrap_or(0);
-            left += available.min(size(set));
+            let mut seen = self.available.get_mut(set.uid());
+            let seen: Vec<i64> = seen.iter_mut().flat_map(|seen| seen.seen(change.at).copied()).collect();
+            let (fewest, most) = (seen.iter().min().copied(), seen.iter().max().copied());
+            left += most.unwrap_or(0).min(size(set));
             if set.uid() == new.uid() {
+                // Whoever may have seen none available took nothing away.
+                let available = fewest.unwrap_or(0);
                 cost = available.min(before) - available.min(size(set));
             }
         }

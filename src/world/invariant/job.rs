@@ -1,10 +1,10 @@
 //! Jobs count every pod once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::log::{Change, Object, WriteLog};
 use super::super::{Happening, Invariant};
-use super::{ByUid, LATE, has_ended, is_active, named, pods_of};
+use super::{ByUid, Unanswered, has_ended, is_active, limited, named, pods_of, says};
 
 /// A Job's counts never go back, an index completes once, a succeeded pod is counted once, and a Job that completes has
 /// exactly as many successes as it was to have.
@@ -12,8 +12,7 @@ use super::{ByUid, LATE, has_ended, is_active, named, pods_of};
 pub struct Completions {
     /// The pods that were seen to succeed, by the uid of their Job.
     succeeded: ByUid<BTreeSet<String>>,
-    /// When the answer to the making of a pod was lost.
-    lost: Vec<std::time::Duration>,
+    unanswered: Unanswered,
 }
 
 impl Invariant for Completions {
@@ -24,9 +23,7 @@ impl Invariant for Completions {
     fn look(&mut self, happening: &Happening, log: &WriteLog) -> Result<(), String> {
         match happening {
             Happening::Done(deed) => {
-                if deed.status.is_none() && deed.path.ends_with("/pods") {
-                    self.lost.push(deed.at);
-                }
+                self.unanswered.note(deed);
                 Ok(())
             }
             Happening::Changed(change) if change.resource() == "pods" => self.pod(change, log),
@@ -64,10 +61,9 @@ impl Completions {
             self.succeeded.entry(uid.into()).or_default().insert(pod.uid().into());
         }
         let (None, Some(wanted)) = (&change.old, index(pod)) else { return Ok(()) };
-        self.lost.retain(|at| *at + LATE >= change.at);
         let alike =
             pods_of(log, uid).filter(|other| index(other) == Some(wanted) && is_active(other)).count();
-        if alike > 1 + self.lost.len() {
+        if alike > 1 + self.unanswered.count(change.at) {
             return Err(format!("{} is the {alike}th active pod of index {wanted}", named(pod)));
         }
         Ok(())
@@ -98,25 +94,19 @@ impl Completions {
         if new.text("/spec/completionMode") == "Indexed" && usize::try_from(done) != Ok(listed) {
             return Err(format!("{} counts {done} successes and lists {listed}", named(new)));
         }
-        if is_said(new, "Complete") && new.number("/spec/completions").is_some_and(|wanted| wanted != done) {
+        if says(new, "Complete") && new.number("/spec/completions").is_some_and(|wanted| wanted != done) {
             return Err(format!("{} is complete with {done} successes", named(new)));
         }
         Ok(())
     }
 }
 
-pub(super) fn is_said(job: &Object, condition: &str) -> bool {
-    let conditions = job.at("/status/conditions").as_array();
-    conditions.into_iter().flatten().any(|held| held["type"] == condition && held["status"] == "True")
-}
-
-/// Every Job has ended or is suspended, and holds no pod back.
+/// Every Job has ended, is suspended, or waits for a quota to let it have pods; and none holds a pod back.
 fn at_rest(log: &WriteLog) -> Result<(), String> {
-    let mut kept: BTreeMap<&str, &Object> = BTreeMap::new();
+    let limited = limited(log);
     for job in log.of("jobs.batch") {
-        kept.insert(job.uid(), job);
-        let suspended = job.at("/spec/suspend") == true;
-        if !suspended && !is_said(job, "Complete") && !is_said(job, "Failed") {
+        let waits = job.at("/spec/suspend") == true || limited.contains(&*job.namespace);
+        if !waits && !says(job, "Complete") && !says(job, "Failed") {
             return Err(format!("{} never ends", named(job)));
         }
         if count(job, "active") > 0 {

@@ -4,7 +4,9 @@
 //! most that a controller may have seen last: a bound that was in force a moment ago is still kept to by a right
 //! controller. How long a moment is, [`LATE`] says.
 
+mod autoscaler;
 mod budget;
+mod claim;
 mod convergence;
 mod cron;
 mod daemon;
@@ -15,15 +17,17 @@ mod orphan;
 mod quota;
 mod replica;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::log::{Object, WriteLog};
-use super::{Invariant, WorldBuilder};
+use super::{Deed, Invariant, WorldBuilder};
 
+pub use autoscaler::Autoscalers;
 pub use budget::Budgets;
+pub use claim::Claims;
 pub use convergence::Convergence;
 pub use cron::Alone;
 pub use daemon::OnePodPerNode;
@@ -48,6 +52,8 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(Alone),
         Box::new(Budgets::default()),
         Box::new(Quotas::default()),
+        Box::new(Autoscalers::default()),
+        Box::new(Claims::default()),
         Box::new(NoOrphans),
         Box::new(Convergence),
     ]
@@ -88,6 +94,11 @@ impl<T: Clone + PartialEq> Recent<T> {
         }
     }
 
+    /// What it is.
+    pub(super) fn last(&self) -> Option<&T> {
+        self.0.back().map(|(_, value)| value)
+    }
+
     /// What somebody may take it for now.
     pub(super) fn seen(&mut self, at: Duration) -> impl Iterator<Item = &T> {
         self.forget(at);
@@ -95,14 +106,37 @@ impl<T: Clone + PartialEq> Recent<T> {
     }
 }
 
+/// Pods that were made, or not: the answer was lost a moment ago, and whoever asked could not know.
+#[derive(Debug, Default)]
+pub(super) struct Unanswered(Vec<Duration>);
+
+impl Unanswered {
+    pub(super) fn note(&mut self, deed: &Deed) {
+        if deed.status.is_none() && deed.path.ends_with("/pods") {
+            self.0.push(deed.at);
+        }
+    }
+
+    /// How many there may be now.
+    pub(super) fn count(&mut self, at: Duration) -> usize {
+        self.0.retain(|lost| *lost + LATE >= at);
+        self.0.len()
+    }
+}
+
+/// The namespaces in which a quota stands: who is refused pods there need not come to have them.
+pub(super) fn limited(log: &WriteLog) -> BTreeSet<&str> {
+    log.of("resourcequotas").map(|quota| &*quota.namespace).collect()
+}
+
 /// A number, or so many percent of `whole`.
-pub(super) fn amount(value: &Value, whole: i64, up: Rounding) -> Option<i64> {
+pub(super) fn amount(value: &Value, whole: i64, rounding: Rounding) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => {
             let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
             let scaled = percent * whole;
-            Some(if up == Rounding::Up { (scaled + 99) / 100 } else { scaled / 100 })
+            Some(if rounding == Rounding::Up { (scaled + 99) / 100 } else { scaled / 100 })
         }
         _ => None,
     }
@@ -125,13 +159,15 @@ pub(super) fn has_ended(pod: &Object) -> bool {
     matches!(pod.text("/status/phase"), "Succeeded" | "Failed")
 }
 
+/// Whether an object says that a condition holds.
+pub(super) fn says(object: &Object, condition: &str) -> bool {
+    let conditions = object.at("/status/conditions").as_array();
+    conditions.into_iter().flatten().any(|held| held["type"] == condition && held["status"] == "True")
+}
+
 /// Whether a pod says that it is ready.
 pub(super) fn is_ready(pod: &Object) -> bool {
-    let conditions = pod.at("/status/conditions").as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    says(pod, "Ready")
 }
 
 /// The pods that the object of this uid controls.

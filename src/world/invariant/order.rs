@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::log::{Change, Object, WriteLog};
 use super::super::{Happening, Invariant};
-use super::{ByUid, Recent, has_ended, is_ready, named, pods_of};
+use super::{ByUid, Recent, has_ended, is_ready, named, pods_of, says};
 
 /// An `OrderedReady` StatefulSet makes a pod only when all before it are ready, and deletes for a smaller size only the last.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Ordinals {
     sizes: ByUid<Recent<i64>>,
 }
 
-fn ordinal(pod: &Object) -> Option<i64> {
+pub(super) fn ordinal(pod: &Object) -> Option<i64> {
     pod.name.rsplit_once('-')?.1.parse().ok()
 }
 
@@ -53,12 +53,6 @@ fn ordered<'a>(pod: &Object, log: &'a WriteLog) -> Option<&'a Object> {
     (set.text("/spec/podManagementPolicy") == "OrderedReady" && !set.is_going()).then_some(set)
 }
 
-/// Whether somebody else than its controller takes the pod away: a user by eviction, or a taint.
-fn is_disrupted(pod: &Object) -> bool {
-    let conditions = pod.at("/status/conditions").as_array();
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "DisruptionTarget")
-}
-
 impl Ordinals {
     fn made(&mut self, change: &Change, pod: &Object, log: &WriteLog) -> Result<(), String> {
         let (Some(set), Some(number)) = (ordered(pod, log), ordinal(pod)) else { return Ok(()) };
@@ -78,7 +72,9 @@ impl Ordinals {
         let first = set.number("/spec/ordinals/start").unwrap_or(0);
         let sizes = self.sizes.get_mut(set.uid());
         let superfluous = sizes.is_some_and(|sizes| sizes.seen(change.at).all(|size| number >= first + size));
-        if !superfluous || has_ended(pod) || is_disrupted(pod) {
+        // Somebody else than its controller takes it away: a user by eviction, or a taint.
+        let is_disrupted = says(pod, "DisruptionTarget");
+        if !superfluous || has_ended(pod) || is_disrupted {
             return Ok(());
         }
         let above = pods_of(log, set.uid()).find(|other| ordinal(other).is_some_and(|other| other > number));

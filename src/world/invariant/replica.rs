@@ -2,14 +2,13 @@
 
 use super::super::log::{Change, Object, WriteLog};
 use super::super::{Happening, Invariant};
-use super::{ByUid, LATE, Recent, is_active, named, pods_of};
+use super::{ByUid, Recent, Unanswered, is_active, named, pods_of};
 
 /// ReplicaSets never have more active pods than they were told to have, but for those whose making was not answered.
 #[derive(Debug, Default)]
 pub struct NoSurplus {
     sizes: ByUid<Recent<i64>>,
-    /// When the answer to the making of a pod was lost.
-    lost: Vec<std::time::Duration>,
+    unanswered: Unanswered,
 }
 
 impl Invariant for NoSurplus {
@@ -20,9 +19,7 @@ impl Invariant for NoSurplus {
     fn look(&mut self, happening: &Happening, log: &WriteLog) -> Result<(), String> {
         match happening {
             Happening::Done(deed) => {
-                if deed.status.is_none() && deed.path.ends_with("/pods") {
-                    self.lost.push(deed.at);
-                }
+                self.unanswered.note(deed);
                 Ok(())
             }
             Happening::Changed(change) => match change.resource() {
@@ -46,8 +43,7 @@ impl NoSurplus {
         let Some(owner) = change.object().and_then(Object::controller) else { return Ok(()) };
         let Some(sizes) = self.sizes.get_mut(owner) else { return Ok(()) };
         let most = sizes.seen(change.at).max().copied().unwrap_or(0);
-        self.lost.retain(|at| *at + LATE >= change.at);
-        let allowed = most + i64::try_from(self.lost.len()).unwrap_or(i64::MAX);
+        let allowed = most + i64::try_from(self.unanswered.count(change.at)).unwrap_or(i64::MAX);
         let active =
             i64::try_from(pods_of(log, owner).filter(|pod| is_active(pod)).count()).unwrap_or(i64::MAX);
         if active > allowed {

@@ -6,8 +6,9 @@ use serde_json::json;
 use super::super::World;
 use super::super::chance::Chance;
 use super::super::log::Object;
+use super::super::provisioner::PROVISIONER;
 use super::kind::Kind;
-use super::plan::{Act, NAMESPACES};
+use super::plan::{Act, CLASSES, NAMESPACES};
 
 /// Where a storm is played.
 pub(super) struct Stage<'a> {
@@ -27,6 +28,12 @@ impl<'a> Stage<'a> {
     pub(super) async fn prepare(&self) {
         for name in NAMESPACES {
             Kind::Namespace.create(&self.client, "", &json!({"metadata": {"name": name}})).await;
+        }
+        for (name, mode) in CLASSES {
+            let class = json!({
+                "metadata": {"name": name}, "provisioner": PROVISIONER, "volumeBindingMode": mode,
+            });
+            Kind::StorageClass.create(&self.client, "", &class).await;
         }
     }
 
@@ -71,9 +78,6 @@ impl<'a> Stage<'a> {
         }
         for (namespace, name) in self.places("cronjobs.batch", |_| true).await {
             Kind::CronJob.patch(&self.client, &namespace, &name, &json!({"spec": {"suspend": true}})).await;
-        }
-        for (namespace, name) in self.places("horizontalpodautoscalers.autoscaling", |_| true).await {
-            Kind::HorizontalPodAutoscaler.delete(&self.client, &namespace, &name, "Background").await;
         }
     }
 

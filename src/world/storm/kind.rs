@@ -25,6 +25,8 @@ pub enum Kind {
     Service,
     /// `v1`
     ResourceQuota,
+    /// `storage.k8s.io/v1`
+    StorageClass,
     /// `v1`
     Namespace,
     /// `v1`
@@ -46,6 +48,7 @@ impl Kind {
             Self::HorizontalPodAutoscaler => ("apis/autoscaling/v2", "horizontalpodautoscalers"),
             Self::Service => ("api/v1", "services"),
             Self::ResourceQuota => ("api/v1", "resourcequotas"),
+            Self::StorageClass => ("apis/storage.k8s.io/v1", "storageclasses"),
             Self::Namespace => ("api/v1", "namespaces"),
             Self::Node => ("api/v1", "nodes"),
             Self::Pod => ("api/v1", "pods"),
@@ -53,7 +56,7 @@ impl Kind {
     }
 
     fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::Node)
+        !matches!(self, Self::Namespace | Self::Node | Self::StorageClass)
     }
 
     fn path(self, namespace: &str, name: &str) -> String {

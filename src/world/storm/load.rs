@@ -1,5 +1,7 @@
 //! What pods seem to use, for autoscalers: the resource metrics API, answered on the way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use kube::client::Body;
@@ -16,11 +18,13 @@ const SPELL_SECONDS: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Load {
     seed: u64,
+    last: Duration,
 }
 
 impl Load {
-    pub(super) fn of(seed: u64) -> Self {
-        Self { seed }
+    /// What the seed says, which stays as it is from `last` on.
+    pub(super) fn of(seed: u64, last: Duration) -> Self {
+        Self { seed, last }
     }
 }
 
@@ -33,8 +37,9 @@ impl Tamper for Load {
         let (Some((namespace, "pods")), &Method::GET) = (rest.split_once('/'), request.method()) else {
             return Tampered::Pass(request);
         };
-        let at = log.writes().last().map_or(0, |write| write.at.as_secs());
-        let spell = at / SPELL_SECONDS;
+        let at = log.writes().last().map_or(Duration::ZERO, |write| write.at);
+        let spell = at.min(self.last).as_secs() / SPELL_SECONDS;
+        let at = at.as_secs();
         let mut milli = Chance::of(self.seed ^ spell, namespace);
         let used = format!("{}m", milli.between(10, 120));
         let timestamp = jiff::Timestamp::from_second(1_767_225_600 + i64::try_from(at).unwrap_or(0));

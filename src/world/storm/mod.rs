@@ -20,6 +20,7 @@ pub use kind::Kind;
 pub use plan::{Act, Recipe, Step};
 
 use super::log::{Object, WriteLog};
+use super::provisioner::{self, PROVISIONER};
 use super::{Violation, Weather, World, WorldBuilder};
 use act::Stage;
 use load::Load;
@@ -104,8 +105,13 @@ impl Storms {
 
     /// A storm of these steps, with the chance of `seed`.
     pub fn tell(&self, seed: u64, steps: Vec<Step>) -> Report {
-        let world =
-            World::seeded(seed).nodes(self.recipe.nodes).weather(Weather::rough()).tamper(Load::of(seed));
+        let last = steps.last().map_or(Duration::ZERO, |step| step.at);
+        let world = World::seeded(seed)
+            .nodes(self.recipe.nodes)
+            .apart(self.recipe.living_apart(seed))
+            .component(PROVISIONER, provisioner::live)
+            .weather(Weather::rough())
+            .tamper(Load::of(seed, last));
         let world = (self.change)(world.invariants());
         let outcome = world.run(async |world| {
             storm(world, &steps).await;

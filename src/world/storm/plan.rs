@@ -1,13 +1,16 @@
 //! What happens in a storm: made up from a seed, before anything happens, so that it can be told again in part.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use orchestra_controllers::Controller;
 use serde_json::{Value, json};
 
 use super::super::chance::Chance;
+use super::super::provisioner::PROVISIONER;
 use super::super::wire::Death;
-use super::super::{CONTROLLERS, SCHEDULER};
+use super::super::{CONTROLLERS, SCHEDULER, component_of};
 use super::kind::Kind;
 
 /// One thing that happens.
@@ -79,7 +82,9 @@ pub struct Recipe {
     pub pause: Duration,
     /// In how many of a hundred cases it is a fault, and not a user.
     pub faults: u64,
-    /// Components that die besides the controllers, the scheduler and the nodes.
+    /// How many controllers live apart from the others, so that each dies alone.
+    pub apart: usize,
+    /// Components that die besides the controllers, the scheduler, the provisioner of volumes and the nodes.
     pub components: Vec<String>,
     /// A kind that users deal with more than with others.
     pub favours: Option<Kind>,
@@ -92,6 +97,7 @@ impl Default for Recipe {
             steps: 24,
             pause: Duration::from_secs(5),
             faults: 35,
+            apart: 2,
             components: Vec::new(),
             favours: None,
         }
@@ -101,8 +107,14 @@ impl Default for Recipe {
 impl Recipe {
     /// What happens in the storm of `seed`.
     pub fn plan(&self, seed: u64) -> Vec<Step> {
-        let mut author =
-            Author { chance: Chance::of(seed, "plan"), recipe: self, living: Vec::new(), made: 0 };
+        let mut author = Author {
+            chance: Chance::of(seed, "plan"),
+            storage: Chance::of(seed, "storage"),
+            recipe: self,
+            mortal: self.mortal(seed),
+            living: Vec::new(),
+            made: 0,
+        };
         let mut at = Duration::from_secs(1);
         let mut steps = Vec::new();
         for number in 0..self.steps {
@@ -114,7 +126,49 @@ impl Recipe {
         }
         steps
     }
+
+    /// The controllers that live apart in the storm of `seed`: each has its turn.
+    pub fn living_apart(&self, seed: u64) -> BTreeSet<Controller> {
+        let (mut chance, mut left) = (Chance::of(seed, "apart"), BUSY.to_vec());
+        let draws = self.apart.min(left.len());
+        let mut draw = || left.remove(usize::try_from(chance.below(left.len() as u64)).unwrap_or(0));
+        (0..draws).map(|_| draw()).collect()
+    }
+
+    /// The components that die at times; what is named twice dies twice as often. The nodes are besides.
+    fn mortal(&self, seed: u64) -> Vec<String> {
+        let mut mortal: Vec<String> =
+            [CONTROLLERS, CONTROLLERS, SCHEDULER, PROVISIONER].map(str::to_owned).to_vec();
+        mortal.extend(self.living_apart(seed).into_iter().map(component_of));
+        mortal.extend(self.components.iter().cloned());
+        mortal
+    }
 }
+
+/// The controllers that have something to do in a storm.
+const BUSY: [Controller; 21] = [
+    Controller::CronJob,
+    Controller::DaemonSet,
+    Controller::Deployment,
+    Controller::Disruption,
+    Controller::EndpointSlice,
+    Controller::Endpoints,
+    Controller::GarbageCollector,
+    Controller::HorizontalPodAutoscaler,
+    Controller::Job,
+    Controller::Namespace,
+    Controller::NodeLifecycle,
+    Controller::PodGarbageCollector,
+    Controller::ReplicaSet,
+    Controller::ResourceQuota,
+    Controller::ServiceAccount,
+    Controller::StatefulSet,
+    Controller::TaintEviction,
+    Controller::TtlAfterFinished,
+    Controller::Volume,
+    Controller::NodeTtl,
+    Controller::EndpointSliceMirroring,
+];
 
 struct Living {
     kind: Kind,
@@ -124,7 +178,10 @@ struct Living {
 
 struct Author<'a> {
     chance: Chance,
+    /// What has volumes, and which, is drawn apart: storms without claims are as they are without this.
+    storage: Chance,
     recipe: &'a Recipe,
+    mortal: Vec<String>,
     living: Vec<Living>,
     made: u32,
 }
@@ -132,16 +189,19 @@ struct Author<'a> {
 /// Where workloads live; the second has a quota at times, the third is deleted as a whole.
 pub(super) const NAMESPACES: [&str; 3] = ["default", "shop", "fleeting"];
 
+/// The classes of volumes, and when a claim of theirs is bound.
+pub(super) const CLASSES: [(&str, &str); 2] =
+    [("at-once", "Immediate"), ("when-used", "WaitForFirstConsumer")];
+
 impl Author<'_> {
     fn node(&mut self) -> String {
         format!("node-{}", self.chance.between(1, u64::from(self.recipe.nodes.max(1))))
     }
 
     fn fault(&mut self) -> Act {
-        let mut components =
-            vec![CONTROLLERS.to_owned(), CONTROLLERS.to_owned(), SCHEDULER.to_owned(), self.node()];
-        components.extend(self.recipe.components.iter().cloned());
-        let component = self.chance.pick(&components).cloned().unwrap_or_default();
+        let node = self.node();
+        let choice = usize::try_from(self.chance.below(self.mortal.len() as u64 + 1)).unwrap_or(0);
+        let component = self.mortal.get(choice).cloned().unwrap_or(node);
         match self.chance.below(20) {
             0..=7 => {
                 let after = self.chance.below(12);
@@ -375,11 +435,27 @@ impl Author<'_> {
     fn stateful_set(&mut self) -> Value {
         let name = self.name("t");
         let policy = if self.chance.percent(75) { "OrderedReady" } else { "Parallel" };
-        let spec = json!({
+        let mut spec = json!({
             "replicas": self.chance.between(1, 4), "serviceName": name, "podManagementPolicy": policy,
             "selector": {"matchLabels": {"app": name}}, "template": self.lasting(&name),
         });
+        if self.storage.percent(40) {
+            self.keep_volumes(&mut spec);
+        }
         json!({"metadata": {"name": name}, "spec": spec})
+    }
+
+    /// Each pod of a StatefulSet has a volume of its own.
+    fn keep_volumes(&mut self, spec: &mut Value) {
+        let (class, _) = self.storage.pick(&CLASSES).copied().unwrap_or_default();
+        spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "v"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": class,
+            "resources": {"requests": {"storage": "1Gi"}},
+        }}]);
+        spec["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+        let mut policy = || self.storage.pick(&["Delete", "Retain"]).copied();
+        spec["persistentVolumeClaimRetentionPolicy"] =
+            json!({"whenDeleted": policy(), "whenScaled": policy()});
     }
 
     fn daemon_set(&mut self) -> Value {

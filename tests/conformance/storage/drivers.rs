@@ -116,6 +116,8 @@ async fn csistoragecapacity_should_support_csistoragecapacities_api_operations()
         })
     };
     let created = kind.operations([capacity("one"), capacity("two"), capacity("three")], selector).await;
+    let (code, message) = kind.refused(capacity("one")).await;
+    assert_eq!(code, 409, "{message}");
     kind.removal(name(&created), selector).await;
     world.end().await;
 }

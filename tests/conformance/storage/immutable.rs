@@ -28,6 +28,7 @@ async fn becomes_immutable(world: &crate::world::World, kind: &Kind<'_>, data: V
     kind.update("immutable", |object| object["immutable"] = true.into()).await;
 
     let current = kind.get("immutable").await;
+    assert_eq!(current["immutable"], true);
     let refused = async |change: fn(&mut Value)| {
         let mut object = current.clone();
         change(&mut object);

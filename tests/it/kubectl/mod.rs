@@ -6,6 +6,7 @@ mod config;
 mod create;
 mod custom;
 mod usage;
+mod waiting;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
