@@ -16,15 +16,34 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 /// Seconds for each target where nobody says otherwise.
 const SECONDS: u32 = 15;
 
-/// Builds all targets and runs each for a while.
-pub(crate) fn run(root: &Path, mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
-    let seconds = match (arguments.next().as_deref(), arguments.next()) {
-        (None, _) => SECONDS,
-        (Some("--seconds"), Some(seconds)) => {
-            seconds.parse().map_err(|_| format!("--seconds {seconds}: not a number of seconds"))?
+/// How long each target runs, and where its chance begins.
+struct Wish {
+    seconds: u32,
+    /// libFuzzer takes another seed each time where this is zero.
+    seed: u32,
+}
+
+impl Wish {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut wish = Self { seconds: SECONDS, seed: 0 };
+        while let Some(flag) = arguments.next() {
+            let value = match flag.as_str() {
+                "--seconds" => &mut wish.seconds,
+                "--seed" => &mut wish.seed,
+                other => {
+                    return Err(format!("usage: cargo xtask fuzz [--seconds N] [--seed N], not {other}"));
+                }
+            };
+            let text = arguments.next().ok_or_else(|| format!("{flag} needs a number"))?;
+            *value = text.parse().map_err(|_| format!("{flag} {text}: not a number"))?;
         }
-        (Some(other), _) => return Err(format!("usage: cargo xtask fuzz [--seconds N], not {other}")),
-    };
+        Ok(wish)
+    }
+}
+
+/// Builds all targets and runs each for a while.
+pub(crate) fn run(root: &Path, arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let wish = Wish::parse(arguments)?;
     let (fuzz, build, host) = (root.join("fuzz"), root.join("target/fuzz"), host()?);
     println!("-- building the fuzz targets");
     let mut cargo = Command::new("cargo");
@@ -38,7 +57,7 @@ pub(crate) fn run(root: &Path, mut arguments: impl Iterator<Item = String>) -> R
         loop {
             let next = targets.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(target) = next else { return Ok(()) };
-            run_one(&fuzz, &target, &programs.join(&target), seconds)?;
+            run_one(&fuzz, &target, &programs.join(&target), &wish)?;
         }
     };
     std::thread::scope(|scope| {
@@ -51,13 +70,14 @@ pub(crate) fn run(root: &Path, mut arguments: impl Iterator<Item = String>) -> R
 }
 
 /// Runs a target; prints what it came to, and everything it said only when it found something.
-fn run_one(fuzz: &Path, target: &str, program: &Path, seconds: u32) -> Result<(), String> {
+fn run_one(fuzz: &Path, target: &str, program: &Path, wish: &Wish) -> Result<(), String> {
     let (corpus, artifacts) = (fuzz.join("corpus").join(target), fuzz.join("artifacts").join(target));
     for folder in [&corpus, &artifacts] {
         std::fs::create_dir_all(folder).map_err(|problem| format!("{}: {problem}", folder.display()))?;
     }
     let mut fuzzer = Command::new(program);
-    fuzzer.arg(&corpus).arg(format!("-max_total_time={seconds}"));
+    fuzzer.arg(&corpus).arg(format!("-max_total_time={}", wish.seconds));
+    fuzzer.arg(format!("-seed={}", wish.seed));
     fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
     // No input of 64 KiB may cost more memory or time than this.
     fuzzer.args([
@@ -73,7 +93,7 @@ fn run_one(fuzz: &Path, target: &str, program: &Path, seconds: u32) -> Result<()
         return Err(format!("{said}\n{fuzzer:?} ended with {}", output.status));
     }
     let stats: Vec<&str> = said.lines().filter(|line| line.starts_with("stat::")).collect();
-    println!("\n-- {target} for {seconds} seconds\n{}", stats.join("\n"));
+    println!("\n-- {target} for {} seconds\n{}", wish.seconds, stats.join("\n"));
     Ok(())
 }
 

@@ -70,6 +70,21 @@ fn parts_of_a_container_get_their_defaults() {
 }
 
 #[test]
+fn on_the_hosts_network_a_containers_port_is_the_hosts() {
+    let ports =
+        json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 8081}, {"containerPort": 0}, {}]);
+    let mut pod =
+        pod(json!({"hostNetwork": true, "containers": [{"name": "c", "image": "i:1", "ports": ports}]}));
+    let host_ports = |pod: &Value| {
+        let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap().clone();
+        ports.iter().map(|port| port.get("hostPort").cloned()).collect::<Vec<_>>()
+    };
+    assert_eq!(host_ports(&pod), [Some(json!(80)), Some(json!(8081)), None, None]);
+    served(super::kind()).default(&mut pod);
+    assert_eq!(host_ports(&pod), [Some(json!(80)), Some(json!(8081)), None, None]);
+}
+
+#[test]
 fn bad_pods_are_refused_with_upstreams_words() {
     let with = |container: Value| {
         let mut whole = json!({"name": "c", "image": "i:1"});

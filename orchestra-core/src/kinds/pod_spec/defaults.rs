@@ -57,12 +57,14 @@ fn service_account(spec: &mut Object) {
     }
 }
 
-/// On the host's network a container's port is the host's.
+/// On the host's network a container's port is the host's. A port that is missing or zero, which the rules refuse, has
+/// none there either.
 fn host_ports(container: &mut Object) {
+    let number = |port: &Object, field: &str| port.get(field).and_then(Value::as_i64).unwrap_or_default();
     for port in container.objects("ports") {
-        if port.get("hostPort").and_then(Value::as_i64).unwrap_or_default() == 0 {
-            let number = port.get("containerPort").cloned().unwrap_or(Value::Null);
-            port.insert("hostPort".to_owned(), number);
+        let own = number(port, "containerPort");
+        if number(port, "hostPort") == 0 && own != 0 {
+            port.insert("hostPort".to_owned(), own.into());
         }
     }
 }
