@@ -30,6 +30,10 @@ use crate::process::Server;
 use crate::report::Report;
 use crate::wire::Wire;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Clients that write and read at the same time.
 const CONNECTIONS: usize = 32;
 const PODS: usize = 10_000;

@@ -22,6 +22,10 @@ use orchestra::apiserver::Limits;
 
 use crate::plant::{Plant, Size};
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let size = Size {

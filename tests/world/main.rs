@@ -6,3 +6,7 @@ mod bugs;
 mod found;
 mod replay;
 mod storms;
+
+/// The program's own: storms are many.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
