@@ -62,6 +62,7 @@ fn run_for(seed: u64, time: Duration) -> Result<Campaign, Box<Difference>> {
         all.indexed += one.indexed;
         all.placed += one.placed;
         all.preempted += one.preempted;
+        all.translated += one.translated;
     }
     Ok(all)
 }

@@ -13,6 +13,7 @@ mod step;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::effect::Effect;
 use crate::engine::{Engine, EngineKind};
 use crate::event::{ClusterEvent, Hint};
 use crate::extender::Extender;
@@ -217,14 +218,19 @@ impl Dispatcher {
         if !diagnosis.repairs.is_empty() {
             self.steps.push_back(Step::Repair { pod: pod.clone(), effects: diagnosis.repairs });
         }
-        self.queue.reject(&pod.uid, diagnosis.plugins, now, &helps(&self.profiles, &self.preempting));
+        self.queue.reject(
+            &pod.uid,
+            diagnosis.plugins,
+            now,
+            &helps(&self.cluster, &self.profiles, &self.preempting),
+        );
         self.report_with(pod, ReportReason::Unschedulable, message, victims);
     }
 
     fn without_nodes(&mut self, pod: Arc<PodView>, now: Moment) {
         let by = BTreeSet::from([NO_NODES.to_owned()]);
         self.cluster.withdraw(&pod);
-        self.queue.park(&pod.uid, by, now, &helps(&self.profiles, &self.preempting));
+        self.queue.park(&pod.uid, by, now, &helps(&self.cluster, &self.profiles, &self.preempting));
         let message = "no nodes available to schedule pods".to_owned();
         self.report(pod, ReportReason::Unschedulable, message);
     }
@@ -258,7 +264,7 @@ impl Dispatcher {
     fn happened(&mut self, event: &ClusterEvent, now: Moment) {
         self.epoch += 1;
         self.meant = Some(event.label());
-        self.queue.happened(event, now, &helps(&self.profiles, &self.preempting));
+        self.queue.happened(event, now, &helps(&self.cluster, &self.profiles, &self.preempting));
     }
 
     fn profile_of(&self, pod: &PodView) -> Option<usize> {
@@ -317,23 +323,31 @@ pub(crate) fn reserve(
             }),
             Err(failure) => NotReserved::Failed(failure),
         };
+        // Nothing can have been written yet.
         unreserve(profile, cycle, pod, node);
         return Err(problem);
     }
     Ok(promises)
 }
 
-fn unreserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) {
+/// Undoes reservations, last first; returned is what has to be taken back by writing.
+fn unreserve(profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Vec<Effect> {
+    let mut effects = Vec::new();
     for plugin in profile.reserve.iter().rev() {
-        if let Err(failure) = guarded(plugin.name(), "Unreserve", || plugin.unreserve(cycle, pod, node)) {
-            tracing::error!(pod = %pod.key, error = %failure, "a reservation was not undone");
+        match guarded(plugin.name(), "Unreserve", || plugin.unreserve(cycle, pod, node)) {
+            Ok(more) => effects.extend(more),
+            Err(failure) => {
+                tracing::error!(pod = %pod.key, error = %failure, "a reservation was not undone");
+            }
         }
     }
+    effects
 }
 
 /// Tells whether an event may change what some plugins said about a pod. A plugin that does not say is asked again on
 /// everything, and one that fails to answer too. A pod for which others are being evicted waits for that.
 fn helps<'a>(
+    cluster: &'a ClusterView,
     profiles: &'a [Profile],
     preempting: &'a HashMap<PodUid, Preempting>,
 ) -> impl Fn(&PodView, &BTreeSet<String>, &ClusterEvent) -> bool + 'a {
@@ -349,7 +363,7 @@ fn helps<'a>(
             let requeue =
                 profile.and_then(|profile| profile.requeue.iter().find(|plugin| plugin.name() == name));
             requeue.is_none_or(|plugin| {
-                !matches!(guarded(name, "QueueingHint", || plugin.hint(pod, event)), Ok(Hint::Skip))
+                !matches!(guarded(name, "QueueingHint", || plugin.hint(cluster, pod, event)), Ok(Hint::Skip))
             })
         })
     }

@@ -2,7 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::view::{ClaimKey, ClaimUser, DeviceAllocation, NamespacedName, NodeName, PodKey, PodUid};
+use crate::view::{
+    ClaimKey, ClaimUser, DeviceAllocation, NamespacedName, NodeName, PodKey, PodUid, TranslatedClaim,
+};
+
+/// A claim that a scheduler makes of extended resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewClaim {
+    /// The pod that asks for them.
+    pub pod: PodKey,
+    /// Its identity.
+    pub uid: PodUid,
+    /// What the claim says, and how it follows from the pod.
+    pub wanted: Arc<TranslatedClaim>,
+    /// Its devices.
+    pub allocation: Arc<DeviceAllocation>,
+}
 
 /// One write to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +94,16 @@ pub enum Effect {
         claim: NamespacedName,
         /// The version of it that was decided on.
         version: Box<str>,
+    },
+    /// Make a claim of extended resources that a pod asks for, give it its devices, note the pod as its user, and write into
+    /// the pod's status how it is called. What was begun and cannot be ended is taken back as far as possible.
+    MakeClaim(Arc<NewClaim>),
+    /// Take away a claim that was made of extended resources, with the devices it has.
+    DropClaim {
+        /// The claim.
+        claim: NamespacedName,
+        /// The pod it was made for; a claim of another pod stays.
+        pod: PodUid,
     },
     /// Set an annotation of a claim.
     AnnotateClaim {

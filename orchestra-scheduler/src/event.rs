@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::view::{
-    AttachmentView, ClaimView, ClassView, CsiNodeView, DeviceClaimView, NodeFacts, PodGroupView, PodView,
-    VolumeView,
+    AttachmentView, ClaimView, ClassView, CsiNodeView, DeviceClaimView, DeviceClassView, NodeFacts,
+    PodGroupView, PodView, VolumeView,
 };
 
 /// A change, with what was there before where that matters.
@@ -54,8 +54,15 @@ pub enum ClusterEvent {
     DeviceClaimChanged(Arc<DeviceClaimView>),
     /// A resource claim gave its devices back, or is gone with them.
     DevicesFreed(Arc<DeviceClaimView>),
-    /// What drivers offer came or changed, or a class of devices did.
+    /// What drivers offer came or changed.
     DevicesChanged,
+    /// A class of devices came or changed.
+    DeviceClassChanged {
+        /// What it was; `None` if it came.
+        old: Option<Arc<DeviceClassView>>,
+        /// What it is.
+        new: Arc<DeviceClassView>,
+    },
     /// A pod group came or changed.
     PodGroupChanged(Arc<PodGroupView>),
     /// What drivers say about their room came or changed.
@@ -81,6 +88,8 @@ impl ClusterEvent {
             Self::AttachmentDeleted(_) => "VolumeAttachmentDelete",
             Self::DeviceClaimChanged(_) | Self::DevicesFreed(_) => "ResourceClaimUpdate",
             Self::DevicesChanged => "ResourceSliceUpdate",
+            Self::DeviceClassChanged { old: None, .. } => "DeviceClassAdd",
+            Self::DeviceClassChanged { .. } => "DeviceClassUpdate",
             Self::PodGroupChanged(_) => "PodGroupUpdate",
             Self::StorageChanged => "CSIStorageCapacityUpdate",
         }

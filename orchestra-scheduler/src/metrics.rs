@@ -54,6 +54,7 @@ struct Inner {
     permits: Family<&'static str, Histogram>,
     handled: Family<&'static str, Histogram>,
     after_flush: Counter,
+    claims: [Counter; CLAIMS.len()],
     binding: Gauge,
     tally: Mutex<Tally>,
     nodes: Gauge,
@@ -61,6 +62,9 @@ struct Inner {
     pods: Gauge,
     pending: Mutex<Pending>,
 }
+
+/// How the making of a claim may end.
+const CLAIMS: [&str; 2] = ["success", "failure"];
 
 const QUEUES: [&str; 4] = ["active", "backoff", "gated", "unschedulable"];
 
@@ -112,6 +116,7 @@ impl Default for SchedulerMetrics {
             permits: Family::new(MOST_SERIES, "Error", || Histogram::new(ATTEMPT_SECONDS)),
             handled: Family::new(MOST_SERIES, "", || Histogram::new(POINT_SECONDS)),
             after_flush: Counter::default(),
+            claims: Default::default(),
             binding: Gauge::default(),
             tally: Mutex::default(),
             nodes: Gauge::default(),
@@ -188,6 +193,12 @@ impl SchedulerMetrics {
     /// A pod was bound that was tried only because it had waited for too long.
     pub(crate) fn bound_after_flush(&self) {
         self.0.after_flush.inc();
+    }
+
+    /// A claim of extended resources was to be made, and is or is not.
+    pub(crate) fn claim_made(&self, is_made: bool) {
+        let [success, failure] = &self.0.claims;
+        if is_made { success } else { failure }.inc();
     }
 
     /// A fact was taken in.
@@ -300,6 +311,10 @@ impl SchedulerMetrics {
         let help = "[ALPHA] Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout. This metric helps detect potential queueing hint misconfigurations or event handling issues.";
         let flushed = [([], self.0.after_flush.get())];
         write::counter(out, "scheduler_pod_scheduled_after_flush_total", help, flushed)?;
+        let help = "[ALPHA] Number of ResourceClaims creation requests within scheduler";
+        let claims = CLAIMS.into_iter().zip(&self.0.claims).filter(|(_, count)| count.get() > 0);
+        let claims = claims.map(|(status, count)| ([("status", status)], count.get()));
+        write::counter(out, "scheduler_resourceclaim_creates_total", help, claims)?;
         let help = "[BETA] Number of running goroutines split by the work they do such as binding.";
         let binding = [([("operation", "binding")], self.0.binding.get())];
         write::gauge(out, "scheduler_goroutines", help, binding)
@@ -321,6 +336,9 @@ mod tests {
         metrics.permitted("Success", Moment(Duration::ZERO), Moment(Duration::from_millis(2)));
         metrics.handled("NodeAdd", Moment(Duration::ZERO), Moment(Duration::from_micros(150)));
         metrics.bound_after_flush();
+        metrics.claim_made(true);
+        metrics.claim_made(false);
+        metrics.claim_made(false);
         {
             let mut tally = metrics.0.tally.lock().unwrap();
             tally.incoming.insert(("active", "UnschedulablePodAdd"), 3);
@@ -345,6 +363,8 @@ mod tests {
             "scheduler_permit_wait_duration_seconds_count{result=\"Success\"} 1",
             "scheduler_event_handling_duration_seconds_bucket{le=\"0.0002\",event=\"NodeAdd\"} 1",
             "scheduler_pod_scheduled_after_flush_total 1",
+            "scheduler_resourceclaim_creates_total{status=\"success\"} 1",
+            "scheduler_resourceclaim_creates_total{status=\"failure\"} 2",
             "scheduler_goroutines{operation=\"binding\"} 0",
         ] {
             let sorted = |line: &str| line.split(['{', ',', '}']).map(str::to_owned).collect::<Vec<_>>();

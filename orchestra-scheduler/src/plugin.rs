@@ -130,8 +130,9 @@ pub trait Normalise: Score {
 pub trait Reserve: Plugin {
     /// Called when the pod is assumed to be on the node.
     fn reserve(&self, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Reservation;
-    /// Undoes [`Reserve::reserve`]; may be called without it, and more than once.
-    fn unreserve(&self, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName);
+    /// Undoes [`Reserve::reserve`]; may be called without it, and more than once. What was promised still counts while it is
+    /// asked. Returned is what was written meanwhile and has to be taken back; whether that went well is not told.
+    fn unreserve(&self, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Vec<Effect>;
 }
 
 /// Holds a decided pod back.
@@ -168,8 +169,8 @@ pub trait PostBind: Plugin {
 ///
 /// A plugin without it is retried on every change, as upstream does for plugins that register no events.
 pub trait Requeue: Plugin {
-    /// Whether trying `pod` again makes sense after `event`.
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint;
+    /// Whether trying `pod` again makes sense after `event`; `cluster` is what it led to.
+    fn hint(&self, cluster: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint;
 }
 
 /// One attempt to place one pod: the cluster it looks at and the notes plugins leave themselves.

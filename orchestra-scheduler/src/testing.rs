@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::view::{ClusterView, NodeFacts, PodView};
+use crate::view::{ClusterView, DeviceClassView, NodeFacts, PodView};
 
 /// The pod this JSON stands for; name, uid and an app container are filled in where absent.
 pub(crate) fn pod(mut object: Value) -> Arc<PodView> {
@@ -21,6 +21,11 @@ pub(crate) fn node(mut object: Value) -> Arc<NodeFacts> {
     fill(&mut object["metadata"], "name", json!("node"));
     fill(&mut object["status"], "allocatable", json!({"cpu": "4", "memory": "8Gi", "pods": "110"}));
     Arc::new(NodeFacts::from_api(&serde_json::from_value(object).unwrap()).unwrap())
+}
+
+/// The device class this JSON stands for.
+pub(crate) fn device_class(object: Value) -> Arc<DeviceClassView> {
+    Arc::new(DeviceClassView::from_api(&serde_json::from_value(object).unwrap()))
 }
 
 /// A cluster of these nodes.

@@ -166,4 +166,33 @@ pub enum Preparation {
     Wait,
     /// It cannot be had.
     Fail(String),
+    /// As `then` says, and users are to hear of it: once for a pod on its way to a node, however often it is said.
+    Announced {
+        /// What they hear.
+        notice: Announcement,
+        /// What is missing.
+        then: Box<Preparation>,
+    },
+}
+
+impl Preparation {
+    /// What is missing, with the announcement taken out; the first that was made stays.
+    pub(crate) fn heard(self, heard: &mut Option<Announcement>) -> Self {
+        match self {
+            Self::Announced { notice, then } => {
+                heard.get_or_insert(notice);
+                then.heard(heard)
+            }
+            other => other,
+        }
+    }
+}
+
+/// What users hear of a pod on its way to its node: a Normal event of the action `Scheduling`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// In one word.
+    pub reason: &'static str,
+    /// In words.
+    pub note: String,
 }

@@ -17,7 +17,7 @@ use crate::view::{Bookmark, ClusterView, NodeFacts, NodeName, NodeView, PodUid, 
 ///
 /// Decides as a scheduler with this profile would, from `PreFilter` to `Score`, and `PostFilter` where no node will do.
 /// What comes after a decision (`Reserve`, `Permit`, binding) does not happen, so plugins that keep account outside of the
-/// cluster's view hear nothing of what is done here.
+/// cluster's view hear nothing of what is done here, and devices and volumes that a pod would get are had by the next one, too.
 ///
 /// ```
 /// use std::sync::Arc;

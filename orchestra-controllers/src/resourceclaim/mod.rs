@@ -74,6 +74,13 @@ fn claims_of(pod: &Pod) -> impl Iterator<Item = Key> {
     plan::names(pod).map(move |name| Key::new(namespace, name))
 }
 
+/// The same, with the one that a scheduler made of extended resources.
+fn all_claims_of(pod: &Pod) -> impl Iterator<Item = Key> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let made = plan::made_of_resources(pod).map(|name| Key::new(namespace, name));
+    claims_of(pod).chain(made)
+}
+
 /// Claims that were made and not seen yet, by the pod's uid and its own name for the claim: a second is not made.
 type Made = Mutex<HashMap<(String, String), Arc<ResourceClaim>>>;
 
@@ -90,11 +97,14 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Claims>, Arc<Queue<Subject>>) {
     world.pods.on_change({
         let (queue, namers) = (queue.clone(), namers.clone());
         move |change| {
-            let Some(pod) = change.object().filter(|pod| !plan::wanted(pod).is_empty()) else { return };
-            namers.lock().unwrap_or_else(PoisonError::into_inner).follow(change);
+            let Some(pod) = change.object() else { return };
+            let wants = !plan::wanted(pod).is_empty();
+            if wants {
+                namers.lock().unwrap_or_else(PoisonError::into_inner).follow(change);
+            }
             if change.new.is_none_or(|pod| plan::is_done(pod)) {
-                claims_of(pod).for_each(|claim| queue.add(Subject::Claim(claim)));
-            } else {
+                all_claims_of(pod).for_each(|claim| queue.add(Subject::Claim(claim)));
+            } else if wants {
                 queue.add(Subject::Pod(Key::of(&pod.metadata)));
             }
         }

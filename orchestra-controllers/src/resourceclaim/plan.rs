@@ -53,6 +53,13 @@ pub(super) fn names(pod: &Pod) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The claim that a scheduler made of extended resources of a pod. It made the pod its user, too; what is left to do is to give
+/// it back.
+pub(super) fn made_of_resources(pod: &Pod) -> Option<&str> {
+    let made = pod.status.as_ref()?.extended_resource_claim_status.as_ref()?;
+    Some(&*made.resource_claim_name).filter(|name| !name.is_empty())
+}
+
 /// Whether a pod will never use a device again: it has ended, or goes before it had a node.
 pub(super) fn is_done(pod: &Pod) -> bool {
     pod::is_finished(pod) || (pod::is_terminating(pod) && pod::node_name(pod).is_none())

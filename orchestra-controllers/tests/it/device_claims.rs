@@ -142,6 +142,48 @@ async fn a_shared_claim_keeps_its_devices_until_its_last_pod_is_gone() {
     devices.cluster.stop().await;
 }
 
+/// A pod with a claim that a scheduler made of its extended resources.
+async fn with_resources(devices: &Devices, name: &str) -> String {
+    let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "containers": [
+        {"name": "c", "image": "i", "resources": {"limits": {"example.com/gpu": "1"}}}]}});
+    let pod = devices.cluster.create(&devices.pods, pod).await;
+    let claim = json!({
+        "metadata": {
+            "generateName": format!("{name}-extended-resources-"),
+            "annotations": {"resource.kubernetes.io/extended-resource-claim": "true"},
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod.metadata.uid, "controller": true}],
+        },
+        "spec": wanted(),
+    });
+    let claim = devices.cluster.create(&devices.claims, claim).await.metadata.name.unwrap();
+    allocate(&devices.claims, &claim, &pod).await;
+    let mapping = json!({"containerName": "c", "resourceName": "example.com/gpu", "requestName": "r"});
+    let status = json!({"status": {"extendedResourceClaimStatus": {
+        "resourceClaimName": claim, "requestMappings": [mapping]}}});
+    devices.pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    claim
+}
+
+#[tokio::test]
+async fn a_claim_made_of_extended_resources_goes_when_its_pod_is_done() {
+    let devices = Devices::start().await;
+    let (first, second) = (with_resources(&devices, "web").await, with_resources(&devices, "api").await);
+    devices.ends("web").await;
+    let left = until(&devices.claims, "one claim", |all| all.len() == 1).await;
+    assert_eq!(left[0].metadata.name.as_ref(), Some(&second), "and not {first}");
+    let used = left[0].status.as_ref().unwrap();
+    assert!(used.allocation.is_some() && used.reserved_for.as_ref().unwrap().len() == 1);
+    devices.pods.delete("api", &DeleteParams::default().grace_period(0)).await.unwrap();
+    // The garbage collector would delete it; its devices and its guard are given back before.
+    until(&devices.claims, "no devices, no user, no guard", |all| {
+        let status = all[0].status.clone().unwrap_or_default();
+        status.allocation.is_none() && status.reserved_for.is_none() && all[0].metadata.finalizers.is_none()
+    })
+    .await;
+    devices.cluster.stop().await;
+}
+
 #[test]
 fn claims_are_made_once_and_given_back_wherever_the_controllers_die() {
     survives(&[Controller::ResourceClaim, Controller::GarbageCollector], |told| {

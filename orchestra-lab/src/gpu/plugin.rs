@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use orchestra_scheduler::effect::Effect;
 use orchestra_scheduler::event::{ClusterEvent, Hint};
 use orchestra_scheduler::plugin::{Cycle, Filter, Plugin, Requeue, Reserve};
 use orchestra_scheduler::verdict::{Rejection, Reservation, Verdict};
-use orchestra_scheduler::view::{NodeName, NodeView, PodView};
+use orchestra_scheduler::view::{ClusterView, NodeName, NodeView, PodView};
 use orchestra_scheduler::{PluginSet, Registration};
 
 use super::{Account, Ask, Devices, Picked};
@@ -112,13 +113,14 @@ impl Reserve for GpuDevices {
         Reservation::Made
     }
 
-    fn unreserve(&self, _: &mut Cycle<'_>, pod: &PodView, _: &NodeName) {
+    fn unreserve(&self, _: &mut Cycle<'_>, pod: &PodView, _: &NodeName) -> Vec<Effect> {
         self.account.take_back(pod);
+        Vec::new()
     }
 }
 
 impl Requeue for GpuDevices {
-    fn hint(&self, _: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, _: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(matches!(
             event,
             ClusterEvent::NodeAdded(_)

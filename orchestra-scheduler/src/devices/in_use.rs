@@ -39,6 +39,12 @@ impl InUse {
                 allocation.devices().for_each(|device| in_use.count(device));
             }
         }
+        for promise in cluster.promised_resources() {
+            let seen = promise.made.as_ref().and_then(|made| cluster.kept::<DeviceClaimView>(made));
+            if seen.is_none_or(|claim| claim.allocation.is_none()) {
+                promise.allocation.devices().for_each(|device| in_use.count(device));
+            }
+        }
         in_use
     }
 

@@ -7,18 +7,22 @@
 
 mod capacity;
 mod counter;
+mod extended;
 mod in_use;
 mod pool;
 mod request;
 mod result;
 mod search;
 mod selector;
+mod stock;
 
+pub(crate) use extended::translate;
 pub(crate) use in_use::InUse;
 pub(crate) use pool::Offers;
 pub(crate) use request::classes;
 pub(crate) use search::{Question, Trouble, allocate};
 pub(crate) use selector::Selectors;
+pub(crate) use stock::Stock;
 
 #[cfg(test)]
 mod tests;

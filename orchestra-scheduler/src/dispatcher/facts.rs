@@ -127,7 +127,7 @@ impl Dispatcher {
             return;
         }
         let event = ClusterEvent::PodUpdated { old, new: pod };
-        let helps = helps(&self.profiles, &self.preempting);
+        let helps = helps(&self.cluster, &self.profiles, &self.preempting);
         self.queue.happened_to(&uid, &event, now, &helps);
     }
 

@@ -11,8 +11,8 @@ use crate::guard::guarded;
 use crate::outcome::{Diagnosis, Failure};
 use crate::plugin::{Cycle, Notes};
 use crate::queue::Moment;
-use crate::verdict::{Permission, Preparation, Rejection};
-use crate::view::{NodeName, PodUid, PodView, Promise};
+use crate::verdict::{Announcement, Permission, Preparation, Rejection};
+use crate::view::{NamespacedName, NodeName, PodUid, PodView, Promise, PromisedResources};
 
 /// A pod that was given a node and is assumed to be there.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Flight {
     pub(super) stage: Stage,
     /// Tried only because it had waited for too long.
     pub(super) flushed: bool,
+    /// Whether users heard what it waits for.
+    announced: bool,
 }
 
 /// How far a flight has come.
@@ -62,6 +64,7 @@ impl Flight {
             asked: 0,
             stage: Stage::Permit { patience: Duration::MAX },
             flushed: false,
+            announced: false,
         }
     }
 
@@ -98,11 +101,13 @@ enum Progress {
 impl Dispatcher {
     /// Tells how the effects of a job went.
     pub fn performed(&mut self, uid: &PodUid, result: Result<(), String>, now: Moment) {
+        let Some(flight) = self.flights.get(uid) else { return };
+        let patience = self.patience(flight);
         let Some(flight) = self.flights.get_mut(uid) else { return };
         match (result, flight.stage) {
             (Ok(()), Stage::Binding) => self.bound(uid),
             (Ok(()), Stage::Performing) => {
-                flight.stage = Stage::Prepare { patience: Duration::MAX };
+                flight.stage = Stage::Prepare { patience };
                 // What was written comes back as a change of the cluster; ask again only then.
                 if self.epoch != flight.asked {
                     self.advance(uid, now);
@@ -110,6 +115,18 @@ impl Dispatcher {
             }
             (Ok(()), Stage::Permit { .. } | Stage::Prepare { .. }) => {}
             (Err(message), _) => self.give_up(uid, Failure { plugin: None, message }, now),
+        }
+    }
+
+    /// A claim was made for the extended resources of a pod in flight. Told before [`Dispatcher::performed`], so that the claim is
+    /// waited for until it is seen, and not made twice.
+    pub fn made(&mut self, uid: &PodUid, claim: &NamespacedName) {
+        let Some(flight) = self.flights.get_mut(uid) else { return };
+        for promise in &mut flight.promises {
+            let Promise::Resources(promised) = promise else { continue };
+            let kept = PromisedResources { made: Some(claim.clone()), ..promised.clone() };
+            self.cluster.release(&Promise::Resources(std::mem::replace(promised, kept.clone())));
+            self.cluster.promise(Promise::Resources(kept));
         }
     }
 
@@ -132,15 +149,19 @@ impl Dispatcher {
     pub(super) fn advance(&mut self, uid: &PodUid, now: Moment) {
         loop {
             let Some(flight) = self.flights.get(uid) else { return };
+            let mut notice = None;
             let progress = match flight.stage {
                 Stage::Permit { .. } => self.permit(flight),
-                Stage::Prepare { .. } => self.prepare(flight),
+                Stage::Prepare { .. } => self.prepare(flight, &mut notice),
                 Stage::Performing | Stage::Binding => return,
             };
             let patience = self.patience(flight);
             let epoch = self.epoch;
             let Some(flight) = self.flights.get_mut(uid) else { return };
             flight.asked = epoch;
+            if let Some(notice) = notice.filter(|_| !std::mem::replace(&mut flight.announced, true)) {
+                self.steps.push_back(Step::Announce { pod: flight.pod.clone(), notice });
+            }
             if let (Some(metrics), Some(since)) = (&self.metrics, flight.waits_since()) {
                 let result = match progress {
                     Progress::Next => Some("Success"),
@@ -181,15 +202,18 @@ impl Dispatcher {
         if wait { Progress::Wait } else { Progress::Next }
     }
 
-    fn prepare(&self, flight: &Flight) -> Progress {
+    /// Goes on with the preparation; what users are to hear of it is put into `notice`.
+    fn prepare(&self, flight: &Flight, notice: &mut Option<Announcement>) -> Progress {
         let Some(profile) = self.profiles.get(flight.profile) else { return Progress::Wait };
         let (pod, node) = (&flight.pod, &flight.node);
         let job = |effects| Job { pod: pod.clone(), node: node.clone(), effects };
         let mut wait = false;
         for plugin in &profile.pre_bind {
             let name = plugin.name();
-            match guarded(name, "PreBind", || plugin.pre_bind(&self.cluster, pod, node)) {
-                Ok(Preparation::Ready) => {}
+            let said = guarded(name, "PreBind", || plugin.pre_bind(&self.cluster, pod, node));
+            match said.map(|said| said.heard(notice)) {
+                // What an announcement is about says no more than what is missing.
+                Ok(Preparation::Ready | Preparation::Announced { .. }) => {}
                 Ok(Preparation::Wait) => wait = true,
                 Ok(Preparation::Perform(effects)) => {
                     return Progress::Perform(job(effects), Stage::Performing);
@@ -293,15 +317,22 @@ impl Dispatcher {
     /// Ends a flight: its reservations are undone and, unless the pod really got there, its room is given back.
     pub(super) fn land(&mut self, uid: &PodUid, now: Moment) -> Option<Flight> {
         let mut flight = self.flights.remove(uid)?;
-        flight.promises.iter().for_each(|promise| self.cluster.release(promise));
+        let mut undone = Vec::new();
         if let Some(profile) = self.profiles.get(flight.profile) {
             let mut cycle = Cycle::resume(&self.cluster, std::mem::take(&mut flight.notes));
-            unreserve(profile, &mut cycle, &flight.pod, &flight.node);
+            undone = unreserve(profile, &mut cycle, &flight.pod, &flight.node);
+        }
+        flight.promises.iter().for_each(|promise| self.cluster.release(promise));
+        // Who has a node needs what was made for it. A binding without an answer may have been made: then it is the next
+        // attempt that finds what is left, and there is none if the pod is bound after all.
+        let may_be_bound = flight.stage == Stage::Binding || self.queue.pod(uid).is_none();
+        if !undone.is_empty() && !may_be_bound {
+            self.steps.push_back(Step::Repair { pod: flight.pod.clone(), effects: undone });
         }
         if self.queue.pod(uid).is_some() && self.cluster.take(uid).is_some() {
             self.epoch += 1;
             let event = ClusterEvent::AssignedPodDeleted(flight.pod.clone());
-            self.queue.happened(&event, now, &helps(&self.profiles, &self.preempting));
+            self.queue.happened(&event, now, &helps(&self.cluster, &self.profiles, &self.preempting));
         }
         Some(flight)
     }

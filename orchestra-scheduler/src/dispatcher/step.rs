@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::effect::Effect;
+use crate::verdict::Announcement;
 use crate::view::{NodeName, PodView};
 
 /// One thing to do.
@@ -24,6 +25,13 @@ pub enum Step {
         pod: Arc<PodView>,
         /// Its node.
         node: NodeName,
+    },
+    /// Tell the world what a pod waits for before it can be bound.
+    Announce {
+        /// The pod.
+        pod: Arc<PodView>,
+        /// What it hears.
+        notice: Announcement,
     },
     /// Tell the world why a pod has no node.
     Report(Report),

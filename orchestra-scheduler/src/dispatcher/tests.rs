@@ -15,6 +15,7 @@ use crate::testing;
 use crate::verdict::{Permission, Rejection};
 use crate::view::{ClaimView, ClassView, NodeFacts, NodeView};
 
+mod devices;
 mod ends;
 
 const START: Moment = Moment(Duration::ZERO);

@@ -13,11 +13,13 @@ use kube::{Client, Error};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::claim;
 use crate::dispatcher::Job;
 use crate::effect::Effect;
 use crate::extender::Extender;
+use crate::metrics::SchedulerMetrics;
 use crate::scheduler::Clock;
-use crate::view::{CLAIM_GUARD, ClaimUser};
+use crate::view::{CLAIM_GUARD, ClaimUser, NamespacedName};
 
 /// A write without an answer for this long is given up; if it went through after all, the watch will tell.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,10 +30,11 @@ pub(super) struct Hands {
     pub(super) client: Client,
     pub(super) clock: Clock,
     pub(super) extenders: Arc<[Arc<dyn Extender>]>,
+    pub(super) metrics: SchedulerMetrics,
 }
 
-/// Carries out effects; whatever happens, there is a result, and not too late.
-pub(super) async fn guarded(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
+/// Carries out effects; whatever happens, there is a result, and not too late. Returned are the claims that were made.
+pub(super) async fn guarded(hands: &Hands, effects: Vec<Effect>) -> Result<Vec<NamespacedName>, String> {
     let work = AssertUnwindSafe(perform(hands, effects)).catch_unwind();
     match timeout(PATIENCE, work).await {
         Ok(Ok(result)) => result,
@@ -41,7 +44,8 @@ pub(super) async fn guarded(hands: &Hands, effects: Vec<Effect>) -> Result<(), S
 }
 
 /// Carries out effects, one after the other; the first error ends it.
-async fn perform(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
+async fn perform(hands: &Hands, effects: Vec<Effect>) -> Result<Vec<NamespacedName>, String> {
+    let mut made = Vec::new();
     for effect in effects {
         match effect {
             Effect::BindThrough { extender, pod, uid, node } => {
@@ -51,10 +55,11 @@ async fn perform(hands: &Hands, effects: Vec<Effect>) -> Result<(), String> {
                 let bound = tokio::task::spawn_blocking(move || binder.bind(&pod, &uid, &node)).await;
                 bound.map_err(|error| format!("extender {extender:?}: {error}"))??;
             }
+            Effect::MakeClaim(new) => made.push(claim::make(hands, &new).await?),
             effect => one(&hands.client, &hands.clock, effect).await.map_err(|error| words(&error))?,
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Says in the pod's status where it is going, while that takes its time. It is a hint for others, and not needed.
@@ -82,8 +87,8 @@ pub(super) fn words(error: &Error) -> String {
     }
 }
 
-/// A pod that is gone already needs no eviction.
-fn or_gone(result: Result<(), Error>) -> Result<(), Error> {
+/// What is gone already need not go.
+pub(super) fn or_gone(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::Api(status)) if status.code == 404 => Ok(()),
         other => other,
@@ -103,8 +108,9 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
             pods.create_subresource::<Value, Value>("binding", &pod.name, &PostParams::default(), &binding)
                 .await?;
         }
-        // Not a matter of the API; done by the caller.
-        Effect::BindThrough { .. } => {}
+        // More than one thing, or not a matter of the API; done by the caller.
+        Effect::BindThrough { .. } | Effect::MakeClaim(_) => {}
+        Effect::DropClaim { claim, pod } => claim::take_away(client, &claim, &pod).await?,
         Effect::Evict { pod, uid, message, generation } => {
             let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
             let mut condition = json!({
@@ -180,7 +186,7 @@ async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error
     Ok(())
 }
 
-fn consumers(users: &[ClaimUser]) -> Vec<Value> {
+pub(super) fn consumers(users: &[ClaimUser]) -> Vec<Value> {
     let consumer = |user: &ClaimUser| json!({"apiGroup": user.group, "resource": user.resource, "name": user.name, "uid": &*user.uid});
     users.iter().map(consumer).collect()
 }

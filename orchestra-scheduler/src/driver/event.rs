@@ -17,6 +17,7 @@ pub(super) enum Happening<'a> {
     Scheduled,
     FailedScheduling,
     Preempted { by: &'a PodView },
+    Announced { reason: &'static str },
 }
 
 /// The event of something that happened to a pod; `serial` tells apart what happened at one instant.
@@ -31,11 +32,12 @@ pub(super) fn compose(
         Happening::Scheduled => ("Normal", "Scheduled", "Binding"),
         Happening::FailedScheduling => ("Warning", "FailedScheduling", "Scheduling"),
         Happening::Preempted { .. } => ("Normal", "Preempted", "Preempting"),
+        Happening::Announced { reason } => ("Normal", reason, "Scheduling"),
     };
     // Whoever decided speaks, and that is the scheduler of the pod that something was decided for.
     let (reporter, related) = match happening {
         Happening::Preempted { by } => (by, Some(reference(by))),
-        Happening::Scheduled | Happening::FailedScheduling => (pod, None),
+        Happening::Scheduled | Happening::FailedScheduling | Happening::Announced { .. } => (pod, None),
     };
     let text = |text: &str| Some(text.to_owned());
     let instant = now.as_nanosecond().saturating_add(i128::from(serial % 1000));
@@ -152,6 +154,13 @@ mod tests {
             (Happening::Scheduled, "Normal", "Scheduled", "Binding", None),
             (Happening::FailedScheduling, "Warning", "FailedScheduling", "Scheduling", None),
             (Happening::Preempted { by: &preemptor }, "Normal", "Preempted", "Preempting", Some("preemptor")),
+            (
+                Happening::Announced { reason: "BindingConditionsPending" },
+                "Normal",
+                "BindingConditionsPending",
+                "Scheduling",
+                None,
+            ),
         ] {
             let event = compose(&victim, happening, "note", Timestamp::UNIX_EPOCH, 1);
             let said = [event.type_, event.reason, event.action, event.reporting_controller];

@@ -4,6 +4,7 @@
 //! steps in tasks of their own, and decides on no further pod while too many writes are under way.
 
 mod act;
+mod claim;
 mod event;
 mod feed;
 mod report;
@@ -21,7 +22,7 @@ use crate::effect::Effect;
 use crate::metrics::SchedulerMetrics;
 use crate::queue::Moment;
 use crate::scheduler::Clock;
-use crate::view::{PodUid, PodView};
+use crate::view::{NamespacedName, PodUid, PodView};
 
 use self::act::Hands;
 use self::feed::{Fact, Feeds};
@@ -33,13 +34,14 @@ const TURN: usize = 128;
 /// Writes under way, and how they went.
 type Jobs = JoinSet<Done>;
 
+/// What came of effects: with the claims that were made, if all went well.
 enum Done {
     /// The effects for a pod.
-    Performed(PodUid, Result<(), String>),
+    Performed(PodUid, Result<Vec<NamespacedName>, String>),
     /// What may help a pod.
-    Repaired(Arc<PodView>, Result<(), String>),
+    Repaired(Arc<PodView>, Result<Vec<NamespacedName>, String>),
     /// An eviction for a pod.
-    Evicted(PodUid, Result<(), String>),
+    Evicted(PodUid, Result<Vec<NamespacedName>, String>),
 }
 
 /// Schedules until `shutdown`.
@@ -56,7 +58,7 @@ pub(crate) async fn run(
     let reporter = Reporter::new(client.clone(), clock.clone());
     let (jobs, start) = (Jobs::new(), Instant::now());
     let extenders = dispatcher.extenders().into();
-    let hands = Hands { client, clock, extenders };
+    let hands = Hands { client, clock, extenders, metrics: metrics.clone() };
     let driver = Driver { dispatcher, hands, metrics, parallel, jobs, news, start };
     tokio::select! {
         biased;
@@ -182,6 +184,7 @@ impl Driver {
                     self.metrics.bound(&pod.uid, &pod.scheduler, self.now());
                     self.tell(News::Bound { pod, node });
                 }
+                Some(Step::Announce { pod, notice }) => self.tell(News::Announced { pod, notice }),
                 Some(Step::Report(report)) => {
                     tracing::debug!(pod = %report.pod.key, reason = ?report.reason, report.message, "not bound");
                     self.metrics.reported(&report, begun, self.now());
@@ -211,11 +214,14 @@ impl Driver {
     fn take_result(&mut self, done: Result<Done, JoinError>) {
         let now = self.now();
         match done {
-            Ok(Done::Performed(uid, result)) => self.dispatcher.performed(&uid, result, now),
-            Ok(Done::Repaired(_, Ok(()))) => {}
+            Ok(Done::Performed(uid, result)) => {
+                let made = result.map(|made| made.iter().for_each(|claim| self.dispatcher.made(&uid, claim)));
+                self.dispatcher.performed(&uid, made, now);
+            }
+            Ok(Done::Repaired(_, Ok(_))) => {}
             // It is tried again with the pod.
             Ok(Done::Repaired(pod, Err(error))) => tracing::debug!(pod = %pod.key, error, "not repaired"),
-            Ok(Done::Evicted(uid, result)) => self.dispatcher.evicted(&uid, result, now),
+            Ok(Done::Evicted(uid, result)) => self.dispatcher.evicted(&uid, result.map(drop), now),
             // Tasks catch their panics and are not aborted before the driver ends.
             Err(error) => tracing::error!(%error, "a write ended unexpectedly"),
         }

@@ -18,6 +18,7 @@ use super::event::{Happening, compose, refusal};
 use super::feed::Refused;
 use crate::dispatcher::{Eviction, Report, ReportReason};
 use crate::scheduler::Clock;
+use crate::verdict::Announcement;
 use crate::view::{NodeName, PodUid, PodView};
 
 /// How many pods without a node are reported on at a time.
@@ -34,6 +35,8 @@ const REMEMBERED: usize = 1024;
 pub(super) enum News {
     /// A pod was bound.
     Bound { pod: Arc<PodView>, node: NodeName },
+    /// A pod waits for something before it can be bound.
+    Announced { pod: Arc<PodView>, notice: Announcement },
     /// A pod was not.
     Failed(Report),
     /// A pod had to go.
@@ -64,7 +67,9 @@ pub(super) fn channels() -> (Herald, Incoming) {
 impl Herald {
     pub(super) fn tell(&self, news: News) {
         let is_told = match news {
-            News::Bound { .. } | News::Preempted(_) => self.nice.try_send(news).is_ok(),
+            News::Bound { .. } | News::Announced { .. } | News::Preempted(_) => {
+                self.nice.try_send(news).is_ok()
+            }
             // The reporter lives as long as the driver.
             News::Failed(_) | News::Refused(_) => self.needed.send(news).is_ok(),
         };
@@ -128,6 +133,9 @@ impl Reporter {
             News::Bound { pod, node } => {
                 let note = format!("Successfully assigned {} to {node}", pod.key);
                 self.event(&pod, Happening::Scheduled, note).await;
+            }
+            News::Announced { pod, notice } => {
+                self.event(&pod, Happening::Announced { reason: notice.reason }, notice.note).await;
             }
             News::Preempted(eviction) => {
                 let remark = if eviction.in_memory { " (in kube-scheduler memory)." } else { "" };

@@ -3,7 +3,7 @@
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, PreFilter, Requeue};
 use crate::verdict::{PreFiltered, Verdict};
-use crate::view::{NodeFacts, NodeView, PodView};
+use crate::view::{ClusterView, NodeFacts, NodeView, PodView};
 
 /// Filters by `status.declaredFeatures` of nodes; a default plugin from 1.36 on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +35,7 @@ impl Filter for NodeDeclaredFeatures {
 }
 
 impl Requeue for NodeDeclaredFeatures {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::NodeAdded(node) => declares_all(pod, node),
             ClusterEvent::NodeUpdated { old, new } => !declares_all(pod, old) && declares_all(pod, new),

@@ -12,7 +12,7 @@ use crate::extender::{self, Proposal};
 use crate::outcome::{Diagnosis, Exclusion, Failure, NodeRejection, Refusals};
 use crate::plugin::{Cycle, Plugin, PostFilter, Refilter, Requeue};
 use crate::verdict::{Nomination, RejectionKind};
-use crate::view::{BudgetView, NodeView, PodView};
+use crate::view::{BudgetView, ClusterView, NodeView, PodView};
 
 pub(crate) use self::choice::Harm;
 pub(crate) use self::victims::{Candidate, Tried, try_node};
@@ -192,7 +192,7 @@ pub(crate) fn in_vain(node_count: usize, tried: Refusals) -> Nomination {
 }
 
 impl Requeue for DefaultPreemption {
-    fn hint(&self, _: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, _: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(matches!(event, ClusterEvent::AssignedPodDeleted(_)))
     }
 }

@@ -4,13 +4,18 @@
 //! each node ([`crate::devices`]); those of the node that is chosen are promised to the claim, and written into its
 //! status, together with the pod as its user, before the pod is bound. Devices that have to be prepared are waited for.
 //!
-//! Extended resources that device classes stand for (upstream's `DRAExtendedResource`) are not translated into claims.
+//! Extended resources that device classes stand for are claimed here, too, where a node does not offer them itself.
+
+mod extended;
+mod prepare;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::resource::v1::{AllocationResult, DeviceRequestAllocationResult};
+use k8s_openapi::api::resource::v1::AllocationResult;
 
+use self::extended::{Extended, unmaking};
+use self::prepare::{Prepared, prepare, prepared};
 use super::normalise::{Best, by_highest};
 use crate::devices::{InUse, Offers, Question, Selectors, Trouble, allocate, classes};
 use crate::effect::Effect;
@@ -25,7 +30,7 @@ use crate::unit::Points;
 use crate::verdict::{Nomination, PreFiltered, PreScored, Preparation, Rejection, Reservation, Verdict};
 use crate::view::{
     ClusterView, DeviceAllocation, DeviceClaimView, DeviceClassView, NamespacedName, NodeFacts, NodeName,
-    NodeView, PodView, Promise,
+    NodeView, PodView, Promise, PromisedResources, TranslatedClaim,
 };
 
 /// As many pods may use one claim.
@@ -78,13 +83,23 @@ impl DynamicResources {
         self.version >= Version::V1_35
     }
 
+    /// What extended resources matter; none of them do before 1.36.
+    fn extended(&self, cluster: &ClusterView, pod: &PodView) -> Extended {
+        if self.version >= Version::V1_36 { Extended::of(cluster, pod) } else { Extended::Nothing }
+    }
+
+    /// The devices of the pod's claims on a node; the claim for what extended resources come to there is the last.
     fn search(
         &self,
         cluster: &ClusterView,
+        pod: &PodView,
         work: &Work,
         node: &NodeFacts,
+        wanted: Option<&TranslatedClaim>,
     ) -> Result<Option<Vec<AllocationResult>>, Trouble> {
-        let claims: Vec<&DeviceClaimView> = work.new.iter().map(AsRef::as_ref).collect();
+        let translated = wanted.map(|wanted| DeviceClaimView::for_resources(pod, wanted));
+        let named = work.new.iter().map(|claim| &**claim);
+        let claims: Vec<&DeviceClaimView> = named.chain(&translated).collect();
         let question = Question {
             cluster,
             claims: &claims,
@@ -105,6 +120,7 @@ struct Work {
     uses: bool,
     /// Its claims that have no devices yet, each once.
     new: Vec<Arc<DeviceClaimView>>,
+    extended: Extended,
     offers: Offers,
     in_use: InUse,
 }
@@ -141,40 +157,6 @@ fn objection(cluster: &ClusterView, pod: &PodView, claim: &DeviceClaimView) -> O
     Some(format!("request {request}: device class {class} does not exist"))
 }
 
-/// How far the preparation of a claim's devices has come.
-enum Prepared {
-    Done,
-    Waiting,
-    /// The driver says that it will not be.
-    Failed(String),
-}
-
-fn prepared(claim: &DeviceClaimView, allocation: &DeviceAllocation) -> Prepared {
-    let mut prepared = Prepared::Done;
-    for device in allocation.devices() {
-        let is_true = |name: &str| {
-            let is_it = |one: &&k8s_openapi::api::resource::v1::AllocatedDeviceStatus| {
-                (&one.driver, &one.pool, &one.device, &one.share_id)
-                    == (&device.driver, &device.pool, &device.device, &device.share_id)
-            };
-            let conditions =
-                claim.devices.iter().filter(is_it).flat_map(|one| one.conditions.iter().flatten());
-            conditions.into_iter().any(|condition| condition.type_ == name && condition.status == "True")
-        };
-        let DeviceRequestAllocationResult { binding_conditions, binding_failure_conditions, .. } = device;
-        if let Some(failed) = binding_failure_conditions.iter().flatten().find(|name| is_true(name)) {
-            return Prepared::Failed(format!(
-                "claim {}: binding of device {} failed: {failed}",
-                claim.key, device.device
-            ));
-        }
-        if !binding_conditions.iter().flatten().all(|name| is_true(name)) {
-            prepared = Prepared::Waiting;
-        }
-    }
-    prepared
-}
-
 /// Whether a claim's devices can be used on a node.
 fn reaches(claim: &DeviceClaimView, allocation: &DeviceAllocation, node: &NodeFacts) -> bool {
     allocation.reaches(node) && !matches!(prepared(claim, allocation), Prepared::Failed(_))
@@ -189,7 +171,9 @@ impl Plugin for DynamicResources {
 impl PreFilter for DynamicResources {
     fn pre_filter(&self, cycle: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
         let cluster = cycle.cluster();
-        let mut work = Work { uses: !pod.rules.device_claims.is_empty(), ..Work::default() };
+        let extended = self.extended(cluster, pod);
+        let uses = !pod.rules.device_claims.is_empty() || extended.matters();
+        let mut work = Work { uses, extended, ..Work::default() };
         let mut answer = if work.uses { PreFiltered::All } else { PreFiltered::Skip };
         for claim in claims(cluster, pod) {
             let claim = match claim {
@@ -207,7 +191,7 @@ impl PreFilter for DynamicResources {
                 work.new.push(claim.clone());
             }
         }
-        if !work.new.is_empty() {
+        if !work.new.is_empty() || matches!(work.extended, Extended::Wanted) {
             (work.offers, work.in_use) = (Offers::of(cluster), InUse::of(cluster));
         }
         cycle.note(work);
@@ -217,7 +201,12 @@ impl PreFilter for DynamicResources {
 
 impl Filter for DynamicResources {
     fn filter(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
-        let (cluster, facts) = (cycle.cluster(), node.facts());
+        let (cluster, facts, work) = (cycle.cluster(), node.facts(), cycle.noted::<Work>());
+        let wanted = match work.map(|work| work.extended.on(cluster, pod, facts)) {
+            Some(Err(reason)) => return Verdict::unresolvable(reason),
+            Some(Ok(wanted)) => wanted,
+            None => None,
+        };
         for claim in claims(cluster, pod) {
             match claim.map(|claim| (claim, &claim.allocation)) {
                 Err(reason) => return Verdict::unresolvable(reason),
@@ -227,10 +216,10 @@ impl Filter for DynamicResources {
                 Ok(_) => {}
             }
         }
-        let Some(work) = cycle.noted::<Work>().filter(|work| !work.new.is_empty()) else {
+        let Some(work) = work.filter(|work| !work.new.is_empty() || wanted.is_some()) else {
             return Verdict::Pass;
         };
-        match self.search(cluster, work, facts) {
+        match self.search(cluster, pod, work, facts, wanted.as_deref()) {
             Ok(Some(_)) => Verdict::Pass,
             Ok(None) => Verdict::unresolvable("cannot allocate all claims"),
             Err(Trouble::Here(reason)) => Verdict::unresolvable(reason),
@@ -251,14 +240,14 @@ impl PostFilter for DynamicResources {
         diagnosis: &Diagnosis,
         filters: &dyn Refilter,
     ) -> Nomination {
-        match cycle.noted::<Work>() {
+        let work = match cycle.noted::<Work>() {
             // Whoever stopped before this plugin had its turn, ends the search for help as well.
             None => return Nomination::Fail("not found".to_owned()),
             Some(work) if !work.uses => {
                 return Nomination::Nothing(vec!["no new claims to deallocate".into()]);
             }
-            Some(_) => {}
-        }
+            Some(work) => work,
+        };
         let cluster = cycle.cluster();
         let refused = || {
             let by_this = diagnosis.nodes.iter().filter(|refusal| refusal.plugin == self.name());
@@ -271,6 +260,10 @@ impl PostFilter for DynamicResources {
         });
         let in_the_way: Vec<_> = in_the_way.collect();
         match in_the_way.get(filters.chance(in_the_way.len())) {
+            None if matches!(work.extended, Extended::Left) => Nomination::Repair {
+                effects: unmaking(cluster, pod),
+                reasons: vec!["deletion of ResourceClaim completed".into()],
+            },
             None => Nomination::Nothing(vec!["still not schedulable".into()]),
             Some(claim) => Nomination::Repair {
                 effects: vec![Effect::FreeClaim { claim: claim.key.clone(), version: claim.version.clone() }],
@@ -287,9 +280,12 @@ impl PreScore for DynamicResources {
 }
 
 impl Score for DynamicResources {
-    fn score(&self, cycle: &Cycle<'_>, _: &PodView, node: &NodeView) -> Points {
+    fn score(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
+        let (cluster, facts) = (cycle.cluster(), node.facts());
         let Some(work) = cycle.noted::<Work>().filter(|work| !work.new.is_empty()) else { return Points(0) };
-        let Ok(Some(results)) = self.search(cycle.cluster(), work, node.facts()) else { return Points(0) };
+        let Ok(wanted) = work.extended.on(cluster, pod, facts) else { return Points(0) };
+        let results = self.search(cluster, pod, work, facts, wanted.as_deref());
+        let Ok(Some(results)) = results else { return Points(0) };
         Points(work.new.iter().zip(&results).map(|(claim, result)| rank(claim, result)).sum())
     }
 }
@@ -321,89 +317,56 @@ impl Normalise for DynamicResources {
 
 impl Reserve for DynamicResources {
     fn reserve(&self, cycle: &mut Cycle<'_>, pod: &PodView, node: &NodeName) -> Reservation {
-        let Some(work) = cycle.noted::<Work>().filter(|work| !work.new.is_empty()) else {
-            return Reservation::Made;
-        };
-        let Some(view) = cycle.cluster().node(node) else {
+        let cluster = cycle.cluster();
+        let Some(work) = cycle.noted::<Work>().filter(|work| work.uses) else { return Reservation::Made };
+        let Some(facts) = cluster.node(node).map(|view| view.facts()) else {
             return Reservation::Fail(format!("node {:?} not found", &**node));
         };
-        match self.search(cycle.cluster(), work, view.facts()) {
-            Ok(Some(results)) => Reservation::Promise(
-                work.new
-                    .iter()
-                    .zip(results)
-                    .map(|(claim, result)| Promise::Devices {
-                        claim: claim.key.clone(),
-                        pod: pod.uid.clone(),
-                        allocation: Arc::new(DeviceAllocation::new(result)),
-                    })
-                    .collect(),
-            ),
+        let wanted = match work.extended.on(cluster, pod, facts) {
+            Ok(wanted) => wanted,
+            Err(reason) => return Reservation::Fail(reason.to_owned()),
+        };
+        if work.new.is_empty() && wanted.is_none() {
+            return Reservation::Made;
+        }
+        match self.search(cluster, pod, work, facts, wanted.as_deref()) {
+            Ok(Some(results)) => Reservation::Promise(promised(pod, work, wanted, results)),
             Ok(None) | Err(Trouble::Here(_)) => Reservation::Fail("claim allocation not found".to_owned()),
             Err(Trouble::Timeout) => Reservation::Fail("timed out trying to allocate devices".to_owned()),
             Err(Trouble::Broken(error)) => Reservation::Fail(error),
         }
     }
 
-    fn unreserve(&self, _: &mut Cycle<'_>, _: &PodView, _: &NodeName) {
-        // The promises end with the attempt. What was written stays: the claim is still the pod's.
+    fn unreserve(&self, cycle: &mut Cycle<'_>, pod: &PodView, _: &NodeName) -> Vec<Effect> {
+        // The promises end with the attempt. What was written to claims that the pod names stays: they are still the pod's.
+        unmaking(cycle.cluster(), pod)
     }
+}
+
+/// What others must not count on any more, once these devices are chosen.
+fn promised(
+    pod: &PodView,
+    work: &Work,
+    wanted: Option<Arc<TranslatedClaim>>,
+    results: Vec<AllocationResult>,
+) -> Vec<Promise> {
+    let mut allocations = results.into_iter().map(|result| Arc::new(DeviceAllocation::new(result)));
+    let named = work.new.iter().zip(&mut allocations).map(|(claim, allocation)| Promise::Devices {
+        claim: claim.key.clone(),
+        pod: pod.uid.clone(),
+        allocation,
+    });
+    let mut promises: Vec<_> = named.collect();
+    let translated = wanted.zip(allocations.next());
+    promises.extend(translated.map(|(wanted, allocation)| {
+        Promise::Resources(PromisedResources::new(pod.uid.clone(), wanted, allocation))
+    }));
+    promises
 }
 
 impl PreBind for DynamicResources {
     fn pre_bind(&self, cluster: &ClusterView, pod: &PodView, node: &NodeName) -> Preparation {
-        let Some(facts) = cluster.node(node).map(|node| node.facts()) else {
-            return Preparation::Fail(format!("node {:?} not found", &**node));
-        };
-        let (mut effects, mut waiting, mut seen) = (Vec::new(), false, Vec::new());
-        for claim in claims(cluster, pod) {
-            let claim = match claim {
-                Err(reason) => return Preparation::Fail(reason),
-                Ok(claim) if seen.contains(&&claim.key) => continue,
-                Ok(claim) => claim,
-            };
-            seen.push(&claim.key);
-            let named = || format!("resourceclaim {:?}", &*claim.key.name);
-            let Some(allocation) = &claim.allocation else {
-                let promised =
-                    cluster.promised_devices().find(|(key, user, _)| **key == claim.key && **user == pod.uid);
-                let Some((.., allocation)) = promised else {
-                    return Preparation::Fail(format!("{} lost its devices", named()));
-                };
-                if claim.terminating {
-                    return Preparation::Fail(format!("{} is being deleted", named()));
-                }
-                effects.push(Effect::AllocateClaim {
-                    claim: claim.key.clone(),
-                    version: claim.version.clone(),
-                    guarded: claim.guarded,
-                    allocation: allocation.clone(),
-                    users: claim.users_with(pod),
-                });
-                continue;
-            };
-            if !allocation.reaches(facts) {
-                return Preparation::Fail(format!("{} got devices elsewhere", named()));
-            }
-            if !claim.is_used_by(pod) {
-                effects.push(Effect::ReserveClaim {
-                    claim: claim.key.clone(),
-                    version: claim.version.clone(),
-                    users: claim.users_with(pod),
-                });
-                continue;
-            }
-            match prepared(claim, allocation) {
-                Prepared::Done => {}
-                Prepared::Waiting => waiting = true,
-                Prepared::Failed(reason) => return Preparation::Fail(reason),
-            }
-        }
-        match (effects.is_empty(), waiting) {
-            (false, _) => Preparation::Perform(effects),
-            (true, true) => Preparation::Wait,
-            (true, false) => Preparation::Ready,
-        }
+        prepare(cluster, pod, node)
     }
 
     fn patience(&self) -> Duration {
@@ -412,23 +375,32 @@ impl PreBind for DynamicResources {
 }
 
 impl Requeue for DynamicResources {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         let named = |claim: &DeviceClaimView| {
             let is_it = |name: &Option<Box<str>>| name.as_ref().is_some_and(|name| **name == *claim.key.name);
             claim.key.namespace == pod.key.namespace
                 && pod.rules.device_claims.iter().any(|reference| is_it(&reference.claim))
         };
-        let uses = !pod.rules.device_claims.is_empty();
+        let by_resource = self.version >= Version::V1_36;
+        let uses = |pod: &PodView| {
+            !pod.rules.device_claims.is_empty() || (by_resource && !pod.rules.devices.is_empty())
+        };
         Hint::when(match event {
             ClusterEvent::DeviceClaimChanged(claim) => named(claim),
-            ClusterEvent::DevicesFreed(_) | ClusterEvent::DevicesChanged => uses,
+            ClusterEvent::DevicesFreed(_)
+            | ClusterEvent::DevicesChanged
+            | ClusterEvent::DeviceClassChanged { .. } => uses(pod),
             // It may have been promised devices and not got them.
-            ClusterEvent::AssignedPodDeleted(other) => uses && !other.rules.device_claims.is_empty(),
+            ClusterEvent::AssignedPodDeleted(other) => uses(pod) && uses(other),
             ClusterEvent::PodUpdated { old, new } => {
                 new.uid == pod.uid && old.rules.device_claims != new.rules.device_claims
             }
             ClusterEvent::NodeAdded(_) => true,
-            ClusterEvent::NodeUpdated { old, new } => old.labels != new.labels,
+            ClusterEvent::NodeUpdated { old, new } => {
+                let offers_other =
+                    old.allocatable != new.allocatable || old.allocatable_pods != new.allocatable_pods;
+                old.labels != new.labels || (by_resource && offers_other)
+            }
             _ => false,
         })
     }

@@ -66,7 +66,7 @@ impl Permit for GangScheduling {
 }
 
 impl Requeue for GangScheduling {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::PodGroupChanged(changed) => group(pod).is_some_and(|key| key == changed.key),
             ClusterEvent::AssignedPodAdded(other) => group(pod).is_some() && group(pod) == group(other),

@@ -176,7 +176,7 @@ impl Plugin for InterPodAffinity {
 }
 
 impl Requeue for InterPodAffinity {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         let own = &pod.affinity;
         let keys = |terms: &[PodTerm], node: &NodeFacts| {
             terms.iter().map(|term| node.labels.get(&*term.topology_key).cloned()).collect::<Vec<_>>()

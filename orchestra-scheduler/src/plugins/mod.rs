@@ -57,7 +57,7 @@ pub(crate) fn default_set(version: Version) -> Vec<PluginSet> {
         taints(version),
         affinity(NodeAffinity::default()),
         ports(),
-        fit(NodeResourcesFit::default()),
+        fit(NodeResourcesFit::default().as_of(version)),
         restrictions(),
         limits(),
         volumes(VolumeBinding::default()),
@@ -105,7 +105,7 @@ pub(crate) fn ports() -> PluginSet {
 }
 
 pub(crate) fn fit(plugin: NodeResourcesFit) -> PluginSet {
-    Registration::of(plugin).filter().score(1).requeue().into()
+    Registration::of(plugin).filter().pre_score().score(1).requeue().into()
 }
 
 pub(crate) fn volumes(plugin: VolumeBinding) -> PluginSet {

@@ -7,7 +7,9 @@ use crate::plugin::{Cycle, Filter, Normalise, Plugin, PreFilter, PreScore, Reque
 use crate::plugins::normalise::{Best, by_highest};
 use crate::unit::Points;
 use crate::verdict::{PreFiltered, PreScored, Verdict};
-use crate::view::{NodeFacts, NodeName, NodeSelector, NodeView, PodView, PreferredTerm, SelectorOperator};
+use crate::view::{
+    ClusterView, NodeFacts, NodeName, NodeSelector, NodeView, PodView, PreferredTerm, SelectorOperator,
+};
 
 /// Filters and scores by `spec.nodeSelector`, `spec.affinity.nodeAffinity`, and the affinity its own
 /// configuration adds to every pod.
@@ -104,7 +106,7 @@ impl Normalise for NodeAffinity {
 }
 
 impl Requeue for NodeAffinity {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         let fits = |node: &NodeFacts| {
             self.added_required.as_ref().is_none_or(|added| added.matches(&node.labels, &node.name))
                 && pod.rules.admit(node)

@@ -3,7 +3,7 @@
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, Requeue};
 use crate::verdict::Verdict;
-use crate::view::{NodeView, PodView};
+use crate::view::{ClusterView, NodeView, PodView};
 
 /// Passes only the node in `spec.nodeName`, if the pod has one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +25,7 @@ impl Filter for NodeName {
 }
 
 impl Requeue for NodeName {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(
             matches!(event, ClusterEvent::NodeAdded(node) if pod.node.as_ref().is_none_or(|name| *name == node.name)),
         )

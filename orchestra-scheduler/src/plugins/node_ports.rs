@@ -3,7 +3,7 @@
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, PreFilter, Requeue};
 use crate::verdict::{PreFiltered, Verdict};
-use crate::view::{HostPort, NodeView, PodView};
+use crate::view::{ClusterView, HostPort, NodeView, PodView};
 
 /// Rules out nodes where a wanted host port is taken.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +35,7 @@ impl Filter for NodePorts {
 }
 
 impl Requeue for NodePorts {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::AssignedPodDeleted(gone) => conflict(&pod.host_ports, &gone.host_ports),
@@ -88,7 +88,7 @@ mod tests {
                 {"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]}}))
         };
         let mut cluster = crate::testing::cluster([json!({})]);
-        let verdict = |cluster: &crate::view::ClusterView| {
+        let verdict = |cluster: &ClusterView| {
             NodePorts.filter(&Cycle::new(cluster), &wanting("new"), cluster.node("node").unwrap())
         };
         assert_eq!(verdict(&cluster), Verdict::Pass);

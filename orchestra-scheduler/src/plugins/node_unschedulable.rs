@@ -3,7 +3,7 @@
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Cycle, Filter, Plugin, Requeue};
 use crate::verdict::Verdict;
-use crate::view::{NodeView, PodView, Taint, TaintEffect};
+use crate::view::{ClusterView, NodeView, PodView, Taint, TaintEffect};
 
 /// Rules out nodes with `spec.unschedulable`, unless the pod tolerates the taint that goes with it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +33,7 @@ impl Filter for NodeUnschedulable {
 }
 
 impl Requeue for NodeUnschedulable {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::NodeAdded(node) => !node.unschedulable,
             ClusterEvent::NodeUpdated { old, new } => old.unschedulable && !new.unschedulable,

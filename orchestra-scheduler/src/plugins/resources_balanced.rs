@@ -1,7 +1,7 @@
 //! NodeResourcesBalancedAllocation: prefers nodes whose resources would be used evenly.
 
 use crate::plugin::{Cycle, Plugin, PreScore, Score};
-use crate::plugins::resources_fit::{ScoredResource, cpu_and_memory};
+use crate::plugins::resources_fit::{ScoredResource, cpu_and_memory, devices_in_use, note_devices};
 use crate::profile::Version;
 use crate::unit::{Points, ResourceName};
 use crate::verdict::PreScored;
@@ -153,16 +153,24 @@ impl Plugin for NodeResourcesBalancedAllocation {
 }
 
 impl PreScore for NodeResourcesBalancedAllocation {
-    fn pre_score(&self, _: &mut Cycle<'_>, pod: &PodView, _: &[&NodeView]) -> PreScored {
+    fn pre_score(&self, cycle: &mut Cycle<'_>, pod: &PodView, _: &[&NodeView]) -> PreScored {
+        if self.version >= Version::V1_36 {
+            note_devices(cycle, pod, self.resources.iter());
+        }
         let best_effort = self.resources.iter().all(|name| pod.requests.amount(name) == 0);
         if best_effort { PreScored::Skip } else { PreScored::Score }
     }
 }
 
 impl Score for NodeResourcesBalancedAllocation {
-    fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
+    fn score(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
         self.points(|name, with| {
             let (offered, asked) = (node.facts().allocatable.amount(name), pod.requests.amount(name));
+            if self.version >= Version::V1_36
+                && let Some((had, all)) = devices_in_use(cycle, node, name)
+            {
+                return Some((had.saturating_add(if with { asked } else { 0 }), all));
+            }
             let unasked = matches!(name, ResourceName::Scalar(_)) && asked == 0;
             if offered == 0 || unasked {
                 return None;

@@ -1,16 +1,20 @@
 //! NodeResourcesFit: a pod needs room, and how much room is left counts.
 
+mod by_device;
 mod by_load;
 mod shape;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::event::{ClusterEvent, Hint};
-use crate::plugin::{Cycle, Filter, Plugin, Requeue, Score};
+use crate::plugin::{Cycle, Filter, Plugin, PreScore, Requeue, Score};
+use crate::profile::Version;
 use crate::unit::{Points, ResourceName, Resources};
-use crate::verdict::{Rejection, RejectionKind, Verdict};
-use crate::view::{NodeFacts, NodeView, PodView};
+use crate::verdict::{PreScored, Rejection, RejectionKind, Verdict};
+use crate::view::{ClusterView, DeviceClassView, NodeFacts, NodeView, PodView, is_named_for};
 
+pub(super) use self::by_device::{devices_in_use, note_devices};
 pub(crate) use self::by_load::FitByLoad;
 pub use self::shape::{Shape, ShapePoint};
 
@@ -43,6 +47,8 @@ pub struct NodeResourcesFit {
     scored: Vec<ScoredResource>,
     ignored: Vec<String>,
     ignored_groups: Vec<String>,
+    /// Whether devices may stand for a resource that a node does not offer itself.
+    devices: bool,
 }
 
 impl Default for NodeResourcesFit {
@@ -63,7 +69,15 @@ impl NodeResourcesFit {
         for resource in &mut scored {
             resource.weight = resource.weight.max(1);
         }
-        Self { strategy, scored, ignored: Vec::new(), ignored_groups: Vec::new() }
+        Self { strategy, scored, ignored: Vec::new(), ignored_groups: Vec::new(), devices: true }
+    }
+
+    /// The plugin as one Kubernetes version has it: from 1.36 on a resource that a device class stands for is left to
+    /// DynamicResources on nodes that do not offer it themselves.
+    #[must_use]
+    pub fn as_of(mut self, version: Version) -> Self {
+        self.devices = version >= Version::V1_36;
+        self
     }
 
     /// Leaves the filtering of these extended resources, by name or by the part before the slash, to others.
@@ -80,8 +94,25 @@ impl NodeResourcesFit {
             || group.is_some_and(|group| self.ignored_groups.iter().any(|ignored| ignored == group))
     }
 
+    /// The class whose devices stand for a resource on a node that offers none of it itself.
+    fn class_of<'a>(
+        &self,
+        cluster: &'a ClusterView,
+        name: &str,
+        offered: i64,
+    ) -> Option<&'a Arc<DeviceClassView>> {
+        if self.devices && offered == 0 { cluster.class_for(name) } else { None }
+    }
+
     /// Every reason why `pod` does not fit beside what is `used` of the node.
-    fn shortages(&self, pod: &PodView, node: &NodeFacts, used: &Resources, pods: usize) -> Option<Rejection> {
+    fn shortages(
+        &self,
+        cluster: &ClusterView,
+        pod: &PodView,
+        node: &NodeFacts,
+        used: &Resources,
+        pods: usize,
+    ) -> Option<Rejection> {
         let mut rejection = Rejection { kind: RejectionKind::Unschedulable, reasons: Vec::new() };
         if is_crowded(i64::try_from(pods).unwrap_or(i64::MAX), node.allocatable_pods) {
             rejection.reasons.push(Cow::Borrowed("Too many pods"));
@@ -101,7 +132,9 @@ impl NodeResourcesFit {
         check("Insufficient ephemeral-storage".into(), storage.0, storage.1, storage.2);
         for (name, amount) in asked.scalars.iter().filter(|(name, _)| !self.ignores(name)) {
             let of = |resources: &Resources| resources.scalars.get(name).copied().unwrap_or(0);
-            check(format!("Insufficient {name}").into(), *amount, of(offered), of(used));
+            if *amount != 0 && self.class_of(cluster, name, of(offered)).is_none() {
+                check(format!("Insufficient {name}").into(), *amount, of(offered), of(used));
+            }
         }
         (!rejection.reasons.is_empty()).then_some(rejection)
     }
@@ -131,8 +164,17 @@ impl NodeResourcesFit {
         })
     }
 
-    fn fits_empty(&self, pod: &PodView, node: &NodeFacts) -> bool {
-        self.shortages(pod, node, &Resources::default(), 0).is_none()
+    fn fits_empty(&self, cluster: &ClusterView, pod: &PodView, node: &NodeFacts) -> bool {
+        self.shortages(cluster, pod, node, &Resources::default(), 0).is_none()
+    }
+
+    /// Whether a class came to stand for a resource that the pod asks for.
+    fn is_stood_for(&self, pod: &PodView, old: Option<&DeviceClassView>, new: &DeviceClassView) -> bool {
+        let named = |class: &DeviceClassView| class.spec.extended_resource_name.clone().unwrap_or_default();
+        let (now, asked) = (named(new), &pod.requests.scalars);
+        let by_its_name = || asked.keys().any(|name| is_named_for(name, new));
+        let is_new = old.is_none_or(|old| named(old) != now);
+        self.devices && ((is_new && asked.contains_key(&*now)) || (old.is_none() && by_its_name()))
     }
 }
 
@@ -184,22 +226,34 @@ impl Plugin for NodeResourcesFit {
 }
 
 impl Filter for NodeResourcesFit {
-    fn filter(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
-        match self.shortages(pod, node.facts(), node.requested(), node.pods().len()) {
+    fn filter(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
+        match self.shortages(cycle.cluster(), pod, node.facts(), node.requested(), node.pods().len()) {
             None => Verdict::Pass,
             Some(rejection) => Verdict::Reject(rejection),
         }
     }
 }
 
+impl PreScore for NodeResourcesFit {
+    fn pre_score(&self, cycle: &mut Cycle<'_>, pod: &PodView, _: &[&NodeView]) -> PreScored {
+        if self.devices {
+            note_devices(cycle, pod, self.scored.iter().map(|resource| &resource.name));
+        }
+        PreScored::Score
+    }
+}
+
 impl Score for NodeResourcesFit {
-    fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
-        self.points(|name| in_use(pod, node, name))
+    fn score(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
+        self.points(|name| match devices_in_use(cycle, node, name) {
+            Some((had, all)) if self.devices => Some((had.saturating_add(pod.requests.amount(name)), all)),
+            _ => in_use(pod, node, name),
+        })
     }
 }
 
 impl Requeue for NodeResourcesFit {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, cluster: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         let needs_less = |old: &Resources, new: &Resources| {
             let less =
                 |name: ResourceName| pod.requests.amount(&name) > 0 && new.amount(&name) < old.amount(&name);
@@ -209,10 +263,11 @@ impl Requeue for NodeResourcesFit {
                 || old.scalars.keys().any(|name| less(ResourceName::Scalar(name.clone())))
         };
         Hint::when(match event {
-            ClusterEvent::NodeAdded(node) => self.fits_empty(pod, node),
+            ClusterEvent::NodeAdded(node) => self.fits_empty(cluster, pod, node),
+            ClusterEvent::DeviceClassChanged { old, new } => self.is_stood_for(pod, old.as_deref(), new),
             ClusterEvent::NodeUpdated { old, new } => {
-                self.fits_empty(pod, new)
-                    && (!self.fits_empty(pod, old)
+                self.fits_empty(cluster, pod, new)
+                    && (!self.fits_empty(cluster, pod, old)
                         || needs_less(&new.allocatable, &old.allocatable)
                         || new.allocatable_pods > old.allocatable_pods)
             }
@@ -227,195 +282,4 @@ impl Requeue for NodeResourcesFit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{asking, cluster, pod};
-    use crate::view::NodeName;
-    use serde_json::{Value, json};
-
-    fn refusals(allocatable: Value, on_it: &[&str], asked: Value) -> Verdict {
-        let mut cluster = cluster([json!({"status": {"allocatable": allocatable}})]);
-        for (index, cpu) in on_it.iter().enumerate() {
-            cluster.place(asking(&format!("old-{index}"), cpu, "0"), &NodeName::from("node"));
-        }
-        let pod = pod(json!({"spec": {"containers": [{"name": "c", "resources": {"requests": asked}}]}}));
-        NodeResourcesFit::default().filter(&Cycle::new(&cluster), &pod, cluster.node("node").unwrap())
-    }
-
-    fn reject(kind: RejectionKind, reasons: &[&'static str]) -> Verdict {
-        Verdict::Reject(Rejection {
-            kind,
-            reasons: reasons.iter().map(|reason| Cow::Borrowed(*reason)).collect(),
-        })
-    }
-
-    #[test]
-    fn every_failing_resource_is_listed() {
-        let verdict = refusals(
-            json!({"cpu": "1", "memory": "1Gi", "pods": "1"}),
-            &["900m"],
-            json!({"cpu": "200m", "memory": "1Gi", "x.io/a": "0"}),
-        );
-        assert_eq!(verdict, reject(RejectionKind::Unschedulable, &["Too many pods", "Insufficient cpu"]));
-    }
-
-    #[test]
-    fn above_allocatable_is_unresolvable() {
-        let verdict = refusals(json!({"cpu": "1", "pods": "9"}), &[], json!({"cpu": "2", "x.io/a": "1"}));
-        let reasons = ["Insufficient cpu", "Insufficient x.io/a"];
-        assert_eq!(verdict, reject(RejectionKind::Unresolvable, &reasons));
-    }
-
-    #[test]
-    fn zero_requests_are_never_checked_so_an_over_committed_node_takes_them() {
-        let allocatable = json!({"cpu": "1", "memory": "1Gi", "pods": "9"});
-        assert_eq!(refusals(allocatable.clone(), &["2"], json!({"memory": "1Gi"})), Verdict::Pass);
-        assert_eq!(refusals(allocatable, &["2"], json!({})), Verdict::Pass);
-    }
-
-    #[test]
-    fn ignored_resources_and_groups_are_left_to_others() {
-        let cluster = cluster([json!({})]);
-        let plugin = NodeResourcesFit::default().ignoring(vec!["a.io/x".into()], vec!["b.io".into()]);
-        let pod = pod(json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {
-            "a.io/x": "1", "b.io/y": "1", "a.io/z": "1"}}}]}}));
-        let verdict = plugin.filter(&Cycle::new(&cluster), &pod, cluster.node("node").unwrap());
-        assert_eq!(verdict, reject(RejectionKind::Unresolvable, &["Insufficient a.io/z"]));
-    }
-
-    fn score(plugin: &NodeResourcesFit, allocatable: Value, used: (&str, &str), asked: (&str, &str)) -> i64 {
-        let mut cluster = cluster([json!({"status": {"allocatable": allocatable}})]);
-        cluster.place(asking("old", used.0, used.1), &NodeName::from("node"));
-        plugin.score(&Cycle::new(&cluster), &asking("new", asked.0, asked.1), cluster.node("node").unwrap()).0
-    }
-
-    #[test]
-    fn least_allocated_truncates_each_resource_and_the_mean() {
-        let plugin = NodeResourcesFit::default();
-        for (allocatable, used, asked, expected) in [
-            // cpu ⌊(4000−2000)·100/4000⌋ = 50, memory ⌊(10000−5000)·100/10000⌋ = 50
-            (json!({"cpu": "4", "memory": "10000"}), ("1", "2000"), ("1", "3000"), 50),
-            // cpu ⌊1000·100/3000⌋ = 33, memory ⌊2·100/3⌋ = 66, mean ⌊99/2⌋ = 49
-            (json!({"cpu": "3", "memory": "3"}), ("1", "0"), ("1", "1"), 49),
-            // cpu over-committed gives 0, memory 100
-            (json!({"cpu": "1", "memory": "3"}), ("1", "0"), ("1", "0"), 50),
-            (json!({"cpu": "1"}), ("1", "0"), ("1", "0"), 0),
-            // memory is not offered and drops out of both sums
-            (json!({"cpu": "4"}), ("1", "0"), ("1", "0"), 50),
-            (json!({"pods": "1"}), ("1", "0"), ("1", "0"), 0),
-        ] {
-            assert_eq!(
-                score(&plugin, allocatable.clone(), used, asked),
-                expected,
-                "{allocatable} {used:?} {asked:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn most_allocated_clips_use_to_what_is_offered() {
-        let plugin = NodeResourcesFit::with_strategy(ScoringStrategy::MostAllocated, cpu_and_memory());
-        let allocatable = json!({"cpu": "3", "memory": "3"});
-        // cpu ⌊2000·100/3000⌋ = 66, memory clipped = 100, mean 83
-        assert_eq!(score(&plugin, allocatable, ("1", "2"), ("1", "2")), 83);
-    }
-
-    #[test]
-    fn requested_to_capacity_ratio_rounds_the_mean_and_leaves_worthless_resources_out() {
-        let points =
-            [(0, 0), (50, 0), (100, 10)].map(|(utilization, score)| ShapePoint { utilization, score });
-        let shape = Shape::new(points.into()).unwrap();
-        let ratio = ScoringStrategy::RequestedToCapacityRatio(shape);
-        let mut scored = cpu_and_memory();
-        let plugin = NodeResourcesFit::with_strategy(ratio.clone(), scored.clone());
-        let allocatable = json!({"cpu": "4", "memory": "100"});
-        // cpu 75 % is worth 50, memory 20 % nothing and does not count
-        assert_eq!(score(&plugin, allocatable.clone(), ("2", "10"), ("1", "10")), 50);
-        // cpu 50, memory beyond what there is 100, weights 1 and 3: 87.5 rounds to 88
-        scored[1].weight = 3;
-        let plugin = NodeResourcesFit::with_strategy(ratio, scored);
-        assert_eq!(score(&plugin, allocatable, ("2", "90"), ("1", "90")), 88);
-    }
-
-    #[test]
-    fn a_scalar_that_the_pod_does_not_request_is_left_out() {
-        let gpu = ScoredResource { name: ResourceName::Scalar("x.io/gpu".into()), weight: 10 };
-        let mut scored = cpu_and_memory();
-        scored.push(gpu);
-        let plugin = NodeResourcesFit::with_strategy(ScoringStrategy::LeastAllocated, scored);
-        let allocatable = json!({"cpu": "4", "memory": "4", "x.io/gpu": "8"});
-        assert_eq!(score(&plugin, allocatable, ("1", "1"), ("1", "1")), 50);
-    }
-
-    #[test]
-    fn containers_without_requests_count_100m_and_200_mib_in_scoring() {
-        let cluster = cluster([json!({"status": {"allocatable": {"cpu": "1", "memory": "2000Mi"}}})]);
-        let plugin = NodeResourcesFit::default();
-        let points = plugin.score(&Cycle::new(&cluster), &pod(json!({})), cluster.node("node").unwrap());
-        assert_eq!(points, Points(90));
-    }
-
-    #[test]
-    fn hints_wake_a_pod_for_nodes_it_fits_and_for_freed_requests() {
-        use crate::testing::node;
-        let plugin = NodeResourcesFit::default();
-        let pod = asking("p", "2", "0");
-        let sized = |cpu: &str| node(json!({"status": {"allocatable": {"cpu": cpu, "pods": "10"}}}));
-        for (event, expected) in [
-            (ClusterEvent::NodeAdded(sized("1")), Hint::Skip),
-            (ClusterEvent::NodeAdded(sized("2")), Hint::Queue),
-            (ClusterEvent::NodeUpdated { old: sized("2"), new: sized("2") }, Hint::Skip),
-            (ClusterEvent::NodeUpdated { old: sized("2"), new: sized("3") }, Hint::Queue),
-            (ClusterEvent::AssignedPodDeleted(asking("q", "1", "0")), Hint::Queue),
-            (
-                ClusterEvent::AssignedPodUpdated { old: asking("q", "2", "0"), new: asking("q", "1", "0") },
-                Hint::Queue,
-            ),
-            (
-                ClusterEvent::AssignedPodUpdated { old: asking("q", "1", "9"), new: asking("q", "1", "1") },
-                Hint::Skip,
-            ),
-        ] {
-            assert_eq!(plugin.hint(&pod, &event), expected, "{event:?}");
-        }
-    }
-
-    #[test]
-    fn pods_on_the_node_that_ask_for_nothing_count_100m_and_200_mib_as_well() {
-        let mut cluster = cluster([json!({"status": {"allocatable": {"cpu": "1", "memory": "2000Mi"}}})]);
-        cluster.place(pod(json!({"metadata": {"name": "old"}})), &NodeName::from("node"));
-        let plugin = NodeResourcesFit::default();
-        let points = plugin.score(&Cycle::new(&cluster), &pod(json!({})), cluster.node("node").unwrap());
-        assert_eq!(points, Points(80));
-    }
-
-    #[test]
-    fn storage_and_extended_resources_count_as_they_are_requested() {
-        let gpu = ResourceName::Scalar("x.io/gpu".into());
-        for (field, name) in [("ephemeral-storage", ResourceName::EphemeralStorage), ("x.io/gpu", gpu)] {
-            let wanting = |pod_name: &str, amount: &str| {
-                pod(json!({"metadata": {"name": pod_name}, "spec": {"containers": [
-                    {"name": "c", "resources": {"requests": {(field): amount}}}]}}))
-            };
-            let mut cluster = cluster([json!({"status": {"allocatable": {(field): "10"}}})]);
-            cluster.place(wanting("old", "3"), &NodeName::from("node"));
-            let scored = vec![ScoredResource { name, weight: 1 }];
-            let plugin = NodeResourcesFit::with_strategy(ScoringStrategy::LeastAllocated, scored);
-            let node = cluster.node("node").unwrap();
-            assert_eq!(
-                plugin.score(&Cycle::new(&cluster), &wanting("new", "2"), node),
-                Points(50),
-                "{field}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_weight_of_zero_counts_as_one() {
-        let mut scored = cpu_and_memory();
-        scored[0].weight = 0;
-        let plugin = NodeResourcesFit::with_strategy(ScoringStrategy::LeastAllocated, scored);
-        // cpu 50, memory 100
-        assert_eq!(score(&plugin, json!({"cpu": "4", "memory": "4"}), ("1", "0"), ("1", "0")), 75);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use crate::event::{ClusterEvent, Hint};
 use crate::plugin::{Plugin, PreEnqueue, Requeue};
 use crate::verdict::Admission;
-use crate::view::PodView;
+use crate::view::{ClusterView, PodView};
 
 /// Parks pods with `spec.schedulingGates`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +26,7 @@ impl PreEnqueue for SchedulingGates {
 }
 
 impl Requeue for SchedulingGates {
-    fn hint(&self, _: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, _: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(matches!(event, ClusterEvent::PodUpdated { new, .. } if new.rules.gates.is_empty()))
     }
 }

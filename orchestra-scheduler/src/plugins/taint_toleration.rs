@@ -6,7 +6,7 @@ use crate::plugins::normalise::{Best, by_highest};
 use crate::profile::Version;
 use crate::unit::Points;
 use crate::verdict::Verdict;
-use crate::view::{NodeFacts, NodeView, PodView, Taint, TaintEffect};
+use crate::view::{ClusterView, NodeFacts, NodeView, PodView, Taint, TaintEffect};
 
 /// Filters by `NoSchedule` and `NoExecute` taints, scores by `PreferNoSchedule` taints.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,7 +65,7 @@ impl Normalise for TaintToleration {
 }
 
 impl Requeue for TaintToleration {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::NodeAdded(node) => forbidding(pod, node).is_none(),
             ClusterEvent::NodeUpdated { old, new } => {
@@ -85,7 +85,7 @@ mod tests {
     use crate::testing::{cluster, pod};
     use serde_json::{Value, json};
 
-    fn tainted(taints: Value) -> crate::view::ClusterView {
+    fn tainted(taints: Value) -> ClusterView {
         cluster([json!({"spec": {"taints": taints}})])
     }
 

@@ -141,7 +141,7 @@ impl Plugin for PodTopologySpread {
 }
 
 impl Requeue for PodTopologySpread {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         // Only hard constraints reject; those of the configuration are asked of all pods that have none.
         let own = &pod.rules.spread;
         let list = if own.is_empty() { &self.defaults } else { own };

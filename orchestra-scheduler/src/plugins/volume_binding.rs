@@ -133,8 +133,9 @@ impl Reserve for VolumeBinding {
         }
     }
 
-    fn unreserve(&self, _: &mut Cycle<'_>, _: &PodView, _: &NodeName) {
+    fn unreserve(&self, _: &mut Cycle<'_>, _: &PodView, _: &NodeName) -> Vec<Effect> {
         // The promises end with the attempt.
+        Vec::new()
     }
 }
 
@@ -197,7 +198,7 @@ impl PreBind for VolumeBinding {
 }
 
 impl Requeue for VolumeBinding {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::ClaimChanged(claim) => pod.claims().any(|(_, key)| key == claim.key),
             ClusterEvent::StorageChanged | ClusterEvent::CsiNodeChanged(_) => true,

@@ -119,7 +119,7 @@ impl Filter for NodeVolumeLimits {
 }
 
 impl Requeue for NodeVolumeLimits {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::CsiNodeChanged(_)
             | ClusterEvent::NodeAdded(_)

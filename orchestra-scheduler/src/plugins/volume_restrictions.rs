@@ -100,7 +100,7 @@ impl Filter for VolumeRestrictions {
 }
 
 impl Requeue for VolumeRestrictions {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::AssignedPodDeleted(gone) => {
                 let disks = &pod.mounts.disks;
@@ -178,6 +178,9 @@ mod tests {
         assert_eq!(VolumeRestrictions.filter(&cycle, &pod, node), Verdict::unschedulable(in_use));
         VolumeRestrictions.removed(&mut cycle, &pod, &user, cluster.node("a").unwrap());
         assert_eq!(VolumeRestrictions.filter(&cycle, &pod, node), Verdict::Pass);
-        assert_eq!(VolumeRestrictions.hint(&pod, &ClusterEvent::AssignedPodDeleted(user)), Hint::Queue);
+        assert_eq!(
+            VolumeRestrictions.hint(&ClusterView::default(), &pod, &ClusterEvent::AssignedPodDeleted(user)),
+            Hint::Queue
+        );
     }
 }

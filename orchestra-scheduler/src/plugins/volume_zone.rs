@@ -106,7 +106,7 @@ impl Filter for VolumeZone {
 }
 
 impl Requeue for VolumeZone {
-    fn hint(&self, pod: &PodView, event: &ClusterEvent) -> Hint {
+    fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         let place = |node: &NodeFacts| TOPOLOGY.map(|label| node.labels.get(label).cloned());
         Hint::when(match event {
             ClusterEvent::ClaimChanged(claim) => pod.claims().any(|(_, key)| key == claim.key),

@@ -63,6 +63,8 @@ pub struct Campaign {
     pub placed: u64,
     /// How many made room for themselves.
     pub preempted: u64,
+    /// How many were promised devices for extended resources.
+    pub translated: u64,
 }
 
 impl Campaign {
@@ -81,6 +83,7 @@ impl Campaign {
             campaign.indexed += run.tally.indexed;
             campaign.placed += run.placed;
             campaign.preempted += run.preempted;
+            campaign.translated += run.translated;
         }
         Ok(campaign)
     }
@@ -112,6 +115,7 @@ struct Lived {
     tally: Tally,
     placed: u64,
     preempted: u64,
+    translated: u64,
 }
 
 struct Pair {
@@ -121,6 +125,7 @@ struct Pair {
     decided: u64,
     placed: u64,
     preempted: u64,
+    translated: u64,
 }
 
 impl Pair {
@@ -168,6 +173,7 @@ impl Pair {
             _ => Vec::new(),
         };
         self.placed += u64::from(matches!(outcome, Outcome::Chosen(_)));
+        self.translated += u64::from(promises.iter().any(|one| matches!(one, Promise::Resources(_))));
         Ok((outcome, promises))
     }
 }
@@ -209,6 +215,7 @@ fn live(history: &History, subject: &dyn Fn(u64) -> Subject) -> Result<Lived, (u
         decided: 0,
         placed: 0,
         preempted: 0,
+        translated: 0,
     };
     for (at, happening) in history.happenings.iter().enumerate() {
         step(&mut cluster, &mut pair, happening).map_err(|what| (at, what))?;
@@ -217,7 +224,7 @@ fn live(history: &History, subject: &dyn Fn(u64) -> Subject) -> Result<Lived, (u
         Subject::Fast(fast) => fast.tally(),
         Subject::Other(_) => Tally::default(),
     };
-    Ok(Lived { tally, placed: pair.placed, preempted: pair.preempted })
+    Ok(Lived { tally, placed: pair.placed, preempted: pair.preempted, translated: pair.translated })
 }
 
 fn step(cluster: &mut ClusterView, pair: &mut Pair, happening: &Happening) -> Result<(), String> {

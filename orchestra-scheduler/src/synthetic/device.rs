@@ -8,6 +8,8 @@ use super::World;
 use super::world::NAMESPACES;
 
 const CLASSES: [&str; 3] = ["gpu", "net", "all"];
+/// What classes may stand for: a resource that nodes offer, too, and one that they do not.
+const RESOURCES: [&str; 2] = ["example.com/gpu", "d.io/net"];
 const CLAIMS: [&str; 4] = ["c1", "c2", "c3", "c4"];
 const EXPRESSIONS: [&str; 4] = [
     "device.attributes['d.io'].kind == 'gpu'",
@@ -56,12 +58,24 @@ impl World {
         json!({"name": "dev", "resourceClaimName": self.one(&CLAIMS)})
     }
 
+    /// An extended resource that a class may stand for, or stands for by its own name.
+    pub(super) fn resource(&mut self) -> String {
+        match self.number(2) {
+            0 => format!("deviceclass.resource.kubernetes.io/{}", self.one(&CLASSES)),
+            _ => self.one(&RESOURCES).to_owned(),
+        }
+    }
+
     fn device_class(&mut self, name: &str) -> Value {
         let mut spec = json!({});
+        if self.chance(80) {
+            spec["extendedResourceName"] = json!(self.one(&RESOURCES));
+        }
+        let made = format!("2026-01-01T00:00:0{}Z", self.number(2));
         if name != "all" {
             spec["selectors"] = json!([self.selector_of_devices()]);
         }
-        json!({"kind": "DeviceClass", "metadata": {"name": name}, "spec": spec})
+        json!({"kind": "DeviceClass", "metadata": {"name": name, "creationTimestamp": made}, "spec": spec})
     }
 
     fn selector_of_devices(&mut self) -> Value {
@@ -123,7 +137,15 @@ impl World {
         if self.chance(20) {
             devices["constraints"] = json!([{"matchAttribute": "d.io/numa"}]);
         }
-        json!({"kind": "ResourceClaim", "metadata": {"name": name, "namespace": namespace, "uid": format!("{namespace}-{name}")},
-            "spec": {"devices": devices}})
+        let mut metadata =
+            json!({"name": name, "namespace": namespace, "uid": format!("{namespace}-{name}")});
+        if self.chance(15) {
+            // Left of an attempt to place a pod that is still to come.
+            let pod = self.later_pod();
+            metadata["annotations"] = json!({"resource.kubernetes.io/extended-resource-claim": "true"});
+            metadata["ownerReferences"] =
+                json!([{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": pod, "controller": true}]);
+        }
+        json!({"kind": "ResourceClaim", "metadata": metadata, "spec": {"devices": devices}})
     }
 }

@@ -106,11 +106,11 @@ impl Custom {
         if !self.scores {
             return profile
                 .register(Registration::of(taints).filter().into())
-                .register(Registration::of(self.fit()).filter().into())
+                .register(Registration::of(self.fit().as_of(version)).filter().into())
                 .register(Registration::of(affinity).pre_filter().filter().into());
         }
         profile
-            .register(Registration::of(self.fit()).filter().score(self.fit).into())
+            .register(Registration::of(self.fit().as_of(version)).filter().pre_score().score(self.fit).into())
             .register(
                 Registration::of(affinity)
                     .pre_filter()

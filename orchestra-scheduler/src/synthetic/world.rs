@@ -94,6 +94,10 @@ impl World {
         if self.chance(30) {
             offered["example.com/gpu"] = json!(self.one(&["1", "4", "8"]));
         }
+        if self.devices && self.chance(20) {
+            let resource = self.resource();
+            offered[resource] = json!(self.one(&["0", "1", "2"]));
+        }
         if self.chance(30) {
             offered["ephemeral-storage"] = json!(self.one(&["1Gi", "10Gi"]));
         }
@@ -119,6 +123,11 @@ impl World {
         }
         if self.chance(5) {
             spec["initContainers"] = json!([self.container("init")]);
+        }
+        if self.devices && self.chance(10) {
+            let mut sidecar = self.container("sidecar");
+            sidecar["restartPolicy"] = json!("Always");
+            spec["initContainers"] = json!([self.container("init"), sidecar]);
         }
         if self.chance(20) {
             spec["nodeSelector"] = json!({self.one(&KEYS): self.one(&VALUES)});
@@ -175,6 +184,11 @@ impl World {
                 json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]);
         }
         json!({"metadata": metadata, "spec": spec, "status": status})
+    }
+
+    /// The name of a pod that comes soon.
+    pub(super) fn later_pod(&mut self) -> String {
+        format!("p{}", self.pods + 1 + u64::from(self.number(10)))
     }
 
     /// Services, ReplicaSets, Namespaces and PodDisruptionBudgets that pods of this world may belong to.
@@ -282,6 +296,10 @@ impl World {
         }
         if self.chance(8) {
             requests.insert("ephemeral-storage".into(), json!("300Mi"));
+        }
+        if self.devices && self.chance(40) {
+            let resource = self.resource();
+            requests.insert(resource, json!(self.one(&["0", "1", "1", "2"])));
         }
         let mut container = json!({"name": name, "resources": {"requests": requests}});
         if self.chance(50) {

@@ -1,7 +1,8 @@
 //! Everything besides nodes and pods that decisions look at.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::extended::{Standing, standing};
 use super::kept::Shelf;
 use super::{
     AttachmentKey, AttachmentView, BudgetView, CapacityView, ClaimKey, ClaimView, ClassView, CsiDriverView,
@@ -27,6 +28,15 @@ pub struct Catalog {
     pub(super) services: Shelf<NamespacedName, ServiceView>,
     pub(super) owners: Shelf<OwnerKey, OwnerView>,
     pub(super) budgets: Shelf<NamespacedName, BudgetView>,
+    /// What follows from the device classes, worked out when it is asked for.
+    pub(super) standing: OnceLock<Arc<Standing>>,
+}
+
+impl Catalog {
+    /// Which device class stands for which extended resource.
+    pub(super) fn standing(&self) -> &Standing {
+        self.standing.get_or_init(|| Arc::new(standing(self.device_classes.values())))
+    }
 }
 
 /// Defines where a kind is kept, and by which field its objects name the node they speak of, if they do.

@@ -166,6 +166,10 @@ impl ClusterView {
         self.nominated.iter().map(|(node, promised)| (node, promised.pods.as_slice()))
     }
 
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The claim of this name.
     #[must_use]
     pub fn claim(&self, key: &ClaimKey) -> Option<&Arc<ClaimView>> {

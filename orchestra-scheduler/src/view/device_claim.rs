@@ -6,14 +6,17 @@ use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::api::resource::v1::{
     AllocatedDeviceStatus, AllocationResult, DeviceClaim, DeviceRequestAllocationResult, ResourceClaim,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::catalog::{Catalog, shelf};
 use super::kept::{Kept, Shelf};
-use super::{NamespacedName, NodeFacts, NodeSelector, PodUid, PodView};
+use super::{ClusterView, NamespacedName, NodeFacts, NodeSelector, PodUid, PodView, TranslatedClaim};
 use crate::event::ClusterEvent;
 
 /// The finalizer of claims that have devices.
 pub(crate) const CLAIM_GUARD: &str = "resource.kubernetes.io/delete-protection";
+/// Says of a claim that a scheduler made it, of the extended resources that a pod asks for.
+pub(crate) const MADE_OF_RESOURCES: &str = "resource.kubernetes.io/extended-resource-claim";
 
 /// A resource claim that a pod uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +104,8 @@ pub struct DeviceClaimView {
     pub allocation: Option<Arc<DeviceAllocation>>,
     /// What drivers say of those devices.
     pub devices: Vec<AllocatedDeviceStatus>,
+    /// The pod for whose extended resources a scheduler made it, if one did.
+    pub made_for: Option<PodUid>,
     /// Who uses it.
     pub users: Vec<ClaimUser>,
     /// Whether it is kept from vanishing as long as it has devices.
@@ -124,6 +129,7 @@ impl DeviceClaimView {
             wanted: claim.spec.devices.clone().unwrap_or_default(),
             allocation: allocation.map(|allocation| Arc::new(DeviceAllocation::new(allocation.clone()))),
             devices: status.and_then(|status| status.devices.clone()).unwrap_or_default(),
+            made_for: made_for(meta),
             guarded: meta.finalizers.iter().flatten().any(|finalizer| finalizer == CLAIM_GUARD),
             users: users
                 .map(|user| ClaimUser {
@@ -135,6 +141,23 @@ impl DeviceClaimView {
                 .collect(),
             terminating: meta.deletion_timestamp.is_some(),
             version: meta.resource_version.as_deref().unwrap_or_default().into(),
+        }
+    }
+
+    /// The claim that stands for extended resources of a pod, before it is made: as long as it is only thought of, it has
+    /// upstream's name, which no claim can have.
+    pub(crate) fn for_resources(pod: &PodView, wanted: &TranslatedClaim) -> Self {
+        Self {
+            key: NamespacedName::new(&pod.key.namespace, "<extended-resources>"),
+            uid: (&*pod.uid).into(),
+            wanted: DeviceClaim { requests: Some(wanted.requests.clone()), ..DeviceClaim::default() },
+            allocation: None,
+            devices: Vec::new(),
+            made_for: Some(pod.uid.clone()),
+            users: Vec::new(),
+            guarded: false,
+            terminating: false,
+            version: "".into(),
         }
     }
 
@@ -164,6 +187,25 @@ impl DeviceClaimView {
     }
 }
 
+fn made_for(meta: &ObjectMeta) -> Option<PodUid> {
+    let says = meta.annotations.as_ref().and_then(|all| all.get(MADE_OF_RESOURCES));
+    let owners = meta.owner_references.iter().flatten();
+    let owner = owners.into_iter().find(|owner| owner.controller == Some(true))?;
+    says.is_some_and(|says| says == "true").then(|| PodUid::from(owner.uid.as_str()))
+}
+
+impl ClusterView {
+    /// The claims that were made of a pod's extended resources; more than one only where an attempt failed and another
+    /// followed.
+    pub fn claims_made_for(&self, pod: &PodView) -> impl Iterator<Item = &Arc<DeviceClaimView>> {
+        let namespace = pod.key.namespace.clone();
+        let first = NamespacedName::new(&namespace, "");
+        let nearby = DeviceClaimView::shelf(self.catalog()).starting_at(first);
+        let nearby = nearby.take_while(move |claim| claim.key.namespace == namespace);
+        nearby.filter(|claim| claim.made_for.as_ref() == Some(&pod.uid))
+    }
+}
+
 impl Kept for DeviceClaimView {
     type Key = NamespacedName;
     shelf!(device_claims);
@@ -181,6 +223,7 @@ impl Kept for DeviceClaimView {
     }
 
     fn deleted(gone: Arc<Self>) -> Option<ClusterEvent> {
-        gone.allocation.is_some().then_some(ClusterEvent::DevicesFreed(gone))
+        // A pod that failed may wait for the claim that was made for it to go.
+        (gone.allocation.is_some() || gone.made_for.is_some()).then_some(ClusterEvent::DevicesFreed(gone))
     }
 }

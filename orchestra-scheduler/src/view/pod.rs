@@ -11,8 +11,8 @@ use super::affinity::{SelectorOperator, SelectorTerm};
 use super::group::{NamespacedName, OwnerKey, OwnerKind};
 use super::request::demand;
 use super::{
-    ClaimKey, ClaimReference, DeviceClaimReference, Labels, Mounts, NodeFacts, NodeName, NodeSelector,
-    PodAffinity, PodUid, PreferredTerm, SpreadConstraint, Toleration, ViewError,
+    ClaimKey, ClaimReference, ContainerDevices, DeviceClaimReference, Labels, Mounts, NodeFacts, NodeName,
+    NodeSelector, PodAffinity, PodUid, PreferredTerm, SpreadConstraint, Toleration, ViewError,
 };
 use crate::profile::DEFAULT_NAME;
 use crate::unit::{NonZero, Priority, Resources};
@@ -100,6 +100,8 @@ pub struct PlacementRules {
     pub image_volumes: Vec<Box<str>>,
     /// `spec.resourceClaims`.
     pub device_claims: Vec<DeviceClaimReference>,
+    /// What containers ask for of extended resources that device classes may stand for.
+    pub devices: Vec<ContainerDevices>,
     /// The features its node has to declare.
     pub features: Vec<&'static str>,
     /// Whether it waits for room rather than take it from others (`preemptionPolicy: Never`).
@@ -229,7 +231,7 @@ impl PodView {
             scored: demand.scored,
             host_ports: host_ports(spec),
             rules: if node.is_none() {
-                Arc::new(placement_rules(&key, &labels, pod, spec))
+                Arc::new(placement_rules(&key, &labels, pod, spec)?)
             } else {
                 NO_RULES.clone()
             },
@@ -275,13 +277,18 @@ impl PodView {
     }
 }
 
-fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::PodSpec) -> PlacementRules {
+fn placement_rules(
+    key: &PodKey,
+    labels: &Labels,
+    pod: &api::Pod,
+    spec: &api::PodSpec,
+) -> Result<PlacementRules, ViewError> {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required =
         affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     let preferred =
         affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
-    PlacementRules {
+    Ok(PlacementRules {
         node_selector: spec.node_selector.clone().unwrap_or_default(),
         required_affinity: required.map(NodeSelector::from_api),
         preferred_affinity: preferred.into_iter().flatten().filter_map(PreferredTerm::from_api).collect(),
@@ -302,6 +309,7 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .map(|container| container.image.as_deref().unwrap_or_default().into())
             .collect(),
         device_claims: DeviceClaimReference::from_api(spec, pod.status.as_ref()),
+        devices: ContainerDevices::from_api(spec)?,
         features: needed_features(spec),
         never_preempts: spec.preemption_policy.as_deref() == Some("Never"),
         image_volumes: spec
@@ -310,7 +318,7 @@ fn placement_rules(key: &PodKey, labels: &Labels, pod: &api::Pod, spec: &api::Po
             .flatten()
             .filter_map(|volume| Some(volume.image.as_ref()?.reference.as_deref()?.into()))
             .collect(),
-    }
+    })
 }
 
 /// The features that upstream reads from a specification and asks of the node.

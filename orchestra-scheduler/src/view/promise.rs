@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ContainerExtendedResourceRequest;
+use k8s_openapi::api::resource::v1::DeviceRequest;
+
 use super::{
     ClaimKey, ClaimView, ClusterView, DeviceAllocation, NamespacedName, NodeName, PodUid, VolumeView,
 };
@@ -33,6 +36,43 @@ pub enum Promise {
         /// The devices.
         allocation: Arc<DeviceAllocation>,
     },
+    /// Devices are going to stand for extended resources of a pod.
+    Resources(PromisedResources),
+}
+
+/// Devices for extended resources that a pod asks for: a claim is going to be made for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PromisedResources {
+    /// The pod.
+    pub pod: PodUid,
+    /// What the claim says.
+    pub wanted: Arc<TranslatedClaim>,
+    /// The devices.
+    pub allocation: Arc<DeviceAllocation>,
+    /// The claim, once it is made; it may not have been seen yet.
+    pub made: Option<NamespacedName>,
+}
+
+/// Extended resources of a pod, said as a claim of devices.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct TranslatedClaim {
+    /// The requests of the claim.
+    pub requests: Vec<DeviceRequest>,
+    /// Which of them are for which container's resource.
+    pub mappings: Vec<ContainerExtendedResourceRequest>,
+}
+
+// Everything in it is text and whole numbers; all of that equals itself.
+impl Eq for TranslatedClaim {}
+
+impl PromisedResources {
+    /// Devices for a pod, with a claim that is still to be made.
+    #[must_use]
+    pub fn new(pod: PodUid, wanted: Arc<TranslatedClaim>, allocation: Arc<DeviceAllocation>) -> Self {
+        Self { pod, wanted, allocation, made: None }
+    }
 }
 
 impl ClusterView {
@@ -68,6 +108,14 @@ impl ClusterView {
     ) -> impl Iterator<Item = (&NamespacedName, &PodUid, &Arc<DeviceAllocation>)> {
         self.promises.iter().filter_map(|promise| match promise {
             Promise::Devices { claim, pod, allocation } => Some((claim, pod, allocation)),
+            _ => None,
+        })
+    }
+
+    /// The devices that are going to stand for extended resources.
+    pub(crate) fn promised_resources(&self) -> impl Iterator<Item = &PromisedResources> {
+        self.promises.iter().filter_map(|promise| match promise {
+            Promise::Resources(promised) => Some(promised),
             _ => None,
         })
     }

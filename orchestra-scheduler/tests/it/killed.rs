@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::client::Body;
+use kube::{Api, Client};
 use orchestra_scheduler::Scheduler;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::node_of;
-use crate::devices::{using, with_one_device};
+use crate::devices::{asking_for_one, made_of, using, with_one_device};
 
 /// How often each pod was bound.
 pub(crate) type Bound = Arc<Mutex<BTreeMap<String, usize>>>;
@@ -79,5 +80,32 @@ async fn killed_after_any_write_it_goes_on_and_binds_every_pod_once() {
         let bound = bound.lock().unwrap();
         let each_once = ["x", "y", "z"].iter().all(|name| bound.get(*name) == Some(&1));
         assert!(each_once, "killed after write {last}: {bound:?}");
+    }
+}
+
+#[tokio::test]
+async fn killed_after_any_write_one_claim_is_left_of_extended_resources_and_the_pod_names_it() {
+    for last in 1..=7 {
+        let (cluster, bound) = (with_one_device().await, Bound::default());
+        cluster.pod("x", asking_for_one()).await;
+        let is_bound = async || cluster.until("x", |pod: &Pod| node_of(pod).is_some()).await;
+        let death = CancellationToken::new();
+        let first = dying(cluster.client(), bound.clone(), last, death.clone());
+        tokio::select! {
+            ended = Scheduler::default().run(first, death.clone()) => ended.unwrap(),
+            _ = is_bound() => {}
+        }
+        let second = dying(cluster.client(), bound.clone(), usize::MAX, CancellationToken::new());
+        let pod = tokio::select! {
+            ended = Scheduler::default().run(second, CancellationToken::new()) => panic!("{ended:?}"),
+            pod = is_bound() => pod,
+        };
+        let claims: Api<ResourceClaim> = Api::default_namespaced(cluster.client());
+        let listed = claims.list(&Default::default()).await.unwrap();
+        let made = listed.iter().filter(|claim| claim.metadata.annotations.is_some());
+        let named: Vec<_> = made.map(|claim| claim.metadata.name.as_deref()).collect();
+        let told = made_of(&pod).map(|made| made.resource_claim_name.as_str());
+        assert_eq!(named, [told], "killed after write {last}");
+        assert_eq!(bound.lock().unwrap().get("x"), Some(&1), "killed after write {last}");
     }
 }

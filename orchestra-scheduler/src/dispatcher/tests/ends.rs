@@ -23,7 +23,9 @@ impl Reserve for Late {
         (self.reserve)()
     }
 
-    fn unreserve(&self, _: &mut Cycle<'_>, _: &PodView, _: &NodeName) {}
+    fn unreserve(&self, _: &mut Cycle<'_>, _: &PodView, _: &NodeName) -> Vec<Effect> {
+        Vec::new()
+    }
 }
 
 impl PreBind for Late {
@@ -101,7 +103,7 @@ impl crate::plugin::Filter for Speechless {
 }
 
 impl crate::plugin::Requeue for Speechless {
-    fn hint(&self, _: &PodView, _: &ClusterEvent) -> crate::event::Hint {
+    fn hint(&self, _: &ClusterView, _: &PodView, _: &ClusterEvent) -> crate::event::Hint {
         panic!("no idea")
     }
 }
@@ -123,7 +125,7 @@ fn where_nobody_can_say_what_helps_everything_is_a_reason_to_try_again() {
     let by_an_extender = BTreeSet::from([crate::extender::EXTENDER.to_owned()]);
     let event = ClusterEvent::NodeDeleted(std::sync::Arc::new(node("m")));
     let nobody = std::collections::HashMap::new();
-    assert!(helps(&[], &nobody)(&asking("p", "1"), &by_an_extender, &event));
+    assert!(helps(&ClusterView::default(), &[], &nobody)(&asking("p", "1"), &by_an_extender, &event));
 }
 
 #[test]

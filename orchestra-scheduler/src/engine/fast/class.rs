@@ -93,6 +93,12 @@ pub(super) fn fingerprint(pod: &PodView, company: Company) -> u64 {
     hasher.finish()
 }
 
+/// Whether devices may stand for what the pod asks for. What classes stand for changes without the nodes: as long as some
+/// class does, the pod is not looked for in the index, and what the index says of pods like it holds again afterwards.
+pub(super) fn wants_devices(cluster: &ClusterView, pod: &PodView) -> bool {
+    pod.class_resources(cluster).next().is_some()
+}
+
 /// Whether nothing but nodes, volumes and other pods matters to the pod.
 pub(super) fn is_tractable(pod: &PodView) -> bool {
     let requests = &pod.requests;

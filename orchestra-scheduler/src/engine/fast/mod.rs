@@ -37,7 +37,7 @@ use crate::profile::{Profile, Sampling};
 use crate::view::{ClusterView, NodeName, NodeView, PodView};
 
 use self::choose::{choose, choose_without, sample, totals};
-use self::class::is_tractable;
+use self::class::{is_tractable, wants_devices};
 use self::classes::Classes;
 use self::hopeless::Asked;
 use self::index::Index;
@@ -130,6 +130,9 @@ impl FastEngine {
         pod: &PodView,
     ) -> Option<Vec<(NodeName, i64)>> {
         let (cluster, table) = (cycle.cluster(), &mut self.table);
+        if wants_devices(cluster, pod) {
+            return None;
+        }
         let Planned { plan, classes, reaches } = planned(&mut self.plans, profile)?;
         table.sync(cluster);
         let company = plan.company(cluster, table, pod);
@@ -152,7 +155,7 @@ impl FastEngine {
     /// The outcome, if the index can tell; nothing has been changed if it cannot.
     fn indexed(&mut self, profile: &Profile, cycle: &mut Cycle<'_>, pod: &PodView) -> Option<Outcome> {
         let (cluster, table) = (cycle.cluster(), &mut self.table);
-        if cluster.node_count() == 0 {
+        if cluster.node_count() == 0 || wants_devices(cluster, pod) {
             return None;
         }
         let Planned { plan, classes, reaches } = planned(&mut self.plans, profile)?;

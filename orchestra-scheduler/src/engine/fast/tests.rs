@@ -1,7 +1,7 @@
 use super::*;
 use crate::synthetic::{Campaign, Happening, History, compare};
 use crate::testing::{asking, cluster};
-use crate::view::{ClaimReference, ClaimView, CsiNodeView, Mounts, VolumeView};
+use crate::view::{ClaimReference, ClaimView, CsiNodeView, DeviceSliceView, Mounts, VolumeView};
 use serde_json::json;
 
 /// A fixed number of histories; longer campaigns are run with `examples/engines.rs`.
@@ -10,6 +10,7 @@ fn both_engines_see_and_choose_the_same() {
     let campaign = Campaign::run(1, 6_000).unwrap_or_else(|difference| panic!("{difference}"));
     assert!(campaign.indexed * 3 > campaign.decisions, "the index hardly speaks: {campaign:?}");
     assert!(campaign.placed * 4 > campaign.decisions, "hardly any pod is placed: {campaign:?}");
+    assert!(campaign.translated > 20, "hardly any device stands for a resource: {campaign:?}");
 }
 
 /// Takes another node than it should whenever there are exactly three to choose from.
@@ -66,6 +67,35 @@ fn both(cluster: &ClusterView, pod: &PodView) -> (Outcome, Tally) {
     let expected = ReferenceEngine::seeded(3).place(&profile, &mut Cycle::new(cluster), pod);
     assert_eq!(outcome, expected);
     (outcome, fast.tally())
+}
+
+#[test]
+fn as_long_as_a_class_stands_for_what_a_pod_asks_for_the_reference_decides() {
+    let mut cluster = cluster([
+        json!({"status": {"allocatable": {"cpu": "4", "pods": "9", "x.io/gpu": "2"}}}),
+        json!({"metadata": {"name": "bare"}}),
+    ]);
+    let wanting = crate::testing::pod(
+        json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"x.io/gpu": "1"}}}]}}),
+    );
+    let class = crate::testing::device_class(
+        json!({"metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "x.io/gpu"}}),
+    );
+    let (profile, mut fast) = (Profile::default(), FastEngine::seeded(3));
+    let mut feasible = |cluster: &ClusterView| {
+        let outcome = fast.place(&profile, &mut Cycle::new(cluster), &wanting);
+        let Outcome::Chosen(choice) = outcome else { panic!("{outcome:?}") };
+        (choice.feasible, fast.tally().indexed, fast.tally().scanned)
+    };
+    assert_eq!(feasible(&cluster), (1, 1, 0));
+    cluster.keep(class.clone());
+    let slice = json!({"metadata": {"name": "s"}, "spec": {"driver": "d.io", "allNodes": true, "devices": [{"name": "d"}],
+        "pool": {"name": "all", "generation": 1, "resourceSliceCount": 1}}});
+    cluster.keep(std::sync::Arc::new(DeviceSliceView::from_api(&serde_json::from_value(slice).unwrap())));
+    assert_eq!(feasible(&cluster), (2, 1, 1), "the device is within reach of the other node");
+    // What the index holds of such pods is right again.
+    cluster.forget::<crate::view::DeviceClassView>(&class.name);
+    assert_eq!(feasible(&cluster), (1, 2, 1));
 }
 
 fn important(name: &str, cpu: &str, priority: i32) -> PodView {

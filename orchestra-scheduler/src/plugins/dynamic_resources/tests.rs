@@ -1,5 +1,7 @@
 //! Tests of claims on their way to devices.
 
+mod extended;
+
 use super::*;
 use crate::testing::{cluster, pod};
 use serde_json::{Value, json};
@@ -242,7 +244,10 @@ fn a_device_that_has_to_be_prepared_is_waited_for_and_given_back_if_it_fails() {
     let condition = |name: &str, status: &str| json!({"type": name, "status": status, "reason": "r", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     let asked = |condition: Value| {
         let cluster = with_devices(with(condition), &[]);
-        plugin().pre_bind(&cluster, &user(), &NodeName::from("a"))
+        match plugin().pre_bind(&cluster, &user(), &NodeName::from("a")) {
+            Preparation::Announced { then, .. } => *then,
+            other => panic!("unheard of: {other:?}"),
+        }
     };
     assert_eq!(asked(condition("Attached", "False")), Preparation::Wait);
     assert_eq!(asked(condition("Attached", "True")), Preparation::Ready);
@@ -294,14 +299,14 @@ fn a_search_that_takes_too_long_is_an_error_from_1_36_on() {
 
 #[test]
 fn hints_look_at_own_claims_freed_devices_and_new_offers() {
-    let said = |event: ClusterEvent| plugin().hint(&user(), &event);
+    let said = |event: ClusterEvent| plugin().hint(&hosts(), &user(), &event);
     let (own, mut other) = (wanting(&[], json!({})), (*wanting(&[], json!({}))).clone());
     other.key = NamespacedName::new("default", "other");
     assert_eq!(said(ClusterEvent::DeviceClaimChanged(own)), Hint::Queue);
     assert_eq!(said(ClusterEvent::DeviceClaimChanged(Arc::new(other.clone()))), Hint::Skip);
     assert_eq!(said(ClusterEvent::DevicesFreed(Arc::new(other))), Hint::Queue);
     assert_eq!(said(ClusterEvent::DevicesChanged), Hint::Queue);
-    assert_eq!(plugin().hint(&pod(json!({})), &ClusterEvent::DevicesChanged), Hint::Skip);
+    assert_eq!(plugin().hint(&hosts(), &pod(json!({})), &ClusterEvent::DevicesChanged), Hint::Skip);
     assert_eq!(said(ClusterEvent::AssignedPodDeleted(user())), Hint::Queue);
     assert_eq!(said(ClusterEvent::AssignedPodDeleted(pod(json!({})))), Hint::Skip);
 }

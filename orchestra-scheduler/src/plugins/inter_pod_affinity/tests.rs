@@ -299,10 +299,13 @@ fn hints_look_at_who_comes_who_goes_and_what_changes() {
         (&friendly, ClusterEvent::NodeUpdated { old: zone("a"), new: zone("b") }, Hint::Queue),
         (&friendly, ClusterEvent::NodeUpdated { old: zone("a"), new: zone("a") }, Hint::Skip),
     ] {
-        assert_eq!(plugin().hint(pod, &event), expected, "{event:?}");
+        assert_eq!(plugin().hint(&ClusterView::default(), pod, &event), expected, "{event:?}");
     }
     let until_1_35 = InterPodAffinity::for_version(Version::V1_35);
-    assert_eq!(until_1_35.hint(&friendly, &ClusterEvent::AssignedPodDeleted(shy)), Hint::Skip);
+    assert_eq!(
+        until_1_35.hint(&ClusterView::default(), &friendly, &ClusterEvent::AssignedPodDeleted(shy)),
+        Hint::Skip
+    );
 }
 
 proptest! {
@@ -383,6 +386,10 @@ fn from_1_36_on_new_labels_of_its_own_are_a_reason_to_try_a_pod_again() {
     let pod = member("waiting", "web", near(json!([term("db", json!({}))])));
     let relabelled = ClusterEvent::PodUpdated { old: pod.clone(), new: member("waiting", "db", json!({})) };
     for (version, expected) in [(Version::V1_35, Hint::Skip), (Version::V1_36, Hint::Queue)] {
-        assert_eq!(InterPodAffinity::for_version(version).hint(&pod, &relabelled), expected, "{version:?}");
+        assert_eq!(
+            InterPodAffinity::for_version(version).hint(&ClusterView::default(), &pod, &relabelled),
+            expected,
+            "{version:?}"
+        );
     }
 }

@@ -292,7 +292,7 @@ fn hints_look_at_the_group_and_at_the_labels_of_nodes() {
         (ClusterEvent::NodeUpdated { old: labelled("a"), new: labelled("a") }, Hint::Skip),
         (ClusterEvent::NodeUpdated { old: bare(), new: labelled("a") }, Hint::Queue),
     ] {
-        assert_eq!(plugin.hint(&waiting, &event), expected, "{event:?}");
+        assert_eq!(plugin.hint(&ClusterView::default(), &waiting, &event), expected, "{event:?}");
     }
 }
 
