@@ -79,7 +79,7 @@ fn of_resource(containers: &[ContainerDevices], resource: &Arc<str>) -> (Vec<Own
                 break;
             }
             passing.push(says(container, &other.name));
-            lacking -= other.count;
+            lacking = lacking.saturating_sub(other.count);
         }
         if lacking <= 0 {
             continue;
