@@ -39,7 +39,9 @@ impl PodReferences {
         for volume in list(spec, "volumes") {
             found.volume(volume, pod_name);
         }
-        for claim in list(pod.get("status").unwrap_or(&Value::Null), "resourceClaimStatuses") {
+        let status = pod.get("status").unwrap_or(&Value::Null);
+        let made = status.get("extendedResourceClaimStatus").into_iter();
+        for claim in list(status, "resourceClaimStatuses").chain(made) {
             add(&mut found.resource_claims, text(claim, "resourceClaimName"));
         }
         for claim in list(spec, "resourceClaims") {
@@ -125,14 +127,18 @@ mod tests {
                         {"serviceAccountToken": {"audience": "vault"}},
                     ]}},
                 ],
-                "resourceClaims": [{"resourceClaimName": "r"}],
+                "resourceClaims": [{"resourceClaimName": "r1"}],
+            },
+            "status": {
+                "resourceClaimStatuses": [{"name": "t", "resourceClaimName": "r2"}],
+                "extendedResourceClaimStatus": {"resourceClaimName": "r3"},
             },
         }));
         let names = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(names(&found.secrets), "s1 s2 s3 s4 s5 s6 s7");
         assert_eq!(names(&found.config_maps), "c1 c2 c3 c4");
         assert_eq!(names(&found.claims), "p-e v1");
-        assert_eq!(names(&found.resource_claims), "r");
+        assert_eq!(names(&found.resource_claims), "r1 r2 r3");
         assert_eq!(
             (found.account.as_str(), found.has_token, names(&found.audiences)),
             ("a", true, "vault".into())

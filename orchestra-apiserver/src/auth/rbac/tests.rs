@@ -212,6 +212,12 @@ fn the_cluster_begins_with_upstreams_roles() {
     let scheduler = User::new("system:kube-scheduler", []);
     assert!(may(&policy, &scheduler, Method::POST, "/api/v1/namespaces/a/pods/x/binding"));
     assert!(!may(&policy, &scheduler, Method::GET, "/api/v1/namespaces/a/secrets/x"));
+    // Claims of extended resources are made and taken away by the scheduler.
+    let claims = "/apis/resource.k8s.io/v1/namespaces/a/resourceclaims";
+    assert!(may(&policy, &scheduler, Method::POST, claims));
+    for method in [Method::GET, Method::PATCH, Method::DELETE] {
+        assert!(may(&policy, &scheduler, method.clone(), &format!("{claims}/x")), "{method}");
+    }
     // Whoever edits may not read what a role allows, and nobody gathers more than is labelled.
     let named = |name: &str| policy.role("", name).unwrap().to_vec();
     assert!(missing(&named("admin"), &named("edit")).is_empty());
