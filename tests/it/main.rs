@@ -12,6 +12,7 @@ mod harness;
 mod healing;
 mod interactive;
 mod jobs;
+mod joining;
 mod kubectl;
 mod kubectl_verbs;
 mod library;
