@@ -13,6 +13,7 @@ mod healing;
 mod interactive;
 mod jobs;
 mod joining;
+mod kube_streams;
 mod kubectl;
 mod kubectl_verbs;
 mod library;
