@@ -1,13 +1,9 @@
 //! Bodies of responses, and the limit on bodies of requests.
 
-use std::any::Any;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::Value;
@@ -80,32 +76,11 @@ async fn drain(mut body: Body, limit: usize) {
 
 /// Keeps something until the last of a response's body is gone, be it read to its end or given up.
 pub(crate) fn keep(response: Response<Body>, kept: impl Send + 'static) -> Response<Body> {
-    response.map(|body| Kept { body, _kept: Box::new(kept) }.boxed_unsync())
-}
-
-struct Kept {
-    body: Body,
-    _kept: Box<dyn Any + Send>,
-}
-
-impl http_body::Body for Kept {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    let hold = move |_: &Frame<Bytes>| {
+        // What looks at the frames owns it, and goes with the body.
+        let _ = &kept;
+    };
+    response.map(|body| body.inspect_frame(hold).boxed_unsync())
 }
 
 /// A response with a JSON body that stands in memory.

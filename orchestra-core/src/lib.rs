@@ -10,8 +10,11 @@
 //! Everything in this crate is a function from values to values: no clock, no I/O, no async.
 //!
 //! # Features
+//! * `certificate`: what requests for certificates ask for ([`certificate`]).
 //! * `descriptions`: documents of [`openapi`] describe types and fields, for `kubectl explain`. About 2.4 MB of program.
 
+#[cfg(feature = "certificate")]
+pub mod certificate;
 pub mod cron;
 pub mod custom;
 pub mod duration;

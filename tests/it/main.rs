@@ -12,6 +12,8 @@ mod harness;
 mod healing;
 mod interactive;
 mod jobs;
+mod joining;
+mod kube_streams;
 mod kubectl;
 mod kubectl_verbs;
 mod library;

@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use orchestra_core::certificate::Request;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
 
@@ -16,6 +19,9 @@ use crate::storage::meta;
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const LEASES: &str = "kube-node-lease";
+/// Whose certificates make somebody a node.
+const NODE_SIGNERS: [&str; 2] =
+    ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
 
 /// Labels in the name space of Kubernetes that a node may give itself.
 const OWN_LABELS: [&str; 11] = [
@@ -63,6 +69,9 @@ impl Admission for NodeRestriction {
             ("", "nodes", _) => own_node(node, request, object),
             ("", "persistentvolumeclaims", "status") => claim_status(node, request, object),
             ("", "serviceaccounts", "token") => return own_token(node, request, object).await,
+            ("certificates.k8s.io", "certificatesigningrequests", "") => {
+                own_certificate(node, request, object)
+            }
             ("coordination.k8s.io", "leases", _) => own_lease(node, request),
             ("storage.k8s.io", "csinodes", _) if request.name != node => {
                 Err("can only access CSINode with the same name as the requesting node".to_owned())
@@ -230,6 +239,21 @@ fn own_lease(node: &str, request: &AdmissionRequest<'_>) -> Result<(), String> {
         return Err("can only access node lease with the same name as the requesting node".to_owned());
     }
     Ok(())
+}
+
+/// A certificate as a node is for that node. What else a request may ask for is its signer's to judge.
+fn own_certificate(node: &str, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), String> {
+    let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    if request.operation != Operation::Create || !NODE_SIGNERS.contains(&text("/spec/signerName")) {
+        return Ok(());
+    }
+    let pem = STANDARD.decode(text("/spec/request")).unwrap_or_default();
+    let asked = Request::parse(&pem).map_err(|problem| format!("unable to parse csr: {problem}"))?;
+    let own = format!("system:node:{node}");
+    if asked.common_name == own {
+        return Ok(());
+    }
+    Err(format!("can only create a node CSR with CN={own}"))
 }
 
 /// A token for a pod that the node runs, and for whom that pod said.

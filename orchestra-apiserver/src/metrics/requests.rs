@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use super::inflight::{Inflight, Underway};
-use super::measured::Measured;
+use super::measured::measured;
 use super::route::Route;
 use crate::body::Body;
 use crate::query::Query;
@@ -199,7 +199,7 @@ impl Run {
                 counted.answered(code, bytes);
                 response
             }
-            _ => response.map(|body| Measured::new(body, code, counted).boxed()),
+            _ => response.map(|body| measured(body, code, counted)),
         }
     }
 }

@@ -7,7 +7,6 @@ mod files;
 mod issue;
 pub(crate) mod proof;
 mod sign;
-mod wanted;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

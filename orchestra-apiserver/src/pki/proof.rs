@@ -6,14 +6,13 @@
 use aws_lc_rs::signature::{self as algorithm, UnparsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use orchestra_core::certificate;
 use orchestra_core::kind::Description;
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer as _;
-
-use super::wanted;
 
 const REQUEST: &str = "CERTIFICATE REQUEST";
 const UNKNOWN: &str = "x509: cannot verify signature: algorithm unimplemented";
@@ -37,12 +36,12 @@ pub(crate) fn violation(description: &Description, object: &Value) -> Option<Vio
 }
 
 /// Checks a request in DER against the key in it.
-fn check(der: &[u8]) -> Result<(), &'static str> {
+fn check(der: &[u8]) -> Result<(), String> {
     let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| "asn1: structure error")?;
     if !rest.is_empty() {
-        return Err("asn1: syntax error: trailing data");
+        return Err("asn1: syntax error: trailing data".to_owned());
     }
-    wanted::extensions(&request.certification_request_info)?;
+    certificate::extensions(&request.certification_request_info).map_err(|twice| twice.to_string())?;
     let key = &request.certification_request_info.subject_pki;
     let curve =
         key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
@@ -51,7 +50,7 @@ fn check(der: &[u8]) -> Result<(), &'static str> {
     let (way, failure) = way(&named, curve.as_deref(), hash.as_deref()).ok_or(UNKNOWN)?;
     UnparsedPublicKey::new(way, key.subject_public_key.data.as_ref())
         .verify(request.certification_request_info.raw, request.signature_value.data.as_ref())
-        .map_err(|_| failure)
+        .map_err(|_| failure.to_owned())
 }
 
 /// The hash that the parameters of RSA-PSS name.
@@ -140,16 +139,16 @@ mod tests {
             let mut der = request(&KeyPair::generate_for(kind).unwrap());
             let at = der.windows(5).position(|window| window == b"a.exa").unwrap();
             der[at] = b'b';
-            assert_eq!(check(&der), Err(said));
+            assert_eq!(check(&der), Err(said.to_owned()));
         }
     }
 
     #[test]
     fn what_is_no_request_is_told_apart() {
-        assert_eq!(check(b"\x30\x03abc"), Err("asn1: structure error"));
+        assert_eq!(check(b"\x30\x03abc"), Err("asn1: structure error".to_owned()));
         let mut der = request(&KeyPair::generate().unwrap());
         der.push(0);
-        assert_eq!(check(&der), Err("asn1: syntax error: trailing data"));
+        assert_eq!(check(&der), Err("asn1: syntax error: trailing data".to_owned()));
         assert!(way("1.2.3.4", None, None).is_none());
     }
 }

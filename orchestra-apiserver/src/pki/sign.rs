@@ -6,6 +6,7 @@
 use aws_lc_rs::rand;
 use jiff::Timestamp;
 use jiff::tz::Offset;
+use orchestra_core::certificate;
 use rcgen::{KeyPair, SigningKey as _};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -15,8 +16,6 @@ use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer;
-
-use super::wanted;
 
 /// Why something was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +160,7 @@ impl Signer {
 /// The alternative names of a request, each as it stands there, without those of a sort that nobody judges requests by.
 fn alternative_names(asked: &X509CertificationRequestInfo<'_>) -> Result<Vec<u8>, CertificateRefused> {
     let mut names = Vec::new();
-    for wanted in wanted::extensions(asked).map_err(refused)? {
+    for wanted in certificate::extensions(asked).map_err(refused)? {
         if wanted.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
             continue;
         }

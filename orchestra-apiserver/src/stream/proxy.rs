@@ -1,15 +1,11 @@
 //! `proxy` below pods, services and nodes: the request goes on to what the object stands for, with every method and
 //! body, also when it asks for another protocol.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -190,29 +186,6 @@ pub(crate) fn returned(answer: &mut Response<Body>, place: &Place) -> bool {
     true
 }
 
-/// A body whose errors have a type of their own, which hyper needs.
-struct Onward(Body);
-
-impl http_body::Body for Onward {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(std::io::Error::other)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0.size_hint()
-    }
-}
-
 /// Sends a request over a connection of its own.
 async fn send(host: std::net::SocketAddr, request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let stream =
@@ -233,7 +206,7 @@ pub(crate) async fn exchange(
             tracing::debug!(%problem, "a proxied request was broken off");
         }
     });
-    let answer = sender.send_request(request.map(Onward)).await?;
+    let answer = sender.send_request(request).await?;
     Ok(answer.map(|body| body.map_err(|error| -> BoxError { error.into() }).boxed_unsync()))
 }
 

@@ -1,5 +1,7 @@
 //! What a node may: read what its pods refer to, and write about itself.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request};
 use orchestra_apiserver::{ApiServer, User};
 use serde_json::{Value, json};
@@ -218,4 +220,37 @@ async fn a_node_gets_the_token_of_a_pod_that_it_runs() {
     }}});
     let path = format!("{NAMESPACE}/serviceaccounts/its-n1/token");
     assert_eq!(ask(&server, &node, &Method::POST, &path, &request).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_node_asks_for_certificates_as_a_node_for_itself_only() {
+    let (server, node) = (cluster().await, User::node("n1"));
+    let request = |name: &str, signer: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let pem = params.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        json!({
+            "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+            "metadata": {"generateName": "csr-"},
+            "spec": {"request": STANDARD.encode(pem), "signerName": signer, "usages": ["digital signature"]},
+        })
+    };
+    let (client, serving) = ("kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving");
+    for (user, name, signer, code) in [
+        (&node, "system:node:n1", client, 201),
+        (&node, "system:node:n1", serving, 201),
+        (&node, "system:node:n2", client, 403),
+        (&node, "system:node:n2", serving, 403),
+        (&node, "n1", serving, 403),
+        (&node, "system:node:n2", "example.com/own", 201),
+        (&User::admin(), "system:node:n2", serving, 201),
+    ] {
+        let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+        let (answered, answer) = ask(&server, user, &Method::POST, requests, &request(name, signer)).await;
+        assert_eq!(answered, code, "{name} {signer}: {answer}");
+        if code == 403 {
+            let said = answer["message"].as_str().unwrap();
+            assert!(said.ends_with("can only create a node CSR with CN=system:node:n1"), "{said}");
+        }
+    }
 }

@@ -9,8 +9,9 @@ use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition, CertificateSigningRequestSpec,
 };
 use kube::Api;
+use orchestra_core::certificate::Request;
 
-use super::request::{NODE_CLIENT, Request};
+use super::judge::{NODE_CLIENT, node_client};
 use super::{APPROVED, DENIED, certificate, has};
 use crate::controller::{Next, Reconcile};
 use crate::error::{Result, unless_gone};
@@ -41,7 +42,7 @@ const OTHER: Ground = Ground {
 /// The rights of which any one is enough; none where the request is not for this controller to approve.
 fn grounds(spec: &CertificateSigningRequestSpec, request: &Request) -> Vec<Ground> {
     let usages = spec.usages.as_deref().unwrap_or_default();
-    if spec.signer_name != NODE_CLIENT || request.is_node_client(usages).is_err() {
+    if spec.signer_name != NODE_CLIENT || node_client(request, usages).is_err() {
         return Vec::new();
     }
     if spec.username.as_deref() == Some(&request.common_name) { vec![OWN, OTHER] } else { vec![OTHER] }

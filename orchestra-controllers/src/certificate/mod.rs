@@ -6,7 +6,7 @@
 
 mod approve;
 mod clean;
-mod request;
+mod judge;
 mod sign;
 
 use std::fmt::Debug;
@@ -17,8 +17,6 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 pub(crate) use approve::setup as setup_approver;
 pub(crate) use clean::setup as setup_cleaner;
 pub(crate) use sign::setup as setup_signer;
-
-pub use request::{Request, Unreadable};
 
 /// From when until when a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
+use orchestra_core::certificate::Request;
 
-use super::request::Request;
+use super::judge::judge;
 use super::{APPROVED, CertificateSigner, DENIED, FAILED, Validity, certificate, has};
 use crate::controller::{Next, Reconcile};
 use crate::error::{Error, Result, unless_gone};
@@ -74,7 +75,7 @@ impl Reconcile for Signing {
         let usages = spec.usages.as_deref().unwrap_or_default();
         let read = Request::parse(&spec.request.0)
             .map_err(|problem| Error::Malformed(format!("unable to parse csr {:?}: {problem}", key.name)))?;
-        let Some(judged) = read.judge(&spec.signer_name, usages) else { return Ok(Next::Wait) };
+        let Some(judged) = judge(&read, &spec.signer_name, usages) else { return Ok(Next::Wait) };
         let mut next = (*held).clone();
         let status = next.status.get_or_insert_default();
         match judged {

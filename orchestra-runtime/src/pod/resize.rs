@@ -1,6 +1,8 @@
 //! Pods that are to have more or less while they run: what their containers were given, and whether the node has room for
 //! what they ask for now. Words as upstream's kubelet uses them.
 
+mod notice;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +12,7 @@ use orchestra_core::quantity::Quantity;
 
 use super::spec::{Role, members};
 use super::state::PodState;
+pub(crate) use notice::Notice;
 
 /// The conditions that tell of it; they are there only while there is something to tell.
 pub(crate) const PENDING: &str = "PodResizePending";
@@ -25,6 +28,8 @@ const DEFERRED: &str = "Deferred";
 pub(crate) struct Pending {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+    /// Of which generation the pod was that asked.
+    generation: i64,
 }
 
 impl Pending {
@@ -86,13 +91,14 @@ impl Ledger {
     }
 }
 
-/// Gives a pod what it asks for, where there is room. A new container has what the scheduler found room for.
+/// Gives a pod what it asks for, where there is room, and tells what is new about that. A new container has what the scheduler found
+/// room for.
 pub(crate) fn settle(
     pod: &Pod,
     state: &mut PodState,
     allocatable: &BTreeMap<String, String>,
     others: Amounts,
-) {
+) -> Option<Notice> {
     let mut wanted = BTreeMap::new();
     for member in members(pod).iter().filter(|member| member.role != Role::Ephemeral) {
         let resources = member.container.resources.clone().unwrap_or_default();
@@ -101,12 +107,17 @@ pub(crate) fn settle(
     }
     if wanted == state.given {
         state.pending = None;
-        return;
+        return None;
     }
-    state.pending = refused(total(pod, &wanted), Amounts::of(allocatable), others);
-    if state.pending.is_some() {
-        return;
+    let generation = pod.metadata.generation.unwrap_or_default();
+    if let Some((reason, message)) = refused(total(pod, &wanted), Amounts::of(allocatable), others) {
+        let pending = Pending { reason, message, generation };
+        let is_new = state.pending.as_ref() != Some(&pending);
+        let notice = is_new.then(|| Notice::pending(pod, &pending));
+        state.pending = Some(pending);
+        return notice;
     }
+    state.pending = None;
     for member in members(pod) {
         let name = &member.container.name;
         let (Some(before), Some(after)) = (state.given.get(name), wanted.get(name)) else { continue };
@@ -117,6 +128,18 @@ pub(crate) fn settle(
         }
     }
     state.given = wanted;
+    state.resizing = Some(generation);
+    Some(Notice::started(pod, &state.given, generation))
+}
+
+/// Tells, once, that all containers run with what they were given.
+pub(crate) fn complete(pod: &Pod, state: &mut PodState) -> Option<Notice> {
+    let is_over = state.released || state.stop.is_some();
+    if is_over || state.containers.values().any(|container| container.resized) {
+        return None;
+    }
+    let generation = state.resizing.take()?;
+    Some(Notice::completed(pod, &state.given, generation))
 }
 
 /// What a pod was given in all.
@@ -140,7 +163,8 @@ fn total(pod: &Pod, resources: &BTreeMap<String, ResourceRequirements>) -> Amoun
     together.at_least(alone)
 }
 
-fn refused(wanted: Amounts, capacity: Amounts, others: Amounts) -> Option<Pending> {
+/// Why there is no room, in a word and in a sentence.
+fn refused(wanted: Amounts, capacity: Amounts, others: Amounts) -> Option<(&'static str, String)> {
     let resources = [
         ("memory", wanted.memory, others.memory, capacity.memory),
         ("cpu", wanted.cpu, others.cpu, capacity.cpu),
@@ -150,7 +174,7 @@ fn refused(wanted: Amounts, capacity: Amounts, others: Amounts) -> Option<Pendin
             let message = format!(
                 "Node didn't have enough capacity: {resource}, requested: {wanted}, capacity: {capacity}"
             );
-            return Some(Pending { reason: INFEASIBLE, message });
+            return Some((INFEASIBLE, message));
         }
     }
     for (resource, wanted, used, capacity) in resources.into_iter().rev() {
@@ -158,7 +182,7 @@ fn refused(wanted: Amounts, capacity: Amounts, others: Amounts) -> Option<Pendin
             let message = format!(
                 "Node didn't have enough resource: {resource}, requested: {wanted}, used: {used}, capacity: {capacity}"
             );
-            return Some(Pending { reason: DEFERRED, message });
+            return Some((DEFERRED, message));
         }
     }
     None
@@ -208,29 +232,45 @@ mod tests {
         state
     }
 
+    fn reason(notice: Option<Notice>) -> &'static str {
+        notice.map_or("", |notice| notice.reason)
+    }
+
     #[test]
     fn what_there_is_room_for_is_given_and_what_must_is_restarted() {
         let mut state = running();
+        assert_eq!(complete(&pod("1", "512Mi"), &mut state), None);
         let more = pod("1500m", "512Mi");
-        settle(&more, &mut state, &node(), Amounts::default());
+        assert_eq!(reason(settle(&more, &mut state, &node(), Amounts::default())), "ResizeStarted");
         assert_eq!(given(&more, &state), Amounts { cpu: 1500, memory: 512 << 20 });
         assert!(state.pending.is_none() && !state.containers["c"].resized);
-        settle(&pod("1500m", "600Mi"), &mut state, &node(), Amounts::default());
+        assert_eq!(reason(complete(&more, &mut state)), "ResizeCompleted");
+        assert_eq!(
+            (settle(&more, &mut state, &node(), Amounts::default()), complete(&more, &mut state)),
+            (None, None)
+        );
+        let more = pod("1500m", "600Mi");
+        assert_eq!(reason(settle(&more, &mut state, &node(), Amounts::default())), "ResizeStarted");
         assert!(state.containers["c"].resized);
+        assert_eq!(complete(&more, &mut state), None);
+        state.containers.get_mut("c").unwrap().resized = false;
+        assert_eq!(reason(complete(&more, &mut state)), "ResizeCompleted");
     }
 
     #[test]
     fn what_never_fits_is_infeasible_and_what_others_have_is_deferred() {
         let mut state = running();
-        settle(&pod("3", "512Mi"), &mut state, &node(), Amounts::default());
+        let much = pod("3", "512Mi");
+        assert_eq!(reason(settle(&much, &mut state, &node(), Amounts::default())), "ResizeInfeasible");
         let pending = state.pending.clone().unwrap();
         assert_eq!(pending.reason, "Infeasible");
         assert_eq!(pending.message, "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000");
         assert!(!pending.may_pass());
+        assert_eq!(settle(&much, &mut state, &node(), Amounts::default()), None);
         let (wanted, ledger) = (pod("1500m", "512Mi"), Ledger::default());
         ledger.note("other", Some(Amounts { cpu: 600, memory: 0 }));
         ledger.note("u", Some(Amounts { cpu: 1000, memory: 512 << 20 }));
-        settle(&wanted, &mut state, &node(), ledger.others("u"));
+        assert_eq!(reason(settle(&wanted, &mut state, &node(), ledger.others("u"))), "ResizeDeferred");
         let pending = state.pending.clone().unwrap();
         assert_eq!(pending.reason, "Deferred");
         assert_eq!(
@@ -238,8 +278,26 @@ mod tests {
             "Node didn't have enough resource: cpu, requested: 1500, used: 600, capacity: 2000"
         );
         assert_eq!(given(&wanted, &state).cpu, 1000);
+        assert_eq!(settle(&wanted, &mut state, &node(), ledger.others("u")), None);
+        // Another wish that fits no better is told of again.
+        let mut anew = wanted.clone();
+        anew.metadata.generation = Some(7);
+        assert_eq!(reason(settle(&anew, &mut state, &node(), ledger.others("u"))), "ResizeDeferred");
         ledger.note("other", None);
-        settle(&wanted, &mut state, &node(), ledger.others("u"));
+        assert_eq!(reason(settle(&anew, &mut state, &node(), ledger.others("u"))), "ResizeStarted");
         assert!(state.pending.is_none() && given(&wanted, &state).cpu == 1500);
+        assert_eq!(state.resizing, Some(7));
+    }
+
+    #[test]
+    fn who_takes_a_wish_back_is_told_nothing_and_so_is_a_pod_that_ends() {
+        let mut state = running();
+        settle(&pod("3", "512Mi"), &mut state, &node(), Amounts::default());
+        assert_eq!(settle(&pod("1", "512Mi"), &mut state, &node(), Amounts::default()), None);
+        assert!(state.pending.is_none());
+        let less = pod("500m", "512Mi");
+        settle(&less, &mut state, &node(), Amounts::default());
+        state.released = true;
+        assert_eq!(complete(&less, &mut state), None);
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct PodState {
     pub(crate) given: BTreeMap<String, ResourceRequirements>,
     /// Why they do not have yet what the pod asks for now.
     pub(crate) pending: Option<Pending>,
+    /// Of which generation the pod was when it was given more or less, until all containers run with that.
+    pub(crate) resizing: Option<i64>,
     /// Whether the init containers once were all done; they do not run again in the same sandbox.
     pub(crate) initialized: bool,
 }

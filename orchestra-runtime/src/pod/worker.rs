@@ -23,10 +23,11 @@ use tokio::time::Instant;
 use self::overwritten::Heard;
 use self::report::Written;
 use super::probe::{ProbeKind, Verdict};
+use super::resize::{self, Notice};
 use super::spec::{Role, grace_seconds, member, members, meta};
 use super::start::{self, Failure, Home, StartedContainer};
 use super::state::{Action, Container, Life, PodState, Sandbox, Stop, StopReason, decide, init_done};
-use super::{env, lifecycle, resize};
+use super::{env, lifecycle};
 use crate::agent::context::Context;
 use crate::event::Severity;
 use crate::metrics::{Round, Sort};
@@ -175,9 +176,16 @@ impl Worker {
     fn resize(&mut self) {
         let uid = self.pod.metadata.uid.clone().unwrap_or_default();
         let ledger = &self.context.ledger;
-        resize::settle(&self.pod, &mut self.state, &self.context.allocatable, ledger.others(&uid));
+        let notice =
+            resize::settle(&self.pod, &mut self.state, &self.context.allocatable, ledger.others(&uid));
         let is_over = self.state.released || self.state.stop.is_some();
         ledger.note(&uid, (!is_over).then(|| resize::given(&self.pod, &self.state)));
+        self.tell(notice.filter(|_| !is_over));
+    }
+
+    fn tell(&self, notice: Option<Notice>) {
+        let Some(Notice { severity, reason, message }) = notice else { return };
+        self.context.recorder.note(&self.pod, None, severity, reason, message);
     }
 
     /// When what the pod waits for may be there.
@@ -273,6 +281,8 @@ impl Worker {
             if self.state.pending.is_some() {
                 self.resize();
             }
+            let completed = resize::complete(&self.pod, &mut self.state);
+            self.tell(completed);
             if !self.state.initialized
                 && matches!(self.state.sandbox, Sandbox::Ready { .. })
                 && init_done(&self.pod, &self.state)
