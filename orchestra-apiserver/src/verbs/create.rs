@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+use super::devices;
 use super::manage::Account;
 use crate::admission::Operation;
 use crate::body::Body;
@@ -85,6 +86,7 @@ pub(crate) async fn prepare(
     account.write(&mut object);
     let mut wrong = kind.validate_create(&object);
     wrong.extend(proof::violation(call.resource.description(), &object));
+    wrong.extend(devices::in_new(state, call, &object).await?);
     call.refuse_invalid(state, &object, wrong)?;
     if call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut object, None).await?;

@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod delete_collection;
+mod devices;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod manage;

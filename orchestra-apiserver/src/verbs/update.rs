@@ -6,8 +6,8 @@ use orchestra_core::kind::ObjectPart;
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
-use super::create;
 use super::manage::{self, Account};
+use super::{create, devices};
 use crate::admission::Operation;
 use crate::body::Body;
 use crate::negotiate::decode;
@@ -117,7 +117,7 @@ pub(crate) async fn finish(
     }
     kind.default(&mut new);
     call.resource.complete(&mut new);
-    let violations = match part {
+    let mut violations = match part {
         Part::Main | Part::Scale => {
             kind.prepare_update(&mut new, old);
             call.resource.complete(&mut new);
@@ -140,6 +140,7 @@ pub(crate) async fn finish(
             kind.validate_part_update(below, &new, old)
         }
     };
+    violations.extend(devices::in_change(state, call, part, &new, old).await?);
     call.refuse_invalid(state, &new, violations)?;
     if part == Part::Main && call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;

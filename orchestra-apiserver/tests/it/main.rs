@@ -10,6 +10,7 @@ mod audit;
 mod consistency;
 mod content;
 mod custom;
+mod devices;
 mod extension;
 mod flaws;
 mod harness;

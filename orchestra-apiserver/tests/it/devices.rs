@@ -1,0 +1,159 @@
+//! Claims of devices: whose rights reach how far.
+
+use http::{Method, Request};
+use orchestra_apiserver::{ApiServer, User};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::harness::{self, patch, post, server};
+
+const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+async fn patch_status(server: &ApiServer, user: &User, status: &Value) -> (u16, Value) {
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(format!("{CLAIMS}/c/status"))
+        .header("content-type", "application/merge-patch+json");
+    let mut request = request.body(json!({"status": status}).to_string()).unwrap();
+    request.extensions_mut().insert(user.clone());
+    harness::json(server.clone().oneshot(request).await.unwrap()).await
+}
+
+/// Gives a user rights in the whole cluster, as rules of `resource.k8s.io`: resources, verbs, names.
+async fn grant(server: &ApiServer, user: &str, rules: &[(&str, &[&str], &[&str])]) {
+    let rules: Vec<Value> = rules
+        .iter()
+        .map(|(resource, verbs, names)| {
+            json!({"apiGroups": ["resource.k8s.io"], "resources": [resource], "verbs": verbs, "resourceNames": names})
+        })
+        .collect();
+    let name = user.rsplit(':').next().unwrap();
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": name}, "rules": rules});
+    let (code, made) = post(server, &format!("{RBAC}/clusterroles"), &role).await;
+    assert_eq!(code, 201, "{made}");
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+    });
+    let (code, made) = post(server, &format!("{RBAC}/clusterrolebindings"), &binding).await;
+    assert_eq!(code, 201, "{made}");
+    // A rule counts once the watch cache has it.
+    assert_eq!(harness::get(server, &format!("{RBAC}/clusterrolebindings")).await.0, 200);
+    assert_eq!(harness::get(server, &format!("{RBAC}/clusterroles")).await.0, 200);
+}
+
+fn claim(name: &str, request: Value) -> Value {
+    json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": name},
+        "spec": {"devices": {"requests": [request]}}})
+}
+
+fn plain(name: &str) -> Value {
+    json!({"name": name, "exactly": {"deviceClassName": "d"}})
+}
+
+/// Devices of a driver on a node, given to a pod.
+fn allocation() -> Value {
+    json!({
+        "devices": {"results": [{"request": "r", "driver": "d.io", "pool": "p", "device": "one"}]},
+        "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}]},
+    })
+}
+
+fn state_of_device(ready: &str) -> Value {
+    json!({"devices": [{"driver": "d.io", "pool": "p", "device": "one", "conditions": [
+        {"type": "Ready", "status": ready, "reason": "r", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}]})
+}
+
+#[tokio::test]
+async fn who_writes_a_claims_status_needs_a_right_for_each_part_of_it() {
+    let server = server().await;
+    assert_eq!(post(&server, CLAIMS, &claim("c", plain("r"))).await.0, 201);
+    let status: (&str, &[&str], &[&str]) = ("resourceclaims/status", &["patch", "update"], &[]);
+    grant(&server, "nobody", &[status]).await;
+    grant(&server, "allocator", &[status, ("resourceclaims/binding", &["patch"], &[])]).await;
+    grant(&server, "everywhere", &[status, ("resourceclaims/driver", &["arbitrary-node:patch"], &["d.io"])]).await;
+    let here = "system:serviceaccount:default:driver";
+    grant(&server, here, &[status, ("resourceclaims/driver", &["associated-node:patch"], &["d.io"])]).await;
+    let on = |name: &str, node: &str| {
+        let mut user = User::new(name, []);
+        user.extra.insert("authentication.kubernetes.io/node-name".to_owned(), vec![node.to_owned()]);
+        user
+    };
+
+    // Devices and users are the allocator's.
+    let allocated = json!({"allocation": allocation()});
+    let (code, refusal) = patch_status(&server, &User::new("nobody", []), &allocated).await;
+    assert_eq!(code, 422, "{refusal}");
+    assert_eq!(
+        refusal["message"],
+        "ResourceClaim.resource.k8s.io \"c\" is invalid: status: Forbidden: changing status.allocation or status.reservedFor \
+         requires resource=\"resourceclaims/binding\", verb=\"patch\" permission: resourceclaims.resource.k8s.io is forbidden: \
+         User \"nobody\" cannot patch resource \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope"
+    );
+    assert_eq!(patch_status(&server, &on(here, "n"), &allocated).await.0, 422);
+    let (code, taken) = patch_status(&server, &User::new("allocator", []), &allocated).await;
+    assert_eq!(code, 200, "{taken}");
+    let reserved = json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}]});
+    assert_eq!(patch_status(&server, &User::new("everywhere", []), &reserved).await.0, 422);
+    assert_eq!(patch_status(&server, &User::new("allocator", []), &reserved).await.0, 200);
+    // Who changes nothing needs no more than before.
+    assert_eq!(patch_status(&server, &User::new("nobody", []), &reserved).await.0, 200);
+
+    // What becomes of devices is their driver's, on their node or everywhere.
+    let (code, refusal) = patch_status(&server, &on(here, "m"), &state_of_device("True")).await;
+    assert_eq!(code, 422, "{refusal}");
+    assert_eq!(
+        refusal["details"]["causes"][0],
+        json!({"reason": "FieldValueForbidden", "field": "status.devices", "message":
+            "Forbidden: changing status.devices requires resource=\"resourceclaims/driver\", verb=\"[arbitrary-node:patch]\" \
+             permission: resourceclaims.resource.k8s.io \"d.io\" is forbidden: User \"system:serviceaccount:default:driver\" \
+             cannot arbitrary-node:patch resource \"resourceclaims/driver\" in API group \"resource.k8s.io\" in the namespace \"default\""})
+    );
+    assert_eq!(patch_status(&server, &User::new("allocator", []), &state_of_device("True")).await.0, 422);
+    // A name like an account's is none of its own.
+    assert_eq!(patch_status(&server, &on("nobody", "n"), &state_of_device("True")).await.0, 422);
+    let (code, taken) = patch_status(&server, &on(here, "n"), &state_of_device("True")).await;
+    assert_eq!(code, 200, "{taken}");
+    assert_eq!(patch_status(&server, &User::new("everywhere", []), &state_of_device("False")).await.0, 200);
+    let (_, refusal) = patch_status(&server, &on("system:serviceaccount:default:other", "n"), &json!({})).await;
+    assert_eq!(refusal["code"], 403, "without the right to the status there is none to its parts: {refusal}");
+}
+
+#[tokio::test]
+async fn devices_are_an_administrators_in_namespaces_that_say_so() {
+    let server = server().await;
+    let wanted = json!({"name": "r", "exactly": {"deviceClassName": "d", "adminAccess": true}});
+    let template = |request: Value| {
+        json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate", "metadata": {"name": "t"},
+            "spec": {"spec": {"devices": {"requests": [plain("first"), request]}}}})
+    };
+    let templates = CLAIMS.replace("resourceclaims", "resourceclaimtemplates");
+    let why = "Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the \
+               containing namespace";
+    for (path, object, field) in [
+        (CLAIMS, claim("a", wanted.clone()), "spec.devices.requests[0].adminAccess"),
+        (&*templates, template(wanted.clone()), "spec.devices.requests[1].adminAccess"),
+    ] {
+        let (code, refusal) = post(&server, path, &object).await;
+        let causes = json!([{"reason": "FieldValueForbidden", "field": field, "message": why}]);
+        assert_eq!((code, &refusal["details"]["causes"]), (422, &causes), "{refusal}");
+    }
+    // Nor can it be had by way of the status.
+    assert_eq!(post(&server, CLAIMS, &claim("c", plain("r"))).await.0, 201);
+    let mut granted = allocation();
+    granted["devices"]["results"][0]["adminAccess"] = true.into();
+    let (code, refusal) = patch_status(&server, &User::admin(), &json!({"allocation": granted})).await;
+    let field = "status.allocation.devices.results[0].adminAccess";
+    assert_eq!((code, &refusal["details"]["causes"][0]["field"]), (422, &json!(field)), "{refusal}");
+
+    let label = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    let media = "application/merge-patch+json";
+    assert_eq!(patch(&server, "/api/v1/namespaces/default", media, &label).await.0, 200);
+    assert_eq!(post(&server, CLAIMS, &claim("a", wanted.clone())).await.0, 201);
+    assert_eq!(post(&server, &templates, &template(wanted)).await.0, 201);
+    let (code, taken) = patch_status(&server, &User::admin(), &json!({"allocation": granted})).await;
+    assert_eq!(code, 200, "{taken}");
+}
