@@ -212,3 +212,27 @@ fn objects(state: &State, advertised: Option<SocketAddr>) -> Vec<Value> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn puts(count: usize) -> Txn {
+        (0..count).fold(Txn::new(), |txn, n| txn.put(format!("{n}").as_str().into(), "value"))
+    }
+
+    #[test]
+    fn a_transaction_is_full_at_what_a_store_takes_at_once() {
+        assert!(fits(&puts(MAX_TXN_OPS - 1), &puts(1)));
+        // A Service is written together with its address.
+        assert!(!fits(&puts(MAX_TXN_OPS - 1), &puts(2)));
+        let compares = (0..MAX_TXN_OPS)
+            .fold(Txn::new(), |txn, n| txn.when(format!("{n}").as_str().into(), Revision::NONE));
+        assert!(!fits(&compares, &Txn::new().when("more".into(), Revision::NONE)));
+    }
+
+    #[test]
+    fn the_roles_and_bindings_alone_are_more_than_one_transaction_takes() {
+        assert!(rbac::bootstrap::objects().len() > MAX_TXN_OPS);
+    }
+}
