@@ -211,6 +211,29 @@ async fn the_default_roles_are_kept_right_at_every_start() {
 }
 
 #[tokio::test]
+async fn controllers_accounts_have_their_roles_and_get_them_back_at_the_next_start() {
+    use orchestra_store::MemoryStore;
+    use std::sync::Arc;
+    let (store, admin) = (MemoryStore::new(), User::admin());
+    let account = User::new("system:serviceaccount:kube-system:deployment-controller", []);
+    let (sets, secrets) =
+        ("/apis/apps/v1/namespaces/default/replicasets", "/api/v1/namespaces/default/secrets");
+    let binding = format!("{RBAC}/clusterrolebindings/system:controller:deployment-controller");
+    let server = ApiServer::builder(Arc::new(store.clone())).build().await.unwrap();
+    assert_eq!(ask(&server, &account, Method::GET, sets, None).await.0, 200);
+    assert_eq!(ask(&server, &account, Method::GET, secrets, None).await.0, 403);
+    assert_eq!(ask(&server, &admin, Method::DELETE, &binding, None).await.0, 200);
+    until(403, &server, &account, sets).await;
+    drop(server);
+    let server = ApiServer::builder(Arc::new(store)).build().await.unwrap();
+    assert_eq!(ask(&server, &account, Method::GET, sets, None).await.0, 200);
+    let (_, roles) = ask(&server, &admin, Method::GET, &format!("{RBAC}/clusterroles"), None).await;
+    let roles = roles["items"].as_array().unwrap();
+    let named = |role: &&Value| role["metadata"]["name"].as_str().unwrap().starts_with("system:controller:");
+    assert_eq!(roles.iter().filter(named).count(), 38);
+}
+
+#[tokio::test]
 async fn rights_in_one_namespace_reach_no_other() {
     let (server, admin, jane) = (server().await, User::admin(), User::new("jane", []));
     let bindings = format!("{RBAC}/namespaces/default/rolebindings");

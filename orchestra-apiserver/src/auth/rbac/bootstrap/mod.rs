@@ -3,7 +3,10 @@
 //! They are kept right at every start: what somebody took away from one of them comes back, what was added stays, unless the
 //! object says `rbac.authorization.kubernetes.io/autoupdate: "false"`.
 
+mod controllers;
 mod namespaced;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 
@@ -15,8 +18,8 @@ const ROLES: &str = include_str!("roles.txt");
 
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
-/// Bindings of cluster roles to the like-named role, unless another is given: name, role, subjects.
-const BINDINGS: &[(&str, &[Subject])] = &[
+/// Cluster roles, and who holds each by a binding of the same name.
+const BINDINGS: &[(&str, &[Subject<'static>])] = &[
     ("cluster-admin", &[Subject::Group("system:masters")]),
     ("system:basic-user", &[Subject::Group("system:authenticated")]),
     ("system:discovery", &[Subject::Group("system:authenticated")]),
@@ -36,13 +39,14 @@ const BINDINGS: &[(&str, &[Subject])] = &[
 ];
 
 #[derive(Clone, Copy, Debug)]
-enum Subject {
-    User(&'static str),
-    Group(&'static str),
-    ServiceAccount(&'static str, &'static str),
+enum Subject<'a> {
+    User(&'a str),
+    Group(&'a str),
+    /// A namespace, and a name there.
+    ServiceAccount(&'a str, &'a str),
 }
 
-impl Subject {
+impl Subject<'_> {
     fn object(self) -> Value {
         match self {
             Self::User(name) => json!({"apiGroup": GROUP, "kind": "User", "name": name}),
@@ -57,20 +61,24 @@ impl Subject {
 /// All of them, as they are made in an empty cluster.
 pub(crate) fn objects() -> Vec<Value> {
     let mut objects = roles(ROLES);
-    objects.extend(BINDINGS.iter().map(|(name, subjects)| {
-        let subjects: Vec<Value> = subjects.iter().map(|subject| subject.object()).collect();
-        let mut binding = json!({
-            "apiVersion": format!("{GROUP}/v1"), "kind": "ClusterRoleBinding",
-            "metadata": metadata(name, &[]),
-            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
-        });
-        if !subjects.is_empty() {
-            binding["subjects"] = subjects.into();
-        }
-        binding
-    }));
+    objects.extend(BINDINGS.iter().map(|(name, subjects)| binding(name, subjects)));
+    objects.extend(controllers::objects());
     objects.extend(namespaced::objects());
     objects
+}
+
+/// Gives `subjects` the cluster role of the binding's own name.
+fn binding(name: &str, subjects: &[Subject<'_>]) -> Value {
+    let subjects: Vec<Value> = subjects.iter().map(|subject| subject.object()).collect();
+    let mut binding = json!({
+        "apiVersion": format!("{GROUP}/v1"), "kind": "ClusterRoleBinding",
+        "metadata": metadata(name, &[]),
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
+    });
+    if !subjects.is_empty() {
+        binding["subjects"] = subjects.into();
+    }
+    binding
 }
 
 /// Lets whoever may see a namespace see what its pods use, where this server knows; the role that metrics-server brings.

@@ -17,7 +17,7 @@ struct Grant {
     role: &'static str,
     rules: &'static [Rule],
     binding: &'static str,
-    subjects: &'static [Subject],
+    subjects: &'static [Subject<'static>],
 }
 
 const EVENTS: &[&str] = &["create", "patch", "update"];
