@@ -74,7 +74,8 @@ async fn who_writes_a_claims_status_needs_a_right_for_each_part_of_it() {
     let status: (&str, &[&str], &[&str]) = ("resourceclaims/status", &["patch", "update"], &[]);
     grant(&server, "nobody", &[status]).await;
     grant(&server, "allocator", &[status, ("resourceclaims/binding", &["patch"], &[])]).await;
-    grant(&server, "everywhere", &[status, ("resourceclaims/driver", &["arbitrary-node:patch"], &["d.io"])]).await;
+    grant(&server, "everywhere", &[status, ("resourceclaims/driver", &["arbitrary-node:patch"], &["d.io"])])
+        .await;
     let here = "system:serviceaccount:default:driver";
     grant(&server, here, &[status, ("resourceclaims/driver", &["associated-node:patch"], &["d.io"])]).await;
     let on = |name: &str, node: &str| {
@@ -118,7 +119,8 @@ async fn who_writes_a_claims_status_needs_a_right_for_each_part_of_it() {
     let (code, taken) = patch_status(&server, &on(here, "n"), &state_of_device("True")).await;
     assert_eq!(code, 200, "{taken}");
     assert_eq!(patch_status(&server, &User::new("everywhere", []), &state_of_device("False")).await.0, 200);
-    let (_, refusal) = patch_status(&server, &on("system:serviceaccount:default:other", "n"), &json!({})).await;
+    let (_, refusal) =
+        patch_status(&server, &on("system:serviceaccount:default:other", "n"), &json!({})).await;
     assert_eq!(refusal["code"], 403, "without the right to the status there is none to its parts: {refusal}");
 }
 
