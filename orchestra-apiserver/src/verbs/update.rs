@@ -140,7 +140,10 @@ pub(crate) async fn finish(
             kind.validate_part_update(below, &new, old)
         }
     };
-    violations.extend(devices::in_change(state, call, part, &new, old).await?);
+    if violations.is_empty() {
+        // Each part may be a question to an authorizer: only of what is within the limits of its kind.
+        violations = devices::in_change(state, call, part, &new, old).await?;
+    }
     call.refuse_invalid(state, &new, violations)?;
     if part == Part::Main && call.resource.is("", "services") {
         state.network.allocate(state.store.as_ref(), &state.chance, &mut new, Some(old)).await?;

@@ -14,6 +14,8 @@ use crate::violation::{Violation, Violations};
 
 /// How many may share a claim.
 const MOST_CONSUMERS: usize = 256;
+/// As many as a claim can be given. Upstream has a state only of devices that were.
+const MOST_DEVICES: usize = 32;
 
 pub(crate) fn kind() -> Builtin {
     Builtin::new(GROUP, "ResourceClaim", "resourceclaims", Scope::Namespaced)
@@ -73,6 +75,10 @@ fn status(new: &View, old: &View, out: &mut Violations) {
         for field in ["resource", "name", "uid"] {
             required(out, &consumer.get(field));
         }
+    }
+    let devices = status.get("devices");
+    if devices.items().count() > MOST_DEVICES {
+        out.push(Violation::too_many(devices.path(), devices.items().count(), MOST_DEVICES));
     }
     let allocation = status.get("allocation");
     if !consumers.is_empty() && !allocation.is_set() {
@@ -140,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_reserved_only_when_it_is_allocated() {
+    fn a_claim_is_reserved_only_when_it_is_allocated_and_has_few_devices() {
         let old = claim(json!({"name": "gpu", "exactly": {"deviceClassName": "g"}}));
         let mut new = old.clone();
         new["status"] = json!({"reservedFor": [{"resource": "pods", "name": "p", "uid": "1"}]});
@@ -151,5 +157,12 @@ mod tests {
         new["status"]["allocation"] = json!({"devices": {}});
         assert_eq!(kind.validate_status_update(&new, &old), []);
         assert_eq!(kind.row(&new, 0)[1], "allocated,reserved");
+        let device = |at: usize| json!({"driver": format!("d{at}.io"), "pool": "p", "device": "d"});
+        new["status"]["devices"] = (0..32).map(device).collect();
+        assert_eq!(kind.validate_status_update(&new, &old), []);
+        new["status"]["devices"] = (0..33).map(device).collect();
+        let said: Vec<String> =
+            kind.validate_status_update(&new, &old).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["status.devices: Too many: 33: must have at most 32 items"]);
     }
 }
