@@ -138,8 +138,13 @@ impl Pods {
             tokio::select! {
                 biased;
                 Some(done) = self.tasks.join_next() => self.gone(done),
-                Some(event) = events.next() => self.ended(event),
-                else => break,
+                event = events.next() => match event {
+                    Some(event) => self.ended(event),
+                    None => {
+                        events = self.context.runtime.events();
+                        self.look_again().await;
+                    }
+                },
             }
         }
     }

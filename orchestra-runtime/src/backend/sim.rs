@@ -96,6 +96,10 @@ impl Script {
     }
 }
 
+/// How many exits a reader may be behind: somewhat more than a node has pods. The room for them is taken from the start, and
+/// nodes may be thousands.
+const EVENTS: usize = 128;
+
 type Scripts = dyn Fn(&ContainerConfig) -> Script + Send + Sync;
 
 /// A runtime whose containers are entries in a table.
@@ -149,7 +153,7 @@ impl SimRuntime {
             scripts: Box::new(scripts),
             clock,
             tables: Mutex::default(),
-            events: broadcast::Sender::new(1024),
+            events: broadcast::Sender::new(EVENTS),
         };
         Self { inner: Arc::new(inner) }
     }
