@@ -159,3 +159,52 @@ async fn devices_are_an_administrators_in_namespaces_that_say_so() {
     let (code, taken) = patch_status(&server, &User::admin(), &json!({"allocation": granted})).await;
     assert_eq!(code, 200, "{taken}");
 }
+
+#[tokio::test]
+async fn a_device_has_a_state_when_it_was_given_and_a_class_stands_for_a_resource_of_others() {
+    let server = server().await;
+    assert_eq!(post(&server, CLAIMS, &claim("c", plain("r"))).await.0, 201);
+    let admin = User::admin();
+    let causes = |field: &str, message: &str| {
+        (422, json!([{"reason": "FieldValueInvalid", "field": field, "message": format!("Invalid value: {message}")}]))
+    };
+    let refused = |answer: (u16, Value)| (answer.0, answer.1["details"]["causes"].clone());
+    // Before anything is given, and of what was not.
+    let own = r#"{"Driver":"d.io","Pool":"p","Device":"one","ShareID":""}"#;
+    let not_given = format!("{own}: must be an allocated device in the claim");
+    let state = state_of_device("True");
+    let answer = patch_status(&server, &admin, &state).await;
+    assert_eq!(refused(answer), causes("status.devices[0]", &not_given));
+    let mut odd = allocation();
+    odd["devices"]["results"][0]["request"] = "other".into();
+    let reference =
+        "\"other\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+    let answer = patch_status(&server, &admin, &json!({"allocation": odd})).await;
+    assert_eq!(refused(answer), causes("status.allocation.devices.results[0].request", reference));
+
+    assert_eq!(patch_status(&server, &admin, &json!({"allocation": allocation()})).await.0, 200);
+    let (code, taken) = patch_status(&server, &admin, &state).await;
+    assert_eq!(code, 200, "{taken}");
+    let mut network = state.clone();
+    network["devices"][0]["networkData"] = json!({"ips": ["10.0.0.1"]});
+    let answer = patch_status(&server, &admin, &network).await;
+    assert_eq!(
+        refused(answer),
+        causes(
+            "status.devices[0].networkData.ips[0]",
+            "\"10.0.0.1\": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        )
+    );
+
+    let class = |name: &str, resource: &str| {
+        json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": name},
+            "spec": {"extendedResourceName": resource}})
+    };
+    let classes = "/apis/resource.k8s.io/v1/deviceclasses";
+    assert_eq!(post(&server, classes, &class("a", "d.io/gpu")).await.0, 201);
+    let implicit = "deviceclass.resource.kubernetes.io/a";
+    assert_eq!(
+        refused(post(&server, classes, &class("b", implicit)).await),
+        causes("spec.extendedResourceName", &format!("{implicit:?}: must be a valid extended resource name"))
+    );
+}
