@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
 use kube::api::{DeleteParams, PatchParams, PostParams, Preconditions};
@@ -123,6 +123,7 @@ world! {
     volumes: PersistentVolume = Habits::default(),
     classes: StorageClass = Habits::default(),
     device_claims: ResourceClaim = Habits::default(),
+    device_classes: DeviceClass = Habits::default(),
     claim_templates: ResourceClaimTemplate = Habits::default(),
 }
 

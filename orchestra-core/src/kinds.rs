@@ -8,6 +8,7 @@ mod api_service;
 mod binding;
 mod certificate_signing_request;
 mod component_status;
+mod condition;
 mod config_map;
 mod controller_revision;
 mod cron_job;

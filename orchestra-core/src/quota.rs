@@ -3,6 +3,7 @@
 //! The controller that counts afresh and the admission of what is new must agree in this to the unit, so both ask here.
 //! After upstream's `pkg/quota/v1/evaluator/core`.
 
+mod device;
 mod pod;
 mod scope;
 
@@ -32,6 +33,8 @@ pub enum Tracked<'a> {
     Claim(&'a PersistentVolumeClaim),
     /// A Service: node ports and load balancers.
     Service(&'a Service),
+    /// A claim of devices: the most that it can be given.
+    Devices(DeviceClaim<'a>),
     /// An object of some other resource, `plural` or `plural.group`: counted alone.
     Other(&'a str),
 }
@@ -46,6 +49,8 @@ pub enum Measure<'a> {
     Claims,
     /// Services.
     Services,
+    /// Claims of devices. They count for resources of pods as well, for which [`Classes::measure`] is asked.
+    Devices,
     /// The number of objects of a resource, `plural` or `plural.group`.
     Number(&'a str),
 }
@@ -57,6 +62,7 @@ pub fn measure(name: &str) -> Option<Measure<'_>> {
         Some("pods") => return Some(Measure::Pods),
         Some(CLAIMS) => return Some(Measure::Claims),
         Some("services") => return Some(Measure::Services),
+        Some(_) if device::is_measured(name) => return Some(Measure::Devices),
         Some(resource) => return Some(Measure::Number(resource)),
         None => {}
     }
@@ -66,6 +72,7 @@ pub fn measure(name: &str) -> Option<Measure<'_>> {
     }
     match name {
         "services" | "services.nodeports" | "services.loadbalancers" => Some(Measure::Services),
+        _ if device::is_measured(name) => Some(Measure::Devices),
         _ => pod::is_measured(name).then_some(Measure::Pods),
     }
 }
@@ -77,6 +84,7 @@ pub fn usage(tracked: Tracked<'_>, now: Timestamp) -> Usage {
         Tracked::Pod(pod) => pod::usage(pod, now),
         Tracked::Claim(claim) => claim_usage(claim),
         Tracked::Service(service) => service_usage(service),
+        Tracked::Devices(claim) => device::usage(claim, now),
         Tracked::Other(resource) => {
             let mut usage = Usage::from([(format!("count/{resource}"), one())]);
             if NAMED.contains(&resource) {
@@ -87,6 +95,7 @@ pub fn usage(tracked: Tracked<'_>, now: Timestamp) -> Usage {
     }
 }
 
+pub use device::{Classes, DeviceClaim, charged_with, pod_of};
 pub use scope::covers;
 
 fn one() -> Quantity {

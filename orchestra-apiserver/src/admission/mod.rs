@@ -195,7 +195,7 @@ pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
         limit_ranger::LimitRanger::new(feed, catalog).and_then(erased),
         erased(certificates::CertificateRequester),
         erased(service_account::ServiceAccount::new(tokens, chance.clone())),
-        erased(node_restriction::NodeRestriction),
+        erased(node_restriction::NodeRestriction::new(authorizer.clone())),
         new_nodes_are_tainted.then_some(nodes::TaintNodesByCondition).and_then(erased),
         pod_security::PodSecurity::new(pod_security, feed, catalog).and_then(erased),
         pods::Priority::new(feed, catalog).and_then(erased),

@@ -36,6 +36,10 @@ pub(crate) async fn issue(state: &State, call: &Call) -> Result<Response<Body>, 
     let account = call.resource.tree(&get::entry(state, call).await?)?;
     complete(state, call, &mut request)?;
     call.admit(state, Operation::Create, &mut request, None).await?;
+    // Not before: admission asks a node for whom it wants a token, which is nobody as long as it has not said so.
+    if strings(&request["spec"], "audiences").is_empty() {
+        request["spec"]["audiences"] = json!(state.tokens.audiences);
+    }
     let spec = request.get("spec").cloned().unwrap_or_default();
     let seconds = spec.get("expirationSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_SECONDS);
     let violations = violations(seconds);
@@ -89,9 +93,6 @@ fn complete(state: &State, call: &Call, request: &mut Value) -> Result<(), Statu
     map.insert("apiVersion".into(), format!("{GROUP}/v1").into());
     map.insert("kind".into(), "TokenRequest".into());
     let spec = map.entry("spec").or_insert_with(|| json!({}));
-    if strings(spec, "audiences").is_empty() {
-        spec["audiences"] = json!(state.tokens.audiences);
-    }
     if spec.get("expirationSeconds").is_none_or(Value::is_null) {
         spec["expirationSeconds"] = DEFAULT_SECONDS.into();
     }

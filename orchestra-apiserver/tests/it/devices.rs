@@ -159,3 +159,112 @@ async fn devices_are_an_administrators_in_namespaces_that_say_so() {
     let (code, taken) = patch_status(&server, &User::admin(), &json!({"allocation": granted})).await;
     assert_eq!(code, 200, "{taken}");
 }
+
+#[tokio::test]
+async fn a_device_has_a_state_when_it_was_given_and_a_class_stands_for_a_resource_of_others() {
+    let server = server().await;
+    assert_eq!(post(&server, CLAIMS, &claim("c", plain("r"))).await.0, 201);
+    let admin = User::admin();
+    let causes = |field: &str, message: &str| {
+        (
+            422,
+            json!([{"reason": "FieldValueInvalid", "field": field, "message": format!("Invalid value: {message}")}]),
+        )
+    };
+    let refused = |answer: (u16, Value)| (answer.0, answer.1["details"]["causes"].clone());
+    // Before anything is given, and of what was not.
+    let own = r#"{"Driver":"d.io","Pool":"p","Device":"one","ShareID":""}"#;
+    let not_given = format!("{own}: must be an allocated device in the claim");
+    let state = state_of_device("True");
+    let answer = patch_status(&server, &admin, &state).await;
+    assert_eq!(refused(answer), causes("status.devices[0]", &not_given));
+    let mut odd = allocation();
+    odd["devices"]["results"][0]["request"] = "other".into();
+    let reference = "\"other\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+    let answer = patch_status(&server, &admin, &json!({"allocation": odd})).await;
+    assert_eq!(refused(answer), causes("status.allocation.devices.results[0].request", reference));
+
+    assert_eq!(patch_status(&server, &admin, &json!({"allocation": allocation()})).await.0, 200);
+    let (code, taken) = patch_status(&server, &admin, &state).await;
+    assert_eq!(code, 200, "{taken}");
+    let mut network = state.clone();
+    network["devices"][0]["networkData"] = json!({"ips": ["10.0.0.1"]});
+    let answer = patch_status(&server, &admin, &network).await;
+    assert_eq!(
+        refused(answer),
+        causes(
+            "status.devices[0].networkData.ips[0]",
+            "\"10.0.0.1\": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        )
+    );
+
+    let class = |name: &str, resource: &str| {
+        json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": name},
+            "spec": {"extendedResourceName": resource}})
+    };
+    let classes = "/apis/resource.k8s.io/v1/deviceclasses";
+    assert_eq!(post(&server, classes, &class("a", "d.io/gpu")).await.0, 201);
+    let implicit = "deviceclass.resource.kubernetes.io/a";
+    assert_eq!(
+        refused(post(&server, classes, &class("b", implicit)).await),
+        causes("spec.extendedResourceName", &format!("{implicit:?}: must be a valid extended resource name"))
+    );
+}
+
+#[tokio::test]
+async fn devices_count_for_quotas_of_their_class_and_of_the_resource_that_it_stands_for() {
+    let server = server().await;
+    let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "gpu"},
+        "spec": {"extendedResourceName": "x.io/gpu"}});
+    assert_eq!(post(&server, "/apis/resource.k8s.io/v1/deviceclasses", &class).await.0, 201);
+    let (by_class, number) =
+        ("gpu.deviceclass.resource.k8s.io/devices", "count/resourceclaims.resource.k8s.io");
+    let (implicit, resource) = ("requests.deviceclass.resource.kubernetes.io/gpu", "requests.x.io/gpu");
+    let hard = json!({by_class: "4", number: "9", implicit: "9", resource: "4"});
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}});
+    assert_eq!(post(&server, quotas, &quota).await.0, 201);
+    let none = json!({by_class: "0", number: "0", implicit: "0", resource: "0"});
+    let status = json!({"status": {"hard": hard, "used": none}});
+    let media = "application/merge-patch+json";
+    assert_eq!(patch(&server, &format!("{quotas}/q/status"), media, &status).await.0, 200);
+    let used = async || {
+        let (_, quota) = harness::get(&server, &format!("{quotas}/q")).await;
+        [by_class, number, implicit, resource]
+            .map(|name| quota["status"]["used"][name].as_str().unwrap().to_owned())
+    };
+    let devices = |name: &str, count: i64| {
+        claim(name, json!({"name": "r", "exactly": {"deviceClassName": "gpu", "count": count}}))
+    };
+    assert_eq!(post(&server, CLAIMS, &devices("a", 2)).await.0, 201);
+    assert_eq!(used().await, ["2", "1", "2", "2"]);
+    let (code, refusal) = post(&server, CLAIMS, &devices("b", 3)).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        refusal["message"],
+        "resourceclaims.resource.k8s.io \"b\" is forbidden: exceeded quota: q, requested: \
+         gpu.deviceclass.resource.k8s.io/devices=3,requests.x.io/gpu=3, used: \
+         gpu.deviceclass.resource.k8s.io/devices=2,requests.x.io/gpu=2, limited: \
+         gpu.deviceclass.resource.k8s.io/devices=4,requests.x.io/gpu=4"
+    );
+    // A pod that asks for the resource, and the claim that a scheduler makes for it, are charged once for it.
+    let list = json!({"x.io/gpu": "2"});
+    let resources = json!({"requests": list, "limits": list});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i", "resources": resources}]}});
+    let (code, made) = post(&server, "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(used().await, ["2", "1", "2", "4"]);
+    let for_pod = |name: &str| {
+        let mut claim = devices(name, 2);
+        claim["metadata"]["annotations"] = json!({"resource.kubernetes.io/extended-resource-claim": "true"});
+        claim["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Pod", "name": "p",
+            "uid": made["metadata"]["uid"], "controller": true}]);
+        claim
+    };
+    let (code, answer) = post(&server, CLAIMS, &for_pod("c")).await;
+    assert_eq!(code, 201, "{answer}");
+    assert_eq!(used().await, ["4", "2", "4", "4"]);
+    // Another that says the same is charged as any.
+    assert_eq!(post(&server, CLAIMS, &for_pod("d")).await.0, 403);
+}

@@ -21,6 +21,7 @@ mod limits;
 mod malformed;
 mod metrics;
 mod mutating_policies;
+mod node_restriction;
 mod nodes;
 mod objects;
 mod options;

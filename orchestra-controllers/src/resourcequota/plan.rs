@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apimachinery::pkg::api::resource;
 use orchestra_core::quantity::Quantity;
-use orchestra_core::quota::{Measure, Tracked, covers, measure, usage};
+use orchestra_core::quota::{
+    Classes, DeviceClaim, Measure, Tracked, charged_with, covers, measure, pod_of, usage,
+};
 
 /// What is known when a quota is planned: everything in its namespace that it may speak of.
 #[derive(Debug)]
@@ -21,6 +24,10 @@ pub struct Observed<'a> {
     pub claims: &'a [Arc<PersistentVolumeClaim>],
     /// The Services of its namespace.
     pub services: &'a [Arc<Service>],
+    /// The claims of devices of its namespace.
+    pub device_claims: &'a [Arc<ResourceClaim>],
+    /// All classes of devices.
+    pub classes: &'a Classes,
     /// How many objects there are of the other resources that it names; those that nobody counts are left out.
     pub numbers: &'a BTreeMap<String, usize>,
     /// The present moment.
@@ -79,6 +86,12 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
     if wants(Measure::Services) {
         observed.services.iter().for_each(|service| charge(Tracked::Service(service), 1));
     }
+    if hard.keys().any(|name| observed.classes.measure(name)) {
+        for claim in observed.device_claims {
+            let pod = own_pod(observed, claim);
+            charge(Tracked::Devices(DeviceClaim { claim, classes: observed.classes, pod }), 1);
+        }
+    }
     for (resource, number) in observed.numbers {
         charge(Tracked::Other(resource), *number);
     }
@@ -93,6 +106,13 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
     }
     actions.extend(next_release(observed).map(Action::LookAgain));
     actions
+}
+
+/// The pod that is charged for what a claim gives it.
+fn own_pod<'a>(observed: &Observed<'a>, claim: &ResourceClaim) -> Option<&'a Pod> {
+    let owner = pod_of(claim)?;
+    let pod = observed.pods.iter().find(|pod| pod.metadata.name.as_ref() == Some(&owner.name))?;
+    charged_with(claim, Some(pod), observed.device_claims.iter().map(|other| &**other))
 }
 
 /// Whether two lists hold the same amounts, however they are written.
@@ -137,7 +157,18 @@ mod tests {
     fn plan_for(quota: &ResourceQuota, pods: &[Arc<Pod>], numbers: &[(&str, usize)]) -> Vec<Action> {
         let numbers = numbers.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let now = NOW.parse().unwrap();
-        plan(&Observed { quota, pods, claims: &[], services: &[], numbers: &numbers, now })
+        let classes = Classes::default();
+        let (claims, services, device_claims) = (&[], &[], &[]);
+        plan(&Observed {
+            quota,
+            pods,
+            claims,
+            services,
+            device_claims,
+            classes: &classes,
+            numbers: &numbers,
+            now,
+        })
     }
 
     fn used(actions: &[Action]) -> Value {
@@ -185,5 +216,56 @@ mod tests {
             Some(serde_json::from_value(json!("2026-01-01T00:59:50Z")).unwrap());
         ending.metadata.deletion_grace_period_seconds = Some(30);
         assert_eq!(plan_for(&quota, &[Arc::new(ending)], &[]), [Action::LookAgain(Duration::from_secs(21))]);
+    }
+
+    #[test]
+    fn devices_are_counted_by_class_and_once_with_the_pods_that_have_them() {
+        let claim = |name: &str, for_pod: bool| {
+            let mut claim = json!({"metadata": {"name": name, "creationTimestamp": NOW}, "spec": {"devices": {"requests": [
+                {"name": "r", "exactly": {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 2}}]}}});
+            if for_pod {
+                let annotations = json!({"resource.kubernetes.io/extended-resource-claim": "true"});
+                claim["metadata"]["annotations"] = annotations;
+                claim["metadata"]["ownerReferences"] = json!([
+                    {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "u", "controller": true}]);
+            }
+            Arc::new(serde_json::from_value::<ResourceClaim>(claim).unwrap())
+        };
+        let mut asks = Pod::clone(&pod("a", "1"));
+        asks.metadata.uid = Some("u".into());
+        let wants = json!([{"name": "c", "resources": {"requests": {"x.io/gpu": "2"}}}]);
+        asks.spec.as_mut().unwrap().containers = serde_json::from_value(wants).unwrap();
+        let (by_class, number) =
+            ("gpu.deviceclass.resource.k8s.io/devices", "count/resourceclaims.resource.k8s.io");
+        let quota = quota(json!({by_class: "9", number: "9", "requests.x.io/gpu": "9"}), json!({}));
+        let count = |claims: &[Arc<ResourceClaim>], classes: &Classes| {
+            let now = NOW.parse().unwrap();
+            used(&plan(&Observed {
+                quota: &quota,
+                pods: &[Arc::new(asks.clone())],
+                claims: &[],
+                services: &[],
+                device_claims: claims,
+                classes,
+                numbers: &BTreeMap::new(),
+                now,
+            }))
+        };
+        let standing = Classes::of([("gpu", Some("x.io/gpu"))]);
+        assert_eq!(count(&[], &standing), json!({by_class: "0", number: "0", "requests.x.io/gpu": "2"}));
+        let own = claim("own", true);
+        assert_eq!(
+            count(&[own.clone()], &standing),
+            json!({by_class: "2", number: "1", "requests.x.io/gpu": "2"})
+        );
+        assert_eq!(
+            count(&[own.clone(), claim("other", false)], &standing),
+            json!({by_class: "4", number: "2", "requests.x.io/gpu": "4"})
+        );
+        let none = Classes::of([("gpu", None)]);
+        assert_eq!(
+            count(&[claim("other", false)], &none),
+            json!({by_class: "2", number: "1", "requests.x.io/gpu": "2"})
+        );
     }
 }

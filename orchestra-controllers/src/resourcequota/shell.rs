@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use k8s_openapi::api::resource::v1::DeviceClass;
 use kube::Api;
-use orchestra_core::quota::{Measure, measure};
+use orchestra_core::quota::{Classes, Measure, measure};
 use tokio::time::Instant;
 
 use super::plan::{Action, Observed, plan};
@@ -88,6 +89,30 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Quotas>, Arc<Queue<Key>>) {
             queue_measured(&world, &queue, object.metadata.namespace.as_deref(), Measure::Services);
         }
     });
+    world.device_claims.on_change({
+        let (weak, queue) = (Arc::downgrade(world), queue.clone());
+        move |change| {
+            let (Some(world), Some(object)) = (weak.upgrade(), change.object()) else { return };
+            // What becomes of a claim takes up no more; only what there is of it counts.
+            if change.old.is_none() || change.new.is_none() {
+                let classes = classes(&world);
+                let namespace = object.metadata.namespace.as_deref();
+                queue_where(&world, &queue, namespace, |name| classes.measure(name));
+            }
+        }
+    });
+    world.device_classes.on_change({
+        let (weak, queue) = (Arc::downgrade(world), queue.clone());
+        move |change| {
+            let Some(world) = weak.upgrade() else { return };
+            let resource = |class: &Arc<DeviceClass>| class.spec.extended_resource_name.clone();
+            if change.old.map(resource) != change.new.map(resource) {
+                // Of any resource of pods, claims may count for it now or no more.
+                let counts = |name: &str| name.contains('/') && measure(name) == Some(Measure::Pods);
+                queue_where(&world, &queue, None, counts);
+            }
+        }
+    });
     world.census.on_count({
         let (weak, queue) = (Arc::downgrade(world), queue.clone());
         move |resource, namespace| {
@@ -109,11 +134,29 @@ fn matters(pod: &Pod) -> impl PartialEq {
 }
 
 fn queue_measured(world: &World, queue: &Queue<Key>, namespace: Option<&str>, wanted: Measure<'_>) {
-    for quota in world.quotas.in_namespace(namespace.unwrap_or_default()) {
-        if hard(&quota).any(|name| measure(name) == Some(wanted)) {
+    let namespace = Some(namespace.unwrap_or_default());
+    queue_where(world, queue, namespace, |name| measure(name) == Some(wanted));
+}
+
+/// Queues the quotas of a namespace, or of all, that speak of something wanted.
+fn queue_where(world: &World, queue: &Queue<Key>, namespace: Option<&str>, wanted: impl Fn(&str) -> bool) {
+    let quotas = match namespace {
+        Some(namespace) => world.quotas.in_namespace(namespace),
+        None => world.quotas.all(),
+    };
+    for quota in quotas {
+        if hard(&quota).any(|name| wanted(name)) {
             queue.add_after(Key::of(&quota.metadata), PAUSE);
         }
     }
+}
+
+fn classes(world: &World) -> Classes {
+    let classes = world.device_classes.all();
+    Classes::of(classes.iter().map(|class| {
+        let name = class.metadata.name.as_deref().unwrap_or_default();
+        (name, class.spec.extended_resource_name.as_deref())
+    }))
 }
 
 fn hard(quota: &ResourceQuota) -> impl Iterator<Item = &String> {
@@ -151,6 +194,8 @@ impl Reconcile for Quotas {
             pods: &self.world.pods.in_namespace(&key.namespace),
             claims: &self.world.claims.in_namespace(&key.namespace),
             services: &self.world.services.in_namespace(&key.namespace),
+            device_claims: &self.world.device_claims.in_namespace(&key.namespace),
+            classes: &classes(&self.world),
             numbers: &numbers,
             now: self.world.clock.now(),
         };

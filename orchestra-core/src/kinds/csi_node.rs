@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::frame::cells::{self, column, list};
-use super::frame::check::{IMMUTABLE, not_negative, refuse, refuse_all, required};
+use super::frame::check::{IMMUTABLE, not_negative, refuse, required};
 use super::frame::{Builtin, View};
 use super::meta;
 use crate::gvk::GroupVersion;
@@ -39,13 +39,19 @@ pub(super) fn kind() -> Builtin {
 
 /// The name of a driver, as upstream's `ValidateCSIDriverName`.
 pub(super) fn driver_name(out: &mut Violations, view: &View) {
-    if !required(out, view) {
-        return;
+    if required(out, view) {
+        driver_name_of(out, view.path(), view.text());
     }
-    if view.text().len() > MAX_DRIVER_NAME {
-        out.push(Violation::too_long(view.path(), MAX_DRIVER_NAME));
+}
+
+/// The same of a text that is not empty.
+pub(super) fn driver_name_of(out: &mut Violations, path: &FieldPath, text: &str) {
+    if text.len() > MAX_DRIVER_NAME {
+        out.push(Violation::too_long(path, MAX_DRIVER_NAME));
     }
-    refuse_all(out, view, meta::subdomain(&view.text().to_lowercase()));
+    for message in meta::subdomain(&text.to_lowercase()) {
+        out.push(Violation::invalid(path, text, message));
+    }
 }
 
 fn one_driver<'a>(out: &mut Violations, driver: &View<'a>, names: &mut HashSet<&'a str>) {

@@ -176,6 +176,14 @@ pub fn is_qualified_name(value: &str) -> Messages {
     messages
 }
 
+/// The name of a resource that is not Kubernetes' own, as those are of devices: in a domain, and a name of labels still with
+/// `requests.` before it, as quotas name it.
+pub fn is_extended_resource(value: &str) -> bool {
+    const QUOTA: &str = "requests.";
+    let is_own = !value.contains('/') || value.contains("kubernetes.io/");
+    !is_own && !value.starts_with(QUOTA) && is_qualified_name(&format!("{QUOTA}{value}")).is_empty()
+}
+
 /// The value of a label; may be empty.
 pub fn is_label_value(value: &str) -> Messages {
     let mut messages = Messages::new();
@@ -202,6 +210,21 @@ pub fn is_c_identifier(value: &str) -> Messages {
         "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
         "[A-Za-z_][A-Za-z0-9_]*",
         &["my_name", "MY_NAME", "MyName"],
+    )]
+}
+
+/// The reason of a condition: words for programs, in the form of identifiers.
+pub fn is_condition_reason(value: &str) -> Messages {
+    let bytes = value.as_bytes();
+    let starts = bytes.first().is_some_and(u8::is_ascii_alphabetic);
+    let ends = bytes.last().is_some_and(|b| b.is_ascii_alphanumeric() || (*b == b'_' && bytes.len() > 1));
+    if starts && ends && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b',' | b':')) {
+        return Messages::new();
+    }
+    vec![regex_message(
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
     )]
 }
 
@@ -290,6 +313,40 @@ pub fn is_ip(value: &str) -> Messages {
         Err(_) if has_leading_zeros(value) => vec!["must not have leading 0s".to_owned()],
         Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()],
     }
+}
+
+/// What is wrong with the address of an interface, an address with the length of its network as in `10.9.8.7/24`; `None` for
+/// its canonical form.
+///
+/// As upstream reads them: leading zeros are understood, and told as not canonical.
+pub fn of_interface_address(value: &str) -> Option<String> {
+    let unreadable = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+    let Some(canonical) = canonical_interface_address(value) else { return Some(unreadable.to_owned()) };
+    (value != canonical).then(|| format!("must be in canonical form ({canonical:?})"))
+}
+
+fn canonical_interface_address(value: &str) -> Option<String> {
+    let (address, length) = value.split_once('/')?;
+    if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let length: u32 = length.parse().ok()?;
+    if address.contains(':') {
+        let ip: std::net::Ipv6Addr = address.parse().ok().filter(|_| length <= 128)?;
+        // One of version 4 in the clothes of version 6 is shown as what it is.
+        return Some(match ip.to_ipv4_mapped() {
+            Some(ip) => format!("{ip}/{}", if length > 32 { length.saturating_sub(96) } else { length }),
+            None => format!("{ip}/{length}"),
+        });
+    }
+    let parts: Vec<&str> = address.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if parts.len() != 4 || !parts.iter().all(is_number) || length > 32 {
+        return None;
+    }
+    let numbers: Vec<u8> = parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().ok()?;
+    let numbers: Vec<String> = numbers.iter().map(u8::to_string).collect();
+    Some(format!("{}/{length}", numbers.join(".")))
 }
 
 fn has_leading_zeros(value: &str) -> bool {
@@ -405,6 +462,47 @@ mod tests {
         assert_eq!(is_ip("010.1.1.1"), ["must not have leading 0s"]);
         assert_eq!(is_ip("::ffff:1.2.3.4"), ["must not be an IPv4-mapped IPv6 address"]);
         assert_eq!(is_ip("1.2.3"), ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]);
+    }
+
+    #[test]
+    fn the_address_of_an_interface_has_one_form() {
+        for good in ["10.9.8.7/24", "0.0.0.0/0", "2001:db8::1/64", "::/128"] {
+            assert_eq!(of_interface_address(good), None, "{good}");
+        }
+        for (odd, canonical) in [
+            ("010.9.8.7/24", "10.9.8.7/24"),
+            ("10.9.8.7/024", "10.9.8.7/24"),
+            ("2001:DB8:0::1/64", "2001:db8::1/64"),
+            ("::ffff:192.168.0.1/120", "192.168.0.1/24"),
+            ("::ffff:192.168.0.1/24", "192.168.0.1/24"),
+        ] {
+            let why = format!("must be in canonical form ({canonical:?})");
+            assert_eq!(of_interface_address(odd), Some(why), "{odd}");
+        }
+        for bad in [
+            "10.9.8.7",
+            "10.9.8/24",
+            "10.9.8.256/24",
+            "10.9.8.7/33",
+            "::/129",
+            "::1/",
+            "/24",
+            "a.b.c.d/8",
+            "1.2.3.4/+8",
+        ] {
+            let why = of_interface_address(bad).unwrap();
+            assert!(why.starts_with("must be a valid address in CIDR form"), "{bad}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_a_word_for_programs() {
+        for good in ["R", "Ready", "a_", "A,b:c"] {
+            assert!(is_condition_reason(good).is_empty(), "{good}");
+        }
+        for bad in ["", "1", "_a", "a,", "a:", "a b", "a-b"] {
+            assert_eq!(is_condition_reason(bad).len(), 1, "{bad}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodSt
 use k8s_openapi::apimachinery::pkg::api::resource;
 
 use super::{Usage, one};
+use crate::meta::name::is_extended_resource;
 use crate::quantity::Quantity;
 
 const COMPUTE: &[&str] = &["cpu", "memory", "ephemeral-storage"];
@@ -28,11 +29,9 @@ pub(super) fn is_measured(name: &str) -> bool {
         || limited.is_some_and(|limited| COMPUTE.contains(&limited))
 }
 
-/// A resource that is not Kubernetes' own, as devices are.
+/// A resource that is not Kubernetes' own, as devices are; or a class of devices by its own name.
 fn is_extended(name: &str) -> bool {
-    name.split_once('/').is_some_and(|(domain, _)| {
-        domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io") && !name.starts_with(REQUESTS)
-    })
+    is_extended_resource(name) || super::device::is_implicit(name)
 }
 
 pub(super) fn usage(pod: &Pod, now: Timestamp) -> Usage {

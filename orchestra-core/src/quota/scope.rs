@@ -18,7 +18,7 @@ pub fn covers(quota: &ResourceQuotaSpec, tracked: Tracked<'_>) -> bool {
     plain.chain(selector.into_iter().flatten()).all(|scope| match tracked {
         Tracked::Pod(pod) => fits_pod(&scope, pod),
         Tracked::Claim(claim) => fits_claim(&scope, claim),
-        Tracked::Service(_) | Tracked::Other(_) => false,
+        Tracked::Service(_) | Tracked::Devices(_) | Tracked::Other(_) => false,
     })
 }
 

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 
 const NOW: &str = "2026-01-01T01:00:00Z";
 
@@ -154,4 +155,113 @@ fn all_scopes_of_a_quota_must_fit() {
     let quota = serde_json::from_value(json!({"scopes": ["CrossNamespacePodAffinity"]})).unwrap();
     assert!(covers(&quota, Tracked::Pod(&elsewhere)));
     assert!(!covers(&quota, Tracked::Other("secrets")) && !covers(&quota, Tracked::Pod(&asks)));
+}
+
+fn device_claim(name: &str, requests: Value) -> ResourceClaim {
+    let claim = json!({"metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"devices": {"requests": requests}}});
+    serde_json::from_value(claim).unwrap()
+}
+
+fn exactly(class: &str, count: i64) -> Value {
+    json!({"name": class, "exactly": {"deviceClassName": class, "allocationMode": "ExactCount", "count": count}})
+}
+
+fn of_devices(claim: &ResourceClaim, classes: &Classes, pod: Option<&Pod>) -> Vec<String> {
+    shown(&usage(Tracked::Devices(DeviceClaim { claim, classes, pod }), NOW.parse().unwrap()))
+}
+
+#[test]
+fn a_claim_takes_up_the_most_that_it_can_be_given_by_class_and_by_what_the_class_stands_for() {
+    let classes = Classes::of([("gpu", Some("x.io/gpu")), ("nic", None)]);
+    let all = json!({"name": "all", "exactly": {"deviceClassName": "nic", "allocationMode": "All"}});
+    let sub = |class: &str, count: i64| json!({"name": format!("{class}{count}"), "deviceClassName": class, "allocationMode": "ExactCount", "count": count});
+    let any = json!({"name": "any", "firstAvailable": [sub("gpu", 2), sub("gpu", 4), sub("nic", 1)]});
+    assert_eq!(
+        of_devices(&device_claim("c", json!([exactly("gpu", 3), all, any])), &classes, None),
+        [
+            "count/resourceclaims.resource.k8s.io=1",
+            "gpu.deviceclass.resource.k8s.io/devices=7",
+            "nic.deviceclass.resource.k8s.io/devices=33",
+            "requests.deviceclass.resource.kubernetes.io/gpu=7",
+            "requests.deviceclass.resource.kubernetes.io/nic=33",
+            "requests.x.io/gpu=7",
+        ]
+    );
+}
+
+#[test]
+fn what_a_pod_is_charged_for_its_claim_is_not() {
+    let classes = Classes::of([("gpu", Some("x.io/gpu"))]);
+    let mut pod = pod(json!({"containers": [container("c", json!({"x.io/gpu": "2"}), json!({}))]}));
+    pod.metadata.uid = Some("u".into());
+    let mut claim = device_claim("c", json!([exactly("gpu", 3)]));
+    let charged = |claim: &ResourceClaim, others: &[ResourceClaim], pod: &Pod| {
+        charged_with(claim, Some(pod), others).is_some()
+    };
+    assert!(!charged(&claim, &[], &pod), "it says nothing of a pod");
+    let meta = json!({"name": "c", "creationTimestamp": "2026-01-01T00:00:00Z",
+        "annotations": {"resource.kubernetes.io/extended-resource-claim": "true"},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": true}]});
+    claim.metadata = serde_json::from_value(meta).unwrap();
+    assert!(charged(&claim, &[], &pod));
+    assert!(charged(&claim, &[claim.clone()], &pod), "its own self is no other");
+    let mut earlier = claim.clone();
+    earlier.metadata.name = Some("b".into());
+    assert!(!charged(&claim, &[earlier.clone()], &pod), "only the first is the pod's");
+    assert!(charged(&earlier, &[claim.clone()], &pod));
+    let mut new = claim.clone();
+    new.metadata.creation_timestamp = None;
+    assert!(!charged(&new, &[claim.clone()], &pod));
+    let mut other = pod.clone();
+    other.metadata.uid = Some("v".into());
+    assert!(!charged(&claim, &[], &other), "another pod of that name");
+    let given = |name: &str| {
+        let mut pod = pod.clone();
+        let status =
+            json!({"extendedResourceClaimStatus": {"resourceClaimName": name, "requestMappings": []}});
+        pod.status = Some(serde_json::from_value(status).unwrap());
+        pod
+    };
+    assert!(charged(&claim, &[earlier.clone()], &given("c")));
+    assert!(!charged(&earlier, &[], &given("c")));
+
+    assert_eq!(
+        of_devices(&claim, &classes, Some(&pod)),
+        [
+            "count/resourceclaims.resource.k8s.io=1",
+            "gpu.deviceclass.resource.k8s.io/devices=3",
+            "requests.deviceclass.resource.kubernetes.io/gpu=3",
+            // Two of three are in the pod's account.
+            "requests.x.io/gpu=1",
+        ]
+    );
+    let whole = device_claim("c", json!([exactly("gpu", 2)]));
+    assert!(!of_devices(&whole, &classes, Some(&pod)).iter().any(|name| name.starts_with("requests.x.io")));
+}
+
+#[test]
+fn resources_that_classes_stand_for_are_measured_by_pods_and_by_claims() {
+    let classes = Classes::of([("gpu", Some("x.io/gpu")), ("nic", None)]);
+    for (name, expected, by_claims) in [
+        ("requests.x.io/gpu", Some(Measure::Pods), true),
+        ("requests.y.io/gpu", Some(Measure::Pods), false),
+        ("requests.deviceclass.resource.kubernetes.io/nic", Some(Measure::Pods), true),
+        ("requests.deviceclass.resource.kubernetes.io/none", Some(Measure::Pods), false),
+        ("requests.kubernetes.io/nic", None, false),
+        ("gpu.deviceclass.resource.k8s.io/devices", Some(Measure::Devices), true),
+        ("none.deviceclass.resource.k8s.io/devices", Some(Measure::Devices), true),
+        ("count/resourceclaims.resource.k8s.io", Some(Measure::Devices), true),
+        (
+            "count/resourceslices.resource.k8s.io",
+            Some(Measure::Number("resourceslices.resource.k8s.io")),
+            false,
+        ),
+        ("pods", Some(Measure::Pods), false),
+    ] {
+        assert_eq!((measure(name), classes.measure(name)), (expected, by_claims), "{name}");
+    }
+    let implicit = "deviceclass.resource.kubernetes.io/nic";
+    let asks = pod(json!({"containers": [container("c", json!({implicit: "2"}), json!({}))]}));
+    assert!(of_pod(&asks).contains(&format!("requests.{implicit}=2")));
 }

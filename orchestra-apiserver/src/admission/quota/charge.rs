@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use orchestra_core::quantity::Quantity;
-use orchestra_core::quota::{Measure, Tracked, Usage, covers, measure, usage};
+use orchestra_core::quota::{Classes, DeviceClaim, Measure, Tracked, Usage, covers, measure, usage};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -20,6 +21,7 @@ enum Typed {
     Pod(Box<Pod>),
     Claim(Box<PersistentVolumeClaim>),
     Service(Box<Service>),
+    Devices { claim: Box<ResourceClaim>, classes: Classes, pod: Option<Box<Pod>> },
     Other(String),
 }
 
@@ -38,17 +40,23 @@ impl Typed {
             Self::Pod(pod) => Tracked::Pod(pod),
             Self::Claim(claim) => Tracked::Claim(claim),
             Self::Service(service) => Tracked::Service(service),
+            Self::Devices { claim, classes, pod } => {
+                Tracked::Devices(DeviceClaim { claim, classes, pod: pod.as_deref() })
+            }
             Self::Other(resource) => Tracked::Other(resource),
         }
     }
 
-    fn measure(&self) -> Measure<'_> {
-        match self {
+    /// Whether it counts for `name`, of a quota's `hard`.
+    fn counts_for(&self, name: &str) -> bool {
+        let kind = match self {
             Self::Pod(_) => Measure::Pods,
             Self::Claim(_) => Measure::Claims,
             Self::Service(_) => Measure::Services,
+            Self::Devices { classes, .. } => return classes.measure(name),
             Self::Other(resource) => Measure::Number(resource),
-        }
+        };
+        measure(name) == Some(kind)
     }
 }
 
@@ -77,6 +85,13 @@ impl Subject {
         let usage_now = usage(now.tracked(), at);
         let usage_before = before.as_ref().map(|before| usage(before.tracked(), at)).unwrap_or_default();
         Ok(Self { now, before, usage: usage_now, usage_before, is_status: below == "status" })
+    }
+
+    /// A claim of devices that comes into being, and the pod that is charged for them.
+    pub(super) fn devices(claim: ResourceClaim, classes: Classes, pod: Option<Pod>, at: Timestamp) -> Self {
+        let now = Typed::Devices { claim: Box::new(claim), classes, pod: pod.map(Box::new) };
+        let usage = usage(now.tracked(), at);
+        Self { now, before: None, usage, usage_before: Usage::new(), is_status: false }
     }
 }
 
@@ -122,9 +137,8 @@ pub(super) fn charge(quota: &Value, subject: &Subject) -> Result<Charge, String>
         Quota::deserialize(quota).map_err(|error| format!("a quota cannot be read: {error}"))?;
     let hard = amounts(status.hard.as_ref());
     let used = amounts(status.used.as_ref());
-    let kind = subject.now.measure();
     let pertinent: BTreeSet<&str> =
-        hard.keys().map(String::as_str).filter(|name| measure(name) == Some(kind)).collect();
+        hard.keys().map(String::as_str).filter(|name| subject.now.counts_for(name)).collect();
     if pertinent.is_empty() || !covers(&spec, subject.now.tracked()) {
         return Ok(Charge::Nothing);
     }

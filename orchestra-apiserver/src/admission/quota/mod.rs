@@ -6,6 +6,7 @@
 //! charged for an object that is then not stored comes back when the controller counts afresh, as upstream.
 
 mod charge;
+mod device;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -121,8 +122,11 @@ impl Admission for ResourceQuota {
             return Ok(());
         }
         let now = self.clock.now();
-        let subject = Subject::read(&request.group_resource().to_string(), below, object, request.old, now)
-            .map_err(StatusError::internal)?;
+        let subject = match (group, plural) {
+            ("resource.k8s.io", "resourceclaims") => device::subject(request, object, now).await?,
+            _ => Subject::read(&request.group_resource().to_string(), below, object, request.old, now)
+                .map_err(StatusError::internal)?,
+        };
         let _turn = match self.lock(request.namespace) {
             Some(lock) => Some(lock.lock().await),
             None => None,

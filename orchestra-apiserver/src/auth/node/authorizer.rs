@@ -20,6 +20,7 @@ use crate::status::StatusError;
 
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 const STORAGE: GroupVersion = GroupVersion::new("storage.k8s.io", "v1");
+const DEVICES: GroupVersion = GroupVersion::new("resource.k8s.io", "v1");
 const LEASES: &str = "kube-node-lease";
 
 /// Decides about nodes, and leaves everybody else, and what it does not allow, to the next authorizer.
@@ -89,6 +90,10 @@ impl NodeAuthorizer {
             },
             ("coordination.k8s.io", "leases") => own_lease(node, request, info),
             ("storage.k8s.io", "csinodes") => own_csi_node(node, request, info),
+            ("resource.k8s.io", "resourceslices") => match own_slices(node, request, info) {
+                Some(decided) => decided,
+                None => self.related(node, info, name).await?,
+            },
             ("", "nodes") => own_node(node, request, info),
             ("", "pods") => match own_pods(node, request, info) {
                 Some(decided) => decided,
@@ -122,7 +127,8 @@ impl NodeAuthorizer {
             "serviceaccounts" => self.graph.any(node, namespace, |_, pod| pod.account == name).await?,
             "pods" => self.graph.any(node, namespace, |pod, _| pod == name).await?,
             "persistentvolumes" => self.holds_volume(node, name).await?,
-            "volumeattachments" => self.is_attached(node, name).await?,
+            "volumeattachments" => self.is_on(node, &STORAGE, "volumeattachments", name).await?,
+            "resourceslices" => self.is_on(node, &DEVICES, "resourceslices", name).await?,
             _ => false,
         };
         if found {
@@ -146,10 +152,17 @@ impl NodeAuthorizer {
         self.graph.any(node, claim("namespace"), |_, pod| pod.claims.contains(name)).await
     }
 
-    async fn is_attached(&self, node: &str, name: &str) -> Result<bool, StatusError> {
-        let attachment = self.reader.get(&STORAGE, "volumeattachments", "", name).await?;
-        let to = attachment.as_ref().and_then(|a| a.pointer("/spec/nodeName")).and_then(Value::as_str);
-        Ok(to == Some(node))
+    /// Whether an object of the whole cluster is about the node.
+    async fn is_on(
+        &self,
+        node: &str,
+        gv: &GroupVersion,
+        plural: &str,
+        name: &str,
+    ) -> Result<bool, StatusError> {
+        let object = self.reader.get(gv, plural, "", name).await?;
+        let on = object.as_ref().and_then(|object| object.pointer("/spec/nodeName")).and_then(Value::as_str);
+        Ok(on == Some(node))
     }
 }
 
@@ -179,6 +192,33 @@ fn own_csi_node(node: &str, request: &AccessRequest<'_>, info: &ResourceRequest)
         return Err("can only access CSINode with the same name as the requesting node".to_owned());
     }
     Ok(())
+}
+
+/// Devices that it has to offer; `None` when that depends on the slice. Whose a new one is is looked at by admission.
+fn own_slices(
+    node: &str,
+    request: &AccessRequest<'_>,
+    info: &ResourceRequest,
+) -> Option<Result<(), Refusal>> {
+    if info.subresource.is_some() {
+        return Some(Err("cannot authorize ResourceSlice subresources".to_owned()));
+    }
+    Some(match request.verb {
+        "create" => Ok(()),
+        "get" | "update" | "patch" | "delete" if info.name.is_none() => {
+            Err("No Object name found".to_owned())
+        }
+        "get" | "update" | "patch" | "delete" => return None,
+        "list" | "watch" | "deletecollection" if request.selects("spec.nodeName", node) => Ok(()),
+        "list" | "watch" | "deletecollection" => {
+            Err("can only list/watch/deletecollection resourceslices with nodeName field selector".to_owned())
+        }
+        _ => Err(
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, \
+                  patch, delete, deletecollection"
+                .to_owned(),
+        ),
+    })
 }
 
 /// Its own Node object; which one it writes is looked at by admission.
