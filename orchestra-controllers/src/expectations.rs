@@ -81,12 +81,12 @@ impl Expectations {
         self.lock().get(owner).is_none_or(|orders| orders.since.elapsed() >= LAPSE)
     }
 
-    /// `next`, or a look when the open orders lapse: if what was ordered never shows, nothing else would come.
-    pub(crate) fn or_lapse(&self, owner: &Key, next: Next) -> Next {
+    /// A look when the open orders lapse: if what was ordered never shows, nothing else would come.
+    pub(crate) fn lapse(&self, owner: &Key) -> Next {
         let open = self.lock().get(owner).map(|orders| LAPSE.saturating_sub(orders.since.elapsed()));
         match open {
-            Some(left) if next == Next::Wait && !left.is_zero() => Next::After(left),
-            _ => next,
+            Some(left) if !left.is_zero() => Next::After(left),
+            _ => Next::Wait,
         }
     }
 
@@ -121,11 +121,11 @@ mod tests {
         expectations.expect_creations(&owner, 1);
         tokio::time::advance(LAPSE - Duration::from_secs(1)).await;
         assert!(!expectations.are_met(&owner));
-        assert_eq!(expectations.or_lapse(&owner, Next::Wait), Next::After(Duration::from_secs(1)));
+        assert_eq!(expectations.lapse(&owner), Next::After(Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(expectations.are_met(&owner));
         assert_eq!(
-            expectations.or_lapse(&owner, Next::Wait),
+            expectations.lapse(&owner),
             Next::Wait,
             "lapsed, they are waited for no more"
         );

@@ -190,11 +190,13 @@ impl World {
         self.ledger().last_work
     }
 
-    /// What components wrote last, one line each.
+    /// What components wrote last, one line each, without the Leases by which they say that they live.
     pub fn latest(&self, count: usize) -> Vec<String> {
         let ledger = self.ledger();
-        let from = ledger.deeds.len().saturating_sub(count);
-        ledger.deeds.iter().skip(from).map(ToString::to_string).collect()
+        let works = ledger.deeds.iter().rev().filter(|deed| !deed.path.contains("/leases/"));
+        let mut latest: Vec<String> = works.take(count).map(ToString::to_string).collect();
+        latest.reverse();
+        latest
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -59,7 +59,8 @@ fn names(list: &Value) -> Vec<String> {
 }
 
 async fn remove_these(server: &ApiServer) -> (u16, Value) {
-    let removal = delete(server, &format!("{MAPS}?labelSelector=all%3Dthese"));
+    let these = format!("{MAPS}?labelSelector=all%3Dthese");
+    let removal = delete(server, &these);
     tokio::time::timeout(Duration::from_secs(60), removal).await.expect("removals wait for each other")
 }
 

@@ -44,6 +44,8 @@ const NODE: &[&str] = &[
     "get /services",
     "list /services",
     "watch /services",
+    // Of which node it is, admission looks at.
+    "create resource.k8s.io/resourceslices",
     "create storage.k8s.io/csinodes",
     "get storage.k8s.io/csidrivers",
     "list storage.k8s.io/csidrivers",

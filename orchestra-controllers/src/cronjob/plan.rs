@@ -45,7 +45,7 @@ pub enum Action {
     SetStatus(Box<CronJobStatus>),
     /// Create this Job, unless it exists, then write this status with it among the active ones.
     Start(Box<Job>, Box<CronJobStatus>),
-    /// Look again after this long.
+    /// Look again after this long. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -104,8 +104,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
             actions.push(Action::Start(Box::new(job_for(cron, spec, at, &zone)), Box::new(status)));
         }
     }
-    actions.extend(wait.map(Action::LookAgain));
-    actions
+    let again = wait.map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 /// The finished Jobs that are more than the history keeps, oldest first.

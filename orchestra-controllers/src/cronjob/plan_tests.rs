@@ -69,7 +69,7 @@ fn nothing_happens_before_its_time_and_then_a_job_named_after_it() {
     let wait = Duration::from_millis(60 * 1000 + 100);
     assert_eq!(look(&cron, &[], &[], "2026-01-01T00:59:00Z"), [Action::LookAgain(wait)]);
     let actions = look(&cron, &[], &[], "2026-01-01T01:00:00.1Z");
-    let [Action::Start(job, status), Action::LookAgain(wait)] = &actions[..] else { panic!("{actions:#?}") };
+    let [Action::LookAgain(wait), Action::Start(job, status)] = &actions[..] else { panic!("{actions:#?}") };
     assert_eq!(job.name(), format!("tick-{}", 1767229200 / 60));
     assert_eq!(job.metadata.annotations.as_ref().unwrap()[SCHEDULED], "2026-01-01T02:00:00+01:00");
     assert_eq!(job.metadata.labels.as_ref().unwrap()["a"], "b");
@@ -175,7 +175,7 @@ fn a_job_that_runs_unasked_is_told_and_one_of_a_life_before_taken_in() {
     let mut made = Job::clone(&job(&name, None, "2026-01-01T02:00:00Z"));
     made.metadata.annotations = Some([(SCHEDULED.to_owned(), "2026-01-01T02:00:00Z".to_owned())].into());
     let actions = look(&cron, &[Arc::new(made)], &[], "2026-01-01T02:00:01Z");
-    let [Action::SetStatus(status), Action::LookAgain(_)] = &actions[..] else { panic!("{actions:#?}") };
+    let [Action::LookAgain(_), Action::SetStatus(status)] = &actions[..] else { panic!("{actions:#?}") };
     assert_eq!(status.active.as_ref().unwrap()[0].name.as_ref(), Some(&name));
     assert_eq!(status.last_schedule_time, Some(Time("2026-01-01T02:00:00Z".parse().unwrap())));
 }

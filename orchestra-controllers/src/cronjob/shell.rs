@@ -22,6 +22,7 @@ const COMPONENT: &str = "cronjob-controller";
 
 pub(crate) struct CronJobs {
     world: Arc<World>,
+    queue: Arc<Queue<Key>>,
 }
 
 /// Connects the controller to the world: which change concerns which CronJob.
@@ -31,7 +32,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<CronJobs>, Arc<Queue<Key>>) {
     let orders = Arc::new(Expectations::default());
     watch_owners::<CronJob>(world, &queue, &orders);
     watch_members::<CronJob, Job>(world, &queue, &orders);
-    (Arc::new(CronJobs { world: world.clone() }), queue)
+    (Arc::new(CronJobs { world: world.clone(), queue: queue.clone() }), queue)
 }
 
 impl Reconcile for CronJobs {
@@ -46,7 +47,6 @@ impl Reconcile for CronJobs {
         let jobs = self.world.jobs.indexed(&Index::Owner(cron.uid().to_owned()));
         let gone = self.gone(&cron, &jobs).await?;
         let observed = Observed { cron: &cron, jobs: &jobs, gone: &gone, now: self.world.clock.now() };
-        let mut next = Next::Wait;
         for action in plan(&observed) {
             match action {
                 Action::Tell(news) => {
@@ -56,10 +56,10 @@ impl Reconcile for CronJobs {
                 Action::Delete(job) => self.delete(&cron, &job).await?,
                 Action::SetStatus(status) => self.set_status(&cron, *status).await?,
                 Action::Start(job, status) => self.start(&cron, &job, *status).await?,
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
             }
         }
-        Ok(next)
+        Ok(Next::Wait)
     }
 }
 

@@ -50,7 +50,7 @@ pub enum Action {
     Delete(Vec<Arc<Pod>>),
     /// Write this status.
     SetStatus(Box<DaemonSetStatus>),
-    /// Look again after this long, when a ready pod becomes available.
+    /// Look again after this long, when a ready pod becomes available. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -106,8 +106,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
     used.insert(view.hash);
     let surplus = history::surplus(observed.revisions, &used, spec.revision_history_limit.unwrap_or(10));
     actions.extend(surplus.into_iter().map(Action::DeleteRevision));
-    actions.extend(view.next_available().map(Action::LookAgain));
-    actions
+    let again = view.next_available().map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 /// The nodes and pods of a DaemonSet, put together.

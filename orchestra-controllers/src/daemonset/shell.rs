@@ -25,6 +25,7 @@ pub(crate) struct DaemonSets {
     world: Arc<World>,
     expectations: Arc<Expectations>,
     control: PodControl,
+    queue: Arc<Queue<Key>>,
 }
 
 /// Connects the controller to the world: which change concerns which DaemonSet.
@@ -48,7 +49,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<DaemonSets>, Arc<Queue<Key>>) {
     });
     let control =
         PodControl { world: world.clone(), expectations: expectations.clone(), component: COMPONENT };
-    (Arc::new(DaemonSets { world: world.clone(), expectations, control }), queue)
+    (Arc::new(DaemonSets { world: world.clone(), expectations, control, queue: queue.clone() }), queue)
 }
 
 impl Reconcile for DaemonSets {
@@ -70,14 +71,13 @@ impl Reconcile for DaemonSets {
         let now = self.world.clock.now();
         let observed =
             Observed { set: &set, pods: &pods, revisions: &revisions, nodes: &nodes, settled, now };
-        let mut next = Next::Wait;
         for action in plan(&observed) {
             match action {
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
                 action => self.perform(key, &set, action).await?,
             }
         }
-        Ok(self.expectations.or_lapse(key, next))
+        Ok(self.expectations.lapse(key))
     }
 }
 

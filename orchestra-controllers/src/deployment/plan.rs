@@ -57,7 +57,7 @@ pub enum Action {
         /// The value of `deployment.kubernetes.io/revision`, if it changes.
         revision: Option<String>,
     },
-    /// Look again after this long, when the rollout may have timed out.
+    /// Look again after this long, when the rollout may have timed out. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -179,8 +179,8 @@ impl Work<'_> {
         if Some(&status) != self.facts.deployment.status.as_ref() || self.revision.is_some() {
             actions.push(Action::SetStatus { status: Box::new(status), revision: self.revision });
         }
-        actions.extend(deadline.map(Action::LookAgain));
-        actions
+        let again = deadline.map(Action::LookAgain);
+        again.into_iter().chain(actions).collect()
     }
 }
 

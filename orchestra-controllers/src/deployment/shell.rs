@@ -27,6 +27,7 @@ const COMPONENT: &str = "deployment-controller";
 pub(crate) struct Deployments {
     world: Arc<World>,
     expectations: Arc<Expectations>,
+    queue: Arc<Queue<Key>>,
 }
 
 /// Connects the controller to the world: which change concerns which Deployment.
@@ -43,7 +44,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Deployments>, Arc<Queue<Key>>) {
             }
         }
     });
-    (Arc::new(Deployments { world: world.clone(), expectations }), queue)
+    (Arc::new(Deployments { world: world.clone(), expectations, queue: queue.clone() }), queue)
 }
 
 /// Only the strategy `Recreate` waits for pods, and only for their end.
@@ -82,7 +83,6 @@ impl Reconcile for Deployments {
         let pods: Vec<_> = uids.flat_map(|uid| self.world.pods.indexed(&Index::Owner(uid))).collect();
         let now = self.world.clock.now();
         let observed = Observed { deployment: &deployment, sets: &sets, pods: &pods, settled, now };
-        let mut next = Next::Wait;
         for action in plan(&observed) {
             match action {
                 Action::CreateSet(set) => self.create(key, &deployment, &set).await?,
@@ -91,10 +91,10 @@ impl Reconcile for Deployments {
                 Action::SetStatus { status, revision } => {
                     self.set_status(&deployment, *status, revision).await?
                 }
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
             }
         }
-        Ok(self.expectations.or_lapse(key, next))
+        Ok(self.expectations.lapse(key))
     }
 }
 

@@ -49,7 +49,7 @@ pub enum Action {
     SetStatus(Box<PodDisruptionBudgetStatus>),
     /// Record an event.
     Tell(News),
-    /// Look again after this long, when an eviction should have come about.
+    /// Look again after this long, when an eviction should have come about. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -106,8 +106,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
         actions.extend(demand.unmanaged.then_some(Action::Tell(News::Unmanaged)));
         actions.extend(lost.into_iter().map(|name| Action::Tell(News::NotDeleted(name))));
     }
-    actions.extend(wait.map(Action::LookAgain));
-    actions
+    let again = wait.map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 fn demand(observed: &Observed<'_>) -> Result<Demand, String> {
@@ -273,8 +273,11 @@ mod tests {
     }
 
     fn status(actions: &[Action]) -> PodDisruptionBudgetStatus {
-        let [Action::SetStatus(status), ..] = actions else { panic!("{actions:?}") };
-        (**status).clone()
+        let status = actions.iter().find_map(|action| match action {
+            Action::SetStatus(status) => Some(PodDisruptionBudgetStatus::clone(status)),
+            _ => None,
+        });
+        status.unwrap_or_else(|| panic!("{actions:?}"))
     }
 
     fn numbers(status: &PodDisruptionBudgetStatus) -> [i32; 4] {
@@ -316,7 +319,7 @@ mod tests {
         let new = status(&actions);
         assert_eq!(numbers(&new), [2, 1, 1, 0]);
         assert_eq!(new.disrupted_pods.unwrap().into_keys().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(actions[1], Action::LookAgain(Duration::from_secs(60)));
+        assert_eq!(actions[0], Action::LookAgain(Duration::from_secs(60)));
         budget.status = evicted("2026-01-01T00:58:00Z");
         let actions = look(&budget, &pods);
         assert_eq!(numbers(&status(&actions)), [2, 2, 1, 1]);

@@ -25,6 +25,7 @@ const COMPONENT: &str = "controllermanager";
 pub(crate) struct Budgets {
     world: Arc<World>,
     selectors: Arc<Selectors>,
+    queue: Arc<Queue<Key>>,
 }
 
 /// What each budget chooses, read once for each change of the budget and not for each of a pod.
@@ -90,7 +91,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Budgets>, Arc<Queue<Key>>) {
             }
         }
     });
-    (Arc::new(Budgets { world: world.clone(), selectors }), queue)
+    (Arc::new(Budgets { world: world.clone(), selectors, queue: queue.clone() }), queue)
 }
 
 /// What of a pod a budget counts by, and can change.
@@ -115,7 +116,6 @@ impl Reconcile for Budgets {
         let scales = self.scales(&pods);
         let now = self.world.clock.now();
         let observed = Observed { budget: &budget, pods: &pods, scales: &scales, now };
-        let mut next = Next::Wait;
         for action in plan(&observed) {
             match action {
                 Action::SetStatus(status) => self.set_status(&budget, *status).await?,
@@ -123,10 +123,10 @@ impl Reconcile for Budgets {
                     let (mood, reason, message) = news.words(&budget);
                     self.world.recorder.record(COMPONENT, &*budget, mood, reason, message);
                 }
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
             }
         }
-        Ok(next)
+        Ok(Next::Wait)
     }
 }
 

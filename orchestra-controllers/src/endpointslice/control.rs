@@ -75,7 +75,7 @@ impl SliceControl {
 
     /// When to look again if what was ordered never shows.
     pub(crate) fn lapse(&self, service: &Key) -> Next {
-        self.expectations.or_lapse(service, Next::Wait)
+        self.expectations.lapse(service)
     }
 
     /// The Service is gone.

@@ -52,7 +52,7 @@ pub enum Action {
     Release(Vec<Arc<Pod>>),
     /// Record an event.
     Tell(Fate),
-    /// Look again after this long.
+    /// Look again after this long. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -174,8 +174,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
         actions.push(Action::SetStatus(Box::new(round.after)));
     }
     actions.extend(tell.into_iter().map(Action::Tell));
-    actions.extend(wait.map(Action::LookAgain));
-    actions
+    let again = wait.map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 fn facts<'a>(job: &'a Job, spec: &'a JobSpec, status: &JobStatus, pods: &'a [Arc<Pod>]) -> Facts<'a> {

@@ -26,6 +26,7 @@ pub(crate) struct Jobs {
     world: Arc<World>,
     expectations: Arc<Expectations>,
     control: PodControl,
+    queue: Arc<Queue<Key>>,
 }
 
 /// Connects the controller to the world: which change concerns which Job.
@@ -36,7 +37,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Jobs>, Arc<Queue<Key>>) {
     watch_members::<Job, Pod>(world, &queue, &expectations);
     let control =
         PodControl { world: world.clone(), expectations: expectations.clone(), component: COMPONENT };
-    (Arc::new(Jobs { world: world.clone(), expectations, control }), queue)
+    (Arc::new(Jobs { world: world.clone(), expectations, control, queue: queue.clone() }), queue)
 }
 
 impl Reconcile for Jobs {
@@ -63,15 +64,15 @@ impl Reconcile for Jobs {
         let sync = sync_of(&actions);
         let orders = |action: &Action| matches!(action, Action::Create(_) | Action::Discard(_));
         let is_order = actions.iter().any(orders);
-        let outcome = self.perform(&job, actions).await;
+        let outcome = self.perform(key, &job, actions).await;
         self.world.metrics.jobs.synced(sync, mode, &outcome, begun.elapsed());
         match outcome {
             // What the status can tell without these pods, it tells before they are ordered again.
             Err(refusal) if is_order => {
-                self.perform(&job, plan(&Observed { refused: true, ..observed })).await?;
+                self.perform(key, &job, plan(&Observed { refused: true, ..observed })).await?;
                 Err(refusal)
             }
-            outcome => outcome.map(|next| self.expectations.or_lapse(key, next)),
+            outcome => outcome.map(|()| self.expectations.lapse(key)),
         }
     }
 }
@@ -88,8 +89,8 @@ fn sync_of(actions: &[Action]) -> Sync {
 }
 
 impl Jobs {
-    async fn perform(&self, job: &Arc<Job>, actions: Vec<Action>) -> Result<Next> {
-        let (mut job, mut next) = (job.clone(), Next::Wait);
+    async fn perform(&self, key: &Key, job: &Arc<Job>, actions: Vec<Action>) -> Result<()> {
+        let mut job = job.clone();
         for action in actions {
             match action {
                 Action::Create(pods) => {
@@ -103,7 +104,7 @@ impl Jobs {
                 Action::Release(pods) => self.release(&pods).await?,
                 Action::SetStatus(status) => match self.set_status(&job, *status).await? {
                     Some(written) => job = Arc::new(written),
-                    None => return Ok(Next::Wait),
+                    None => return Ok(()),
                 },
                 Action::Tell(fate) => {
                     match &fate {
@@ -116,10 +117,10 @@ impl Jobs {
                     let (mood, reason, message) = fate.words();
                     self.world.recorder.record(COMPONENT, &*job, mood, reason, message);
                 }
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
             }
         }
-        Ok(next)
+        Ok(())
     }
 
     async fn release(&self, pods: &[Arc<Pod>]) -> Result<()> {

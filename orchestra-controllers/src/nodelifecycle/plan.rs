@@ -37,7 +37,7 @@ pub enum Action {
     SetTaints(Vec<Taint>),
     /// Let these pods be not ready.
     MarkPods(Vec<Arc<Pod>>),
-    /// Look again after this long.
+    /// Look again after this long. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -74,8 +74,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
     if !misled.is_empty() {
         actions.push(Action::MarkPods(misled));
     }
-    actions.extend(again.map(Action::LookAgain));
-    actions
+    let again = again.map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 /// Whether a pod says that it is ready though its node cannot vouch for it. An agent that is in trouble but alive may

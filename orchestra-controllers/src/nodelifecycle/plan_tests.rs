@@ -90,7 +90,7 @@ fn pods_are_driven_out_only_at_the_zones_pace_and_never_when_all_nodes_are_down(
     let silent = node("Unknown", json!(null));
     let later = planned(&silent, &[], 60, false, Pace::After(Duration::from_secs(7)));
     assert_eq!(taints(&later).unwrap(), ["node.kubernetes.io/unreachable:NoSchedule"]);
-    assert_eq!(later.last(), Some(&Action::LookAgain(Duration::from_secs(7))));
+    assert_eq!(later.first(), Some(&Action::LookAgain(Duration::from_secs(7))));
     let given_up = json!([
         {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"},
         {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"},

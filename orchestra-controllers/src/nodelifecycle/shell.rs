@@ -32,6 +32,7 @@ const LEASES: &str = "metadata.namespace=kube-node-lease";
 pub(crate) struct Nodes {
     world: Arc<World>,
     roll: Arc<Mutex<Roll>>,
+    queue: Arc<Queue<Key>>,
 }
 
 /// What was heard of the nodes. It need not survive: who starts afresh listens again.
@@ -95,7 +96,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Nodes>, Arc<Queue<Key>>) {
             }
         }
     });
-    (Arc::new(Nodes { world: world.clone(), roll }), queue)
+    (Arc::new(Nodes { world: world.clone(), roll, queue: queue.clone() }), queue)
 }
 
 fn node_changed(world: &World, roll: &mut Roll, queue: &Queue<Key>, change: &Change<'_, Node>) {
@@ -155,7 +156,6 @@ impl Reconcile for Nodes {
             };
             (heard, all_down, pace)
         };
-        let mut next = Next::Wait;
         for action in plan(&Observed { node: &node, pods: &pods, heard, all_down, pace, now }) {
             match action {
                 Action::SetConditions(conditions) => {
@@ -175,10 +175,10 @@ impl Reconcile for Nodes {
                         self.mark(&pod, now).await?;
                     }
                 }
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
             }
         }
-        Ok(next)
+        Ok(Next::Wait)
     }
 }
 

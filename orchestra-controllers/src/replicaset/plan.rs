@@ -42,7 +42,7 @@ pub enum Action {
     Delete(Vec<Arc<Pod>>),
     /// Write this status.
     SetStatus(Box<ReplicaSetStatus>),
-    /// Look again after this long, when a ready pod becomes available.
+    /// Look again after this long, when a ready pod becomes available. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -64,8 +64,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
             actions.push(Action::SetStatus(Box::new(status)));
         }
     }
-    actions.extend(next_available(observed).map(Action::LookAgain));
-    actions
+    let again = next_available(observed).map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 /// Creation or deletion of pods, if their number is wrong.

@@ -81,14 +81,13 @@ impl<O: Replicated> Reconcile for Replicas<O> {
             return Ok(Next::Wait);
         };
         if !self.expectations.are_met(key) {
-            return Ok(self.expectations.or_lapse(key, Next::Wait));
+            return Ok(self.expectations.lapse(key));
         }
         let pods = members::<O, Pod>(&self.world, &owner).await?;
         let now = self.world.clock.now();
         let set = &owner.form();
         let related = if surplus(set, &pods) > 0 { self.related(&owner, &pods) } else { Vec::new() };
         let observed = Observed { set, pods: &pods, related: &related, settled: true, now };
-        let mut next = Next::Wait;
         let actions = plan(&observed);
         if !actions.iter().any(|action| matches!(action, Action::Create(_) | Action::Delete(_))) {
             self.queue.rest(key, rest(pods.len()));
@@ -104,10 +103,10 @@ impl<O: Replicated> Reconcile for Replicas<O> {
                     self.report(&owner, &observed, "FailedDelete", outcome).await?;
                 }
                 Action::SetStatus(status) => self.set_status(&owner, &status).await?,
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
             }
         }
-        Ok(self.expectations.or_lapse(key, next))
+        Ok(self.expectations.lapse(key))
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Observed<'a> {
 pub enum Action {
     /// Write this status.
     SetStatus(Box<ResourceQuotaStatus>),
-    /// Look again after this long, when a pod that does not end is charged no more.
+    /// Look again after this long, when a pod that does not end is charged no more. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -104,8 +104,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
     {
         actions.push(Action::SetStatus(Box::new(ResourceQuotaStatus { hard: Some(hard), used: Some(used) })));
     }
-    actions.extend(next_release(observed).map(Action::LookAgain));
-    actions
+    let again = next_release(observed).map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 /// The pod that is charged for what a claim gives it.

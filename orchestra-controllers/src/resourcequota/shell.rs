@@ -27,6 +27,7 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) struct Quotas {
     world: Arc<World>,
     charges: Arc<Charges>,
+    queue: Arc<Queue<Key>>,
 }
 
 /// When each quota was charged last, as seen here.
@@ -120,7 +121,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<Quotas>, Arc<Queue<Key>>) {
             queue_measured(&world, &queue, Some(namespace), Measure::Number(resource));
         }
     });
-    (Arc::new(Quotas { world: world.clone(), charges }), queue)
+    (Arc::new(Quotas { world: world.clone(), charges, queue: queue.clone() }), queue)
 }
 
 /// What of a pod a quota counts, and can change.
@@ -199,10 +200,9 @@ impl Reconcile for Quotas {
             numbers: &numbers,
             now: self.world.clock.now(),
         };
-        let mut next = Next::Wait;
         for action in plan(&observed) {
             match action {
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
                 Action::SetStatus(status) => {
                     let api: Api<ResourceQuota> = Api::namespaced(self.world.client.clone(), &key.namespace);
                     // Refused if it was charged meanwhile: then it is counted again.
@@ -214,7 +214,7 @@ impl Reconcile for Quotas {
                 }
             }
         }
-        Ok(next)
+        Ok(Next::Wait)
     }
 }
 

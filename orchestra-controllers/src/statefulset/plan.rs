@@ -54,7 +54,7 @@ pub enum Action {
     OwnClaim(Arc<PersistentVolumeClaim>, Ownership),
     /// Write this status.
     SetStatus(Box<StatefulSetStatus>),
-    /// Look again after this long, when a ready pod becomes available.
+    /// Look again after this long, when a ready pod becomes available. Comes first: time goes by even if what follows fails.
     LookAgain(Duration),
 }
 
@@ -102,8 +102,8 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Action> {
     let limit = spec.revision_history_limit.unwrap_or(10);
     let surplus = history::surplus(observed.revisions, &used, limit);
     actions.extend(surplus.into_iter().map(Action::DeleteRevision));
-    actions.extend(next_available(observed).map(Action::LookAgain));
-    actions
+    let again = next_available(observed).map(Action::LookAgain);
+    again.into_iter().chain(actions).collect()
 }
 
 fn next_available(observed: &Observed<'_>) -> Option<Duration> {

@@ -25,6 +25,7 @@ const COMPONENT: &str = "statefulset-controller";
 pub(crate) struct StatefulSets {
     world: Arc<World>,
     expectations: Arc<Expectations>,
+    queue: Arc<Queue<Key>>,
 }
 
 /// Connects the controller to the world: which change concerns which StatefulSet.
@@ -35,7 +36,7 @@ pub(crate) fn setup(world: &Arc<World>) -> (Arc<StatefulSets>, Arc<Queue<Key>>) 
     watch_owners::<StatefulSet>(world, &queue, &expectations);
     watch_members::<StatefulSet, Pod>(world, &queue, &expectations);
     watch_members::<StatefulSet, ControllerRevision>(world, &queue, &expectations);
-    (Arc::new(StatefulSets { world: world.clone(), expectations }), queue)
+    (Arc::new(StatefulSets { world: world.clone(), expectations, queue: queue.clone() }), queue)
 }
 
 impl Reconcile for StatefulSets {
@@ -58,14 +59,13 @@ impl Reconcile for StatefulSets {
         let now = self.world.clock.now();
         let observed =
             Observed { set: &set, pods: &pods, revisions: &revisions, claims: &claims, settled, now };
-        let mut next = Next::Wait;
         for action in plan(&observed) {
             match action {
-                Action::LookAgain(delay) => next = Next::After(delay),
+                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
                 action => self.perform(key, &set, action).await?,
             }
         }
-        Ok(self.expectations.or_lapse(key, next))
+        Ok(self.expectations.lapse(key))
     }
 }
 

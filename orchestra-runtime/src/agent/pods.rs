@@ -206,14 +206,19 @@ impl Pods {
         });
     }
 
-    fn ended(&self, event: ContainerEvent) {
+    fn ended(&mut self, event: ContainerEvent) {
         if let Some(worker) = self.workers.get(&event.pod.uid) {
             let _ = worker.notes.send(Note::Ended { id: event.id, exit: event.exit });
+        } else if let Some(left) = &mut self.left
+            && let Some(container) = left.containers.iter_mut().find(|container| container.id == event.id)
+        {
+            // The worker comes with the list of pods, and begins with what is found here.
+            container.state = ContainerState::Exited(event.exit);
         }
     }
 
     /// Tells the workers of every container that has ended: those who know it already do not care.
-    async fn look_again(&self) {
+    async fn look_again(&mut self) {
         for container in self.context.runtime.list_containers().await.unwrap_or_default() {
             if let ContainerState::Exited(exit) = container.state {
                 self.ended(ContainerEvent { id: container.id, pod: container.pod, exit });

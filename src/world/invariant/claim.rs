@@ -132,9 +132,10 @@ impl Claims {
                 }
                 continue;
             };
-            // Before it has all its pods, one that keeps its order takes none away.
+            // Before it has all its pods, one that keeps its order takes none away; and one that is there may be one too many.
+            let wanted = set.number("/spec/replicas");
             let has_all = !limited.contains(&*set.namespace)
-                && set.number("/status/availableReplicas") == set.number("/spec/replicas");
+                && ["/status/replicas", "/status/availableReplicas"].iter().all(|has| set.number(has) == wanted);
             let end =
                 set.number("/spec/ordinals/start").unwrap_or(0) + set.number("/spec/replicas").unwrap_or(1);
             if policy.goes_with_the_pod && has_all && ordinal(claim).is_some_and(|ordinal| ordinal >= end) {

@@ -25,8 +25,9 @@ use super::{Violation, Weather, World, WorldBuilder};
 use act::Stage;
 use load::Load;
 
-/// After how long without a write a world is taken to be at rest: longer than anybody here waits before trying again.
-const QUIET: Duration = Duration::from_secs(75);
+/// After how long without a write a world is taken to be at rest: longer than anybody here waits before trying again, which
+/// for a controller whose pods a quota refused is five minutes.
+const QUIET: Duration = Duration::from_secs(310);
 /// How long a world may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
 /// How long a world at rest is watched.

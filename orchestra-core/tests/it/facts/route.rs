@@ -105,7 +105,7 @@ impl Route {
 }
 
 /// Fields that are looked at only beside another: the type, the field, and what is beside it.
-const COMPANIONS: [(&str, &str, &str, &str); 18] = [
+const COMPANIONS: [(&str, &str, &str, &str); 19] = [
     ("v2.MetricSpec", "object", "type", r#""Object""#),
     ("flowcontrol.v1.Subject", "group", "kind", r#""Group""#),
     ("flowcontrol.v1.Subject", "serviceAccount", "kind", r#""ServiceAccount""#),
@@ -129,6 +129,7 @@ const COMPANIONS: [(&str, &str, &str, &str); 18] = [
         r#"{"openAPIV3Schema": {"type": "object"}}"#,
     ),
     ("core.v1.VolumeMount", "mountPropagation", "name", r#""v""#),
+    ("resource.v1.ResourceSliceSpec", "devices", "perDeviceNodeSelection", "true"),
 ];
 
 fn step(field: &Field) -> &'static str {

@@ -283,6 +283,8 @@ async fn is_another(context: &Context, pod: &Pod) -> bool {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     match api(context, pod).get_metadata_opt(name).await {
         Ok(found) => found.is_none_or(|found| found.metadata.uid != pod.metadata.uid),
+        // A node may read pods of its own alone: it is on another.
+        Err(kube::Error::Api(refused)) if refused.code == 403 => true,
         // Not known: it is asked again together with the next attempt.
         Err(_) => false,
     }
