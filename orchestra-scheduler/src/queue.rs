@@ -82,6 +82,10 @@ impl QueueCounts {
 /// Leftovers are tried again after this long, in case an event was missed.
 const LEFTOVER: Duration = Duration::from_secs(5 * 60);
 
+/// A queue was as long as the longest burst of pods; what it took is given back once most of them have left, down to this
+/// many.
+const LEAST_ROOM: usize = 1024;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Active,
@@ -250,6 +254,9 @@ impl Queue {
     pub fn remove(&mut self, uid: &PodUid) -> Option<Arc<PodView>> {
         self.in_flight.leave(uid);
         let entry = self.entries.remove(uid)?;
+        if let Some(room) = room_for(self.entries.len(), self.entries.capacity()) {
+            self.entries.shrink_to(room);
+        }
         self.left(&entry);
         if entry.place == Place::Unschedulable {
             self.unschedulable.remove(&entry.stamp);
@@ -412,6 +419,9 @@ impl Queue {
     fn pop_active(&mut self) -> Option<PodUid> {
         loop {
             let ranked = self.active.pop()?;
+            if let Some(room) = room_for(self.active.len(), self.active.capacity()) {
+                self.active.shrink_to(room);
+            }
             if self.is_at(&ranked.queued.pod.uid, Place::Active, ranked.stamp) {
                 return Some(ranked.queued.pod.uid.clone());
             }
@@ -474,6 +484,11 @@ impl Queue {
         self.stamps += 1;
         self.stamps
     }
+}
+
+/// How much room is left to a collection of which most is empty; `None` where it is well filled or small.
+fn room_for(held: usize, room: usize) -> Option<usize> {
+    (room > LEAST_ROOM && held < room / 4).then_some(held * 2)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::view::{Kept, NodeFacts, PodKey, PodUid, PodView};
 
 impl Dispatcher {
     /// A pod is there, and looks like this.
-    pub fn pod_applied(&mut self, pod: PodView, now: Moment) {
+    pub fn pod_applied(&mut self, mut pod: PodView, now: Moment) {
+        self.share(&mut pod);
         let namesake = self.by_key.get(&pod.key).filter(|uid| **uid != pod.uid).cloned();
         if let Some(namesake) = namesake {
             self.forget(&namesake, now);
@@ -20,6 +21,16 @@ impl Dispatcher {
         match &pod.node {
             Some(_) => self.pod_assigned(Arc::new(pod), now),
             None => self.pod_pending(Arc::new(pod), now),
+        }
+    }
+
+    /// Lets the pod have the names that are held already: otherwise each of its views would have them once more.
+    fn share(&self, pod: &mut PodView) {
+        if let Some((key, uid)) = self.by_key.get_key_value(&pod.key).filter(|(_, uid)| **uid == pod.uid) {
+            (pod.key, pod.uid) = (key.clone(), uid.clone());
+        }
+        if let Some(node) = pod.node.as_ref().and_then(|name| self.cluster.node(name)) {
+            pod.node = Some(node.name().clone());
         }
     }
 

@@ -646,3 +646,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_pod_and_its_node_are_called_is_held_once() {
+    let mut dispatcher = dispatcher();
+    dispatcher.node_applied(node("n"), START);
+    dispatcher.pod_applied(asking("p", "1"), START);
+    dispatcher.pod_applied(bound_to("p", "n", "1"), START);
+    let pod = dispatcher.cluster.node("n").unwrap().pods()[0].clone();
+    let (key, held) = dispatcher.by_key.get_key_value(&pod.key).unwrap();
+    let same = |left: &str, right: &str| std::ptr::eq(left.as_ptr(), right.as_ptr());
+    assert!(same(&key.name, &pod.key.name), "the second view has the name of the first");
+    assert!(same(held, &pod.uid));
+    let node = dispatcher.cluster.node("n").unwrap().name();
+    assert!(same(node, pod.node.as_ref().unwrap()), "the node is called as it calls itself");
+    assert!(same(node, dispatcher.cluster.node_of(&pod.uid).unwrap()));
+}

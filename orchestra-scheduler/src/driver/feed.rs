@@ -261,13 +261,14 @@ where
 #[derive(Debug)]
 struct Seen<K> {
     keys: HashSet<K>,
-    listing: HashSet<K>,
+    /// Those of the list that is under way, if one is.
+    listing: Option<HashSet<K>>,
     complete: bool,
 }
 
 impl<K> Default for Seen<K> {
     fn default() -> Self {
-        Self { keys: HashSet::new(), listing: HashSet::new(), complete: false }
+        Self { keys: HashSet::new(), listing: None, complete: false }
     }
 }
 
@@ -277,19 +278,23 @@ impl<K: Clone + Eq + Hash + Ord> Seen<K> {
         match change {
             Change::Applied(key, view) => {
                 // Until the new list is complete both sets are current.
-                self.listing.insert(key.clone());
+                if let Some(listing) = &mut self.listing {
+                    listing.insert(key.clone());
+                }
                 self.keys.insert(key);
                 news(Ok(view));
             }
             Change::Deleted(key) | Change::Refused(key, _) => {
                 self.keys.remove(&key);
-                self.listing.remove(&key);
+                if let Some(listing) = &mut self.listing {
+                    listing.remove(&key);
+                }
                 news(Err(key));
             }
-            Change::Listing => self.listing.clear(),
+            Change::Listing => self.listing = Some(HashSet::new()),
             Change::Listed => {
                 self.complete = true;
-                let listed = std::mem::take(&mut self.listing);
+                let listed = self.listing.take().unwrap_or_default();
                 let mut gone: Vec<K> = self.keys.difference(&listed).cloned().collect();
                 gone.sort_unstable();
                 self.keys = listed;
@@ -400,6 +405,7 @@ mod tests {
         assert_eq!(told(&mut seen, first), [Ok("a"), Ok("b")]);
         assert!(seen.complete);
         assert_eq!(told(&mut seen, vec![Change::Applied(3, "c"), Change::Deleted(2)]), [Ok("c"), Err(2)]);
+        assert_eq!(seen.listing, None, "keys are held once while no list is under way");
         let again = vec![Change::Listing, Change::Applied(3, "c"), Change::Listed];
         assert_eq!(told(&mut seen, again), [Ok("c"), Err(1)]);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::guard::{failure, guarded};
 use crate::outcome::{Diagnosis, Failure};
-use crate::plugin::Cycle;
+use crate::plugin::{Cycle, PreFilter};
 use crate::profile::Profile;
 use crate::verdict::{PreFiltered, Rejection, RejectionKind};
 use crate::view::{NodeName, PodView};
@@ -53,7 +53,17 @@ pub(super) fn pre_filter(
     pod: &PodView,
     diagnosis: &mut Diagnosis,
 ) -> Result<Narrowed, Failure> {
-    pre_filter_heard(profile, cycle, pod, diagnosis, |_, _| {})
+    pre_filter_heard(profile, cycle, pod, diagnosis, |_| true, |_, _| {})
+}
+
+/// Runs `PreFilter` of those plugins alone that `speaks` holds for: of the others it is known that they have nothing to say.
+pub(super) fn pre_filter_of(
+    profile: &Profile,
+    cycle: &mut Cycle<'_>,
+    pod: &PodView,
+    speaks: impl Fn(&dyn PreFilter) -> bool,
+) -> Result<Narrowed, Failure> {
+    pre_filter_heard(profile, cycle, pod, &mut Diagnosis::default(), speaks, |_, _| {})
 }
 
 /// Runs `PreFilter`, with someone who hears what each plugin said.
@@ -62,13 +72,17 @@ pub(super) fn pre_filter_heard<'p>(
     cycle: &mut Cycle<'_>,
     pod: &PodView,
     diagnosis: &mut Diagnosis,
+    speaks: impl Fn(&dyn PreFilter) -> bool,
     mut hear: impl FnMut(&'p str, &PreFiltered),
 ) -> Result<Narrowed, Failure> {
     let mut narrowed =
         Narrowed { skipped: Skipped::nobody(profile), only: None, narrowing: Vec::new(), refused: false };
     for plugin in &profile.pre_filter {
         let name = plugin.name();
-        let said = guarded(name, "PreFilter", || plugin.pre_filter(cycle, pod))?;
+        let said = match speaks(&**plugin) {
+            true => guarded(name, "PreFilter", || plugin.pre_filter(cycle, pod))?,
+            false => PreFiltered::Skip,
+        };
         hear(name, &said);
         match said {
             PreFiltered::All => {}

@@ -3,10 +3,10 @@
 use crate::plugin::{Cycle, Plugin, PreScore, Score};
 use crate::plugins::resources_fit::{ScoredResource, cpu_and_memory, devices_in_use, note_devices};
 use crate::profile::Version;
-use crate::unit::{Points, ResourceName};
+use crate::unit::{NonZero, Points, ResourceName};
 use crate::verdict::PreScored;
-use crate::view::load::{amount, share};
-use crate::view::{Load, NodeView, PodView};
+use crate::view::load::{self, amount, exact, least, share};
+use crate::view::{Brief, Load, NodeView, PodView};
 
 /// So many resources are compared without a list of their shares.
 const FEW: usize = 4;
@@ -57,7 +57,7 @@ impl NodeResourcesBalancedAllocation {
         if !self.compares() {
             return Points(with);
         }
-        gained(with, self.evenness(|name| in_use(name, false)))
+        Points(gained(with, self.evenness(|name| in_use(name, false))))
     }
 
     /// Whether the change counts, and not what comes of it.
@@ -85,59 +85,53 @@ impl NodeResourcesBalancedAllocation {
 
 /// The score where the pod makes this of the evenness.
 #[inline]
-fn gained(with: i64, without: i64) -> Points {
-    Points(50 + (50 + with - without) / 2)
+fn gained(with: i64, without: i64) -> i64 {
+    50 + (50 + with - without) / 2
 }
 
-/// The scores of one pod by CPU and memory, with what is the same for all nodes worked out.
+/// The scores of one pod by CPU and memory, where their numbers are exact.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BalancedByLoad {
     compares: bool,
-    asked: [i64; 2],
+    asked: [f64; 2],
 }
 
 impl BalancedByLoad {
-    /// Those of a pod that [`NodeResourcesBalancedAllocation::scores_by_load`] holds for; `None` if it does not compare the
-    /// two.
+    /// Those of a pod that [`NodeResourcesBalancedAllocation::scores_by_load`] holds for; `None` if the plugin does not look
+    /// at both, or the pod asks for too much.
     pub(crate) fn of(plugin: &NodeResourcesBalancedAllocation, pod: &PodView) -> Option<Self> {
         let native = [ResourceName::Cpu, ResourceName::Memory];
         let each_once =
             native.iter().all(|name| plugin.resources.iter().filter(|one| *one == name).count() == 1);
-        each_once
-            .then(|| Self { compares: plugin.compares(), asked: [pod.requests.cpu.0, pod.requests.memory.0] })
+        let asked = exact(NonZero { cpu: pod.requests.cpu, memory: pod.requests.memory })?;
+        each_once.then_some(Self { compares: plugin.compares(), asked })
     }
 
-    /// The score of a node with this load.
+    /// The score of a node that there is a brief of, within the range of points.
     #[inline]
-    pub(crate) fn score(&self, load: &Load) -> Points {
-        let (offered, requested) = (load.allocatable, load.requested);
-        let (with, without) = match (offered.cpu.0, offered.memory.0) {
-            // One share is even in itself.
-            (0, _) | (_, 0) => (whole(&[]), whole(&[])),
-            (cpu, memory) => {
-                let with = [
-                    share(requested.cpu.0.saturating_add(self.asked[0]), cpu),
-                    share(requested.memory.0.saturating_add(self.asked[1]), memory),
-                ];
-                (whole(&with), whole(&load.shares))
-            }
-        };
-        if self.compares { gained(with, without) } else { Points(with) }
+    pub(crate) fn score(&self, load: &Brief) -> i32 {
+        let (offered, used, asked) = (&load.offered, &load.requested, &self.asked);
+        let shares = [(used[0] + asked[0]) / offered[0], (used[1] + asked[1]) / offered[1]];
+        let shares = [least(shares[0], 1.0), least(shares[1], 1.0)];
+        let with = load::whole(load::evenness(shares));
+        if self.compares { gained(i64::from(with), i64::from(load.evenness)) as i32 } else { with }
     }
 }
 
 /// How even these fractions are, in points.
 #[inline]
 fn whole(fractions: &[f64]) -> i64 {
-    ((1.0 - deviation(fractions)) * Points::MAX.0 as f64) as i64
+    match fractions {
+        [left, right] => load::evenness([*left, *right]) as i64,
+        _ => ((1.0 - deviation(fractions)) * Points::MAX.0 as f64) as i64,
+    }
 }
 
-/// The standard deviation of the fractions, by the shortcut upstream takes for two.
+/// The standard deviation of the fractions, which are not two.
 #[inline]
 fn deviation(fractions: &[f64]) -> f64 {
     match fractions {
         [] | [_] => 0.0,
-        [left, right] => ((left - right) / 2.0).abs(),
         many => {
             let count = many.len() as f64;
             let mean = many.iter().sum::<f64>() / count;

@@ -210,3 +210,20 @@ fn a_pause_begins_when_the_pod_comes_back() {
     queue.happened(&event(), at(50_001), ALWAYS);
     assert_eq!(queue.next_due(), Some(at(51_000)));
 }
+
+#[test]
+fn a_queue_that_was_long_gives_back_what_it_took() {
+    let (mut queue, names) = (queue(), (0..10_000).map(|number| format!("p{number}")).collect::<Vec<_>>());
+    for name in &names {
+        queue.add(important(name, 0), None, at(0));
+    }
+    let most = (queue.entries.capacity(), queue.active.capacity());
+    assert!(most.0 >= names.len() && most.1 >= names.len());
+    for name in &names[..names.len() - 1] {
+        assert_eq!(popped(&mut queue, at(0)).as_ref(), Some(name));
+        queue.remove(&uid(name));
+    }
+    let least = (queue.entries.capacity(), queue.active.capacity());
+    assert!(least.0 <= LEAST_ROOM && least.1 <= LEAST_ROOM, "{least:?} of {most:?}");
+    assert_eq!(popped(&mut queue, at(0)).as_ref(), names.last(), "nobody is lost");
+}

@@ -55,7 +55,7 @@ pub(crate) use extended::is_named_for;
 pub use extended::{ContainerDevices, WantedDevices, may_be_devices};
 pub use group::{NamespaceView, NamespacedName, OwnerKey, OwnerKind, OwnerView, ServiceView};
 pub use kept::{Kept, Shelf};
-pub(crate) use load::Load;
+pub(crate) use load::{Brief, Load};
 pub use mount::{ClaimReference, Disk, Mounts};
 pub use node::{NodeFacts, NodeView};
 pub use peer::{PodAffinity, PodTerm, WeightedPodTerm};

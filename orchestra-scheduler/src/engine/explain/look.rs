@@ -107,7 +107,8 @@ impl ReferenceEngine {
             };
             said.push(PreFilterVerdict { plugin, said: answer });
         };
-        let narrowed = pre_filter_heard(profile, &mut looked.cycle, pod, &mut Diagnosis::default(), hear)?;
+        let (cycle, mut unheard) = (&mut looked.cycle, Diagnosis::default());
+        let narrowed = pre_filter_heard(profile, cycle, pod, &mut unheard, |_| true, hear)?;
         let (cluster, refused) = (looked.cycle.cluster(), narrowed.refused);
         let comes_in = |node: &NodeView| {
             !refused && narrowed.only.as_ref().is_none_or(|only| only.contains(node.name()))

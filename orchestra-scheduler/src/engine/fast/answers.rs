@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::by_load::Asked;
 use super::judge::{Judge, Questions, Worth};
-use super::table::{Table, Tick};
+use super::table::{Loads, Table, Tick};
 use crate::plugins::image_locality;
-use crate::view::{ImageSpread, Load, NodeName, PlacementRules, PodView};
+use crate::view::{ImageSpread, NodeName, PlacementRules, PodView};
 
 /// What was said for pods with the same rules.
 #[derive(Debug)]
@@ -66,16 +66,16 @@ impl Answers {
         }
     }
 
-    /// What all plugins together say of the node at a position with this load.
+    /// What all plugins together say of the node at a position.
     #[inline]
-    pub(super) fn worth(&self, asked: &Asked<'_>, position: usize, load: &Load) -> Worth {
-        match self.said.get(position) {
-            Some(Worth::Points(_)) if !asked.admit(load) => Worth::None,
-            Some(Worth::Points(points)) => {
-                asked.points(load).map_or(Worth::Unsure, |more| Worth::Points(points + more))
-            }
-            Some(other) => *other,
-            None => Worth::Unsure,
+    pub(super) fn worth_at(&self, asked: &Asked<'_>, position: usize, loads: &Loads) -> Worth {
+        match (self.said.get(position), loads.get(position)) {
+            (Some(Worth::Points(points)), Some((brief, load))) => match asked.worth(brief, load) {
+                Worth::Points(more) => Worth::Points(points + more),
+                other => other,
+            },
+            (Some(other), Some(_)) => *other,
+            _ => Worth::Unsure,
         }
     }
 

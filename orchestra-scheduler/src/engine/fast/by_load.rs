@@ -1,18 +1,19 @@
 //! Plugins whose answers follow from a node's load: asked again whenever pods come or go, which is most of the work
 //! where classes are many. All others look at what the node says about itself, and that seldom changes.
 //!
-//! The formulas are the plugins' own ([`NodeResourcesFit::score_load`] and its like); here is only who is asked, in
-//! which place.
+//! The formulas are the plugins' own ([`NodeResourcesFit::score_load`] and its like, in short [`FitByLoad`] and
+//! [`BalancedByLoad`]); here is only who is asked, in which place.
 
 use std::any::Any;
 
+use super::judge::Worth;
 use super::plan::ScorerPlan;
 use crate::plugins::resources_balanced::BalancedByLoad;
 use crate::plugins::resources_fit::FitByLoad;
 use crate::plugins::{NodeResourcesBalancedAllocation, NodeResourcesFit};
 use crate::profile::Profile;
 use crate::unit::Points;
-use crate::view::{Load, PodView};
+use crate::view::{Brief, Load, PodView};
 
 /// Where a profile asks plugins whose answers follow from the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,38 +99,57 @@ impl<'a> Plugins<'a> {
 pub(super) struct Asked<'a> {
     pod: &'a PodView,
     plugins: Plugins<'a>,
-    /// Both scorers, where what they say of this pod follows from few numbers.
-    quick: Option<(FitByLoad, i32, BalancedByLoad, i32)>,
+    /// All three, where what they say of this pod follows from few numbers.
+    quick: Option<Quick>,
+}
+
+/// What all three say where numbers are exact.
+#[derive(Clone, Copy)]
+struct Quick {
+    fit: FitByLoad,
+    fit_weight: i32,
+    balanced: BalancedByLoad,
+    balanced_weight: i32,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn of(places: ByLoad, profile: &'a Profile, scorers: &[ScorerPlan], pod: &'a PodView) -> Self {
         let plugins = Plugins::of(places, profile, scorers);
-        let quick = plugins.fit.zip(plugins.balanced).and_then(|((fit, weight), (balanced, other))| {
-            Some((FitByLoad::of(fit, pod)?, weight, BalancedByLoad::of(balanced, pod)?, other))
+        let quick = plugins.fit.zip(plugins.balanced).and_then(|((fit, fit_weight), (balanced, other))| {
+            // In brief the pod is asked whether it fits, too.
+            plugins.filter?;
+            let (fit, balanced) = (FitByLoad::of(fit, pod)?, BalancedByLoad::of(balanced, pod)?);
+            Some(Quick { fit, fit_weight, balanced, balanced_weight: other })
         });
         Self { pod, plugins, quick }
     }
 
-    /// Whether the pod fits.
+    /// What they say of a node: whether the pod fits, and the weighted sum of their scores.
     #[inline]
-    pub(super) fn admit(&self, load: &Load) -> bool {
-        self.plugins.filter.is_none_or(|fit| fit.fits_load(self.pod, load))
+    pub(super) fn worth(&self, brief: &Brief, load: &Load) -> Worth {
+        match &self.quick {
+            Some(quick) if brief.holds => match quick.fit.fits(brief) {
+                true => Worth::Points(
+                    quick.fit.score(brief) * quick.fit_weight
+                        + quick.balanced.score(brief) * quick.balanced_weight,
+                ),
+                false => Worth::None,
+            },
+            _ => self.worth_at_length(load),
+        }
     }
 
-    /// The weighted sum of their scores; `None` if one is out of range.
-    #[inline]
-    pub(super) fn points(&self, load: &Load) -> Option<i32> {
-        if let Some((fit, fit_weight, balanced, balanced_weight)) = &self.quick {
-            let (fit, balanced) = (in_range(fit.score(load))?, in_range(balanced.score(load))?);
-            return Some(fit * fit_weight + balanced * balanced_weight);
+    /// The same where numbers are not exact, or plugins have more to say.
+    fn worth_at_length(&self, load: &Load) -> Worth {
+        let Plugins { filter, fit, balanced } = self.plugins;
+        if filter.is_some_and(|fit| !fit.fits_load(self.pod, load)) {
+            return Worth::None;
         }
-        let Plugins { fit, balanced, .. } = self.plugins;
         let fit = fit.map(|(plugin, weight)| (plugin.score_load(self.pod, load), weight));
         let balanced = balanced.map(|(plugin, weight)| (plugin.score_load(self.pod, load), weight));
-        fit.into_iter()
-            .chain(balanced)
-            .try_fold(0, |sum, (points, weight)| Some(sum + in_range(points)? * weight))
+        let mut weighted = fit.into_iter().chain(balanced);
+        let sum = weighted.try_fold(0, |sum, (points, weight)| Some(sum + in_range(points)? * weight));
+        sum.map_or(Worth::Unsure, Worth::Points)
     }
 }
 

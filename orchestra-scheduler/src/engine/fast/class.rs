@@ -1,5 +1,6 @@
 //! Pods that no plugin of the index can tell apart.
 
+use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -7,10 +8,9 @@ use super::answers::AllAnswers;
 use super::around::Around;
 use super::index::Index;
 use super::judge::Judge;
-use super::plan::Plan;
+use super::plan::{Plan, is_about_others};
 use super::table::Table;
-use crate::engine::narrow::pre_filter;
-use crate::outcome::Diagnosis;
+use crate::engine::narrow::pre_filter_of;
 use crate::plugin::Cycle;
 use crate::plugin::Plugin as _;
 use crate::profile::{Profile, Scorer};
@@ -182,7 +182,9 @@ impl Treatment {
             return Self::Reference;
         }
         let mut cycle = Cycle::new(cluster);
-        let narrowed = match pre_filter(profile, &mut cycle, pod, &mut Diagnosis::default()) {
+        // Those that look at other pods look at all nodes only to find that there is nothing to say.
+        let speaks = |plugin: &dyn Any| !company.is_alone() || !is_about_others(plugin);
+        let narrowed = match pre_filter_of(profile, &mut cycle, pod, |plugin| speaks(plugin)) {
             Ok(narrowed) if !narrowed.refused => narrowed,
             Ok(_) | Err(_) => return Self::Reference,
         };
@@ -191,6 +193,10 @@ impl Treatment {
         }
         let mut silent = Vec::new();
         for plugin in &profile.pre_score {
+            if !speaks(&**plugin) {
+                silent.push(plugin.name());
+                continue;
+            }
             match plugin.pre_score(&mut cycle, pod, &[]) {
                 PreScored::Score => {}
                 PreScored::Skip => silent.push(plugin.name()),

@@ -15,7 +15,7 @@ use super::scale::Scale;
 use super::table::{Table, Tick};
 use crate::engine::narrow::Narrowed;
 use crate::plugins::image_locality;
-use crate::view::{ImageSpread, Load, PodView};
+use crate::view::{ImageSpread, PodView};
 
 /// Where plugins are asked about the load of nodes apart from all others.
 #[derive(Clone, Copy, Debug)]
@@ -215,21 +215,21 @@ impl Index {
         positions: &[u32],
     ) {
         let (asked, loads) = (judge.asked(apart.by_load), table.loads());
-        let worth = |position: u32| match loads.get(position as usize) {
-            Some(load) => answers.worth(&asked, position as usize, load),
-            None => Worth::Unsure,
-        };
-        if self.unsure.is_empty()
-            && let Some(normal) = self.all_alike_for_scales(answers)
-        {
-            let unsure = &mut self.unsure;
-            let total = |position: &u32| {
-                (*position as usize, flat_total(*position, worth(*position), normal, unsure))
-            };
-            let totals: Vec<_> = positions.iter().map(total).collect();
-            return self.ranking.set_all(totals.into_iter());
+        let flat = if self.unsure.is_empty() { self.all_alike_for_scales(answers) } else { None };
+        // Loops that are written out: they are most of the work where classes are many, and closures of iterators are not
+        // always compiled as a part of them.
+        if let Some(normal) = flat {
+            let mut totals = Vec::with_capacity(positions.len());
+            for position in positions {
+                let worth = answers.worth_at(&asked, *position as usize, loads);
+                totals.push((*position, flat_total(*position, worth, normal, &mut self.unsure)));
+            }
+            return self.ranking.set_all(&totals);
         }
-        let worths: Vec<_> = positions.iter().map(|position| (*position, worth(*position))).collect();
+        let mut worths = Vec::with_capacity(positions.len());
+        for position in positions {
+            worths.push((*position, answers.worth_at(&asked, *position as usize, loads)));
+        }
         self.write(&worths, Raws::All(&answers.raws));
     }
 
@@ -257,12 +257,14 @@ impl Index {
         if let (Some(apart), Some(answers)) = (self.apart, answers)
             && let Some(normal) = self.all_alike_for_scales(answers)
         {
-            let (asked, unsure) = (judge.asked(apart.by_load), &mut self.unsure);
-            unsure.clear();
-            let total = |(position, load): (u32, &Load)| {
-                flat_total(position, answers.worth(&asked, position as usize, load), normal, unsure)
-            };
-            self.ranking = Ranking::new((0_u32..).zip(table.loads()).map(total).collect());
+            let (asked, loads) = (judge.asked(apart.by_load), table.loads());
+            self.unsure.clear();
+            let mut totals = Vec::with_capacity(table.len());
+            for position in 0..table.len() as u32 {
+                let worth = answers.worth_at(&asked, position as usize, loads);
+                totals.push(flat_total(position, worth, normal, &mut self.unsure));
+            }
+            self.ranking = Ranking::new(totals);
             self.dirty.clear();
             self.synced = Some(table.now());
             return;
@@ -278,8 +280,8 @@ impl Index {
         let (worths, raws): (Vec<_>, Vec<_>) = match (self.apart, answers) {
             (Some(apart), Some(answers)) => {
                 let asked = judge.asked(apart.by_load);
-                let worth = |(place, load)| answers.worth(&asked, place, load);
-                (table.loads().iter().enumerate().map(worth).collect(), answers.raws.clone())
+                let worth = |place| answers.worth_at(&asked, place, table.loads());
+                ((0..table.len()).map(worth).collect(), answers.raws.clone())
             }
             _ => self.ask_all(judge, table.len()),
         };
@@ -341,13 +343,13 @@ impl Index {
         }
         let moved: Vec<_> = self.scales.iter().map(|scale| (scale.highest, scale.actual_highest())).collect();
         if moved.iter().any(|(before, after)| before != after) {
-            self.ranking.set_all(worths.iter().map(|(position, _)| (*position as usize, INFEASIBLE)));
+            let hidden: Vec<_> = worths.iter().map(|(position, _)| (*position, INFEASIBLE)).collect();
+            self.ranking.set_all(&hidden);
             self.rescale(&moved);
         }
-        let total =
-            |(position, worth): &(u32, Worth)| (*position as usize, self.total(*position as usize, *worth));
+        let total = |(position, worth): &(u32, Worth)| (*position, self.total(*position as usize, *worth));
         let totals: Vec<_> = worths.iter().map(total).collect();
-        self.ranking.set_all(totals.into_iter());
+        self.ranking.set_all(&totals);
         self.around.iter_mut().for_each(|around| around.ranked(&self.ranking));
     }
 

@@ -2,9 +2,9 @@
 //!
 //! Pods are sorted into classes that no plugin can tell apart. For each class the engine keeps the total score of
 //! every node, asks the plugins again only about nodes that changed since, and finds the winner in a hierarchy of
-//! maxima. Nothing is estimated and no plugin is written twice: what is kept is what the plugins said. Pods and
-//! profiles for which that is not sound are left to the [`ReferenceEngine`], on the same state of chance and
-//! rotation, so the answer is the same either way. `docs/scheduler.md` tells the whole story.
+//! maxima. Nothing is estimated: what is kept is what the plugins said. Pods and profiles for which that is not sound
+//! are left to the [`ReferenceEngine`], on the same state of chance and rotation, so the answer is the same either way.
+//! `docs/scheduler.md` tells the whole story.
 
 mod answers;
 mod around;

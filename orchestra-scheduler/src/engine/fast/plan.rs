@@ -180,10 +180,15 @@ fn is_local(plugin: &dyn Any) -> bool {
         || plugin.is::<InterPodAffinity>()
 }
 
+/// Whether the plugin looks at other pods: it has nothing to say about one to whom they do not matter.
+pub(super) fn is_about_others(plugin: &dyn Any) -> bool {
+    plugin.is::<PodTopologySpread>() || plugin.is::<InterPodAffinity>()
+}
+
 /// The profile without the plugins that look at other pods; they look at all nodes to find that there is nothing to
 /// say.
 fn without_company(profile: &Profile) -> Profile {
-    let speaks = |plugin: &dyn Any| !plugin.is::<PodTopologySpread>() && !plugin.is::<InterPodAffinity>();
+    let speaks = |plugin: &dyn Any| !is_about_others(plugin);
     let mut alone = profile.clone();
     alone.pre_filter.retain(|plugin| speaks(&**plugin));
     alone.filter.retain(|plugin| speaks(&**plugin));

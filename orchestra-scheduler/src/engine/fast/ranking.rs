@@ -26,7 +26,20 @@ pub(super) struct Ranking {
 }
 
 fn highest(values: &[i32]) -> i32 {
-    values.iter().fold(INFEASIBLE, |highest, value| highest.max(*value))
+    let mut highest = INFEASIBLE;
+    for value in values {
+        highest = highest.max(*value);
+    }
+    highest
+}
+
+/// A bit for each of these totals, which are as many as a word has bits: whether it is one.
+fn word(totals: &[i32]) -> u64 {
+    let mut word = 0;
+    for (bit, total) in totals.iter().enumerate() {
+        word |= u64::from(*total != INFEASIBLE) << bit;
+    }
+    word
 }
 
 impl Ranking {
@@ -34,11 +47,6 @@ impl Ranking {
     pub(super) fn new(totals: Vec<i32>) -> Self {
         let blocks: Vec<_> = totals.chunks(FAN).map(highest).collect();
         let regions = blocks.chunks(FAN).map(highest).collect();
-        // As many as a word has bits.
-        let word = |block: &[i32]| {
-            let bits = block.iter().enumerate();
-            bits.fold(0_u64, |word, (bit, total)| word | u64::from(*total != INFEASIBLE) << bit)
-        };
         let feasible = Places::of_words(totals.chunks(FAN).map(word).collect());
         Self { totals, blocks, regions, feasible }
     }
@@ -80,23 +88,26 @@ impl Ranking {
     }
 
     /// Sets the totals at many positions, none of them named twice.
-    pub(super) fn set_all(&mut self, changes: impl ExactSizeIterator<Item = (usize, i32)>) {
+    pub(super) fn set_all(&mut self, changes: &[(u32, i32)]) {
         if changes.len() < FEW {
-            return changes.for_each(|(position, total)| self.set(position, total));
+            return changes.iter().for_each(|(position, total)| self.set(*position as usize, *total));
         }
         let mut touched = vec![false; self.blocks.len()];
         for (position, total) in changes {
-            let before = std::mem::replace(&mut self.totals[position], total);
-            match (before, total) {
-                _ if before == total => continue,
+            let position = *position as usize;
+            let before = std::mem::replace(&mut self.totals[position], *total);
+            match (before, *total) {
+                (before, total) if before == total => continue,
                 (INFEASIBLE, _) => self.feasible.insert(position),
                 (_, INFEASIBLE) => self.feasible.remove(position),
                 _ => {}
             }
             touched[position / FAN] = true;
         }
-        for block in (0..touched.len()).filter(|block| touched[*block]) {
-            self.blocks[block] = highest(part(&self.totals, block));
+        for (block, touched) in touched.iter().enumerate() {
+            if *touched {
+                self.blocks[block] = highest(part(&self.totals, block));
+            }
         }
         for (region, touched) in touched.chunks(FAN).enumerate() {
             if touched.contains(&true) {
@@ -276,13 +287,14 @@ mod tests {
         #[test]
         fn many_changes_at_once_come_to_the_same_as_one_by_one(
             totals in prop::collection::vec(-1..4_i32, 1..300),
-            changes in prop::collection::btree_map(0..300_usize, -1..4_i32, 0..60),
+            changes in prop::collection::btree_map(0..300_u32, -1..4_i32, 0..60),
         ) {
-            let changes: Vec<_> = changes.into_iter().filter(|(position, _)| *position < totals.len()).collect();
+            let inside = |(position, _): &(u32, i32)| (*position as usize) < totals.len();
+            let changes: Vec<_> = changes.into_iter().filter(inside).collect();
             let mut at_once = Ranking::new(totals.clone());
-            at_once.set_all(changes.iter().copied());
+            at_once.set_all(&changes);
             let mut totals = totals;
-            changes.iter().for_each(|(position, total)| totals[*position] = *total);
+            changes.iter().for_each(|(position, total)| totals[*position as usize] = *total);
             let anew = Ranking::new(totals);
             prop_assert_eq!((&at_once.totals, &at_once.blocks, &at_once.regions), (&anew.totals, &anew.blocks, &anew.regions));
             prop_assert_eq!(at_once.feasible.from(0).collect::<Vec<_>>(), anew.feasible.from(0).collect::<Vec<_>>());

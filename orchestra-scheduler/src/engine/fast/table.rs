@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::view::{Bookmark, ClusterView, Load, NodeFacts, NodeName, NodeView, Stamp};
+use crate::view::{Bookmark, Brief, ClusterView, Load, NodeFacts, NodeName, NodeView, Stamp};
 
 /// Entries kept beyond twice the number of nodes.
 const KEPT: usize = 1024;
@@ -24,6 +24,34 @@ impl State {
     }
 }
 
+/// The loads of all nodes, each in brief and at length.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    /// What is mostly looked at: apart, so that nothing else goes through the caches with it.
+    brief: Vec<Brief>,
+    full: Vec<Load>,
+}
+
+impl Loads {
+    /// The load of the node at a position.
+    #[inline]
+    pub(super) fn get(&self, position: usize) -> Option<(&Brief, &Load)> {
+        Some((self.brief.get(position)?, self.full.get(position)?))
+    }
+
+    fn set(&mut self, position: usize, load: Load) {
+        self.brief[position] = Brief::of(&load);
+        self.full[position] = load;
+    }
+}
+
+impl FromIterator<Load> for Loads {
+    fn from_iter<T: IntoIterator<Item = Load>>(loads: T) -> Self {
+        let full: Vec<_> = loads.into_iter().collect();
+        Self { brief: full.iter().map(Brief::of).collect(), full }
+    }
+}
+
 /// What was last known of each node, and when it changed.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -39,7 +67,7 @@ pub(super) struct Table {
     changed: Vec<Tick>,
     /// What each node says about itself, and since when.
     facts: Vec<(Arc<NodeFacts>, Tick)>,
-    loads: Vec<Load>,
+    loads: Loads,
     now: Tick,
     /// Positions changed after `first`, one for each tick.
     recent: Vec<u32>,
@@ -60,7 +88,7 @@ impl Default for Table {
             affine_nodes: 0,
             changed: Vec::new(),
             facts: Vec::new(),
-            loads: Vec::new(),
+            loads: Loads::default(),
             now: Tick(0),
             recent: Vec::new(),
             first: Tick(0),
@@ -86,7 +114,7 @@ impl Table {
     }
 
     /// The loads of all nodes, by position.
-    pub(super) fn loads(&self) -> &[Load] {
+    pub(super) fn loads(&self) -> &Loads {
         &self.loads
     }
 
@@ -176,7 +204,7 @@ impl Table {
         }
         self.now = Tick(self.now.0 + 1);
         self.changed[position] = self.now;
-        self.loads[position] = node.load();
+        self.loads.set(position, node.load());
         let (facts, since) = &mut self.facts[position];
         if !Arc::ptr_eq(facts, node.facts()) {
             // Nodes often say again what they said before.
