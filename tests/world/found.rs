@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::Api;
 use kube::api::{DeleteParams, Patch};
 use kube::client::Body;
-use orchestra::world::{Tamper, Tampered, World, WriteLog};
+use orchestra::world::{Deed, Tamper, Tampered, World, WriteLog};
 use serde_json::json;
 
 /// Refuses some requests, as a server does that has too much to do, or when somebody else writes at the same time.
@@ -212,4 +212,29 @@ fn an_agent_leaves_a_pod_of_another_node_alone_that_has_the_name_of_its_own() {
     let removals = outcome.deeds.iter().filter(|deed| deed.method == Method::DELETE);
     let answers: Vec<_> = removals.filter_map(|deed| deed.status).collect();
     assert_eq!(answers.iter().filter(|answer| **answer == StatusCode::CONFLICT).count(), 1, "{answers:?}");
+}
+
+/// What the watch told late made it look after them once more.
+#[test]
+fn an_agent_has_done_with_pods_that_it_removed() {
+    let outcome = World::seeded(1).nodes(1).run(async |world| {
+        let pods: Api<Pod> = Api::default_namespaced(world.client());
+        for number in 0..8 {
+            let pod = json!({
+                "metadata": {"name": format!("p{number}")},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": "i"}]},
+            });
+            pods.create(&Default::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+        }
+        world.settle(Duration::from_secs(30), Duration::from_secs(300)).await.unwrap();
+        let all = pods.list(&Default::default()).await.unwrap().items;
+        for pod in &all {
+            pods.delete(pod.metadata.name.as_deref().unwrap(), &Default::default()).await.unwrap();
+        }
+        world.settle(Duration::from_secs(30), Duration::from_secs(300)).await.unwrap();
+        (all.len(), pods.list(&Default::default()).await.unwrap().items.len())
+    });
+    assert_eq!(outcome.value, (8, 0));
+    let vain = |deed: &&Deed| deed.status == Some(StatusCode::NOT_FOUND);
+    assert_eq!(outcome.deeds.iter().filter(vain).map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
 }

@@ -63,6 +63,8 @@ pub(super) struct Pods {
     table: Table,
     /// In order, so that what is told to all is told in the same order each time.
     workers: BTreeMap<String, Handle>,
+    /// Pods that are over and done with, of which the watch is still to say so: what it says of them before is old.
+    over: HashSet<String>,
     tasks: JoinSet<String>,
     /// Seen since the watch began anew.
     listing: HashSet<String>,
@@ -72,6 +74,16 @@ pub(super) struct Pods {
 struct Handle {
     notes: mpsc::UnboundedSender<Note>,
     shown: watch::Receiver<Shown>,
+    /// The watch has said that the pod is gone.
+    has_vanished: bool,
+}
+
+impl Handle {
+    fn vanish(&mut self) {
+        self.has_vanished = true;
+        // A worker that is gone needs no telling.
+        let _ = self.notes.send(Note::Vanished);
+    }
 }
 
 /// What the runtime had when the agent started.
@@ -87,6 +99,7 @@ impl Pods {
             context,
             table,
             workers: BTreeMap::new(),
+            over: HashSet::new(),
             tasks: JoinSet::new(),
             listing: HashSet::new(),
             left: None,
@@ -158,8 +171,9 @@ impl Pods {
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listing);
-                for (_, worker) in self.workers.iter().filter(|(uid, _)| !listed.contains(*uid)) {
-                    let _ = worker.notes.send(Note::Vanished);
+                self.over.retain(|uid| listed.contains(uid));
+                for (_, worker) in self.workers.iter_mut().filter(|(uid, _)| !listed.contains(*uid)) {
+                    worker.vanish();
                 }
                 if let Some(left) = self.left.take() {
                     self.clear(left, &listed).await;
@@ -167,15 +181,17 @@ impl Pods {
             }
             Event::Apply(Light(pod)) => self.applied(pod),
             Event::Delete(Light(pod)) => {
-                if let Some(worker) = pod.uid().and_then(|uid| self.workers.get(&uid)) {
-                    let _ = worker.notes.send(Note::Vanished);
+                let Some(uid) = pod.uid() else { return };
+                self.over.remove(&uid);
+                if let Some(worker) = self.workers.get_mut(&uid) {
+                    worker.vanish();
                 }
             }
         }
     }
 
     fn applied(&mut self, pod: Pod) {
-        let Some(uid) = pod.uid() else { return };
+        let Some(uid) = pod.uid().filter(|uid| !self.over.contains(uid)) else { return };
         let pod = Arc::new(pod);
         if let Some(worker) = self.workers.get(&uid) {
             self.table.put(&uid, Some(Listed { pod: pod.clone(), shown: worker.shown.clone() }));
@@ -199,7 +215,7 @@ impl Pods {
         let (publish, shown) = watch::channel(Shown::default());
         self.table.put(&uid, Some(Listed { pod: pod.clone(), shown: shown.clone() }));
         let worker = Worker::new(self.context.clone(), &pod, state, (sender.clone(), inbox), publish);
-        self.workers.insert(uid.clone(), Handle { notes: sender, shown });
+        self.workers.insert(uid.clone(), Handle { notes: sender, shown, has_vanished: false });
         self.tasks.spawn(async move {
             worker.run().await;
             uid
@@ -229,8 +245,10 @@ impl Pods {
     fn gone(&mut self, done: std::result::Result<String, tokio::task::JoinError>) {
         match done {
             Ok(uid) => {
-                self.workers.remove(&uid);
                 self.table.put(&uid, None);
+                if self.workers.remove(&uid).is_some_and(|worker| !worker.has_vanished) {
+                    self.over.insert(uid);
+                }
             }
             Err(error) if error.is_cancelled() => {}
             Err(error) => tracing::error!(%error, "the worker of a pod failed"),
