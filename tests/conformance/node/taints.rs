@@ -8,20 +8,29 @@ use crate::kind::Kind;
 use crate::world::{World, with};
 
 const KEY: &str = "kubernetes.io/e2e-evict-taint-key";
+/// Another, which stays longer.
+const WITNESS: &str = "kubernetes.io/e2e-evict-witness";
 
 fn pods(world: &World) -> Kind<'_> {
     Kind::namespaced(world, "v1", "Pod", "pods")
 }
 
-/// A pod that bears a taint of this key for so long.
+/// A pod that bears a taint of this key for so long, and the suite's others for ever.
 fn bearing(name: &str, key: &str, seconds: u32) -> Value {
+    let others: Vec<Value> = [KEY, WITNESS]
+        .iter()
+        .filter(|other| **other != key)
+        .map(|other| json!({ "key": other, "operator": "Exists", "effect": "NoExecute" }))
+        .collect();
+    let mut tolerations = json!([{
+        "key": key, "value": "evictTaintVal", "effect": "NoExecute", "tolerationSeconds": seconds,
+    }]);
+    tolerations.as_array_mut().expect("a list").extend(others);
     json!({
         "metadata": { "name": name, "labels": { "group": "taint-eviction" } },
         "spec": {
             "terminationGracePeriodSeconds": 0,
-            "tolerations": [{
-                "key": key, "value": "evictTaintVal", "effect": "NoExecute", "tolerationSeconds": seconds,
-            }],
+            "tolerations": tolerations,
             "containers": [{ "name": "pause", "image": "pause" }],
         },
     })
@@ -64,10 +73,9 @@ async fn noexecutetaintmanager_multiple_pods_evicts_pods_with_mintolerationsecon
 /// A second pod whose longer time runs out beside shows that the first one's has.
 #[tokio::test]
 async fn noexecutetaintmanager_single_pod_removing_taint_cancels_eviction() {
-    let witness = "kubernetes.io/e2e-evict-witness";
-    let world = running(&[bearing("taint-eviction-4", KEY, 3), bearing("witness", witness, 4)]).await;
-    taint(&world, &[KEY, witness]).await;
-    taint(&world, &[witness]).await;
+    let world = running(&[bearing("taint-eviction-4", KEY, 3), bearing("witness", WITNESS, 4)]).await;
+    taint(&world, &[KEY, WITNESS]).await;
+    taint(&world, &[WITNESS]).await;
     pods(&world).gone("witness").await;
     let pod = pods(&world).get("taint-eviction-4").await;
     assert!(pod["metadata"]["deletionTimestamp"].is_null(), "{pod}");
