@@ -121,7 +121,8 @@ impl World {
             [] => return None,
         };
         let (_, list) = self.answer(Wire::Json, "GET", &root, JSON, Vec::new()).await;
-        let found = list["resources"].as_array()?.iter().find(|one| one["name"] == resource.as_str())?.clone();
+        let found =
+            list["resources"].as_array()?.iter().find(|one| one["name"] == resource.as_str())?.clone();
         let api_version = match (found["group"].as_str(), found["version"].as_str()) {
             (Some(""), Some(version)) | (None, Some(version)) => version.to_owned(),
             (Some(group), Some(version)) => format!("{group}/{version}"),

@@ -238,7 +238,8 @@ async fn replicaset_replace_and_patch_tests() {
         } } },
     });
     kind.strategic("test-rs", patch).await;
-    let patched = kind.eventually("test-rs", |set| ready(3)(set) && set["status"]["availableReplicas"] == 3).await;
+    let patched =
+        kind.eventually("test-rs", |set| ready(3)(set) && set["status"]["availableReplicas"] == 3).await;
     assert_eq!(patched["metadata"]["labels"]["test-rs"], "patched");
     let spec = &patched["spec"]["template"]["spec"];
     assert_eq!(spec["containers"][0]["image"], "agnhost");

@@ -129,7 +129,10 @@ async fn endpointslice_should_create_endpoints_and_endpointslices_for_pods_match
     slices_say(&world, "example-no-match", &[]).await;
     endpoints_say(&world, "example-no-match", &[]).await;
     let empty = slices(&world).list(&selector("example-no-match")).await;
-    assert!(items(&empty).len() == 1 && items(&empty)[0]["ports"].as_array().is_none_or(Vec::is_empty), "{empty}");
+    assert!(
+        items(&empty).len() == 1 && items(&empty)[0]["ports"].as_array().is_none_or(Vec::is_empty),
+        "{empty}"
+    );
 
     // What is taken away comes back.
     for slice in items(&slices(&world).list(&selector("example-named-port")).await) {
@@ -169,7 +172,8 @@ async fn service_endpoints_latency_should_not_be_very_high() {
         let service = json!({ "metadata": { "generateName": "latency-svc-" }, "spec": spec });
         let made = services(&world).create(service).await;
         let path = format!("{}?watch=true&{}", kind.collection(), selector(name(&made)));
-        let has_address = |event: &Value| event["object"]["endpoints"].as_array().is_some_and(|all| !all.is_empty());
+        let has_address =
+            |event: &Value| event["object"]["endpoints"].as_array().is_some_and(|all| !all.is_empty());
         world.watch(&path).await.until(has_address).await;
         taken.push(began.elapsed());
     }

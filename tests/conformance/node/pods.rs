@@ -192,7 +192,8 @@ async fn observed(kind: &Kind<'_>, name: &str, generation: u64) {
 }
 
 #[tokio::test]
-async fn pods_extended_pod_generation_pod_generation_pod_generation_should_start_at_1_and_increment_per_update() {
+async fn pods_extended_pod_generation_pod_generation_pod_generation_should_start_at_1_and_increment_per_update()
+ {
     let script = |config: &ContainerConfig| match config.name.as_str() {
         "init-container" => Script::ending(Duration::from_millis(10), 0),
         _ => Script::forever(),
@@ -209,7 +210,8 @@ async fn pods_extended_pod_generation_pod_generation_pod_generation_should_start
         (
             "tolerations",
             |pod| {
-                let more = json!({ "key": "foo-1", "operator": "Equal", "value": "bar", "effect": "NoSchedule" });
+                let more =
+                    json!({ "key": "foo-1", "operator": "Equal", "value": "bar", "effect": "NoSchedule" });
                 // Those that every pod has come back by themselves.
                 pod["spec"]["tolerations"] = json!([more]);
             },
