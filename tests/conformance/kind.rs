@@ -122,6 +122,11 @@ impl<'a> Kind<'a> {
         self.world.update(&self.path(name), &self.path(name), change).await
     }
 
+    /// Puts this in the place of what is there.
+    pub(crate) async fn put(&self, name: &str, object: Value) -> Value {
+        self.world.put(&self.path(name), object).await
+    }
+
     /// Reads an object, changes it, and writes its status.
     pub(crate) async fn update_status(&self, name: &str, change: impl Fn(&mut Value)) -> Value {
         self.world.update(&self.path(name), &self.path(&format!("{name}/status")), change).await

@@ -27,5 +27,6 @@ mod scheduling;
 mod storage;
 mod table;
 mod watching;
+mod wire;
 #[allow(dead_code, reason = "each area needs a part of it")]
 mod world;

@@ -222,7 +222,24 @@ async fn stocked(world: &World, amount: &str) {
     let nodes = Kind::cluster(world, "v1", "Node", "nodes");
     nodes.eventually("node-1", |node| node["status"]["allocatable"]["pods"].is_string()).await;
     let stock = json!({ FOO: amount });
-    nodes.merge("node-1/status", json!({ "status": { "capacity": stock, "allocatable": stock } })).await;
+    // A patch made from a whole Node, which empties all that the node says of itself until it says it again.
+    let whole = json!({
+        "metadata": {},
+        "spec": {},
+        "status": {
+            "capacity": stock,
+            "allocatable": stock,
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": 0 } },
+            "nodeInfo": {
+                "machineID": "", "systemUUID": "", "bootID": "", "kernelVersion": "", "osImage": "",
+                "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "",
+                "operatingSystem": "", "architecture": "",
+            },
+        },
+    });
+    let patched = nodes.strategic("node-1/status", whole).await;
+    assert!(patched["status"]["allocatable"][FOO].is_string(), "{patched}");
+    assert!(patched["status"]["allocatable"]["pods"].is_string(), "the rest stays: {patched}");
 }
 
 async fn classes(world: &World) {
@@ -355,41 +372,53 @@ async fn schedulerpreemption_validates_pod_disruption_condition_is_added_to_the_
 #[tokio::test]
 async fn schedulerpreemption_preemptionexecutionpath_runs_replicasets_to_verify_preemption_running_path() {
     let world = with_a_node().await;
-    stocked(&world, "5").await;
+    stocked(&world, "1000").await;
     let classes = Kind::cluster(&world, "scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
     let sets = Kind::namespaced(&world, "apps/v1", "ReplicaSet", "replicasets");
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
     for number in 1..=4 {
         classes.create(json!({ "metadata": { "name": format!("p{number}") }, "value": number })).await;
     }
-    // As many as fill the node, then one of a higher priority that needs the place of three.
-    let set = |number: u32, replicas: u32, amount: &str| {
+    let mut watch = world.watch(&format!("{}?watch=true", pods.collection())).await;
+    // Three sets that fill the node but for a twentieth, then a pod that needs the place of two of them.
+    for (number, amount) in [(1, "200"), (2, "300"), (3, "450")] {
         let called = format!("rs-pod{number}");
         let mut template = wanting("none", &format!("p{number}"), amount);
         template["metadata"] = json!({ "labels": { "name": called } });
-        json!({
-            "metadata": { "name": called },
-            "spec": { "replicas": replicas, "selector": { "matchLabels": { "name": called } }, "template": template },
+        template["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": "node-1" });
+        let selector = json!({ "matchLabels": { "name": called } });
+        let spec = json!({ "replicas": 1, "selector": selector, "template": template });
+        sets.create(json!({ "metadata": { "name": called }, "spec": spec })).await;
+        sets.eventually(&called, |set| set["status"]["availableReplicas"] == 1).await;
+    }
+    let mut preemptor = wanting("pod4", "p4", "500");
+    preemptor["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": "node-1" });
+    pods.create(preemptor).await;
+    // The node is promised to it before there is room, and then it has it.
+    pods.eventually("pod4", |pod| pod["status"]["nominatedNodeName"] == "node-1").await;
+    runs(&pods, "pod4").await;
+    // The sets of the two lowest have made one more pod each, which waits; the third is let alone.
+    let waits = |pod: &Value| pod["status"]["phase"] == "Pending" && pod["spec"]["nodeName"].is_null();
+    let mut removed = [false; 2];
+    while removed != [true; 2] {
+        let gone = watch.until(|event| event["type"] == "DELETED").await;
+        for (seen, prefix) in removed.iter_mut().zip(["rs-pod1-", "rs-pod2-"]) {
+            *seen |= name(&gone).starts_with(prefix);
+        }
+    }
+    for number in [1, 2] {
+        sets.eventually(&format!("rs-pod{number}"), |set| {
+            set["status"]["replicas"] == 1 && set["status"]["readyReplicas"].as_i64().unwrap_or_default() == 0
         })
+        .await;
+    }
+    let list = pods.list("").await;
+    let of = |number: u32| {
+        let prefix = format!("rs-pod{number}-");
+        items(&list).iter().filter(|pod| name(pod).starts_with(&prefix)).cloned().collect::<Vec<_>>()
     };
-    for (number, replicas) in [(1, 1), (2, 1), (3, 1)] {
-        sets.create(set(number, replicas, "1")).await;
-        sets.eventually(&format!("rs-pod{number}"), |set| set["status"]["readyReplicas"] == 1).await;
-    }
-    let mut watches = Vec::new();
-    for number in 1..=3 {
-        let pods = "/api/v1/namespaces/conformance/pods?watch=true";
-        watches.push(world.watch(&format!("{pods}&labelSelector=name%3Drs-pod{number}")).await);
-    }
-    sets.create(set(4, 1, "4")).await;
-    sets.eventually("rs-pod4", |set| set["status"]["readyReplicas"] == 1).await;
-    // The lowest go, and what their sets make instead waits; the third stays.
-    for watch in &mut watches[..2] {
-        watch.until(|event| event["type"] == "DELETED").await;
-        watch
-            .until(|event| event["type"] != "DELETED" && event["object"]["status"]["phase"] == "Pending")
-            .await;
-    }
-    let third = sets.get("rs-pod3").await;
-    assert_eq!(third["status"]["readyReplicas"], 1, "{third}");
+    assert!(of(1).iter().chain(&of(2)).all(waits), "{list}");
+    assert_eq!((of(1).len(), of(2).len(), of(3).len()), (1, 1, 1), "{list}");
+    assert_eq!(of(3)[0]["status"]["phase"], "Running");
     world.end().await;
 }

@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::Value;
 
+use crate::wire::take_event;
 use crate::world::World;
 
 /// When a test gives up waiting for an event. Machines are shared.
@@ -16,15 +17,19 @@ pub(crate) struct Watch {
     path: String,
     body: Body,
     rest: Vec<u8>,
+    is_protobuf: bool,
 }
 
 impl World {
     /// Opens the watch of this path, which has its parameters; `watch=true` among them.
     pub(crate) async fn watch(&self, path: &str) -> Watch {
-        let request = http::Request::get(path).body(Body::empty()).expect("a request");
+        let request = http::Request::get(path).header("accept", self.wire.accept());
+        let request = request.body(Body::empty()).expect("a request");
         let response = self.client().send(request).await.expect("an answer");
         assert_eq!(response.status(), 200, "{path}");
-        Watch { path: path.to_owned(), body: response.into_body(), rest: Vec::new() }
+        let media = response.headers()["content-type"].to_str().expect("a media type");
+        let is_protobuf = media == "application/vnd.kubernetes.protobuf;stream=watch";
+        Watch { path: path.to_owned(), body: response.into_body(), rest: Vec::new(), is_protobuf }
     }
 
     /// Waits until the object of this name in a collection is as wanted, and returns it.
@@ -57,9 +62,8 @@ impl Watch {
     /// The next event, `{type, object}`; there must be one.
     pub(crate) async fn next(&mut self) -> Value {
         loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                return serde_json::from_slice(&line).expect("an event in JSON");
+            if let Some(event) = take_event(&mut self.rest, self.is_protobuf) {
+                return event;
             }
             let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;
             let frame = frame.unwrap_or_else(|_| panic!("no event came: {}", self.path));

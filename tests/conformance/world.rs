@@ -8,10 +8,13 @@ use kube::client::Body;
 use orchestra::{Cluster, ClusterBuilder};
 use serde_json::{Value, json};
 
+use crate::wire::Wire;
+
 /// A cluster, and the namespace the test works in.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) namespace: String,
+    pub(crate) wire: Wire,
 }
 
 /// A cluster with controllers and scheduler, and without nodes.
@@ -22,7 +25,7 @@ pub(crate) async fn world() -> World {
 /// The cluster this builder makes.
 pub(crate) async fn with(builder: ClusterBuilder) -> World {
     let cluster = builder.start().await.expect("the cluster starts");
-    let world = World { cluster, namespace: "conformance".to_owned() };
+    let world = World { cluster, namespace: "conformance".to_owned(), wire: Wire::Typed };
     world.make_namespace(&world.namespace).await;
     world
 }
@@ -57,11 +60,15 @@ impl World {
         (status, response.into_body().collect().await.expect("a whole body").to_bytes().to_vec())
     }
 
-    /// Sends JSON and returns status and JSON.
+    /// The same world as a dynamic client sees it.
+    pub(crate) fn dynamic(mut self) -> Self {
+        self.wire = Wire::Json;
+        self
+    }
+
+    /// Sends a tree and returns status and tree.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let text = if body.is_null() { String::new() } else { body.to_string() };
-        let (status, bytes) = self.raw(method, path, &[("content-type", "application/json")], &text).await;
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        self.converse(self.wire, method, path, body).await
     }
 
     /// What stands at this path; it must be there.
@@ -91,8 +98,8 @@ impl World {
 
     /// Patches with a patch of this media type.
     pub(crate) async fn patch(&self, path: &str, media: &str, patch: Value) -> Value {
-        let (status, bytes) = self.raw("PATCH", path, &[("content-type", media)], &patch.to_string()).await;
-        let answer: Value = serde_json::from_slice(&bytes).expect("JSON");
+        let bytes = patch.to_string().into_bytes();
+        let (status, answer) = self.answer(self.wire, "PATCH", path, media, bytes).await;
         assert!([200, 201].contains(&status), "PATCH {path}: {status} {answer}");
         answer
     }

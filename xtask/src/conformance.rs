@@ -70,7 +70,7 @@ fn page(rows: &str, outcomes: &BTreeMap<String, bool>) -> String {
          The 446 rows of the suite of Kubernetes 1.36, and for each whether a test here that is named after it and does what it\n\
          does passes. Written by `cargo xtask conformance`, which runs them; the classes say what a row needs: N the API alone,\n\
          C controllers and admission too, F a webhook or an extension server, S pods that are bound and reported, R real\n\
-         containers, volumes and network.\n\n",
+         containers, volumes and network. Where the suite's clients speak protobuf, the tests do.\n\n",
     );
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut table = String::from("| area | class | row | here |\n|---|---|---|---|\n");

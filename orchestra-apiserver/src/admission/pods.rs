@@ -1,4 +1,4 @@
-//! What every pod gets before it is stored: a priority, tolerations of node trouble.
+//! What every pod gets before it is stored, and keeps when it is written anew: a priority, tolerations of node trouble.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ const SCHEDULING: GroupVersion = GroupVersion::new("scheduling.k8s.io", "v1");
 /// How long a pod stays on a node that is unreachable or not ready, unless it says otherwise.
 const TOLERATION_SECONDS: i64 = 300;
 
-fn is_new_pod(request: &AdmissionRequest<'_>) -> bool {
-    request.operation == Operation::Create && request.is("", "pods")
+fn is_pod(request: &AdmissionRequest<'_>) -> bool {
+    matches!(request.operation, Operation::Create | Operation::Update) && request.is("", "pods")
 }
 
 fn pod_spec(object: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -65,11 +65,15 @@ impl Admission for Priority {
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
-        is_new_pod(request)
+        is_pod(request)
     }
 
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
         let Some(spec) = pod_spec(object) else { return Ok(()) };
+        if request.operation == Operation::Update {
+            keep(spec, request.old);
+            return Ok(());
+        }
         let classes = self.classes.get(|classes| classes.iter().map(Rank::read).collect()).await?;
         let name = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
         let class = if name.is_empty() {
@@ -108,6 +112,16 @@ impl Admission for Priority {
     }
 }
 
+/// What a pod was given when it was made, and who writes it now does not name. That it stays the same is checked later.
+fn keep(spec: &mut Map<String, Value>, old: Option<&Value>) {
+    for field in ["priority", "preemptionPolicy"] {
+        let Some(held) = old.and_then(|old| old.get("spec")?.get(field)) else { continue };
+        if spec.get(field).is_none_or(Value::is_null) {
+            spec.insert(field.to_owned(), held.clone());
+        }
+    }
+}
+
 /// `DefaultTolerationSeconds`: five minutes on a node in trouble.
 #[derive(Debug)]
 pub(super) struct DefaultTolerationSeconds;
@@ -119,7 +133,7 @@ impl Admission for DefaultTolerationSeconds {
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
-        is_new_pod(request)
+        is_pod(request)
     }
 
     async fn mutate(&self, _request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {

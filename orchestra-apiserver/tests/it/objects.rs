@@ -207,6 +207,27 @@ async fn a_bound_pod_goes_in_two_steps() {
     assert_eq!(get(&server, &format!("{PODS}/p")).await.0, 404);
 }
 
+/// As upstream's plugins, which know updates too: who writes a pod need not repeat what it was given.
+#[tokio::test]
+async fn a_pod_written_anew_keeps_its_priority_and_the_tolerations_of_every_pod() {
+    let server = server().await;
+    let (_, made) = post(&server, PODS, &pod("p")).await;
+    let own = json!({"key": "foo", "operator": "Equal", "value": "bar", "effect": "NoSchedule"});
+    let mut anew = made.clone();
+    for given in ["priority", "preemptionPolicy"] {
+        anew["spec"].as_object_mut().unwrap().remove(given);
+    }
+    anew["spec"]["tolerations"] = json!([own]);
+    let (code, written) = put(&server, &format!("{PODS}/p"), &anew).await;
+    assert_eq!(code, 200, "{written}");
+    let mut wanted = vec![own];
+    wanted.extend(made["spec"]["tolerations"].as_array().unwrap().iter().cloned());
+    assert_eq!(written["spec"]["tolerations"], json!(wanted));
+    for given in ["priority", "preemptionPolicy"] {
+        assert_eq!(written["spec"][given], made["spec"][given]);
+    }
+}
+
 #[tokio::test]
 async fn a_finalizer_holds_an_object_until_it_is_removed() {
     let server = server().await;

@@ -17,8 +17,9 @@ fn devices() -> Value {
 
 #[tokio::test]
 async fn crud_tests_resource_k8s_io_v1_deviceclass() {
-    let world = world::world().await;
-    let selectors = json!([{"cel": {"expression": "true"}}, {"cel": {"expression": "device.driver == 'a'"}}]);
+    let world = world::world().await.dynamic();
+    // Neither selects any device; the second has to be compiled to know.
+    let selectors = json!([{"cel": {"expression": "1 == 0"}}]);
     let mut patches: Vec<Patch<'_>> = every_merge(&json!({"spec": {"selectors": selectors}}));
     patches.push((JSON_PATCH, json!([{"op": "replace", "path": "/spec/selectors", "value": selectors}])));
     let class = Crud {
@@ -26,8 +27,8 @@ async fn crud_tests_resource_k8s_io_v1_deviceclass() {
         plural: "deviceclasses",
         kind: "DeviceClass",
         namespaced: false,
-        object: json!({"spec": {"selectors": [{"cel": {"expression": "true"}}]}}),
-        update: &|object| object["spec"]["selectors"] = selectors.clone(),
+        object: json!({"spec": {"selectors": [{"cel": {"expression": "false"}}]}}),
+        update: &|object| object["spec"]["selectors"][0]["cel"]["expression"] = "1 == 0".into(),
         patches,
         status: None,
     };
@@ -37,12 +38,10 @@ async fn crud_tests_resource_k8s_io_v1_deviceclass() {
 
 #[tokio::test]
 async fn crud_tests_resource_k8s_io_v1_resourceclaim() {
-    let world = world::world().await;
-    let allocation = json!({"devices": {"results": [{
-        "request": "req-0", "driver": "dra.example.com", "pool": "some-pool", "device": "some-device",
-    }]}});
-    let mut status = every_merge(&json!({"status": {"allocation": allocation}}));
-    status.push((JSON_PATCH, json!([{"op": "add", "path": "/status", "value": {"allocation": allocation}}])));
+    let world = world::world().await.dynamic();
+    // That nothing is allocated is an allocation, and a status is there to be added to before anybody wrote one.
+    let mut status = every_merge(&json!({"status": {"allocation": {}}}));
+    status.push((JSON_PATCH, json!([{"op": "add", "path": "/status/allocation", "value": {}}])));
     let claim = Crud {
         group_version: GROUP_VERSION,
         plural: "resourceclaims",
@@ -51,7 +50,7 @@ async fn crud_tests_resource_k8s_io_v1_resourceclaim() {
         object: json!({"spec": devices()}),
         update: &label,
         patches: label_patches("test.dra.example.com", "test"),
-        status: Some((&|object| object["status"] = json!({"allocation": allocation}), status)),
+        status: Some((&|object| object["status"]["allocation"] = json!({}), status)),
     };
     claim.check(&world).await;
     world.end().await;
@@ -59,7 +58,7 @@ async fn crud_tests_resource_k8s_io_v1_resourceclaim() {
 
 #[tokio::test]
 async fn crud_tests_resource_k8s_io_v1_resourceclaimtemplate() {
-    let world = world::world().await;
+    let world = world::world().await.dynamic();
     let template = Crud {
         group_version: GROUP_VERSION,
         plural: "resourceclaimtemplates",
@@ -76,22 +75,19 @@ async fn crud_tests_resource_k8s_io_v1_resourceclaimtemplate() {
 
 #[tokio::test]
 async fn crud_tests_resource_k8s_io_v1_resourceslice() {
-    let world = world::world().await;
-    let devices = json!([{"name": "device-0"}, {"name": "device-1"}]);
-    let mut patches: Vec<Patch<'_>> = every_merge(&json!({"spec": {
-        "driver": "dra.example.com", "nodeName": "no-such-node",
-        "pool": {"name": "some-pool", "generation": 1, "resourceSliceCount": 1}, "devices": devices,
-    }}));
-    patches.push((JSON_PATCH, json!([{"op": "replace", "path": "/spec/devices", "value": devices}])));
+    let world = world::world().await.dynamic();
+    let devices = json!([{"name": "device-0"}]);
+    let mut patches: Vec<Patch<'_>> = every_merge(&json!({"spec": {"devices": devices}}));
+    patches.push((JSON_PATCH, json!([{"op": "add", "path": "/spec/devices", "value": devices}])));
     let slice = Crud {
         group_version: GROUP_VERSION,
         plural: "resourceslices",
         kind: "ResourceSlice",
         namespaced: false,
+        // Of a pool in which there is nothing yet.
         object: json!({"spec": {
             "driver": "dra.example.com", "nodeName": "no-such-node",
-            "pool": {"name": "some-pool", "generation": 1, "resourceSliceCount": 1},
-            "devices": [{"name": "device-0"}],
+            "pool": {"name": "cluster", "generation": 1, "resourceSliceCount": 1},
         }}),
         update: &|object| object["spec"]["devices"] = devices.clone(),
         patches,

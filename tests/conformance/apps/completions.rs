@@ -205,24 +205,28 @@ async fn job_should_apply_changes_to_a_job_status() {
     let world = with_a_node().await;
     let kind = jobs(&world);
     running(&world, "suspend-false-to-true").await;
+    let changed = |object: &Value| {
+        condition(object, "CustomConditionType").expect("the condition")["lastTransitionTime"].clone()
+    };
+    // A condition of a kind that the controller does not know, as its type writes it.
     let annotated = json!({
         "metadata": { "annotations": { "patchedstatus": "true" } },
-        "status": { "conditions": [{ "type": "StatusPatched", "status": "True" }] },
+        "status": { "conditions": [{
+            "type": "CustomConditionType", "status": "True", "lastProbeTime": null,
+            "lastTransitionTime": "2026-01-02T03:04:05Z",
+        }] },
     });
     let patched = kind.merge("suspend-false-to-true/status", annotated).await;
-    assert!(condition(&patched, "StatusPatched").is_some(), "{patched}");
+    assert_eq!(changed(&patched), "2026-01-02T03:04:05Z");
     assert_eq!(patched["metadata"]["annotations"]["patchedstatus"], "true");
     let updated = kind
         .update_status("suspend-false-to-true", |job| {
-            let conditions = &mut job["status"]["conditions"];
-            if !conditions.is_array() {
-                *conditions = json!([]);
-            }
-            let said = json!({ "type": "StatusUpdate", "status": "True" });
-            conditions.as_array_mut().expect("conditions").push(said);
+            let conditions = job["status"]["conditions"].as_array_mut().expect("conditions");
+            let custom = conditions.iter_mut().find(|one| one["type"] == "CustomConditionType");
+            custom.expect("the condition")["lastTransitionTime"] = "2026-01-02T03:04:06Z".into();
         })
         .await;
-    assert!(condition(&updated, "StatusUpdate").is_some(), "{updated}");
+    assert_eq!(changed(&updated), "2026-01-02T03:04:06Z");
     let read = kind.get("suspend-false-to-true/status").await;
     assert_eq!(read["metadata"]["uid"], updated["metadata"]["uid"]);
     world.end().await;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{NEVER_READY, scales, with_a_node};
-use crate::kind::{Kind, condition, items, name, version};
+use crate::kind::{Kind, items, name, version};
+use crate::wire::Wire;
 use crate::world::World;
 
 fn deployments(world: &World) -> Kind<'_> {
@@ -34,10 +35,14 @@ fn deployment(called: &str, label: &str, replicas: u32, image: &str) -> Value {
     })
 }
 
-/// A ReplicaSet that was there before the Deployment.
+/// A ReplicaSet that was there before the Deployment, and is choosier about its pods.
 fn set(called: &str, label: &str, replicas: u32) -> Value {
     let mut set = deployment(called, label, replicas, "httpd");
-    set["spec"]["template"] = template(label, "httpd");
+    let labels = json!({ "name": label, "pod": "httpd" });
+    set["metadata"]["labels"] = labels.clone();
+    set["spec"]["selector"]["matchLabels"] = labels.clone();
+    set["spec"]["template"]["metadata"]["labels"] = labels;
+    set["spec"]["template"]["spec"]["containers"][0]["name"] = "httpd".into();
     set
 }
 
@@ -108,11 +113,29 @@ async fn deployment_deployment_should_delete_old_replica_sets() {
     let (kind, sets) = (deployments(&world), sets(&world));
     let before = sets.create(set("test-cleanup-controller", "cleanup-pod", 1)).await;
     sets.eventually(name(&before), |set| set["status"]["readyReplicas"] == 1).await;
+    let pods = Kind::namespaced(&world, "v1", "Pod", "pods");
+    let from = version(&pods.list("").await).to_owned();
+    let path = format!("{}?watch=true&allowWatchBookmarks=true&resourceVersion={from}", pods.collection());
+    let mut watch = world.watch(&path).await;
     let mut made = deployment("test-cleanup-deployment", "cleanup-pod", 1, "agnhost");
     made["spec"]["revisionHistoryLimit"] = 0.into();
     kind.create(made).await;
     kind.eventually("test-cleanup-deployment", is_complete).await;
     sets.gone("test-cleanup-controller").await;
+    // Of all that happened to pods until now, one was made, of the new template.
+    let marker = json!({ "metadata": { "name": "marker" }, "spec": template("marker", "pause")["spec"] });
+    pods.create(marker).await;
+    let mut images = Vec::new();
+    loop {
+        let event = watch.next().await;
+        if event["type"] == "ADDED" && name(&event["object"]) == "marker" {
+            break;
+        }
+        if event["type"] == "ADDED" {
+            images.push(event["object"]["spec"]["containers"][0]["image"].clone());
+        }
+    }
+    assert_eq!(images, [json!("agnhost")]);
     world.end().await;
 }
 
@@ -134,6 +157,11 @@ async fn deployment_deployment_should_support_rollover() {
         })
         .await;
     assert_eq!(first["status"]["availableReplicas"], 1, "the old pod stays until a new one is there");
+    let both = sets.list("labelSelector=name%3Drollover-pod").await;
+    assert_eq!(items(&both).len(), 2);
+    for set in items(&both) {
+        assert_eq!((&set["spec"]["replicas"], &set["status"]["replicas"]), (&json!(1), &json!(1)), "{set}");
+    }
     kind.update("test-rollover-deployment", |d| d["spec"]["template"] = template("rollover-pod", "agnhost"))
         .await;
     kind.eventually("test-rollover-deployment", |d| {
@@ -145,7 +173,8 @@ async fn deployment_deployment_should_support_rollover() {
     for set in items(&all) {
         assert!(is_owned_by(set, &made));
         let is_new = set["spec"]["template"]["spec"]["containers"][0]["image"] == "agnhost";
-        assert_eq!(set["spec"]["replicas"], i32::from(is_new), "{set}");
+        let wanted = json!(i32::from(is_new));
+        assert_eq!((&set["spec"]["replicas"], &set["status"]["replicas"]), (&wanted, &wanted), "{set}");
     }
     world.end().await;
 }
@@ -191,47 +220,75 @@ async fn deployment_should_run_the_lifecycle_of_a_deployment() {
     let world = with_a_node().await;
     let kind = deployments(&world);
     let selector = "labelSelector=test-deployment-static%3Dtrue";
-    let list = kind.list(selector).await;
+    let list = kind.list_everywhere(selector).await;
     let path = format!("{}?watch=true&resourceVersion={}&{selector}", kind.collection(), version(&list));
     let mut watch = world.watch(&path).await;
-    let mut made = deployment("test-deployment", "lifecycle", 2, "agnhost");
-    made["metadata"]["labels"] = json!({ "test-deployment-static": "true" });
-    kind.create(made).await;
+    let labels = json!({ "test-deployment-static": "true" });
+    let mut made = deployment("test-deployment", "unused", 2, "agnhost");
+    made["metadata"]["labels"] = labels.clone();
+    made["spec"]["selector"]["matchLabels"] = labels.clone();
+    made["spec"]["template"]["metadata"]["labels"] = labels;
+    let created = kind.create(made.clone()).await;
     watch.until(|event| event["type"] == "ADDED").await;
     watch.until(|event| event["object"]["status"]["readyReplicas"] == 2).await;
 
     let patch = json!({
         "metadata": { "labels": { "test-deployment": "patched" } },
         "spec": { "replicas": 1, "template": { "spec": {
+            "terminationGracePeriodSeconds": 2,
             "containers": [{ "name": "main", "image": "pause" }],
         } } },
     });
     kind.strategic("test-deployment", patch).await;
-    watch
-        .until(|event| {
-            let d = &event["object"];
-            d["metadata"]["labels"]["test-deployment"] == "patched" && is_complete(d)
-        })
-        .await;
-    let everywhere = kind.list_everywhere(selector).await;
-    assert_eq!(items(&everywhere)[0]["spec"]["template"]["spec"]["containers"][0]["image"], "pause");
-    assert_eq!(kind.get("test-deployment").await["spec"]["replicas"], 1);
+    let scaled = watch.until(|event| are_ready(&event["object"], "pause", 1)).await;
+    assert_eq!(scaled["metadata"]["labels"]["test-deployment"], "patched");
+    assert_eq!(scaled["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 2);
+    assert_eq!(items(&kind.list_everywhere(selector).await).len(), 1);
 
-    let message = json!({ "conditions": [{ "type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "patched" }] });
-    let patched = kind.strategic("test-deployment/status", json!({ "status": message })).await;
-    assert!(condition(&patched, "StatusUpdate").is_some());
-    watch.until(|event| condition(&event["object"], "StatusUpdate").is_some()).await;
-    assert_eq!(kind.get("test-deployment/status").await["kind"], "Deployment");
-    let updated =
-        kind.update_status("test-deployment", |d| d["status"]["availableReplicas"] = 0.into()).await;
-    assert_eq!(updated["metadata"]["name"], "test-deployment");
-    kind.eventually("test-deployment", is_complete).await;
-    kind.update("test-deployment", |d| d["metadata"]["annotations"]["updated"] = "true".into()).await;
-    watch.until(|event| event["object"]["metadata"]["annotations"]["updated"] == "true").await;
-    kind.delete_collection(selector).await;
+    // What was first sent, changed, is put in the place of what is there by now: without a uid or a version, and with the
+    // empty fields that Go writes of a whole Deployment.
+    let mut update = made;
+    update["metadata"]["labels"]["test-deployment"] = "updated".into();
+    update["metadata"]["creationTimestamp"] = Value::Null;
+    update["spec"]["strategy"] = json!({});
+    update["spec"]["template"]["metadata"]["creationTimestamp"] = Value::Null;
+    update["spec"]["template"]["spec"]["containers"][0]["image"] = "httpd".into();
+    update["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
+    update["status"] = json!({});
+    let (status, updated) = world.converse(Wire::Json, "PUT", &kind.path("test-deployment"), update).await;
+    assert_eq!(status, 200, "{updated}");
+    assert_eq!(updated["metadata"]["uid"], created["metadata"]["uid"]);
+    let is_updated = |deployment: &Value| {
+        assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], "httpd");
+        assert_eq!(deployment["metadata"]["labels"]["test-deployment"], "updated");
+    };
+    is_updated(&kind.get("test-deployment/status").await);
+    watch.until(|event| are_ready(&event["object"], "httpd", 2)).await;
+
+    // The status is patched without its metadata, and put right again.
+    let patch = json!({
+        "metadata": { "labels": { "test-deployment": "patched-status" } },
+        "status": { "readyReplicas": 0, "availableReplicas": 0 },
+    });
+    let patched = kind.strategic("test-deployment/status", patch).await;
+    assert_eq!(patched["status"]["readyReplicas"].as_i64().unwrap_or_default(), 0);
+    watch.until(|event| event["type"] == "MODIFIED").await;
+    is_updated(&kind.get("test-deployment/status").await);
+    watch.until(|event| are_ready(&event["object"], "httpd", 2)).await;
+    let path = format!("{}?{selector}", kind.collection());
+    world.delete_with(&path, json!({ "gracePeriodSeconds": 1 })).await;
     watch.until(|event| event["type"] == "DELETED").await;
     assert!(items(&kind.list_everywhere(selector).await).is_empty());
     world.end().await;
+}
+
+/// Whether so many pods of this image are ready, and none is missing.
+fn are_ready(deployment: &Value, image: &str, count: i32) -> bool {
+    let status = &deployment["status"];
+    status["readyReplicas"] == count
+        && status["updatedReplicas"] == count
+        && status["unavailableReplicas"].as_i64().unwrap_or_default() == 0
+        && deployment["spec"]["template"]["spec"]["containers"][0]["image"] == image
 }
 
 #[tokio::test]

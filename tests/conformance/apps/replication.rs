@@ -147,7 +147,8 @@ async fn replicaset_should_list_and_delete_a_collection_of_replicasets() {
     kind.eventually("test-rs", |set| set["status"]["readyReplicas"] == 3).await;
     let selector = "labelSelector=e2e%3Dtest-rs";
     assert_eq!(items(&kind.list_everywhere(selector).await).len(), 1);
-    kind.delete_collection(selector).await;
+    let path = format!("{}?{selector}", kind.collection());
+    world.delete_with(&path, json!({ "gracePeriodSeconds": 1 })).await;
     assert_eq!(items(&kind.list_everywhere(selector).await).len(), 0);
     world.end().await;
 }
@@ -232,13 +233,18 @@ async fn replicaset_replace_and_patch_tests() {
         "metadata": { "labels": { "test-rs": "patched" } },
         "spec": { "replicas": 3, "template": { "spec": {
             "terminationGracePeriodSeconds": 0,
-            "containers": [{ "name": "sample-pod", "image": "agnhost" }],
+            // One more, which comes to stand first.
+            "containers": [{ "name": "test-rs", "image": "agnhost" }],
         } } },
     });
     kind.strategic("test-rs", patch).await;
-    let patched = kind.eventually("test-rs", ready(3)).await;
+    let patched =
+        kind.eventually("test-rs", |set| ready(3)(set) && set["status"]["availableReplicas"] == 3).await;
     assert_eq!(patched["metadata"]["labels"]["test-rs"], "patched");
-    assert_eq!(patched["spec"]["template"]["spec"]["containers"][0]["image"], "agnhost");
+    let spec = &patched["spec"]["template"]["spec"];
+    assert_eq!(spec["containers"][0]["image"], "agnhost");
+    assert_eq!(spec["containers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(spec["terminationGracePeriodSeconds"], 0);
     world.end().await;
 }
 
@@ -250,14 +256,26 @@ async fn replicationcontroller_should_test_the_lifecycle_of_a_replicationcontrol
     let list = kind.list(selector).await;
     let path = format!("{}?watch=true&resourceVersion={}&{selector}", kind.collection(), version(&list));
     let mut watch = world.watch(&path).await;
+    // One label for all of it; the template names the pod it will never make.
+    let labels = json!({ "test-rc-static": "true" });
+    let mut template = template("rc-test");
+    template["metadata"] = json!({ "name": "rc-test", "labels": labels });
     kind.create(json!({
-        "metadata": { "name": "rc-test", "labels": { "test-rc-static": "true" } },
-        "spec": { "replicas": 1, "selector": { "name": "rc-test" }, "template": template("rc-test") },
+        "metadata": { "name": "rc-test", "labels": labels },
+        "spec": { "replicas": 1, "selector": labels, "template": template },
     }))
     .await;
     watch.until(|event| event["type"] == "ADDED").await;
     watch.until(|event| event["object"]["status"]["readyReplicas"] == 1).await;
-    kind.strategic("rc-test", json!({ "metadata": { "labels": { "test-rc": "patched" } } })).await;
+    // A patch made from a whole ReplicationController says that nothing runs.
+    let whole = json!({
+        "metadata": { "labels": { "test-rc": "patched" } },
+        "spec": {},
+        "status": { "replicas": 0 },
+    });
+    let patched = kind.strategic("rc-test", whole).await;
+    assert_eq!(patched["metadata"]["labels"]["test-rc"], "patched");
+    assert_eq!(patched["status"]["replicas"], 1, "the status is not touched");
     watch.until(|event| event["object"]["metadata"]["labels"]["test-rc"] == "patched").await;
     // What is not so is put right again.
     let patched = kind
@@ -266,7 +284,17 @@ async fn replicationcontroller_should_test_the_lifecycle_of_a_replicationcontrol
     assert!(patched["status"]["readyReplicas"].as_i64().unwrap_or_default() == 0, "{patched}");
     watch.until(|event| event["object"]["status"]["readyReplicas"] == 1).await;
     assert_eq!(kind.get("rc-test/status").await["kind"], "ReplicationController");
-    kind.strategic("rc-test/scale", json!({ "spec": { "replicas": 2 } })).await;
+    let whole = json!({ "metadata": {}, "spec": { "replicas": 2 }, "status": { "replicas": 0 } });
+    kind.strategic("rc-test/scale", whole).await;
+    watch.until(|event| event["object"]["status"]["readyReplicas"] == 2).await;
+    assert_eq!(kind.get("rc-test").await["metadata"]["labels"]["test-rc"], "patched");
+    let updated = kind
+        .update_status("rc-test", |controller| {
+            controller["status"]["availableReplicas"] = 1.into();
+            controller["status"]["readyReplicas"] = 1.into();
+        })
+        .await;
+    assert_eq!(updated["status"]["readyReplicas"], 1);
     watch.until(|event| event["object"]["status"]["readyReplicas"] == 2).await;
     let everywhere = kind.list_everywhere(selector).await;
     assert_eq!((items(&everywhere).len(), name(&items(&everywhere)[0])), (1, "rc-test"));

@@ -1,5 +1,7 @@
 //! Services and their addresses.
 
+mod matching;
+
 use serde_json::{Value, json};
 
 use crate::kind::{Kind, items, name, names, version};

@@ -1,11 +1,13 @@
 //! Pods and what they are made of.
 
+mod pods;
+mod runtime_classes;
+mod taints;
+
 use serde_json::json;
 
 use crate::kind::{Kind, items, names};
 use crate::world::{World, world};
-
-const SELECTOR: &str = "labelSelector=special-label%3Dconformance";
 
 fn configmaps(world: &World) -> Kind<'_> {
     Kind::namespaced(world, "v1", "ConfigMap", "configmaps")
@@ -217,24 +219,6 @@ fn template(name: &str, label: &str) -> serde_json::Value {
         "metadata": { "name": name, "labels": { label: "true" } },
         "template": { "spec": { "containers": [{ "name": "nginx", "image": "nginx" }] } },
     })
-}
-
-#[tokio::test]
-async fn runtimeclass_should_support_runtimeclasses_api_operations() {
-    let world = world().await;
-    let kind = Kind::cluster(&world, "node.k8s.io/v1", "RuntimeClass", "runtimeclasses");
-    kind.is_discovered(&[]).await;
-    let class = |name: &str| {
-        json!({
-            "metadata": { "name": name, "labels": { "special-label": "conformance" } },
-            "handler": "handler",
-        })
-    };
-    let created = kind.operations([class("one"), class("two"), class("three")], SELECTOR).await;
-    let (code, message) = kind.refused(class("one")).await;
-    assert_eq!(code, 409, "{message}");
-    kind.removal(crate::kind::name(&created), SELECTOR).await;
-    world.end().await;
 }
 
 #[tokio::test]
