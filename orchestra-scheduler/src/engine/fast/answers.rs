@@ -67,7 +67,7 @@ impl Answers {
     }
 
     /// What all plugins together say of the node at a position.
-    #[inline]
+    #[inline(always)]
     pub(super) fn worth_at(&self, asked: &Asked<'_>, position: usize, loads: &Loads) -> Worth {
         match (self.said.get(position), loads.get(position)) {
             (Some(Worth::Points(points)), Some((brief, load))) => match asked.worth(brief, load) {

@@ -125,7 +125,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What they say of a node: whether the pod fits, and the weighted sum of their scores.
-    #[inline]
+    #[inline(always)]
     pub(super) fn worth(&self, brief: &Brief, load: &Load) -> Worth {
         match &self.quick {
             Some(quick) if brief.holds => match quick.fit.fits(brief) {
@@ -140,6 +140,8 @@ impl<'a> Asked<'a> {
     }
 
     /// The same where numbers are not exact, or plugins have more to say.
+    #[cold]
+    #[inline(never)]
     fn worth_at_length(&self, load: &Load) -> Worth {
         let Plugins { filter, fit, balanced } = self.plugins;
         if filter.is_some_and(|fit| !fit.fits_load(self.pod, load)) {
