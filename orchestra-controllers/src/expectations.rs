@@ -124,10 +124,6 @@ mod tests {
         assert_eq!(expectations.lapse(&owner), Next::After(Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(expectations.are_met(&owner));
-        assert_eq!(
-            expectations.lapse(&owner),
-            Next::Wait,
-            "lapsed, they are waited for no more"
-        );
+        assert_eq!(expectations.lapse(&owner), Next::Wait, "lapsed, they are waited for no more");
     }
 }

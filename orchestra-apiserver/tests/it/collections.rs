@@ -43,7 +43,8 @@ impl Admission for Together {
 
 async fn with_maps(refused: &'static str) -> (ApiServer, Vec<String>) {
     let rule = Together { barrier: Barrier::new(TOGETHER), refused };
-    let server = ApiServer::builder(Arc::new(MemoryStore::new())).seed(1).admission(rule).build().await.unwrap();
+    let server =
+        ApiServer::builder(Arc::new(MemoryStore::new())).seed(1).admission(rule).build().await.unwrap();
     let names: Vec<String> = (0..TOGETHER * 12).map(|at| format!("m-{at:02}")).collect();
     for name in &names {
         let map = json!({"metadata": {"name": name, "labels": {"all": "these"}}});

@@ -135,7 +135,9 @@ impl Claims {
             // Before it has all its pods, one that keeps its order takes none away; and one that is there may be one too many.
             let wanted = set.number("/spec/replicas");
             let has_all = !limited.contains(&*set.namespace)
-                && ["/status/replicas", "/status/availableReplicas"].iter().all(|has| set.number(has) == wanted);
+                && ["/status/replicas", "/status/availableReplicas"]
+                    .iter()
+                    .all(|has| set.number(has) == wanted);
             let end =
                 set.number("/spec/ordinals/start").unwrap_or(0) + set.number("/spec/replicas").unwrap_or(1);
             if policy.goes_with_the_pod && has_all && ordinal(claim).is_some_and(|ordinal| ordinal >= end) {
