@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{GROUP, attribute, device, each_once, naming};
+use super::{GROUP, attribute, each_once, naming, offered};
 use crate::kind::Scope;
 use crate::kinds::csi_node::driver_name;
 use crate::kinds::frame::cells::{self, column, text};
@@ -69,7 +69,7 @@ fn validate(slice: &View, old: Option<&View>, out: &mut Violations) {
         most,
         |one| one.get("name").text(),
         |out, one| {
-            device::validate(out, one, before.get(one.get("name").text()), has_own_place);
+            offered::validate(out, one, before.get(one.get("name").text()), has_own_place);
         },
     );
     each_once(
@@ -79,7 +79,7 @@ fn validate(slice: &View, old: Option<&View>, out: &mut Violations) {
         |one| one.get("name").text(),
         |out, set| {
             required_name(out, &set.get("name"), meta::label);
-            device::counters(out, &set.get("counters"));
+            offered::counters(out, &set.get("counters"));
         },
     );
 }

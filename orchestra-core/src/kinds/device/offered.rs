@@ -1,4 +1,4 @@
-//! One device of a slice.
+//! One device that a slice offers.
 
 use serde_json::Value;
 
