@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(count(&[], &standing), json!({by_class: "0", number: "0", "requests.x.io/gpu": "2"}));
         let own = claim("own", true);
         assert_eq!(
-            count(&[own.clone()], &standing),
+            count(std::slice::from_ref(&own), &standing),
             json!({by_class: "2", number: "1", "requests.x.io/gpu": "2"})
         );
         assert_eq!(
