@@ -132,20 +132,15 @@ impl Encryption {
             tracing::debug!(?bad, "a prefix that the file of keys cannot hold");
             return Err(Error::Invalid("a prefix to be encrypted contains a line break"));
         }
-        let mut file = match KeyFile::load(path)? {
+        let mut file = match find(&store, path, &wanted).await? {
             Some(file) => file,
-            None => {
-                refuse_sealed(&store, path, &wanted).await?;
-                if wanted.is_empty() {
-                    return Ok(None);
-                }
-                // Both are on disk before anything is sealed, so that no crash can come between a value and its key.
-                match KeyFile::create(path, fresh_extent(&store, &wanted).await?) {
-                    // Another process was faster: its keys are as good.
-                    Err(Error::HoldsData(_)) => KeyFile::load(path)?.ok_or_else(|| gone(path))?,
-                    made => made?,
-                }
-            }
+            None if wanted.is_empty() => return Ok(None),
+            // Both are on disk before anything is sealed, so that no crash can come between a value and its key.
+            None => match KeyFile::create(path, fresh_extent(&store, &wanted).await?) {
+                // Another process was faster: its keys are as good.
+                Err(Error::HoldsData(_)) => KeyFile::load(path)?.ok_or_else(|| gone(path))?,
+                made => made?,
+            },
         };
         if file.extent().towards(&wanted) != *file.extent() {
             file.change(|keyring, extent| Ok((keyring.clone(), extent.towards(&wanted))))?;
@@ -165,8 +160,7 @@ impl Encryption {
     /// As [`open`](Self::open).
     pub async fn reopen(store: Arc<dyn Store>, path: impl AsRef<Path>) -> Result<Option<Self>> {
         let path = path.as_ref();
-        let Some(file) = KeyFile::load(path)? else {
-            refuse_sealed(&store, path, &BTreeSet::new()).await?;
+        let Some(file) = find(&store, path, &BTreeSet::new()).await? else {
             return Ok(None);
         };
         let all = file.extent().all();
@@ -432,6 +426,16 @@ fn gone(path: &Path) -> Error {
 /// The rule for the marker alone.
 pub(super) fn marked() -> EncryptionRules {
     EncryptionRules::new().with(MARKER, Policy::Sealed)
+}
+
+/// The file of keys, which must be there when anything in the store is sealed.
+async fn find(store: &Arc<dyn Store>, path: &Path, wanted: &BTreeSet<String>) -> Result<Option<KeyFile>> {
+    if let Some(file) = KeyFile::load(path)? {
+        return Ok(Some(file));
+    }
+    let Err(sealed) = refuse_sealed(store, path, wanted).await else { return Ok(None) };
+    // Another process may have made the file and sealed with it since we looked: the file always comes first.
+    KeyFile::load(path)?.map(Some).ok_or(sealed)
 }
 
 /// Stops when the store holds sealed values, for which new keys would be of no use.

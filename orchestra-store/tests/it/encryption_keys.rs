@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use orchestra_store::encryption::{Encryption, KeyFile, Rewritten, Sharing};
 use orchestra_store::{
-    DurableStore, Error, KeyRange, MemoryStore, RangeOptions, ReadAt, Result, Revision, Store, Txn,
+    Committed, DurableStore, Entry, Error, Key, KeyRange, Lease, LeaseId, LeaseStatus, MemoryStore, Page,
+    RangeOptions, ReadAt, Result, Revision, Snapshot, Store, StoreStatus, Txn, Versioned, WatchStream,
 };
 use tempfile::TempDir;
 
@@ -230,6 +233,88 @@ async fn of_many_servers_that_start_at_once_with_one_file_all_have_the_same_keys
             put(&encryption.store(), "/secrets/a", "hunter2").await;
         }
     }
+}
+
+/// A store at which, before the first list, another server starts with the same file of keys.
+#[derive(Debug)]
+struct Raced {
+    store: MemoryStore,
+    keys: PathBuf,
+    race: std::sync::Once,
+}
+
+impl Raced {
+    fn begin_elsewhere(&self) {
+        let opening = Encryption::open(
+            Arc::new(self.store.clone()),
+            self.keys.clone(),
+            &["/secrets/"],
+            Sharing::Shared,
+        );
+        let elsewhere = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(opening);
+        std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap().unwrap().unwrap());
+    }
+}
+
+#[async_trait]
+impl Store for Raced {
+    async fn get(&self, key: &Key, at: ReadAt) -> Result<Versioned<Option<Entry>>> {
+        self.store.get(key, at).await
+    }
+
+    async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+        self.race.call_once(|| self.begin_elsewhere());
+        self.store.range(range, options).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Committed> {
+        self.store.commit(txn).await
+    }
+
+    async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+        self.store.watch(range, from).await
+    }
+
+    async fn compact(&self, to: Revision) -> Result<()> {
+        self.store.compact(to).await
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease> {
+        self.store.grant(ttl).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<Duration> {
+        self.store.renew(lease).await
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<Revision> {
+        self.store.revoke(lease).await
+    }
+
+    async fn leases(&self) -> Result<Versioned<Vec<LeaseStatus>>> {
+        self.store.leases().await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.store.snapshot().await
+    }
+
+    async fn status(&self) -> Result<StoreStatus> {
+        self.store.status().await
+    }
+}
+
+#[tokio::test]
+async fn a_server_takes_the_keys_that_another_one_made_and_sealed_with_while_it_started() {
+    let (place, store) = (Place::new(), MemoryStore::new());
+    let raced = || Raced { store: store.clone(), keys: place.keys(), race: std::sync::Once::new() };
+    let opened =
+        Encryption::open(Arc::new(raced()), place.keys(), &["/secrets/"], Sharing::Shared).await.unwrap();
+    let kept = KeyFile::load(place.keys()).unwrap().unwrap().keyring().newest().id();
+    assert_eq!(opened.unwrap().store().keyring().newest().id(), kept);
+    // Without a race the store is as sealed as before.
+    fs::remove_file(place.keys()).unwrap();
+    complains(place.open(&store, &["/secrets/"]).await, &["is missing"]);
 }
 
 #[tokio::test]
