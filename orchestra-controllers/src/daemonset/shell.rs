@@ -72,10 +72,7 @@ impl Reconcile for DaemonSets {
         let observed =
             Observed { set: &set, pods: &pods, revisions: &revisions, nodes: &nodes, settled, now };
         for action in plan(&observed) {
-            match action {
-                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
-                action => self.perform(key, &set, action).await?,
-            }
+            self.perform(key, &set, action).await?;
         }
         Ok(self.expectations.lapse(key))
     }
@@ -117,7 +114,10 @@ impl DaemonSets {
             Action::Create(pods) => self.control.create(set, pods.len(), |number| pods.get(number)).await,
             Action::Delete(pods) => self.control.delete(set, &pods).await,
             Action::SetStatus(status) => self.set_status(set, *status).await,
-            Action::LookAgain(_) => Ok(()),
+            Action::LookAgain(delay) => {
+                self.queue.add_after(key.clone(), delay);
+                Ok(())
+            }
         }
     }
 

@@ -60,10 +60,7 @@ impl Reconcile for StatefulSets {
         let observed =
             Observed { set: &set, pods: &pods, revisions: &revisions, claims: &claims, settled, now };
         for action in plan(&observed) {
-            match action {
-                Action::LookAgain(delay) => self.queue.add_after(key.clone(), delay),
-                action => self.perform(key, &set, action).await?,
-            }
+            self.perform(key, &set, action).await?;
         }
         Ok(self.expectations.lapse(key))
     }
@@ -129,7 +126,10 @@ impl StatefulSets {
                 Ok(())
             }
             Action::SetStatus(status) => self.set_status(set, *status).await,
-            Action::LookAgain(_) => Ok(()),
+            Action::LookAgain(delay) => {
+                self.queue.add_after(key.clone(), delay);
+                Ok(())
+            }
         }
     }
 
