@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -74,7 +75,9 @@ impl ApiServer {
         arrival: &Arrival,
     ) -> Result<Response<Body>, StatusError> {
         let (state, received) = (&*self.state, arrival.received);
-        let user = arrival.in_time(identify(state, &parts, arrival)).await?;
+        // Pinned, what is done is not copied into each future around it; what is seldom done and large is boxed, so that the usual
+        // request does not carry its room.
+        let user = arrival.in_time(pin!(identify(state, &parts, arrival))).await?;
         let _place = if arrival.is_long {
             None
         } else {
@@ -83,25 +86,25 @@ impl ApiServer {
                 Err(refusal) => return Ok(self.refused(&parts, arrival, &refusal).await),
             }
         };
-        arrival.in_time(authorize(state, &parts, arrival, &user)).await?;
+        arrival.in_time(pin!(authorize(state, &parts, arrival, &user))).await?;
         let table = state.aggregated.table();
         if let Some(remote) = table.find(&arrival.info) {
             let mut parts = parts;
-            let passing = aggregate::pass_on(state, remote, &arrival.info, &mut parts, body, &user);
+            let passing = aggregate::pass_on(state, remote, &arrival.info, &mut parts, body, &user).boxed();
             return if arrival.is_long { passing.await } else { arrival.in_time(passing).await };
         }
         let request = match &arrival.info {
             RequestInfo::NonResource(path) => {
                 let run = state.metrics.requests.begin_plain(&parts, received);
-                let answer = arrival.handled(&run, self.plain(&parts, path, &arrival.query)).await;
+                let answer = arrival.handled(&run, self.plain(&parts, path, &arrival.query).boxed()).await;
                 return Ok(run.end(answered(answer)));
             }
             RequestInfo::Resource(request) => request,
         };
         if let Some(review) = Review::find(request) {
             let run = state.metrics.requests.begin_review(&parts, request, review.plural(), received);
-            let answer =
-                arrival.handled(&run, self.review(arrival, review, request, &parts, body, &user)).await;
+            let reviewing = self.review(arrival, review, request, &parts, body, &user).boxed();
+            let answer = arrival.handled(&run, reviewing).await;
             return Ok(run.end(answered(answer)));
         }
         let resource = custom::resource(state, request).await?;
@@ -122,9 +125,8 @@ impl ApiServer {
         }
         let description = resource.description();
         let run = state.metrics.requests.begin(&parts, &arrival.query, request, description, received);
-        let answer =
-            arrival.handled(&run, self.about_objects(arrival, request.clone(), resource, parts, body, user));
-        let answer = answer.await;
+        let work = pin!(self.about_objects(arrival, request.clone(), resource, parts, body, user));
+        let answer = arrival.handled(&run, work).await;
         Ok(run.end(answered(answer)))
     }
 
@@ -163,7 +165,7 @@ impl ApiServer {
             let (body_read, notes) = (Bytes::new(), Notes::default());
             let call =
                 Call { request, resource, query, headers, user, output, options, body: body_read, notes };
-            let outcome = connection.open(&self.state, &call, &mut parts, body).await;
+            let outcome = connection.open(&self.state, &call, &mut parts, body).boxed().await;
             return Ok(noted(&call, outcome));
         }
         let output = if request.subresource.as_deref() == Some("log") {
@@ -184,7 +186,7 @@ impl ApiServer {
         if let Some(only) = call.resource.description().only {
             let outcome = if only.contains(&call.request.verb.as_str()) && call.request.subresource.is_none()
             {
-                made_up(&self.state, call).await
+                made_up(&self.state, call).boxed().await
             } else {
                 Err(StatusError::method_not_supported())
             };

@@ -48,26 +48,31 @@ impl Layout {
 
     /// The stored form of an object.
     pub(crate) fn encode(&self, object: &Value) -> Bytes {
-        let mut out = self.begin(object);
+        let mut out = self.open();
+        let metadata = object.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        write_fields(&mut out, metadata.filter(|(name, _)| Self::keeps(name)), false);
+        out.push(b'}');
         let rest = object.as_object().into_iter().flatten().filter(|(name, _)| !Self::holds(name));
         write_fields(&mut out, rest, true);
         out.push(b'}');
         out.into()
     }
 
-    /// The head and the metadata of an object; the other fields follow.
-    pub(super) fn begin(&self, object: &Value) -> Vec<u8> {
+    /// The beginning of an object, to which the fields of its metadata are written next.
+    pub(super) fn open(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(USUAL_BYTES);
         out.extend_from_slice(self.head.as_bytes());
-        let metadata = object.get("metadata").and_then(Value::as_object).into_iter().flatten();
-        write_fields(&mut out, metadata.filter(|(key, _)| *key != "resourceVersion"), false);
-        out.push(b'}');
         out
     }
 
-    /// Whether a field of an object stands at its [beginning](Self::begin).
+    /// Whether a field of an object stands at its beginning, out of the order of names.
     pub(super) fn holds(field: &str) -> bool {
         matches!(field, "kind" | "apiVersion" | "metadata")
+    }
+
+    /// Whether a field of an object's metadata is stored.
+    pub(super) fn keeps(field: &str) -> bool {
+        field != "resourceVersion"
     }
 
     /// Whether an object is stored in this form.

@@ -1,8 +1,8 @@
 //! Changing a few fields of an object without making a tree of the rest.
 //!
-//! A change that is known to look at certain fields only, such as that of a binding, sees a tree of those and of the metadata. What is
-//! stored in the end is the same text as if the whole object had been read, changed and written: all that was not looked at is
-//! taken over as it stands there.
+//! A change that is known to look at certain fields only, such as that of a binding, sees a tree of those and of the metadata but for
+//! its largest part, the account of who set what. What is stored in the end is the same text as if the whole object had been read,
+//! changed and written: all that was not looked at is taken over as it stands there.
 
 use std::fmt;
 
@@ -15,6 +15,10 @@ use super::codec::Layout;
 
 /// The fields of an object that are looked at beside its metadata, each by the name of what holds it and its own.
 pub(crate) type Fields = [(&'static str, &'static [&'static str])];
+
+const METADATA: &str = "metadata";
+/// What of the metadata is not looked at.
+const ACCOUNT: &str = "managedFields";
 
 /// An object of which some fields are read.
 #[derive(Debug)]
@@ -55,8 +59,14 @@ impl<'t> Narrow<'t> {
 
     /// The object with `tree` in the place of what was read, as it is stored.
     pub(crate) fn write(&self, tree: &Value, layout: &Layout) -> Bytes {
-        let mut out = layout.begin(tree);
         let beside = |name: &str| self.rest.beside.iter().find(|(holder, _)| *holder == name);
+        let mut out = layout.open();
+        if let Some(Value::Object(map)) = tree.get(METADATA) {
+            let none = Texts::new();
+            let fields = both(map, beside(METADATA).map_or(&none, |(_, texts)| texts));
+            write_fields(&mut out, fields.filter(|(name, _)| Layout::keeps(name)).collect(), false);
+        }
+        out.push(b'}');
         let read = tree.as_object().into_iter().flatten().filter(|(name, _)| !Layout::holds(name));
         let read = read.map(|(name, value)| {
             let written = match (value, beside(name)) {
@@ -70,6 +80,16 @@ impl<'t> Narrow<'t> {
         out.push(b'}');
         out.into()
     }
+}
+
+/// The fields of what was read in part: those of the tree, and those that were not looked at.
+fn both<'a>(
+    map: &'a Map<String, Value>,
+    texts: &'a Texts<'a>,
+) -> impl Iterator<Item = (&'a str, Written<'a>)> {
+    let read = map.iter().map(|(name, value)| (name.as_str(), Written::Tree(value)));
+    let kept = texts.iter().filter(|(name, _)| !map.contains_key(*name));
+    read.chain(kept.map(|(name, text)| (*name, Written::Text(text))))
 }
 
 /// Writes fields in the order of their names, in which trees keep them.
@@ -87,11 +107,8 @@ fn write_fields(out: &mut Vec<u8>, mut fields: Vec<(&str, Written<'_>)>, mut com
             Written::Tree(value) => drop(serde_json::to_writer(&mut *out, value)),
             Written::Text(text) => out.extend_from_slice(text.get().as_bytes()),
             Written::Both(map, texts) => {
-                let read = map.iter().map(|(name, value)| (name.as_str(), Written::Tree(value)));
-                let kept = texts.iter().filter(|(name, _)| !map.contains_key(*name));
-                let kept = kept.map(|(name, text)| (*name, Written::Text(text)));
                 out.push(b'{');
-                write_fields(out, read.chain(kept).collect(), false);
+                write_fields(out, both(map, texts).collect(), false);
                 out.push(b'}');
             }
         }
@@ -119,12 +136,20 @@ impl<'de> Visitor<'de> for Whole {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Narrow<'de>, A::Error> {
         let (mut tree, mut rest) = (Map::new(), Rest::default());
         while let Some(name) = entries.next_key::<&'de str>()? {
-            if Layout::holds(name) {
-                tree.insert(name.to_owned(), entries.next_value()?);
-            } else if let Some((holder, fields)) = self.0.iter().find(|(holder, _)| *holder == name) {
-                let (read, texts) = entries.next_value_seed(Holder(fields))?;
+            let held = match name {
+                METADATA => Some((METADATA, Holder::AllBut(ACCOUNT))),
+                _ => self
+                    .0
+                    .iter()
+                    .find(|(holder, _)| *holder == name)
+                    .map(|(holder, of)| (*holder, Holder::Only(of))),
+            };
+            if let Some((holder, part)) = held {
+                let (read, texts) = entries.next_value_seed(part)?;
                 tree.insert(name.to_owned(), read.into());
                 rest.beside.push((holder, texts));
+            } else if Layout::holds(name) {
+                tree.insert(name.to_owned(), entries.next_value()?);
             } else {
                 rest.own.push((name, entries.next_value()?));
             }
@@ -133,8 +158,20 @@ impl<'de> Visitor<'de> for Whole {
     }
 }
 
-/// Reads what holds fields that are looked at.
-struct Holder(&'static [&'static str]);
+/// Reads what holds fields that are looked at: these.
+enum Holder {
+    Only(&'static [&'static str]),
+    AllBut(&'static str),
+}
+
+impl Holder {
+    fn looks_at(&self, field: &str) -> bool {
+        match self {
+            Self::Only(fields) => fields.contains(&field),
+            Self::AllBut(other) => field != *other,
+        }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Holder {
     type Value = (Map<String, Value>, Texts<'de>);
@@ -154,7 +191,7 @@ impl<'de> Visitor<'de> for Holder {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let (mut read, mut texts) = (Map::new(), Texts::new());
         while let Some(name) = entries.next_key::<&'de str>()? {
-            if self.0.contains(&name) {
+            if self.looks_at(name) {
                 read.insert(name.to_owned(), entries.next_value()?);
             } else {
                 texts.push((name, entries.next_value()?));
@@ -208,8 +245,9 @@ mod tests {
             prop_oneof![4 => held().prop_map(|map| json!(map)), 1 => values()],
             0..4,
         );
-        (object, held()).prop_map(|(mut object, metadata)| {
-            object.insert("metadata".to_owned(), json!(metadata));
+        (object, held(), prop::option::of(values())).prop_map(|(mut object, mut metadata, account)| {
+            metadata.extend(account.map(|account| (ACCOUNT.to_owned(), account)));
+            object.insert(METADATA.to_owned(), json!(metadata));
             json!(object)
         })
     }
@@ -220,7 +258,7 @@ mod tests {
         #[test]
         fn a_change_of_what_is_looked_at_is_stored_as_that_of_the_whole_object(
             object in objects(),
-            changes in prop::collection::vec((prop::sample::select(vec![("a", "a"), ("a", "b"), ("c", "b"), ("metadata", "x")]), values()), 0..4),
+            changes in prop::collection::vec((prop::sample::select(vec![("a", "a"), ("a", "b"), ("c", "b"), ("metadata", "x"), ("metadata", "z")]), values()), 0..4),
             read_again in any::<bool>(),
         ) {
             let stored = layout().encode(&object);
@@ -232,6 +270,7 @@ mod tests {
                 prop_assert!(is_other("a") || is_other("c") || text.contains('\\'), "{}", text);
                 return Ok(());
             };
+            prop_assert!(narrow.tree[METADATA].get(ACCOUNT).is_none());
             for (holder, fields) in FIELDS {
                 for field in *fields {
                     prop_assert_eq!(narrow.tree.pointer(&format!("/{holder}/{field}")), whole.pointer(&format!("/{holder}/{field}")));

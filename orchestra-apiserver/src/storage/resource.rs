@@ -363,7 +363,7 @@ impl Resource {
         Ok(value)
     }
 
-    /// A stored entry of which only some fields are read, beside the metadata; resourceVersion included. `None` where the whole
+    /// A stored entry of which only some fields are read, beside the metadata without its account; resourceVersion included. `None` where the whole
     /// object has to be read.
     pub(crate) fn narrow<'e>(&self, entry: &'e Entry, fields: &'static Fields) -> Option<Narrow<'e>> {
         if self.translation.is_some() {

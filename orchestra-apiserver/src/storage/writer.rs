@@ -39,7 +39,7 @@ pub(crate) trait Edit: Send + Sync {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError>;
 
     /// The fields it looks at, beside the metadata, where it is sure to look at no others and to change no others: it is then
-    /// shown these, and spared the rest. Not for objects that claim something.
+    /// shown these, and spared the rest, of the metadata `managedFields`. Not for objects that claim something.
     fn looks_at(&self) -> Option<&'static Fields> {
         None
     }

@@ -65,10 +65,11 @@ impl Patch {
         patched.map_err(refusal)
     }
 
-    fn origin(&self) -> patched::Origin<'_> {
+    fn origin<'a>(&'a self, again: &'a dyn Fn() -> Option<Value>) -> patched::Origin<'a> {
         match self {
             Self::Strategic(patch) => patched::Origin::Strategic(patch),
-            Self::Json(_) | Self::Merge(_) => patched::Origin::Untyped,
+            Self::Merge(patch) => patched::Origin::Merge(patch, again),
+            Self::Json(_) => patched::Origin::Operations(again),
         }
     }
 }
@@ -109,7 +110,8 @@ struct PatchEdit<'a> {
 impl Edit for PatchEdit<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
         let patched = self.patch.apply(self.call, current)?;
-        let decoded = patched::fit(self.call, self.patch.origin(), patched)?;
+        let again = || self.patch.apply(self.call, current).ok();
+        let decoded = patched::fit(self.call, self.patch.origin(&again), patched)?;
         *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = decoded.warnings;
         let mut new = decoded.value;
         super::create::place(self.call, &mut new)?;
