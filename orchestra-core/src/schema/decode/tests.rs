@@ -288,3 +288,14 @@ fn the_result_of_a_strategic_merge_is_refused_in_the_words_of_its_converter() {
         [r#"unknown field "metadata.b""#, r#"unknown field "spec.foo""#, r#"unknown field "zoo""#]
     );
 }
+
+#[test]
+fn a_number_that_was_written_is_read_as_the_same_number() {
+    for number in [-1.111_111_111_111_111_2e111, 0.1 + 0.2, 2.638_344_616_030_823e-256, f64::MAX, 5e-324] {
+        let text = json!({ "a": number }).to_string();
+        for format in [Format::Json, Format::Yaml] {
+            let read = decode_untyped(text.as_bytes(), format).unwrap().value;
+            assert_eq!(read["a"].as_f64(), Some(number), "{text} as {format:?}");
+        }
+    }
+}
