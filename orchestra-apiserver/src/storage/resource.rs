@@ -363,8 +363,8 @@ impl Resource {
         Ok(value)
     }
 
-    /// A stored entry of which only some fields are read, beside the metadata without its account; resourceVersion included. `None` where the whole
-    /// object has to be read.
+    /// A stored entry of which only some fields are read, beside the metadata without its account; resourceVersion included.
+    /// `None` where the whole object has to be read.
     pub(crate) fn narrow<'e>(&self, entry: &'e Entry, fields: &'static Fields) -> Option<Narrow<'e>> {
         if self.translation.is_some() {
             return None;
