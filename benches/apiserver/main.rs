@@ -1,16 +1,17 @@
 //! What the API server takes for each operation, as a client sees it. Guards the figures in docs/apiserver-performance.md.
 //!
-//! `cargo bench --bench apiserver [-- [binding | reads | writes] [--quick] [--server PATH]]`
+//! `cargo bench --bench apiserver [-- [binding | floor | reads | writes] [--quick] [--server PATH]]`
 //!
 //! The server is a process of its own, `orchestra server --components apiserver` with the durable store: every write is
 //! synced before it is answered. The load comes from this process over TLS, each connection one client that sends its next
 //! request when it has the answer to the last. CPU is what the server's process used, read from /proc. The last rows call
 //! the server in this process, without a socket. `binding` measures instead how fast a scheduler binds pods through it, `reads`
-//! lists and watches alone, `writes` what each write of a pod's life takes. `--server` measures another build of the program, for a
+//! lists and watches alone, `writes` what each write of a pod's life takes, `floor` what requests take that nothing is done about. `--server` measures another build of the program, for a
 //! comparison.
 
 mod binding;
 mod bound;
+mod floor;
 mod lines;
 mod load;
 mod objects;
@@ -40,6 +41,7 @@ const PODS: usize = 10_000;
 const POD_PATH: &str = "/api/v1/namespaces/default/pods";
 const CONFIG_MAPS: usize = 26_000;
 const GETS: usize = 40_000;
+const LISTS: usize = 40;
 const PAGE: usize = 500;
 const WATCHERS: usize = 100;
 const EVENTS: usize = 1_000;
@@ -49,6 +51,13 @@ fn main() {
     let share = if quick { 20 } else { 1 };
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let only = |part: &str| std::env::args().any(|argument| argument == part);
+    if let Some(folder) = std::env::args_os().skip_while(|argument| argument != floor::SERVE).nth(1) {
+        return runtime.block_on(floor::serve(folder.as_ref()));
+    }
+    if only("floor") {
+        let (count, lists) = (GETS / share, (LISTS / share).max(2));
+        return runtime.block_on(floor::measure(&mut Report::new(), CONNECTIONS, count, lists));
+    }
     if only("binding") {
         return runtime.block_on(binding::measure(&mut Report::new(), CONNECTIONS, share));
     }
@@ -129,7 +138,7 @@ async fn prepared(server: &Server) -> Wire {
 
 async fn lists(report: &mut Report, wire: &Wire, server: &Server, share: usize) {
     let reads = Load { wire, server, connections: 1 };
-    let (lists, pods) = ((40 / share).max(2), PODS / share);
+    let (lists, pods) = ((LISTS / share).max(2), PODS / share);
     let whole = reads.run(lists, |_| (Method::GET, POD_PATH.into(), Vec::new())).await;
     report.row(&format!("list {pods} pods, {:.1} MB", whole.bytes as f64 / lists as f64 / 1e6), &whole);
     report.row(&format!("the same in pages of {PAGE}"), &reads.paged(lists, POD_PATH, PAGE).await);

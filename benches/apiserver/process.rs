@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::floor;
+
 /// How often the kernel counts CPU time in /proc, for each second. Fixed by its interface to programs.
 const TICKS: u64 = 100;
 
@@ -23,13 +25,21 @@ fn program() -> PathBuf {
 
 impl Server {
     pub(crate) fn start(folder: &Path) -> Self {
+        let mut command = Command::new(program());
+        command.args(["server", "--components", "apiserver", "--listen", "127.0.0.1:0", "--data-dir"]);
+        Self::ready(command.arg(folder), folder)
+    }
+
+    /// This program as a server that does nothing.
+    pub(crate) fn floor(folder: &Path) -> Self {
+        let program = std::env::current_exe().expect("a program");
+        Self::ready(Command::new(program).arg(floor::SERVE).arg(folder), folder)
+    }
+
+    /// Started, and waited for.
+    fn ready(command: &mut Command, folder: &Path) -> Self {
         let begin = Instant::now();
-        let mut child = Command::new(program())
-            .args(["server", "--components", "apiserver", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         assert!(
             lines.any(|line| line.is_ok_and(|line| line.starts_with("ready"))),

@@ -40,10 +40,14 @@ impl Wire {
         let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
         let config =
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("whole");
-        let mut tls = config.rustls_client_config().expect("certificates");
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = config.rustls_client_config().expect("certificates");
         let url = &config.cluster_url;
         let (host, port) = (url.host().expect("a host").to_owned(), url.port_u16().expect("a port"));
+        Self::new(tls, host, port)
+    }
+
+    pub(crate) fn new(mut tls: ClientConfig, host: String, port: u16) -> Self {
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self { tls: Arc::new(tls), host, port }
     }
 

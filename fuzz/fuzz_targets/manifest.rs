@@ -18,8 +18,9 @@ fuzz_target!(
 );
 
 fn seeds() -> Vec<Vec<u8>> {
+    // One that is let through: those that are refused cost the most that a text can (`bombs_are_refused`), and left no time for others.
     let mut bomb = String::from("a: &a0 lol\n");
-    for level in 1..20 {
+    for level in 1..4 {
         let one = format!("*a{}", level - 1);
         bomb += &format!("b{level}: &a{level} [{}]\n", [one.as_str(); 9].join(", "));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use k8s_openapi::api::apps::v1::{DaemonSet, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::Api;
 use kube::api::{DeleteParams, Patch};
@@ -67,6 +67,32 @@ fn a_node_agent_whose_report_meets_a_conflict_reports_again() {
         pods.get("p").await.unwrap().status.unwrap().phase
     });
     assert_eq!(outcome.value.as_deref(), Some("Running"));
+}
+
+/// A set that was told to have no pods was still making them, and the other set's pods came beside them.
+#[test]
+fn recreate_keeps_versions_apart_however_soon_the_template_changes() {
+    let deployment = |image: &str| {
+        json!({"metadata": {"name": "d"}, "spec": {
+            "replicas": 2, "strategy": {"type": "Recreate"}, "selector": {"matchLabels": {"app": "d"}},
+            "template": {
+                "metadata": {"labels": {"app": "d"}}, "spec": {"containers": [{"name": "c", "image": image}]},
+            },
+        }})
+    };
+    for delay in (0..60).step_by(6) {
+        let outcome = World::seeded(delay).nodes(2).invariants().run(async |world| {
+            let deployments: Api<Deployment> = Api::default_namespaced(world.client());
+            let first = serde_json::from_value(deployment("a")).unwrap();
+            deployments.create(&Default::default(), &first).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            let second = Patch::Merge(deployment("b"));
+            deployments.patch("d", &Default::default(), &second).await.unwrap();
+            world.settle(Duration::from_secs(30), Duration::from_secs(300)).await.unwrap();
+            world.say_at_rest();
+        });
+        assert_eq!(outcome.violations, [], "changed {delay} ms after it was made");
+    }
 }
 
 /// What upstream tells its users to undo by hand, as "forced rollback"; the world does not ask for more.

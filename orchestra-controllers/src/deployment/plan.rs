@@ -145,13 +145,15 @@ impl Work<'_> {
         }
     }
 
+    /// A set whose controller has not answered its last change may be getting pods that nobody has seen yet. Upstream goes by the
+    /// pods and the counts alone (`oldPodsRunning`), and then both versions can run side by side for a moment.
     fn old_pods_remain(&self, pods: &[Arc<Pod>]) -> bool {
         let of_old = |pod: &Pod| {
             let controls =
                 |set: &Set| crate::ownership::is_controlled_by(&pod.metadata, &set.object.metadata);
             self.old.iter().any(controls)
         };
-        self.old.iter().any(|set| set.running() > 0)
+        self.old.iter().any(|set| set.running() > 0 || !set.is_observed())
             || pods.iter().any(|pod| !pod::is_finished(pod) && of_old(pod))
     }
 
@@ -163,11 +165,7 @@ impl Work<'_> {
         let surplus = old.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         old.sort_by_key(|set| (set.revision(), set.age()));
         let idle = |set: &&&Set| {
-            let observed = set.object.status.as_ref().and_then(|status| status.observed_generation);
-            set.running() == 0
-                && set.replicas == 0
-                && set.held_replicas() == 0
-                && set.object.metadata.generation <= observed
+            set.running() == 0 && set.replicas == 0 && set.held_replicas() == 0 && set.is_observed()
         };
         old.iter().take(surplus).filter(idle).map(|set| set.object.clone()).collect()
     }

@@ -288,6 +288,30 @@ fn recreate_starts_nothing_before_the_last_old_pod_is_gone() {
     assert_eq!((cluster.sets.len(), cluster.total()), (2, 3));
 }
 
+/// Found by a storm: its controller was just making pods, which nobody had seen, and made them after it was told to have none.
+#[test]
+fn recreate_starts_nothing_before_the_old_set_has_answered_that_it_has_no_pods() {
+    let mut cluster = Cluster::new(deployment(3, "a"));
+    cluster.edit(|spec| {
+        let strategy = spec.strategy.get_or_insert_default();
+        (strategy.type_, strategy.rolling_update) = (Some("Recreate".into()), None);
+    });
+    cluster.step();
+    cluster.set_image("b");
+    cluster.step();
+    assert_eq!((cluster.sets.len(), cluster.total()), (1, 0));
+    let mut shrunk = ReplicaSet::clone(&cluster.sets[0]);
+    shrunk.metadata.generation = Some(2);
+    shrunk.status = Some(ReplicaSetStatus { observed_generation: Some(1), ..ReplicaSetStatus::default() });
+    cluster.sets[0] = Arc::new(shrunk.clone());
+    cluster.step();
+    assert_eq!(cluster.sets.len(), 1, "what its status counts was before it shrank");
+    shrunk.status.get_or_insert_default().observed_generation = Some(2);
+    cluster.sets[0] = Arc::new(shrunk);
+    cluster.step();
+    assert_eq!((cluster.sets.len(), cluster.total()), (2, 3));
+}
+
 /// Found by a storm: the set was shrunk, its pods were on their way out, and its status did not say so yet.
 #[test]
 fn old_sets_are_not_shrunk_for_pods_that_are_on_their_way_out() {

@@ -105,6 +105,12 @@ impl Set {
         self.object.status.as_ref().map_or(0, |status| status.replicas)
     }
 
+    /// Whether its status says how it is since its last change.
+    pub(super) fn is_observed(&self) -> bool {
+        let observed = self.object.status.as_ref().and_then(|status| status.observed_generation);
+        self.object.metadata.generation <= observed
+    }
+
     pub(super) fn terminating(&self) -> Option<i32> {
         match &self.object.status {
             Some(status) => status.terminating_replicas,
