@@ -52,7 +52,8 @@ pub(crate) async fn measure(report: &mut Report, connections: usize, count: usiz
     let wire = Wire::new(tls, HOST.to_owned(), port.parse().expect("a number"));
 
     let load = Load { wire: &wire, server: &server, connections };
-    for (what, object) in [("ConfigMap", objects::config_map as fn(usize) -> Vec<u8>), ("Pod", objects::pod)] {
+    for (what, object) in [("ConfigMap", objects::config_map as fn(usize) -> Vec<u8>), ("Pod", objects::pod)]
+    {
         let post = async |path: &str| load.run(count, |at| (Method::POST, path.into(), object(at))).await;
         report.row(&format!("floor: a {what} is taken and answered"), &post("/").await);
         report.row("floor: the same, and synced before", &post("/synced").await);

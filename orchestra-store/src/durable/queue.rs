@@ -122,8 +122,9 @@ impl Queue {
     pub(super) fn take(&self, backlog: &mut VecDeque<Queued>, gather: &mut Gather) -> bool {
         let mut inner = self.inner();
         // What is left of a full batch waits long enough.
-        let wait = if backlog.is_empty() { gather.wait(inner.commands.len()) } else { None };
-        if let Some(wait) = wait {
+        while backlog.is_empty()
+            && let Some(wait) = gather.wait(inner.commands.len())
+        {
             inner = if wait.awake {
                 self.linger(inner, wait.enough, wait.time)
             } else {

@@ -61,10 +61,10 @@ impl Writer {
         let _farewell = Farewell(Arc::clone(&queue));
         let mut backlog = VecDeque::new();
         let mut frame = Vec::new();
-        let mut gather = Gather::default();
+        let (mut gather, mut last) = (Gather::default(), Instant::now());
         let (mut is_failed, begun) = (false, (self.segment.generation, self.segment.length));
         while queue.take(&mut backlog, &mut gather) {
-            if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather) {
+            if let Err(why) = self.step(&mut backlog, &mut frame, &mut gather, &mut last) {
                 tracing::error!(dir = %self.dir.display(), %why, "the store takes no more writes");
                 queue.fail(&why);
                 backlog.drain(..).for_each(|queued| queued.command.refuse(&why));
@@ -97,6 +97,7 @@ impl Writer {
         backlog: &mut VecDeque<Queued>,
         frame: &mut Vec<u8>,
         gather: &mut Gather,
+        last: &mut Instant,
     ) -> Result<(), String> {
         let batch = {
             let state = self.engine.read().map_err(|error| error.to_string())?;
@@ -115,7 +116,8 @@ impl Writer {
                 }
             }
         }
-        gather.answered(batch.answers.len(), begin.elapsed());
+        let before = std::mem::replace(last, Instant::now());
+        gather.answered(batch.answers.len(), *last - begin, *last - before);
         self.usage.set_log(self.segment.length);
         self.publish(batch).map_err(|error| error.to_string())?;
         self.checkpoint_if_due()?;
