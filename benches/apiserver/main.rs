@@ -6,8 +6,8 @@
 //! synced before it is answered. The load comes from this process over TLS, each connection one client that sends its next
 //! request when it has the answer to the last. CPU is what the server's process used, read from /proc. The last rows call
 //! the server in this process, without a socket. `binding` measures instead how fast a scheduler binds pods through it, `reads`
-//! lists and watches alone, `writes` what each write of a pod's life takes, `floor` what requests take that nothing is done about. `--server` measures another build of the program, for a
-//! comparison.
+//! lists and watches alone, `writes` what each write of a pod's life takes, `floor` what requests take that nothing is done about.
+//! `--server` measures another build of the program, for a comparison.
 
 mod binding;
 mod bound;
@@ -39,6 +39,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CONNECTIONS: usize = 32;
 const PODS: usize = 10_000;
 const POD_PATH: &str = "/api/v1/namespaces/default/pods";
+/// Of pods that are as long in a list as those Kubernetes was measured with.
+const SMALL: &str = "small";
 const CONFIG_MAPS: usize = 26_000;
 const GETS: usize = 40_000;
 const LISTS: usize = 40;
@@ -102,7 +104,7 @@ async fn measure(share: usize) {
     let one = |at| (Method::GET, format!("{POD_PATH}/{}", objects::pod_name(at % pods)), Vec::new());
     report.row("get Pod", &writes.run(gets, one).await);
 
-    lists(&mut report, &wire, &server, share).await;
+    lists(&mut report, &wire, &server, POD_PATH, share).await;
     // Now that the server's cache holds them, too: it reads a resource when somebody first lists or watches it.
     let reads = Load { wire: &wire, server: &server, connections: 1 };
     reads.run(2, |_| (Method::GET, path.into(), Vec::new())).await;
@@ -121,7 +123,11 @@ async fn measure_reads(share: usize) -> Report {
     let wire = prepared(&server).await;
     let writes = Load { wire: &wire, server: &server, connections: CONNECTIONS };
     writes.run(PODS / share, |at| (Method::POST, POD_PATH.into(), objects::pod(at))).await;
-    lists(&mut report, &wire, &server, share).await;
+    lists(&mut report, &wire, &server, POD_PATH, share).await;
+    wire.connect().await.prepare(SMALL).await;
+    let path = format!("/api/v1/namespaces/{SMALL}/pods");
+    writes.run(PODS / share, |at| (Method::POST, path.clone(), objects::small_pod(at))).await;
+    lists(&mut report, &wire, &server, &path, share).await;
     watches(&mut report, &wire, &server, share).await;
     server.stop();
     report
@@ -136,12 +142,12 @@ async fn prepared(server: &Server) -> Wire {
     wire
 }
 
-async fn lists(report: &mut Report, wire: &Wire, server: &Server, share: usize) {
+async fn lists(report: &mut Report, wire: &Wire, server: &Server, path: &str, share: usize) {
     let reads = Load { wire, server, connections: 1 };
     let (lists, pods) = ((LISTS / share).max(2), PODS / share);
-    let whole = reads.run(lists, |_| (Method::GET, POD_PATH.into(), Vec::new())).await;
+    let whole = reads.run(lists, |_| (Method::GET, path.into(), Vec::new())).await;
     report.row(&format!("list {pods} pods, {:.1} MB", whole.bytes as f64 / lists as f64 / 1e6), &whole);
-    report.row(&format!("the same in pages of {PAGE}"), &reads.paged(lists, POD_PATH, PAGE).await);
+    report.row(&format!("the same in pages of {PAGE}"), &reads.paged(lists, path, PAGE).await);
 }
 
 async fn watches(report: &mut Report, wire: &Wire, server: &Server, share: usize) {

@@ -35,6 +35,16 @@ pub(crate) fn pod(number: usize) -> Vec<u8> {
     pod.to_string().into_bytes()
 }
 
+/// Less of a pod: ten thousand are 16 MB.
+pub(crate) fn small_pod(number: usize) -> Vec<u8> {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": pod_name(number), "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "web", "image": "registry.example/web:1.27"}]},
+    });
+    pod.to_string().into_bytes()
+}
+
 /// As a scheduler writes it.
 pub(crate) fn binding(number: usize) -> Vec<u8> {
     let binding = json!({

@@ -2,12 +2,14 @@
 //!
 //! - `test`: every test of the workspace, doctests and examples included; installs what is missing.
 //! - `conformance`: the tests named after the rows of Kubernetes' conformance suite; writes docs/conformance.md.
+//! - `dist`: the program built for the way it is used.
 //! - `example`: an example of any package, with the build that the tests have.
 //! - `fuzz`: every fuzz target for a few seconds.
 //! - `storms`: the test world's storms, as many as one likes.
 //! - `tidy`: the house rules that a machine can check. Never writes.
 
 mod conformance;
+mod dist;
 mod example;
 mod fuzz;
 mod need;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.next().as_deref() {
         Some("test") => test::run(&root),
         Some("conformance") => conformance::run(&root),
+        Some("dist") => dist::run(&root),
         Some("example") => example::run(&root, arguments),
         Some("fuzz") => fuzz::run(&root, arguments),
         Some("storms") => storms::run(&root, arguments),
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
                 eprintln!("xtask: no chore is called {other:?}");
             }
             eprintln!(
-                "usage: cargo xtask test | conformance | example NAME [ARGUMENT...] | fuzz [--seconds N] | storms [--seeds N] [--from N] [--shrink] [--twice] | tidy"
+                "usage: cargo xtask test | conformance | dist | example NAME [ARGUMENT...] | fuzz [--seconds N] | storms [--seeds N] [--from N] [--shrink] [--twice] | tidy"
             );
             return ExitCode::from(2);
         }

@@ -1,7 +1,7 @@
 //! Changing a few fields of an object without making a tree of the rest.
 //!
-//! A change that is known to look at certain fields only, such as that of a binding, sees a tree of those and of the metadata but for
-//! its largest part, the account of who set what. What is stored in the end is the same text as if the whole object had been read,
+//! A change that is known to look at certain fields only, such as that of a binding, sees a tree of those, and where it does not say
+//! which of the metadata, of all that but its largest part, the account of who set what. What is stored in the end is the same text as if the whole object had been read,
 //! changed and written: all that was not looked at is taken over as it stands there.
 
 use std::fmt;
@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 
 use super::codec::Layout;
 
-/// The fields of an object that are looked at beside its metadata, each by the name of what holds it and its own.
+/// The fields of an object that are looked at, each by the name of what holds it and its own. Where none of the metadata are named,
+/// all of them are but for `managedFields`.
 pub(crate) type Fields = [(&'static str, &'static [&'static str])];
 
 const METADATA: &str = "metadata";
@@ -136,13 +137,10 @@ impl<'de> Visitor<'de> for Whole {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Narrow<'de>, A::Error> {
         let (mut tree, mut rest) = (Map::new(), Rest::default());
         while let Some(name) = entries.next_key::<&'de str>()? {
-            let held = match name {
-                METADATA => Some((METADATA, Holder::AllBut(ACCOUNT))),
-                _ => self
-                    .0
-                    .iter()
-                    .find(|(holder, _)| *holder == name)
-                    .map(|(holder, of)| (*holder, Holder::Only(of))),
+            let named = self.0.iter().find(|(holder, _)| *holder == name);
+            let held = match named {
+                Some((holder, of)) => Some((*holder, Holder::Only(of))),
+                None => (name == METADATA).then_some((METADATA, Holder::AllBut(ACCOUNT))),
             };
             if let Some((holder, part)) = held {
                 let (read, texts) = entries.next_value_seed(part)?;
@@ -209,6 +207,7 @@ mod tests {
     use super::*;
 
     const FIELDS: &Fields = &[("a", &["a", "b"]), ("c", &["b"])];
+    const WITH_METADATA: &Fields = &[("a", &["a", "b"]), ("c", &["b"]), (METADATA, &["b", "x", "z"])];
 
     fn layout() -> Layout {
         Layout::new("v1", "Pod")
@@ -260,23 +259,24 @@ mod tests {
             object in objects(),
             changes in prop::collection::vec((prop::sample::select(vec![("a", "a"), ("a", "b"), ("c", "b"), ("metadata", "x"), ("metadata", "z")]), values()), 0..4),
             read_again in any::<bool>(),
+            fields in prop::sample::select(vec![FIELDS, WITH_METADATA]),
         ) {
             let stored = layout().encode(&object);
             // As a tree that was read from the store has it.
             let mut whole: Value = serde_json::from_slice(&stored).unwrap();
-            let Some(narrow) = Narrow::read(&stored, &layout(), FIELDS) else {
+            let Some(narrow) = Narrow::read(&stored, &layout(), fields) else {
                 let is_other = |name: &str| whole.get(name).is_some_and(|value| !value.is_object());
                 let text = String::from_utf8_lossy(&stored);
                 prop_assert!(is_other("a") || is_other("c") || text.contains('\\'), "{}", text);
                 return Ok(());
             };
             prop_assert!(narrow.tree[METADATA].get(ACCOUNT).is_none());
-            for (holder, fields) in FIELDS {
-                for field in *fields {
+            for (holder, of) in fields {
+                for field in *of {
                     prop_assert_eq!(narrow.tree.pointer(&format!("/{holder}/{field}")), whole.pointer(&format!("/{holder}/{field}")));
                 }
             }
-            let mut tree = if read_again { narrow.tree.clone() } else { Narrow::read(&stored, &layout(), FIELDS).unwrap().tree };
+            let mut tree = if read_again { narrow.tree.clone() } else { Narrow::read(&stored, &layout(), fields).unwrap().tree };
             for ((holder, field), value) in changes {
                 for object in [&mut whole, &mut tree] {
                     object[holder][field] = value.clone();

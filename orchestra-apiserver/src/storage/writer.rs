@@ -38,8 +38,9 @@ pub(crate) trait Edit: Send + Sync {
     /// Decides on an existing object. Called again when the object has changed meanwhile.
     async fn edit(&self, current: &Value) -> Result<Step, StatusError>;
 
-    /// The fields it looks at, beside the metadata, where it is sure to look at no others and to change no others: it is then
-    /// shown these, and spared the rest, of the metadata `managedFields`. Not for objects that claim something.
+    /// The fields it looks at, where it is sure to look at no others and to change no others: it is then shown these, and spared the
+    /// rest. Fields of the metadata, where it names any, have to be those among them that tell [`is_finished`]. Not for objects that
+    /// claim something.
     fn looks_at(&self) -> Option<&'static Fields> {
         None
     }

@@ -107,7 +107,21 @@ impl Edit for BindEdit<'_> {
     }
 
     fn looks_at(&self) -> Option<&'static Fields> {
-        Some(&[("spec", &["nodeName", "schedulingGates"]), ("status", &["conditions"])])
+        Some(&[
+            (
+                "metadata",
+                &[
+                    "annotations",
+                    "deletionGracePeriodSeconds",
+                    "deletionTimestamp",
+                    "finalizers",
+                    "labels",
+                    "uid",
+                ],
+            ),
+            ("spec", &["nodeName", "schedulingGates"]),
+            ("status", &["conditions"]),
+        ])
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {

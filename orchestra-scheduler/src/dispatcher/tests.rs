@@ -1,9 +1,7 @@
 //! Tests of the dispatcher: facts in, steps out.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -15,8 +13,10 @@ use crate::testing;
 use crate::verdict::{Permission, Rejection};
 use crate::view::{ClaimView, ClassView, NodeFacts, NodeView};
 
+mod chance;
 mod devices;
 mod ends;
+mod preemption;
 
 const START: Moment = Moment(Duration::ZERO);
 
@@ -68,6 +68,20 @@ fn uid(name: &str) -> PodUid {
 
 fn pair(pod: &str, node: &str) -> (String, String) {
     (pod.to_owned(), node.to_owned())
+}
+
+fn important(name: &str, priority: i32, cpu: &str) -> PodView {
+    PodView { priority: crate::Priority(priority), ..asking(name, cpu) }
+}
+
+/// The evictions among the next steps, as victim and whether nothing was to delete.
+fn evictions(dispatcher: &mut Dispatcher, now: Moment) -> Vec<(String, bool)> {
+    let steps = std::iter::from_fn(|| dispatcher.next(now));
+    let evicted = steps.filter_map(|step| match step {
+        Step::Evict(eviction) => Some((eviction.victim.key.name.to_string(), eviction.in_memory)),
+        _ => None,
+    });
+    evicted.collect()
 }
 
 #[test]
@@ -347,126 +361,6 @@ fn profiles_that_contradict_each_other_are_refused() {
     assert_eq!(unbound.dispatcher().unwrap_err().to_string(), "profile \"x\": no plugin binds pods");
 }
 
-fn important(name: &str, priority: i32, cpu: &str) -> PodView {
-    PodView { priority: crate::Priority(priority), ..asking(name, cpu) }
-}
-
-/// The evictions among the next steps, as victim and whether nothing was to delete.
-fn evictions(dispatcher: &mut Dispatcher, now: Moment) -> Vec<(String, bool)> {
-    let steps = std::iter::from_fn(|| dispatcher.next(now));
-    let evicted = steps.filter_map(|step| match step {
-        Step::Evict(eviction) => Some((eviction.victim.key.name.to_string(), eviction.in_memory)),
-        _ => None,
-    });
-    evicted.collect()
-}
-
-#[test]
-fn the_last_victim_goes_when_the_others_are_gone_and_its_end_wakes_the_pod() {
-    let mut dispatcher = dispatcher();
-    dispatcher.node_applied(node("n"), START);
-    for name in ["p", "q", "r"] {
-        dispatcher.pod_applied(bound_to(name, "n", "1"), START);
-    }
-    dispatcher.pod_applied(important("vip", 9, "4"), START);
-    let mut first = evictions(&mut dispatcher, START);
-    first.sort();
-    assert_eq!(first, [("p".to_owned(), false), ("q".to_owned(), false)]);
-    assert_eq!(dispatcher.cluster().nominated("n").len(), 1);
-    for name in ["p", "q"] {
-        dispatcher.pod_deleted(&PodKey::new("default", name), START);
-        assert_eq!(dispatcher.counts().unschedulable, 1, "held back until the last eviction begins");
-        dispatcher.evicted(&uid("vip"), Ok(()), START);
-    }
-    assert_eq!(evictions(&mut dispatcher, START), [("r".to_owned(), false)]);
-    dispatcher.pod_deleted(&PodKey::new("default", "r"), START);
-    dispatcher.evicted(&uid("vip"), Ok(()), START);
-    assert_eq!(binding(dispatcher.next(seconds(2))), pair("vip", "n"));
-}
-
-#[test]
-fn a_failed_eviction_spares_the_last_victim_and_tries_the_pod_again() {
-    let mut dispatcher = dispatcher();
-    dispatcher.node_applied(node("n"), START);
-    for name in ["p", "q"] {
-        dispatcher.pod_applied(bound_to(name, "n", "2"), START);
-    }
-    dispatcher.pod_applied(important("vip", 9, "4"), START);
-    assert_eq!(evictions(&mut dispatcher, START).len(), 1);
-    dispatcher.evicted(&uid("vip"), Err("no".into()), START);
-    assert_eq!(dispatcher.counts().active, 1);
-}
-
-#[test]
-fn promised_room_is_kept_from_lesser_pods_and_lost_to_greater_ones() {
-    let mut dispatcher = dispatcher();
-    dispatcher.node_applied(node("n"), START);
-    dispatcher.pod_applied(bound_to("p", "n", "4"), START);
-    dispatcher.pod_applied(important("vip", 9, "4"), START);
-    assert_eq!(evictions(&mut dispatcher, START).len(), 1);
-    dispatcher.pod_applied(important("vip", 9, "4"), START);
-    assert_eq!(
-        dispatcher.cluster().nominated("n").len(),
-        1,
-        "a status that says nothing yet takes nothing back"
-    );
-    dispatcher.pod_deleted(&PodKey::new("default", "p"), START);
-    dispatcher.pod_applied(important("low", 1, "1"), START);
-    let nominated = |dispatcher: &Dispatcher| {
-        let pods = dispatcher.cluster().nominated("n").iter();
-        pods.map(|pod| pod.key.name.to_string()).collect::<Vec<_>>()
-    };
-    // The pod that made room pauses; the lesser one must not slip in.
-    let mut steps = Vec::new();
-    while let Some(step) = dispatcher.next(START) {
-        steps.push(step);
-    }
-    let bound: Vec<_> = steps.into_iter().filter(|step| matches!(step, Step::Perform(_))).collect();
-    assert_eq!(bound.len(), 1);
-    assert_eq!(binding(bound.into_iter().next()), pair("vip", "n"));
-    assert!(nominated(&dispatcher).is_empty());
-}
-
-#[test]
-fn a_more_important_pod_takes_what_a_lesser_one_was_promised() {
-    let mut dispatcher = dispatcher();
-    dispatcher.node_applied(node("n"), START);
-    dispatcher.pod_applied(bound_to("p", "n", "4"), START);
-    dispatcher.pod_applied(important("vip", 9, "4"), START);
-    assert_eq!(evictions(&mut dispatcher, START).len(), 1);
-    dispatcher.pod_applied(important("king", 99, "4"), START);
-    let mut displaced = Vec::new();
-    while let Some(step) = dispatcher.next(START) {
-        if let Step::Report(Report { pod, reason: ReportReason::Displaced, .. }) = step {
-            displaced.push(pod.key.name.to_string());
-        }
-    }
-    assert_eq!(displaced, ["vip"]);
-    assert_eq!(&*dispatcher.cluster().nominated("n")[0].key.name, "king");
-}
-
-#[test]
-fn a_victim_that_is_not_bound_yet_is_taken_back_without_deleting_it() {
-    let mut dispatcher = pairing();
-    dispatcher.pod_applied(important("low", 1, "4"), START);
-    assert!(dispatcher.next(START).is_none(), "low waits for company");
-    dispatcher.pod_applied(important("vip", 9, "4"), START);
-    let (mut evicted, mut told) = (Vec::new(), Vec::new());
-    while let Some(step) = dispatcher.next(START) {
-        match step {
-            Step::Evict(eviction) => evicted.push((eviction.victim.key.name.to_string(), eviction.in_memory)),
-            Step::Report(report) => {
-                told.push((report.pod.key.name.to_string(), report.reason, report.message))
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(evicted, [("low".to_owned(), true)]);
-    let why = "preempted by pod default/vip".to_owned();
-    assert!(told.contains(&("low".to_owned(), ReportReason::SchedulerError, why)), "{told:?}");
-    assert!(dispatcher.cluster().node("n").unwrap().pods().iter().all(|pod| &*pod.key.name != "low"));
-}
-
 fn gang_member(name: &str) -> PodView {
     PodView { group: Some("team".into()), ..asking(name, "1") }
 }
@@ -536,115 +430,6 @@ fn a_free_volume_is_bound_for_one_pod_only_and_had_by_the_next_if_that_fails() {
     dispatcher.queue.activate(&uid("q"), START);
     let Some(Step::Perform(job)) = dispatcher.next(START) else { panic!("nothing to do") };
     assert!(matches!(job.effects.as_slice(), [Effect::BindVolume { uid, .. }] if **uid == *"q"), "{job:?}");
-}
-
-/// Something that happens to a small cluster.
-#[derive(Clone, Debug)]
-enum Happens {
-    PodMade { pod: u8, cpu: u8 },
-    PodDeleted { pod: u8 },
-    NodeMade { node: u8 },
-    NodeLost { node: u8 },
-    Answered { went_well: bool },
-    TimePasses { seconds: u8 },
-}
-
-fn happens() -> impl Strategy<Value = Happens> {
-    prop_oneof![
-        4 => (0_u8..12, 1_u8..4).prop_map(|(pod, cpu)| Happens::PodMade { pod, cpu }),
-        2 => (0_u8..12).prop_map(|pod| Happens::PodDeleted { pod }),
-        2 => (0_u8..4).prop_map(|node| Happens::NodeMade { node }),
-        1 => (0_u8..4).prop_map(|node| Happens::NodeLost { node }),
-        4 => any::<bool>().prop_map(|went_well| Happens::Answered { went_well }),
-        2 => (0_u8..20).prop_map(|seconds| Happens::TimePasses { seconds }),
-    ]
-}
-
-/// The API as far as binding goes.
-#[derive(Default)]
-struct World {
-    /// Every pod by name: its uid, its CPUs, and its node.
-    pods: BTreeMap<String, (String, u8, Option<String>)>,
-    made: u32,
-    /// Bindings that were asked for and not yet answered.
-    asked: Vec<(PodUid, String, String)>,
-}
-
-impl World {
-    fn view(&self, name: &str) -> Option<PodView> {
-        let (uid, cpu, node) = self.pods.get(name)?;
-        Some(pod(json!({"metadata": {"name": name, "uid": uid}, "spec": {"nodeName": node, "containers": [
-            {"name": "app", "resources": {"requests": {"cpu": cpu.to_string()}}}]}})))
-    }
-
-    fn happens(&mut self, event: Happens, dispatcher: &mut Dispatcher, now: &mut Moment) {
-        match event {
-            Happens::PodMade { pod, cpu } => {
-                let name = format!("p{pod}");
-                self.made += 1;
-                self.pods.entry(name.clone()).or_insert_with(|| (format!("u{}", self.made), cpu, None));
-                dispatcher.pod_applied(self.view(&name).unwrap(), *now);
-            }
-            Happens::PodDeleted { pod } => {
-                let name = format!("p{pod}");
-                self.pods.remove(&name);
-                dispatcher.pod_deleted(&PodKey::new("default", &name), *now);
-            }
-            Happens::NodeMade { node: index } => dispatcher.node_applied(node(&format!("n{index}")), *now),
-            Happens::NodeLost { node } => dispatcher.node_deleted(&format!("n{node}"), *now),
-            Happens::Answered { went_well } => {
-                let Some((uid, name, node)) = self.asked.pop() else { return };
-                let target = self.pods.get_mut(&name).filter(|pod| pod.0 == *uid);
-                if let Some(pod) = target.filter(|_| went_well) {
-                    assert_eq!(pod.2, None, "{name} is bound twice");
-                    pod.2 = Some(node);
-                    dispatcher.performed(&uid, Ok(()), *now);
-                    dispatcher.pod_applied(self.view(&name).unwrap(), *now);
-                } else {
-                    dispatcher.performed(&uid, Err("no".into()), *now);
-                }
-            }
-            Happens::TimePasses { seconds } => *now = now.after(Duration::from_secs(seconds.into())),
-        }
-    }
-
-    /// Takes all steps and looks whether they make sense.
-    fn take_steps(&mut self, dispatcher: &mut Dispatcher, now: Moment) {
-        while let Some(step) = dispatcher.next(now) {
-            let Step::Perform(job) = step else { continue };
-            let (name, node) = (job.pod.key.name.to_string(), job.node.to_string());
-            let pod = self.pods.get(&name).expect("only pods that exist are bound");
-            assert_eq!((pod.0.as_str(), pod.2.as_ref()), (&*job.pod.uid, None), "{name} has a node already");
-            assert!(self.asked.iter().all(|(uid, ..)| *uid != job.pod.uid), "{name} is being bound already");
-            self.asked.push((job.pod.uid.clone(), name, node));
-        }
-        for node in dispatcher.cluster().nodes() {
-            assert!(node.requested().cpu <= node.facts().allocatable.cpu, "{} is over capacity", node.name());
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_no_pod_is_bound_twice_and_no_node_is_over_capacity(
-        events in prop::collection::vec(happens(), 1..80)
-    ) {
-        let (mut dispatcher, mut world, mut now) = (dispatcher(), World::default(), START);
-        for event in events {
-            world.happens(event, &mut dispatcher, &mut now);
-            world.take_steps(&mut dispatcher, now);
-        }
-        // Once everything is answered and time has passed, whoever fits somewhere is somewhere.
-        for _ in 0..40 {
-            world.happens(Happens::Answered { went_well: true }, &mut dispatcher, &mut now);
-            world.happens(Happens::TimePasses { seconds: 19 }, &mut dispatcher, &mut now);
-            world.take_steps(&mut dispatcher, now);
-        }
-        for (name, (_, cpu, node)) in &world.pods {
-            let fits = |node: &NodeView| node.facts().allocatable.cpu.minus(node.requested().cpu).0 >= i64::from(*cpu) * 1000;
-            prop_assert!(node.is_some() || !dispatcher.cluster().nodes().any(|node| fits(node)), "{name} was forgotten");
-        }
-    }
 }
 
 #[test]

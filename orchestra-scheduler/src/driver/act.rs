@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Binding, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -98,15 +99,22 @@ pub(super) fn or_gone(result: Result<(), Error>) -> Result<(), Error> {
 async fn one(client: &Client, clock: &Clock, effect: Effect) -> Result<(), Error> {
     match effect {
         Effect::Bind { pod, uid, node } => {
-            let binding = json!({
-                "apiVersion": "v1",
-                "kind": "Binding",
-                "metadata": {"namespace": &*pod.namespace, "name": &*pod.name, "uid": &*uid},
-                "target": {"kind": "Node", "name": &*node},
-            });
+            let binding = Binding {
+                metadata: ObjectMeta {
+                    namespace: Some(pod.namespace.to_string()),
+                    name: Some(pod.name.to_string()),
+                    uid: Some(uid.to_string()),
+                    ..ObjectMeta::default()
+                },
+                target: ObjectReference {
+                    kind: Some("Node".to_owned()),
+                    name: Some(node.to_string()),
+                    ..ObjectReference::default()
+                },
+            };
             let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
-            pods.create_subresource::<Value, Value>("binding", &pod.name, &PostParams::default(), &binding)
-                .await?;
+            let params = PostParams::default();
+            pods.create_subresource::<_, IgnoredAny>("binding", &pod.name, &params, &binding).await?;
         }
         // More than one thing, or not a matter of the API; done by the caller.
         Effect::BindThrough { .. } | Effect::MakeClaim(_) => {}

@@ -48,47 +48,80 @@ impl Changes {
         }
     }
 
-    fn leaf(old: Option<&Value>, new: Option<&Value>) -> Self {
-        let mut changes = Self::default();
-        match (old, new) {
-            (None, Some(_)) => changes.added.set_member(),
-            (Some(_), None) => changes.removed.set_member(),
-            (Some(old), Some(new)) if old != new => changes.modified.set_member(),
-            _ => {}
-        }
-        changes
+    fn added(set: FieldSet<'static>) -> Self {
+        Self { added: set, ..Self::default() }
+    }
+
+    fn removed(set: FieldSet<'static>) -> Self {
+        Self { removed: set, ..Self::default() }
+    }
+
+    fn modified() -> Self {
+        Self { modified: FieldSet::leaf(), ..Self::default() }
     }
 }
 
 /// Compares two values at a place. An absent value differs from an empty one.
 pub(super) fn compare(old: Option<&Value>, new: Option<&Value>, node: Node<'_>) -> Changes {
-    let mut changes = if node.is_list() {
-        let (a, b) = (old.and_then(Value::as_array), new.and_then(Value::as_array));
-        let (a, b) = (a.map_or(&[][..], Vec::as_slice), b.map_or(&[][..], Vec::as_slice));
+    match (old, new) {
+        (None, None) => Changes::default(),
+        (None, Some(new)) => Changes::added(whole(new, node)),
+        (Some(old), None) => Changes::removed(whole(old, node)),
+        (Some(old), Some(new)) => of_both(old, new, node),
+    }
+}
+
+fn of_both(old: &Value, new: &Value, node: Node<'_>) -> Changes {
+    let leaf = || if old == new { Changes::default() } else { Changes::modified() };
+    if node.is_list() {
+        let (a, b) =
+            (old.as_array().map_or(&[][..], Vec::as_slice), new.as_array().map_or(&[][..], Vec::as_slice));
         if a.is_empty() && b.is_empty() {
-            return Changes::leaf(old, new);
+            return leaf();
         }
-        match items(a, b, node) {
-            Some(changes) => changes,
-            None => return Changes::leaf(old, new),
-        }
-    } else if node.is_object(old.filter(|v| v.is_object()).or(new)) {
+        items(a, b, node).unwrap_or_else(leaf)
+    } else if node.is_object(Some(if old.is_object() { old } else { new })) {
         let empty = Map::new();
-        let a = old.and_then(Value::as_object).unwrap_or(&empty);
-        let b = new.and_then(Value::as_object).unwrap_or(&empty);
+        let (a, b) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
         if a.is_empty() && b.is_empty() {
-            return Changes::leaf(old, new);
+            return leaf();
         }
         fields(a, b, node)
     } else {
-        return Changes::leaf(old, new);
-    };
-    match (old, new) {
-        (None, Some(_)) => changes.added.set_member(),
-        (Some(_), None) => changes.removed.set_member(),
+        leaf()
+    }
+}
+
+/// All places of a value that the other state has nothing of.
+fn whole(value: &Value, node: Node<'_>) -> FieldSet<'static> {
+    let mut set = FieldSet::leaf();
+    match value {
+        Value::Array(list) if node.is_list() => {
+            let Ok(names) = node.names(list) else { return set };
+            let mut items: Vec<_> = names.into_iter().zip(list).collect();
+            items.sort_by(|(a, _), (b, _)| a.cmp(b));
+            for same in items.chunk_by_mut(|(a, _), (b, _)| a == b) {
+                // Those that occur more than once are not taken apart.
+                let below = match same {
+                    [(_, item)] => whole(item, node.item()),
+                    _ => FieldSet::leaf(),
+                };
+                if let Some((name, _)) = same.first_mut() {
+                    set.push(|| std::mem::take(name), below);
+                }
+            }
+        }
+        Value::Object(object) if node.is_object(Some(value)) => {
+            for (name, value) in object {
+                if let Some(node) = node.field(name) {
+                    set.push(|| element::field(name), whole(value, node));
+                }
+            }
+            set.sort();
+        }
         _ => {}
     }
-    changes
+    set
 }
 
 fn fields(old: &Map<String, Value>, new: &Map<String, Value>, node: Node<'_>) -> Changes {
@@ -131,20 +164,12 @@ fn items(old: &[Value], new: &[Value], node: Node<'_>) -> Option<Changes> {
         let below = match (a.as_slice(), b.as_slice()) {
             ([] | [_], [] | [_]) => compare(a.first().copied(), b.first().copied(), node.item()),
             _ if a == b => continue,
-            _ => Changes::leaf(a.first().copied(), b.first().copied()).or_modified(),
+            ([], _) => Changes::added(FieldSet::leaf()),
+            (_, []) => Changes::removed(FieldSet::leaf()),
+            _ => Changes::modified(),
         };
         changes.adopt(|| name.clone(), below);
     }
     changes.sort();
     Some(changes)
-}
-
-impl Changes {
-    /// For items that occur more than once and differ in number only.
-    fn or_modified(mut self) -> Self {
-        if self.is_empty() {
-            self.modified.set_member();
-        }
-        self
-    }
 }

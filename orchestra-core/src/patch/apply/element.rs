@@ -1,5 +1,6 @@
 //! The names of places within an object: fields, and items of lists by their keys or values.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -7,7 +8,7 @@ use serde_json::{Map, Value};
 use super::node::Items;
 
 pub(super) fn field(name: &str) -> String {
-    format!("f:{name}")
+    ["f:", name].concat()
 }
 
 /// The name of an item of a list of type `set`.
@@ -21,27 +22,23 @@ pub(super) fn of_keyed(item: &Value, list: Items<'_>) -> Result<String, String> 
         let what = if item.is_null() { "a null element" } else { "non-map elements" };
         return Err(format!("associative list with keys may not have {what}"));
     };
-    let mut keys = Map::new();
-    for key in list.keys() {
+    let mut keys = list.keys();
+    // In the order of names, whatever order the schema has.
+    keys.sort_unstable();
+    let mut name = String::from("k:{");
+    for (at, key) in keys.into_iter().enumerate() {
         let value = match item.get(key) {
-            Some(value) => value.clone(),
-            None => list.default_of(key).ok_or_else(|| {
+            Some(value) => Cow::Borrowed(value),
+            None => Cow::Owned(list.default_of(key).ok_or_else(|| {
                 format!(
                     "associative list with keys has an element that omits key field {key:?} (and doesn't have \
                      default value)"
                 )
-            })?,
+            })?),
         };
-        keys.insert(key.to_owned(), value);
-    }
-    // In the order of names, whatever order the map keeps.
-    let mut sorted: Vec<(&String, &Value)> = keys.iter().collect();
-    sorted.sort_by_key(|(key, _)| *key);
-    let mut name = String::from("k:{");
-    for (at, (key, value)) in sorted.into_iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
         // Writing to a string cannot fail.
-        let _ = write!(name, "{comma}{}:{value}", Value::from(key.as_str()));
+        let _ = write!(name, "{comma}{}:{value}", Value::from(key));
     }
     name.push('}');
     Ok(name)

@@ -88,7 +88,6 @@ impl<'a> FieldSet<'a> {
         self.children.get(at).map(|(_, child)| child)
     }
 
-    /// Adds a child that is not there yet; [`Self::sort`] must follow. Empty ones are left out.
     /// Makes one place of what the schema takes for one value now, though it was set in parts. Says whether there was any.
     pub(super) fn gather(&mut self, node: Node<'_>) -> bool {
         if node.is_one_value() && !self.children.is_empty() {
@@ -107,6 +106,7 @@ impl<'a> FieldSet<'a> {
         changed
     }
 
+    /// Adds a child that is not there yet; [`Self::sort`] must follow. Empty ones are left out.
     pub(super) fn push(&mut self, name: impl FnOnce() -> String, child: Self) {
         if !child.is_empty() {
             self.children.push((Cow::Owned(name()), child));

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::*;
 use crate::plugin::{Filter, Normalise, Plugin, PostFilter, PreFilter, PreScore, Refilter, Score};
-use crate::profile::{Registration, Sampling};
+use crate::profile::Registration;
 use crate::testing::{asking, cluster, pod};
 use crate::unit::Points;
 use crate::verdict::{Nomination, PreFiltered, PreScored, Rejection, RejectionKind, Verdict};
-use crate::view::ClusterView;
-use crate::view::NodeName;
+use crate::view::{ClusterView, NodeName};
+
+mod promised;
+mod sampling;
 
 fn place(profile: &Profile, cluster: &ClusterView, pod: &PodView) -> Outcome {
     ReferenceEngine::seeded(0).place(profile, &mut Cycle::new(cluster), pod)
@@ -292,33 +294,6 @@ fn an_error_in_a_filter_is_told_as_upstream_does() {
     assert_eq!(message(&outcome), "running \"Broken\" filter plugin: no idea");
 }
 
-#[test]
-fn a_nominated_node_that_still_fits_is_taken_without_looking_at_others() {
-    let cluster = nodes(&["a", "b"]);
-    let pod = pod(json!({"status": {"nominatedNodeName": "b"}}));
-    let Outcome::Chosen(choice) = place(&Profile::default(), &cluster, &pod) else { panic!() };
-    assert_eq!((&*choice.node, choice.evaluated), ("b", 1));
-}
-
-#[test]
-fn room_promised_to_pods_of_at_least_the_same_priority_is_kept_free() {
-    let mut cluster = nodes(&["a"]);
-    let vip = pod(json!({"metadata": {"name": "vip"}, "spec": {"priority": 5, "containers": [
-        {"name": "c", "resources": {"requests": {"cpu": "4"}}}]}}));
-    cluster.nominate(vip, &NodeName::from("a"));
-    let with = |priority: i32| {
-        pod(json!({"metadata": {"name": "p"}, "spec": {"priority": priority, "containers": [
-            {"name": "c", "resources": {"requests": {"cpu": "1"}}}]}}))
-    };
-    assert_eq!(
-        message(&place(&Profile::default(), &cluster, &with(5))),
-        "0/1 nodes are available: 1 Insufficient cpu. no new claims to \
-         deallocate, preemption: 0/1 nodes are available: 1 No preemption \
-         victims found for incoming pod."
-    );
-    assert_eq!(chosen(&place(&Profile::default(), &cluster, &with(6))), "a");
-}
-
 /// Nominates the first node the pod would fit on if it were empty.
 #[derive(Debug)]
 struct Evictor;
@@ -364,18 +339,6 @@ fn a_post_filter_can_try_nodes_as_they_might_be() {
          deallocate, preemption: 0/1 nodes are available: 1 Preemption is not \
          helpful for scheduling., not even empty"
     );
-}
-
-#[test]
-fn sampling_starts_the_next_search_where_the_last_one_ended() {
-    let names: Vec<String> = (0..300).map(|index| format!("n{index}")).collect();
-    let cluster = nodes(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let profile = Profile::empty("p").score(Scripted::named("flat"), 1).sampling(Sampling::Percent(10));
-    let mut engine = ReferenceEngine::seeded(0);
-    let picks: Vec<_> = (0..4)
-        .map(|_| chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &pod(json!({})))).to_owned())
-        .collect();
-    assert_eq!(picks, ["n0", "n100", "n200", "n0"]);
 }
 
 #[test]
@@ -448,56 +411,6 @@ fn versions_differ_in_the_plugins_they_have() {
     assert!(scores(Version::V1_35) && !scores(Version::V1_34));
     assert_eq!(Profile::for_version(Version::V1_34).tie_break, crate::TieBreak::Random);
     assert_eq!(Profile::for_version(Version::V1_35).tie_break, crate::TieBreak::Heap);
-}
-
-fn many(count: usize) -> ClusterView {
-    let names: Vec<String> = (0..count).map(|index| format!("n{index:03}")).collect();
-    nodes(&names.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-#[test]
-fn a_node_set_is_sampled_by_its_own_size() {
-    let cluster = many(400);
-    fn half() -> PreFiltered {
-        PreFiltered::Only((0..200).map(|index| NodeName::from(&*format!("n{index:03}"))).collect())
-    }
-    let narrowing = Scripted { before: half, ..Scripted::named("half") };
-    let profile = Profile::empty("p").register(everything(narrowing)).sampling(Sampling::Percent(80));
-    let Outcome::Chosen(choice) = place(&profile, &cluster, &pod(json!({}))) else { panic!() };
-    assert_eq!(choice.feasible, 160, "80 in a hundred of the 200, not of the 400");
-}
-
-#[test]
-fn nodes_passed_over_on_the_way_to_one_too_many_count_for_the_next_start() {
-    fn odd_ones_out(node: &NodeView) -> Verdict {
-        // The first hundred pass, the next fifty do not, the others do.
-        let number: usize = node.name().trim_start_matches('n').parse().unwrap_or(0);
-        if (100..150).contains(&number) { Verdict::unschedulable("no") } else { Verdict::Pass }
-    }
-    let cluster = many(300);
-    let scripted = Scripted { filter: odd_ones_out, ..Scripted::named("some") };
-    let profile = Profile::empty("p").register(everything(scripted)).sampling(Sampling::Percent(1));
-    let mut engine = ReferenceEngine::seeded(0);
-    let mut pick = || chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &pod(json!({})))).to_owned();
-    // The fifty that failed are not looked at again: the second search goes from 150 to 249.
-    assert_eq!([pick(), pick(), pick()], ["n000", "n150", "n250"]);
-}
-
-#[test]
-fn a_nominated_node_that_fails_counts_once_for_the_next_start() {
-    fn not_the_last(node: &NodeView) -> Verdict {
-        if &**node.name() == "n299" { Verdict::unschedulable("no") } else { Verdict::Pass }
-    }
-    let mut cluster = many(300);
-    let nominated = pod(json!({"metadata": {"name": "p"}, "status": {"nominatedNodeName": "n299"}}));
-    cluster.nominate(nominated.clone(), &NodeName::from("n299"));
-    let scripted = Scripted { filter: not_the_last, ..Scripted::named("some") };
-    let profile = Profile::empty("p").register(everything(scripted)).sampling(Sampling::Percent(1));
-    let mut engine = ReferenceEngine::seeded(0);
-    assert_eq!(chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &nominated)), "n000");
-    cluster.withdraw(&nominated);
-    let next = pod(json!({"metadata": {"name": "q"}}));
-    assert_eq!(chosen(&engine.place(&profile, &mut Cycle::new(&cluster), &next)), "n101");
 }
 
 #[test]
@@ -591,61 +504,6 @@ proptest! {
         let first = place_all(&pods, &sizes, seed, &profile);
         prop_assert_eq!(&first, &place_all(&pods, &sizes, seed, &profile));
     }
-}
-
-#[test]
-fn promised_pods_count_as_neighbours_and_are_not_relied_on() {
-    let labels = json!({"kubernetes.io/hostname": "a"});
-    let mut cluster = cluster([json!({"metadata": {"name": "a", "labels": labels}})]);
-    let db = pod(json!({"metadata": {"name": "db", "labels": {"app": "db"}}, "spec": {"priority": 5}}));
-    cluster.nominate(db, &NodeName::from("a"));
-    let told = |kind: &str| {
-        let terms = json!([{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}]);
-        let affinity = json!({(kind): {"requiredDuringSchedulingIgnoredDuringExecution": terms}});
-        message(&place(&Profile::default(), &cluster, &pod(json!({"spec": {"affinity": affinity}}))))
-    };
-    for (kind, reason) in [
-        ("podAffinity", "1 node(s) didn't match pod affinity rules."),
-        ("podAntiAffinity", "1 node(s) didn't match pod anti-affinity rules."),
-    ] {
-        assert!(told(kind).starts_with(&format!("0/1 nodes are available: {reason}")), "{}", told(kind));
-    }
-}
-
-#[test]
-fn a_pod_is_not_in_its_own_way_where_it_is_promised_room() {
-    let mut cluster = nodes(&["a"]);
-    let pod = asking("p", "3", "0");
-    cluster.nominate(pod.clone(), &NodeName::from("a"));
-    assert_eq!(chosen(&place(&Profile::default(), &cluster, &pod)), "a");
-}
-
-#[test]
-fn a_nominated_node_that_is_gone_or_does_not_fit_is_no_reason_to_stop() {
-    let cluster = cluster([
-        json!({"metadata": {"name": "a"}}),
-        json!({"metadata": {"name": "b"}, "spec": {"unschedulable": true}}),
-    ]);
-    for nominated in ["gone", "b"] {
-        let pod = pod(json!({"status": {"nominatedNodeName": nominated}}));
-        assert_eq!(chosen(&place(&Profile::default(), &cluster, &pod)), "a", "{nominated}");
-    }
-}
-
-#[test]
-fn the_start_is_taken_modulo_the_nodes_that_come_into_question() {
-    fn some() -> PreFiltered {
-        PreFiltered::Only((200..260).map(|index| NodeName::from(&*format!("n{index}"))).collect())
-    }
-    let cluster = many(300);
-    let all = Profile::empty("p").score(Scripted::named("flat"), 1).sampling(Sampling::Percent(1));
-    let narrowing = Scripted { before: some, ..Scripted::named("some") };
-    let few = Profile::empty("p").register(everything(narrowing));
-    let mut engine = ReferenceEngine::seeded(0);
-    let mut pick =
-        |profile| chosen(&engine.place(profile, &mut Cycle::new(&cluster), &pod(json!({})))).to_owned();
-    // The first search ends at 100, which is 40 of 60.
-    assert_eq!([pick(&all), pick(&few)], ["n000", "n240"]);
 }
 
 #[test]
