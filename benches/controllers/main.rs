@@ -1,17 +1,20 @@
 //! What a whole cluster takes for its pods, from `apply` to Ready. Guards the figures in docs/controllers-performance.md.
 //!
-//! `cargo bench --bench controllers [-- [--pods N] [--nodes N] [--waiting N] [--apart] [only STEP...]]`
+//! `cargo bench --bench controllers [-- [--pods N] [--nodes N] [--waiting N] [--apart] [--program PATH] [only STEP...]]`
 //!
 //! Everything runs in this process on real time: the API server over the durable store, every write synced before it is
 //! answered; all controllers; the scheduler; and a node agent for each node, whose containers are simulated. Components
 //! call the API server without a socket. With `--apart` each component has threads of its own, and the server answers on its
 //! own, so that processor time can be told apart by the names of threads. STEP is one of `idle`, `deployment`,
 //! `rollout`, `start` and `removal` (which need what `deployment` makes), `many`, `namespace`; all of them if none is named.
+//!
+//! With `--program` the program there is measured instead, as `orchestra up` in a process of its own, with the pods of one Deployment.
 
 mod count;
 mod network;
 mod objects;
 mod plant;
+mod program;
 mod requests;
 mod steps;
 mod usage;
@@ -39,6 +42,9 @@ fn main() {
     let runs = |step: &str| steps.is_empty() || steps.contains(&step);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let main = plant::runtime("main");
+    if let Some(given) = arguments.iter().skip_while(|argument| *argument != "--program").nth(1) {
+        return main.block_on(program::measure(given.as_ref(), folder.path(), size));
+    }
     main.block_on(async {
         let mut plant = Plant::start(folder.path(), size, apart).await;
         if runs("idle") {

@@ -107,7 +107,7 @@ impl Plant {
         for number in 0..size.nodes {
             plant.start_node(number);
         }
-        plant.nodes_are_ready().await;
+        nodes_are_ready(plant.client(), size.nodes).await;
         println!(
             "{:<58} {:>9.2} s {:>9.1} ms of CPU each {:>8.1} KiB each",
             format!("{} nodes from start to Ready", size.nodes),
@@ -159,17 +159,6 @@ impl Plant {
         });
     }
 
-    async fn nodes_are_ready(&self) {
-        let nodes: Api<Node> = Api::all(self.client());
-        loop {
-            let listed = nodes.list(&ListParams::default()).await.expect("a list").items;
-            if listed.len() == usize::from(self.size.nodes) && listed.iter().all(is_open) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
     pub(crate) async fn stop(mut self) {
         self.stop_manager().await;
         self.shutdown.cancel();
@@ -177,6 +166,18 @@ impl Plant {
         if let Some(apart) = self.threads.apart.take() {
             apart.into_iter().for_each(Runtime::shutdown_background);
         }
+    }
+}
+
+/// Waits until there are as many nodes, all of them Ready.
+pub(crate) async fn nodes_are_ready(client: Client, count: u16) {
+    let nodes: Api<Node> = Api::all(client);
+    loop {
+        let listed = nodes.list(&ListParams::default()).await.expect("a list").items;
+        if listed.len() == usize::from(count) && listed.iter().all(is_open) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

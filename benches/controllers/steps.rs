@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client};
 use serde_json::json;
 
 use crate::count::{Writes, Written};
@@ -113,19 +113,24 @@ impl<'a> Step<'a> {
 /// All pods of one Deployment from apply to Ready.
 pub(crate) async fn deployment(plant: &Plant) {
     let pods = plant.size.pods;
-    let wanted = i32::try_from(pods).expect("not so many");
-    let api: Api<Deployment> = Api::default_namespaced(plant.client());
     let step = Step::begin(plant).await;
-    api.create(&PostParams::default(), &objects::deployment(NAME, pods)).await.expect("created");
-    await_condition(api.clone(), NAME, move |found: Option<&Deployment>| {
-        found.and_then(|found| found.status.as_ref()?.ready_replicas) == Some(wanted)
-    })
-    .await
-    .expect("Ready");
+    make(plant.client(), pods).await;
     step.row(&format!("{pods} pods of one Deployment, apply to all Ready"), pods);
     step.quiet().await;
     step.row("  and until everything about them is written", pods);
     step.traffic(pods).await;
+}
+
+/// Makes a Deployment, and waits until all its pods are Ready.
+pub(crate) async fn make(client: Client, pods: usize) {
+    let wanted = i32::try_from(pods).expect("not so many");
+    let api: Api<Deployment> = Api::default_namespaced(client);
+    api.create(&PostParams::default(), &objects::deployment(NAME, pods)).await.expect("created");
+    await_condition(api, NAME, move |found: Option<&Deployment>| {
+        found.and_then(|found| found.status.as_ref()?.ready_replicas) == Some(wanted)
+    })
+    .await
+    .expect("Ready");
 }
 
 /// Every one of them replaced.

@@ -1,4 +1,4 @@
-//! What the kernel says this process uses.
+//! What the kernel says that a process uses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,9 +7,17 @@ use std::time::Duration;
 /// How often the kernel counts CPU time in /proc, for each second. Fixed by its interface to programs.
 const TICKS: u64 = 100;
 
-/// CPU time used since the process began, in user and kernel mode.
+/// This process, as the kernel calls it.
+const SELF: &str = "self";
+
+/// CPU time used since this process began, in user and kernel mode.
 pub(crate) fn cpu() -> Duration {
-    used(Path::new("/proc/self/stat")).map_or(Duration::ZERO, |(_, used)| used)
+    cpu_of(SELF)
+}
+
+/// The same of any process.
+pub(crate) fn cpu_of(process: &str) -> Duration {
+    used(&Path::new("/proc").join(process).join("stat")).map_or(Duration::ZERO, |(_, used)| used)
 }
 
 /// The same by the names of threads, for those that live.
@@ -33,7 +41,11 @@ fn used(stat: &Path) -> Option<(String, Duration)> {
 }
 
 pub(crate) fn resident_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+    resident_mib_of(SELF)
+}
+
+pub(crate) fn resident_mib_of(process: &str) -> f64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(process).join("status")).expect("/proc");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     let kib: f64 = line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number");
     kib / 1024.0
