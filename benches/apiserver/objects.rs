@@ -35,7 +35,7 @@ pub(crate) fn pod(number: usize) -> Vec<u8> {
     pod.to_string().into_bytes()
 }
 
-/// Less of a pod: ten thousand are 16 MB.
+/// Less of a pod: ten thousand are 15 MB.
 pub(crate) fn small_pod(number: usize) -> Vec<u8> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
