@@ -39,7 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CONNECTIONS: usize = 32;
 const PODS: usize = 10_000;
 const POD_PATH: &str = "/api/v1/namespaces/default/pods";
-/// Of pods that are as long in a list as those Kubernetes was measured with.
+/// Of pods that are a little shorter in a list than those Kubernetes was measured with.
 const SMALL: &str = "small";
 const CONFIG_MAPS: usize = 26_000;
 const GETS: usize = 40_000;

@@ -1,8 +1,8 @@
 //! Changing a few fields of an object without making a tree of the rest.
 //!
 //! A change that is known to look at certain fields only, such as that of a binding, sees a tree of those, and where it does not say
-//! which of the metadata, of all that but its largest part, the account of who set what. What is stored in the end is the same text as if the whole object had been read,
-//! changed and written: all that was not looked at is taken over as it stands there.
+//! which of the metadata, of all that but its largest part, the account of who set what. What is stored in the end is the same text as
+//! if the whole object had been read, changed and written: all that was not looked at is taken over as it stands there.
 
 use std::fmt;
 
