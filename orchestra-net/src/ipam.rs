@@ -1,6 +1,6 @@
 //! Which address of a range is given out next.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -8,21 +8,22 @@ use ipnet::Ipv4Net;
 /// The addresses of one range and who holds them.
 ///
 /// Addresses are given out in rising order and start again at the bottom, so that an address that was just returned stays
-/// unused as long as possible: a client that still holds it does not reach another pod by accident.
+/// unused as long as possible: a client that still holds it does not reach another pod by accident. A holder has one address.
 #[derive(Clone, Debug)]
 pub struct Ipam {
     range: Ipv4Net,
     /// The first address given out; those below are kept for the cluster itself.
     first: u32,
     next: u32,
-    held: BTreeMap<u32, String>,
+    taken: HashSet<u32>,
+    held: HashMap<String, u32>,
 }
 
 impl Ipam {
     /// All of `range` but its first `reserved` addresses and its last one.
     pub fn new(range: Ipv4Net, reserved: u32) -> Self {
         let first = u32::from(range.network()).saturating_add(reserved);
-        Self { range, first, next: first, held: BTreeMap::new() }
+        Self { range, first, next: first, taken: HashSet::new(), held: HashMap::new() }
     }
 
     /// The range addresses come from.
@@ -32,10 +33,10 @@ impl Ipam {
 
     /// The address `holder` has, if any.
     pub fn held_by(&self, holder: &str) -> Option<Ipv4Addr> {
-        self.held.iter().find(|(_, name)| *name == holder).map(|(address, _)| Ipv4Addr::from(*address))
+        self.held.get(holder).map(|address| Ipv4Addr::from(*address))
     }
 
-    /// Gives `holder` the next free address; `None` when all are taken.
+    /// Gives `holder` the next free address instead of what it has; `None` when all are taken.
     pub fn allocate(&mut self, holder: &str) -> Option<Ipv4Addr> {
         let last = u32::from(self.range.broadcast()).saturating_sub(1);
         if last < self.first {
@@ -45,27 +46,36 @@ impl Ipam {
         let offset = self.next.saturating_sub(self.first);
         let address = (0..count)
             .map(|step| self.first + (offset + step) % count)
-            .find(|address| !self.held.contains_key(address))?;
-        self.held.insert(address, holder.to_owned());
+            .find(|address| !self.taken.contains(address))?;
+        self.give(address, holder);
         self.next = address + 1;
         Some(Ipv4Addr::from(address))
     }
 
-    /// Gives `holder` exactly `address`. False when another holds it or it is not one to give out.
+    /// Gives `holder` exactly `address`, instead of what it has. False when another holds it or it is not one to give out.
     pub fn claim(&mut self, address: Ipv4Addr, holder: &str) -> bool {
         let number = u32::from(address);
         let ours = self.range.contains(&address) && number >= self.first && address != self.range.broadcast();
-        if !ours || self.held.get(&number).is_some_and(|name| name != holder) {
+        let free = !self.taken.contains(&number) || self.held.get(holder) == Some(&number);
+        if !ours || !free {
             return false;
         }
-        self.held.insert(number, holder.to_owned());
+        self.give(number, holder);
         self.next = self.next.max(number + 1);
         true
     }
 
     /// Takes back whatever `holder` has.
     pub fn release(&mut self, holder: &str) {
-        self.held.retain(|_, name| name != holder);
+        if let Some(address) = self.held.remove(holder) {
+            self.taken.remove(&address);
+        }
+    }
+
+    fn give(&mut self, address: u32, holder: &str) {
+        self.release(holder);
+        self.taken.insert(address);
+        self.held.insert(holder.to_owned(), address);
     }
 }
 
@@ -107,5 +117,17 @@ mod tests {
             assert!(!ipam.claim(outside.parse().unwrap(), "b"), "{outside}");
         }
         assert_eq!(ipam.held_by("a"), Some("10.0.0.4".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_a_holder_had_before_is_free_again() {
+        let mut ipam = small();
+        ipam.allocate("a").unwrap();
+        assert!(ipam.claim("10.0.0.5".parse().unwrap(), "a"));
+        assert_eq!(ipam.held_by("a"), Some("10.0.0.5".parse().unwrap()));
+        assert!(ipam.claim("10.0.0.2".parse().unwrap(), "b"), "given up by a");
+        ipam.release("a");
+        assert_eq!(ipam.held_by("a"), None);
+        assert!(ipam.claim("10.0.0.5".parse().unwrap(), "b"));
     }
 }
