@@ -224,7 +224,8 @@ impl Collection {
         Subscription::One(state.inboxes.open(wish, floor))
     }
 
-    /// Objects whose key suffix begins with `prefix`, from `start` on, at most `limit` of those that match.
+    /// Objects whose key suffix begins with `prefix`, which is empty or a namespace with its slash, from `start` on, at most `limit`
+    /// of those that match.
     pub(crate) fn snapshot(
         &self,
         prefix: &str,
@@ -234,9 +235,7 @@ impl Collection {
     ) -> Snapshot {
         let state = self.state();
         let last = state.last;
-        let from = if start > prefix { start } else { prefix };
-        let range = state.objects.range::<str, _>((Bound::Included(from), Bound::Unbounded));
-        let mut range = range.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, object)| object);
+        let mut range = state.under(prefix, start);
         let Some(matches) = matches else {
             let objects = range.by_ref().take(limit).cloned().collect();
             return Snapshot { objects, last, remaining: range.count() };
@@ -309,6 +308,18 @@ impl Subscription {
 }
 
 impl State {
+    /// The objects whose key suffix begins with `prefix`, from `start` on, found without looking at their keys.
+    fn under(&self, prefix: &str, start: &str) -> impl Iterator<Item = &Arc<Object>> {
+        let from = start.max(prefix);
+        // `0` is what comes behind a slash.
+        let end = prefix.strip_suffix('/').map(|namespace| format!("{namespace}0"));
+        // Where to start is what a client says, and may be anywhere.
+        let is_there = end.as_deref().is_none_or(|end| from < end);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = is_there.then(|| self.objects.range::<str, _>((Bound::Included(from), end)));
+        range.into_iter().flatten().map(|(_, object)| object)
+    }
+
     fn apply(&mut self, resource: &Resource, revision: Revision, events: &[Event]) {
         if revision <= self.last {
             return;

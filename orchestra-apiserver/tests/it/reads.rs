@@ -209,6 +209,28 @@ async fn a_token_must_be_one_that_a_server_made() {
 }
 
 #[tokio::test]
+async fn a_token_that_points_behind_a_namespace_lists_nothing_of_it() {
+    let server = server().await;
+    let (code, _) = post(&server, "/api/v1/namespaces", &json!({"metadata": {"name": "elsewhere"}})).await;
+    assert_eq!(code, 201);
+    for name in ["y", "z"] {
+        let (code, _) =
+            post(&server, "/api/v1/namespaces/elsewhere/configmaps", &json!({"metadata": {"name": name}}))
+                .await;
+        assert_eq!(code, 201);
+    }
+    make(&server, "a").await;
+    make(&server, "b").await;
+    let (_, page) =
+        get(&server, "/api/v1/configmaps?limit=3&fieldSelector=metadata.namespace!%3Dkube-system").await;
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    // Once from what is in memory, and once from the store, since something has changed.
+    assert_eq!(listed(&server, &format!("continue={token}")).await, Vec::<String>::new());
+    make(&server, "c").await;
+    assert_eq!(listed(&server, &format!("continue={token}")).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn pages_since_which_nothing_has_changed_are_those_of_the_whole_list() {
     let store = Arc::new(MemoryStore::new());
     let server = ApiServer::builder(store.clone()).build().await.unwrap();
