@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use kube::{Api, Client, Resource};
-use orchestra_core::light::Light;
+use orchestra_core::unread::Unread;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -132,7 +132,7 @@ impl Writer {
         };
         let verdict = self.correlator.judge(&told, Instant::now());
         let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".into());
-        let api: Api<Light<Event>> = Api::namespaced(client.clone(), &namespace);
+        let api: Api<Unread<Event>> = Api::namespaced(client.clone(), &namespace);
         match verdict.fate {
             Fate::Held => return,
             Fate::Counted { name, count } => {
@@ -146,7 +146,7 @@ impl Writer {
             }
             Fate::New => {}
         }
-        let event = Light(self.event(note, verdict.message, &namespace));
+        let event = Unread(self.event(note, verdict.message, &namespace));
         let name = event.0.metadata.name.clone().unwrap_or_default();
         match api.create(&post_params(), &event).await {
             Ok(_) => self.correlator.written(verdict.same, name),

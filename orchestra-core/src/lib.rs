@@ -36,4 +36,5 @@ pub mod schema;
 pub mod selector;
 pub mod structural;
 pub mod table;
+pub mod unread;
 pub mod violation;

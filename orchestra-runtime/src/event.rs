@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use orchestra_core::light::Light;
+use orchestra_core::unread::Unread;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
@@ -96,7 +96,7 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
     let mut sequence = 0_u8;
     while let Some(noted) = inbox.recv().await {
         let namespace = noted.about.namespace.clone().unwrap_or_default();
-        let api: Api<Light<Event>> = Api::namespaced(client.clone(), &namespace);
+        let api: Api<Unread<Event>> = Api::namespaced(client.clone(), &namespace);
         let now = clock.now();
         let key = (
             noted.about.uid.clone(),
@@ -116,7 +116,7 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
             written.clear();
         }
         sequence = sequence.wrapping_add(1);
-        let event = Light(event(&noted, &host, now, sequence));
+        let event = Unread(event(&noted, &host, now, sequence));
         let name = event.0.metadata.name.clone().unwrap_or_default();
         match api.create(&PostParams::default(), &event).await {
             Ok(_) => {

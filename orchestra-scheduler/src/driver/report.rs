@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use orchestra_core::light::Light;
+use orchestra_core::unread::Unread;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 
@@ -156,9 +156,9 @@ impl Reporter {
     }
 
     async fn refusal(&self, refused: &Refused) {
-        let event = Light(refusal(refused, self.clock.now(), self.serial().await));
+        let event = Unread(refusal(refused, self.clock.now(), self.serial().await));
         let namespace = event.0.metadata.namespace.clone().unwrap_or_default();
-        let events: Api<Light<Event>> = Api::namespaced(self.client.clone(), &namespace);
+        let events: Api<Unread<Event>> = Api::namespaced(self.client.clone(), &namespace);
         if let Err(error) = events.create(&PostParams::default(), &event).await {
             tracing::debug!(name = refused.name, error = words(&error), "event not written");
         }
@@ -218,7 +218,7 @@ impl Reporter {
     }
 
     async fn event(&self, pod: &PodView, happening: Happening<'_>, note: String) {
-        let events: Api<Light<Event>> = Api::namespaced(self.client.clone(), &pod.key.namespace);
+        let events: Api<Unread<Event>> = Api::namespaced(self.client.clone(), &pod.key.namespace);
         let now = self.clock.now();
         let result = match self.repeats(pod, happening, &note).await {
             Some(last) => {
@@ -227,7 +227,7 @@ impl Reporter {
                 events.patch(&last.event, &PatchParams::default(), &patch).await.map(drop)
             }
             None => {
-                let event = Light(compose(pod, happening, &note, now, self.serial().await));
+                let event = Unread(compose(pod, happening, &note, now, self.serial().await));
                 let name = event.0.metadata.name.clone().unwrap_or_default();
                 let created = events.create(&PostParams::default(), &event).await.map(drop);
                 if created.is_ok() && matches!(happening, Happening::FailedScheduling) {
