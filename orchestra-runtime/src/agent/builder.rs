@@ -11,7 +11,7 @@ use orchestra_net::PodNetwork;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
+use super::context::{Context, REPORTS_AT_ONCE};
 use super::machine::{self, Machine};
 use super::node_object;
 use super::pods::Table;
@@ -200,6 +200,7 @@ impl NodeAgentBuilder {
             allocatable: capacity.clone(),
             ledger: Ledger::default(),
             ports: Ports::default(),
+            reports: Semaphore::new(REPORTS_AT_ONCE),
             log_limit: self.log_limit,
         };
         let facts = node_object::NodeFacts {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use orchestra_net::PodNetwork;
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::event::Recorder;
@@ -41,7 +42,13 @@ pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     /// What ports of the node they have.
     pub(crate) ports: Ports,
+    /// The turns of those who report a status.
+    pub(crate) reports: Semaphore,
 }
+
+/// How many statuses a node writes at a time: a few, so that a slow one does not hold up the next, and no more, so that a
+/// thousand nodes whose pods all end at once do not ask more of the server than it takes. Upstream's node agent writes one.
+pub(crate) const REPORTS_AT_ONCE: usize = 2;
 
 impl Context {
     /// Where the logs of a pod's containers are.

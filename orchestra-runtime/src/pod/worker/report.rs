@@ -254,6 +254,8 @@ pub(crate) enum Written {
 
 /// Writes a status.
 async fn write(context: &Context, pod: &Pod, status: &PodStatus) -> Written {
+    // Nobody closes it, so this is always a turn.
+    let _turn = context.reports.acquire().await;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let Ok(status) = serde_json::to_value(status) else { return Written::ToNobody };
     let mut body = json!({"metadata": {"uid": pod.metadata.uid}});
