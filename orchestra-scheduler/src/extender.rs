@@ -126,7 +126,7 @@ pub trait Extender: Debug + Send + Sync + 'static {
 /// Whether an extender wants to be asked about a pod.
 pub(crate) fn is_interested(extender: &dyn Extender, pod: &PodView) -> bool {
     let managed = &extender.options().managed;
-    managed.is_empty() || managed.iter().any(|name| pod.requests.scalars.contains_key(&**name))
+    managed.is_empty() || managed.iter().any(|name| pod.demand.requests.scalars.contains_key(&**name))
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ mod tests {
             let mut placements = Vec::new();
             for pod in queue {
                 let room = fork.nodes().find(|node| {
-                    node.facts().allocatable.cpu.minus(node.requested().cpu) >= pod.requests.cpu
+                    node.facts().allocatable.cpu.minus(node.requested().cpu) >= pod.demand.requests.cpu
                 });
                 if let Some(name) = room.map(|node| node.name().clone()) {
                     placements.push(Placement::new(pod, &name));

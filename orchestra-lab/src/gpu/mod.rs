@@ -50,7 +50,7 @@ impl Ask {
     /// What this pod asks for.
     #[must_use]
     pub fn of(pod: &PodView) -> Self {
-        Self::of_milli(pod.requests.scalars.get(MILLI).copied().unwrap_or(0))
+        Self::of_milli(pod.demand.requests.scalars.get(MILLI).copied().unwrap_or(0))
     }
 
     /// How many thousandths in all.

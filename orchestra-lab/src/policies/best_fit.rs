@@ -32,7 +32,7 @@ impl Plugin for BestFit {
 
 impl Score for BestFit {
     fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
-        let cpu = (cpu_left(node) - pod.scored.cpu.0) as f64 / LARGEST_CPU * 0.5;
+        let cpu = (cpu_left(node) - pod.demand.scored.cpu.0) as f64 / LARGEST_CPU * 0.5;
         let gpu = (self.0.devices(node).total_left() - Ask::of(pod).milli()) as f64 / LARGEST_GPU * 0.5;
         Points(((1.0 - (cpu + gpu)) * 100.0).clamp(0.0, 100.0) as i64)
     }

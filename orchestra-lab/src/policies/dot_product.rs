@@ -31,7 +31,7 @@ impl Plugin for DotProduct {
 
 impl Score for DotProduct {
     fn score(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
-        let cpu = (cpu_left(node) as f64 / LARGEST_CPU) * (pod.scored.cpu.0 as f64 / LARGEST_CPU);
+        let cpu = (cpu_left(node) as f64 / LARGEST_CPU) * (pod.demand.scored.cpu.0 as f64 / LARGEST_CPU);
         let left = self.0.devices(node).total_left() as f64 / LARGEST_GPU;
         let gpu = left * (Ask::of(pod).milli() as f64 / LARGEST_GPU);
         Points((100.0 * (1.0 - (cpu + gpu) / 2.0)).clamp(0.0, 100.0) as i64)

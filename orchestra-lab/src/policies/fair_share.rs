@@ -33,8 +33,8 @@ impl Tenant {
     }
 
     fn take(&mut self, pod: &PodView) {
-        self.cpu = self.cpu.saturating_add(pod.requests.cpu.0);
-        self.memory = self.memory.saturating_add(pod.requests.memory.0);
+        self.cpu = self.cpu.saturating_add(pod.demand.requests.cpu.0);
+        self.memory = self.memory.saturating_add(pod.demand.requests.memory.0);
     }
 }
 

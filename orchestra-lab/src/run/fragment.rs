@@ -65,7 +65,7 @@ impl Fragments {
         }
         let weight = |resource: &Resource| {
             pods.iter()
-                .filter(|(_, pod)| pod.requests.amount(&resource.0) > 0)
+                .filter(|(_, pod)| pod.demand.requests.amount(&resource.0) > 0)
                 .map(|(weight, _)| weight)
                 .sum()
         };
@@ -124,7 +124,7 @@ impl Fragments {
             .pods
             .iter()
             .zip(fits)
-            .filter(|((_, pod), fits)| !**fits && pod.requests.amount(&resource.0) > 0)
+            .filter(|((_, pod), fits)| !**fits && pod.demand.requests.amount(&resource.0) > 0)
             .map(|((weight, _), _)| weight)
             .sum();
         Part { idle: free as f64, useless: free as f64 * shut_out / weight }
@@ -132,7 +132,7 @@ impl Fragments {
 }
 
 fn fits(node: &NodeView, pod: &PodView) -> bool {
-    let (facts, used, asked) = (node.facts(), node.requested(), &pod.requests);
+    let (facts, used, asked) = (node.facts(), node.requested(), &pod.demand.requests);
     let room = |asked: i64, of: i64, used: i64| asked <= 0 || asked <= of.saturating_sub(used);
     let scalar = |amounts: &Resources, name| amounts.scalars.get(name).copied().unwrap_or(0);
     room(asked.cpu.0, facts.allocatable.cpu.0, used.cpu.0)

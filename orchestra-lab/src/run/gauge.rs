@@ -167,14 +167,14 @@ impl Gauge {
         self.waiting = self.waiting.saturating_sub(1);
         self.running += 1;
         for meter in &mut self.meters {
-            meter.used += i128::from(meter.resource.of(&pod.requests));
+            meter.used += i128::from(meter.resource.of(&pod.demand.requests));
         }
     }
 
     pub(super) fn pod_left(&mut self, pod: &PodView) {
         self.running = self.running.saturating_sub(1);
         for meter in &mut self.meters {
-            meter.used -= i128::from(meter.resource.of(&pod.requests));
+            meter.used -= i128::from(meter.resource.of(&pod.demand.requests));
         }
     }
 

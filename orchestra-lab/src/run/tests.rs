@@ -171,9 +171,9 @@ struct OneByOne;
 impl Strategy for OneByOne {
     fn place(&self, cluster: &ClusterView, queue: &[Arc<PodView>]) -> Vec<Placement> {
         let room = |pod: &PodView| {
-            cluster
-                .nodes()
-                .find(|node| node.facts().allocatable.cpu.0 - node.requested().cpu.0 >= pod.requests.cpu.0)
+            cluster.nodes().find(|node| {
+                node.facts().allocatable.cpu.0 - node.requested().cpu.0 >= pod.demand.requests.cpu.0
+            })
         };
         queue.iter().find_map(|pod| Some(Placement::new(pod, room(pod)?.name()))).into_iter().collect()
     }

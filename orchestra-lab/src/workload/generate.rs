@@ -212,7 +212,7 @@ fn scaled(unscaled: &PodView, class: &ClassSpec, scale: u32) -> BTreeMap<String,
         let product = i128::from(amount) * i128::from(scale);
         i64::try_from((product + STEPS as i128 - 1) / STEPS as i128).unwrap_or(i64::MAX)
     };
-    let asked = &unscaled.requests;
+    let asked = &unscaled.demand.requests;
     let amount = |name: &str| match name {
         "cpu" => format!("{}m", times(asked.cpu.0)),
         "memory" => times(asked.memory.0).to_string(),

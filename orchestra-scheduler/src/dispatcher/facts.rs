@@ -93,7 +93,7 @@ impl Dispatcher {
         // A pod that was only assumed had no node in its own view yet.
         let event = match before.filter(|before| before.node.is_some()) {
             None => ClusterEvent::AssignedPodAdded(pod),
-            Some(old) if old.requests == pod.requests && old.labels == pod.labels => return,
+            Some(old) if old.demand.requests == pod.demand.requests && old.labels == pod.labels => return,
             Some(old) => ClusterEvent::AssignedPodUpdated { old, new: pod },
         };
         self.happened(&event, now);

@@ -21,13 +21,13 @@ impl Plugin for NodePorts {
 
 impl PreFilter for NodePorts {
     fn pre_filter(&self, _: &mut Cycle<'_>, pod: &PodView) -> PreFiltered {
-        if pod.host_ports.is_empty() { PreFiltered::Skip } else { PreFiltered::All }
+        if pod.demand.host_ports.is_empty() { PreFiltered::Skip } else { PreFiltered::All }
     }
 }
 
 impl Filter for NodePorts {
     fn filter(&self, _: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Verdict {
-        if node.pods().iter().any(|other| conflict(&pod.host_ports, &other.host_ports)) {
+        if node.pods().iter().any(|other| conflict(&pod.demand.host_ports, &other.demand.host_ports)) {
             return Verdict::unschedulable("node(s) didn't have free ports for the requested pod ports");
         }
         Verdict::Pass
@@ -38,7 +38,9 @@ impl Requeue for NodePorts {
     fn hint(&self, _: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         Hint::when(match event {
             ClusterEvent::NodeAdded(_) => true,
-            ClusterEvent::AssignedPodDeleted(gone) => conflict(&pod.host_ports, &gone.host_ports),
+            ClusterEvent::AssignedPodDeleted(gone) => {
+                conflict(&pod.demand.host_ports, &gone.demand.host_ports)
+            }
             _ => false,
         })
     }
@@ -51,7 +53,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn ports(list: Value) -> Box<[HostPort]> {
-        pod(json!({"spec": {"containers": [{"name": "c", "ports": list}]}})).host_ports.clone()
+        pod(json!({"spec": {"containers": [{"name": "c", "ports": list}]}})).demand.host_ports.clone()
     }
 
     #[test]
@@ -78,7 +80,7 @@ mod tests {
         let port = |number: u16| json!([{"containerPort": number, "hostPort": number}]);
         let pod = pod(json!({"spec": {"containers": [{"name": "c"}], "initContainers": [
             {"name": "init", "ports": port(1)}, {"name": "side", "restartPolicy": "Always", "ports": port(2)}]}}));
-        assert_eq!(pod.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [2]);
+        assert_eq!(pod.demand.host_ports.iter().map(|port| port.port).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl NodeResourcesBalancedAllocation {
         self.resources.iter().all(|name| match name {
             ResourceName::Cpu | ResourceName::Memory => true,
             ResourceName::EphemeralStorage => false,
-            ResourceName::Scalar(_) => pod.requests.amount(name) == 0,
+            ResourceName::Scalar(_) => pod.demand.requests.amount(name) == 0,
         })
     }
 
@@ -45,7 +45,7 @@ impl NodeResourcesBalancedAllocation {
     pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
         self.points(|name, with| {
             let offered = amount(load.allocatable, name).filter(|offered| *offered != 0)?;
-            let asked = if with { pod.requests.amount(name) } else { 0 };
+            let asked = if with { pod.demand.requests.amount(name) } else { 0 };
             Some((amount(load.requested, name)?.saturating_add(asked), offered))
         })
     }
@@ -103,7 +103,7 @@ impl BalancedByLoad {
         let native = [ResourceName::Cpu, ResourceName::Memory];
         let each_once =
             native.iter().all(|name| plugin.resources.iter().filter(|one| *one == name).count() == 1);
-        let asked = exact(NonZero { cpu: pod.requests.cpu, memory: pod.requests.memory })?;
+        let asked = exact(NonZero { cpu: pod.demand.requests.cpu, memory: pod.demand.requests.memory })?;
         each_once.then_some(Self { compares: plugin.compares(), asked })
     }
 
@@ -151,7 +151,7 @@ impl PreScore for NodeResourcesBalancedAllocation {
         if self.version >= Version::V1_36 {
             note_devices(cycle, pod, self.resources.iter());
         }
-        let best_effort = self.resources.iter().all(|name| pod.requests.amount(name) == 0);
+        let best_effort = self.resources.iter().all(|name| pod.demand.requests.amount(name) == 0);
         if best_effort { PreScored::Skip } else { PreScored::Score }
     }
 }
@@ -159,7 +159,7 @@ impl PreScore for NodeResourcesBalancedAllocation {
 impl Score for NodeResourcesBalancedAllocation {
     fn score(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
         self.points(|name, with| {
-            let (offered, asked) = (node.facts().allocatable.amount(name), pod.requests.amount(name));
+            let (offered, asked) = (node.facts().allocatable.amount(name), pod.demand.requests.amount(name));
             if self.version >= Version::V1_36
                 && let Some((had, all)) = devices_in_use(cycle, node, name)
             {

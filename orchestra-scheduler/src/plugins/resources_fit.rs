@@ -125,7 +125,7 @@ impl NodeResourcesFit {
                 rejection.reasons.push(name);
             }
         };
-        let (asked, offered) = (&pod.requests, &node.allocatable);
+        let (asked, offered) = (&pod.demand.requests, &node.allocatable);
         check("Insufficient cpu".into(), asked.cpu.0, offered.cpu.0, used.cpu.0);
         check("Insufficient memory".into(), asked.memory.0, offered.memory.0, used.memory.0);
         let storage = (asked.ephemeral_storage.0, offered.ephemeral_storage.0, used.ephemeral_storage.0);
@@ -171,7 +171,7 @@ impl NodeResourcesFit {
     /// Whether a class came to stand for a resource that the pod asks for.
     fn is_stood_for(&self, pod: &PodView, old: Option<&DeviceClassView>, new: &DeviceClassView) -> bool {
         let named = |class: &DeviceClassView| class.spec.extended_resource_name.clone().unwrap_or_default();
-        let (now, asked) = (named(new), &pod.requests.scalars);
+        let (now, asked) = (named(new), &pod.demand.requests.scalars);
         let by_its_name = || asked.keys().any(|name| is_named_for(name, new));
         let is_new = old.is_none_or(|old| named(old) != now);
         self.devices && ((is_new && asked.contains_key(&*now)) || (old.is_none() && by_its_name()))
@@ -193,13 +193,15 @@ fn is_short(asked: i64, offered: i64, used: i64) -> bool {
 fn in_use(pod: &PodView, node: &NodeView, name: &ResourceName) -> Option<(i64, i64)> {
     let offered = node.facts().allocatable.amount(name);
     let used = match name {
-        ResourceName::Cpu => node.occupied().cpu.plus(pod.scored.cpu).0,
-        ResourceName::Memory => node.occupied().memory.plus(pod.scored.memory).0,
+        ResourceName::Cpu => node.occupied().cpu.plus(pod.demand.scored.cpu).0,
+        ResourceName::Memory => node.occupied().memory.plus(pod.demand.scored.memory).0,
         ResourceName::EphemeralStorage => {
-            node.requested().amount(name).saturating_add(pod.requests.amount(name))
+            node.requested().amount(name).saturating_add(pod.demand.requests.amount(name))
         }
-        ResourceName::Scalar(_) if pod.requests.amount(name) == 0 => return None,
-        ResourceName::Scalar(_) => node.requested().amount(name).saturating_add(pod.requests.amount(name)),
+        ResourceName::Scalar(_) if pod.demand.requests.amount(name) == 0 => return None,
+        ResourceName::Scalar(_) => {
+            node.requested().amount(name).saturating_add(pod.demand.requests.amount(name))
+        }
     };
     (offered != 0).then_some((used, offered))
 }
@@ -246,7 +248,9 @@ impl PreScore for NodeResourcesFit {
 impl Score for NodeResourcesFit {
     fn score(&self, cycle: &Cycle<'_>, pod: &PodView, node: &NodeView) -> Points {
         self.points(|name| match devices_in_use(cycle, node, name) {
-            Some((had, all)) if self.devices => Some((had.saturating_add(pod.requests.amount(name)), all)),
+            Some((had, all)) if self.devices => {
+                Some((had.saturating_add(pod.demand.requests.amount(name)), all))
+            }
             _ => in_use(pod, node, name),
         })
     }
@@ -255,8 +259,9 @@ impl Score for NodeResourcesFit {
 impl Requeue for NodeResourcesFit {
     fn hint(&self, cluster: &ClusterView, pod: &PodView, event: &ClusterEvent) -> Hint {
         let needs_less = |old: &Resources, new: &Resources| {
-            let less =
-                |name: ResourceName| pod.requests.amount(&name) > 0 && new.amount(&name) < old.amount(&name);
+            let less = |name: ResourceName| {
+                pod.demand.requests.amount(&name) > 0 && new.amount(&name) < old.amount(&name)
+            };
             less(ResourceName::Cpu)
                 || less(ResourceName::Memory)
                 || less(ResourceName::EphemeralStorage)
@@ -272,9 +277,11 @@ impl Requeue for NodeResourcesFit {
                         || new.allocatable_pods > old.allocatable_pods)
             }
             ClusterEvent::AssignedPodDeleted(_) => true,
-            ClusterEvent::AssignedPodUpdated { old, new } => needs_less(&old.requests, &new.requests),
+            ClusterEvent::AssignedPodUpdated { old, new } => {
+                needs_less(&old.demand.requests, &new.demand.requests)
+            }
             ClusterEvent::PodUpdated { old, new } => {
-                new.uid == pod.uid && needs_less(&old.requests, &new.requests)
+                new.uid == pod.uid && needs_less(&old.demand.requests, &new.demand.requests)
             }
             _ => false,
         })

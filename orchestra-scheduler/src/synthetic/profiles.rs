@@ -168,7 +168,7 @@ struct Stranger;
 impl Stranger {
     fn whim(pod: &PodView, node: &NodeView) -> i64 {
         let used = node.requested().cpu.0 / 10 + node.facts().allocatable.cpu.0 / 100;
-        (used + pod.requests.cpu.0 / 50 + node.pods().len() as i64 * 13).rem_euclid(101)
+        (used + pod.demand.requests.cpu.0 / 50 + node.pods().len() as i64 * 13).rem_euclid(101)
     }
 }
 

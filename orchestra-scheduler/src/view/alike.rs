@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Labels, PlacementRules, PodView};
+use super::{Demand, Labels, PlacementRules, PodView};
 
 /// How many different values of each part are remembered: pods come in runs of the same.
 const REMEMBERED: usize = 32;
@@ -17,6 +17,7 @@ pub(crate) struct Alike {
     namespaces: Recent<str>,
     labels: Recent<Labels>,
     rules: Recent<PlacementRules>,
+    demands: Recent<Demand>,
 }
 
 impl Alike {
@@ -25,6 +26,7 @@ impl Alike {
         self.namespaces.share(&mut pod.key.namespace);
         self.labels.share(&mut pod.labels);
         self.rules.share(&mut pod.rules);
+        self.demands.share(&mut pod.demand);
     }
 }
 

@@ -118,6 +118,7 @@ impl PodView {
         // Most pods ask for nothing of the kind, and those that have a node do not any more.
         let may = !self.rules.devices.is_empty();
         let asked = self
+            .demand
             .requests
             .scalars
             .iter()

@@ -62,6 +62,7 @@ pub use peer::{PodAffinity, PodTerm, WeightedPodTerm};
 pub use pod::{HostPort, PlacementRules, PodKey, PodView, Protocol, ReportedCondition};
 pub use pod_group::PodGroupView;
 pub use promise::{Promise, PromisedResources, TranslatedClaim};
+pub use request::Demand;
 pub use spread::{InclusionPolicy, SpreadConstraint, Unsatisfiable};
 pub use storage::{
     AttachmentKey, AttachmentView, BindingMode, CapacityView, ClassView, CsiDriverView, CsiNodeView,

@@ -179,7 +179,7 @@ impl NodeView {
     /// at least. What other pods or volumes have to do with it is for plugins.
     #[must_use]
     pub fn has_room_for(&self, pod: &PodView) -> bool {
-        let (asked, offered, used) = (&pod.requests, &self.facts.allocatable, &self.requested);
+        let (asked, offered, used) = (&pod.demand.requests, &self.facts.allocatable, &self.requested);
         let enough =
             |asked: i64, offered: i64, used: i64| asked <= 0 || asked <= offered.saturating_sub(used);
         let of = |resources: &Resources, name: &Arc<str>| resources.scalars.get(name).copied().unwrap_or(0);
@@ -201,7 +201,7 @@ impl NodeView {
     /// Less is asked than by [`NodeView::has_room_for`]: an agent does not mind taints that only keep schedulers off.
     #[must_use]
     pub fn lacks(&self, pod: &PodView) -> Option<String> {
-        let (asked, offered, used) = (&pod.requests, &self.facts.allocatable, &self.requested);
+        let (asked, offered, used) = (&pod.demand.requests, &self.facts.allocatable, &self.requested);
         let of = |resources: &Resources, name: &Arc<str>| resources.scalars.get(name).copied().unwrap_or(0);
         let native = [
             ("cpu", asked.cpu.0, offered.cpu.0, used.cpu.0),
@@ -245,8 +245,8 @@ impl NodeView {
     /// Puts a pod on the node.
     pub fn add(&mut self, pod: Arc<PodView>) {
         self.stamp = Stamp::fresh();
-        self.requested.add(&pod.requests);
-        self.occupied = self.occupied.plus(pod.occupied);
+        self.requested.add(&pod.demand.requests);
+        self.occupied = self.occupied.plus(pod.demand.occupied);
         self.claims += pod.mounts.claims.len();
         if !pod.affinity.is_empty() {
             self.with_affinity.push(pod.clone());
@@ -262,8 +262,8 @@ impl NodeView {
         if !pod.affinity.is_empty() {
             self.with_affinity.retain(|other| other.uid != *uid);
         }
-        self.requested.remove(&pod.requests);
-        self.occupied = self.occupied.minus(pod.occupied);
+        self.requested.remove(&pod.demand.requests);
+        self.occupied = self.occupied.minus(pod.demand.occupied);
         self.claims -= pod.mounts.claims.len();
         Some(pod)
     }

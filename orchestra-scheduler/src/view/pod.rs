@@ -9,13 +9,13 @@ use k8s_openapi::api::core::v1 as api;
 
 use super::affinity::{SelectorOperator, SelectorTerm};
 use super::group::{NamespacedName, OwnerKey, OwnerKind};
-use super::request::demand;
+use super::request::Demand;
 use super::{
     ClaimKey, ClaimReference, ContainerDevices, DeviceClaimReference, Labels, Mounts, NodeFacts, NodeName,
     NodeSelector, PodAffinity, PodUid, PreferredTerm, SpreadConstraint, Toleration, ViewError,
 };
 use crate::profile::DEFAULT_NAME;
-use crate::unit::{NonZero, Priority, Resources};
+use crate::unit::Priority;
 
 // Most pods share these, so they share one allocation.
 static NO_RULES: LazyLock<Arc<PlacementRules>> = LazyLock::new(Arc::default);
@@ -161,14 +161,8 @@ pub struct PodView {
     pub priority: Priority,
     /// Its labels.
     pub labels: Arc<Labels>,
-    /// What it asks for.
-    pub requests: Resources,
-    /// What it counts for on its node, as scorers see it.
-    pub occupied: NonZero,
-    /// What it counts for while nodes are scored for it.
-    pub scored: NonZero,
-    /// Ports it wants on the node.
-    pub host_ports: Box<[HostPort]>,
+    /// What it takes of its node.
+    pub demand: Arc<Demand>,
     /// What it wants of a node; empty once it has one.
     pub rules: Arc<PlacementRules>,
     /// The pod group it belongs to, in its namespace.
@@ -201,7 +195,6 @@ impl PodView {
         let text =
             |field: &Option<String>| field.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
         let node = text(&spec.node_name).map(|name| NodeName::from(name.as_str()));
-        let demand = demand(spec, status.filter(|_| node.is_some()))?;
         let key = PodKey::new(
             meta.namespace.as_deref().unwrap_or_default(),
             meta.name.as_deref().unwrap_or_default(),
@@ -226,10 +219,7 @@ impl PodView {
                 .and_then(|status| text(&status.nominated_node_name))
                 .map(|name| NodeName::from(name.as_str())),
             priority: Priority(spec.priority.unwrap_or(0)),
-            requests: demand.requests,
-            occupied: demand.occupied,
-            scored: demand.scored,
-            host_ports: host_ports(spec),
+            demand: Arc::new(Demand::from_api(spec, status.filter(|_| node.is_some()))?),
             rules: if node.is_none() {
                 Arc::new(placement_rules(&key, &labels, pod, spec)?)
             } else {
@@ -249,10 +239,8 @@ impl PodView {
     /// Whether a decision about this pod could turn out differently from one about `other`.
     #[must_use]
     pub fn wants_differ(&self, other: &Self) -> bool {
-        self.requests != other.requests
-            || self.scored != other.scored
+        self.demand != other.demand
             || self.labels != other.labels
-            || self.host_ports != other.host_ports
             || self.rules != other.rules
             || self.affinity != other.affinity
             || self.mounts != other.mounts
@@ -345,33 +333,6 @@ fn owner(key: &PodKey, pod: &api::Pod) -> Option<OwnerKey> {
         _ => return None,
     };
     Some(OwnerKey { kind, name: NamespacedName::new(&key.namespace, &controller.name) })
-}
-
-/// Host ports of app containers and sidecars; ordinary init containers are gone when those run.
-fn host_ports(spec: &api::PodSpec) -> Box<[HostPort]> {
-    let sidecars = spec
-        .init_containers
-        .iter()
-        .flatten()
-        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    spec.containers
-        .iter()
-        .chain(sidecars)
-        .flat_map(|container| container.ports.iter().flatten())
-        .filter_map(|port| {
-            let number = u16::try_from(port.host_port?).ok().filter(|number| *number > 0)?;
-            let address = port.host_ip.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-            Some(HostPort {
-                protocol: match port.protocol.as_deref() {
-                    Some("UDP") => Protocol::Udp,
-                    Some("SCTP") => Protocol::Sctp,
-                    _ => Protocol::Tcp,
-                },
-                address: address.filter(|address| *address != IpAddr::from([0, 0, 0, 0])),
-                port: number,
-            })
-        })
-        .collect()
 }
 
 fn preempted(status: &api::PodStatus) -> bool {

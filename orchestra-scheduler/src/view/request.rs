@@ -1,15 +1,16 @@
-//! How much a pod asks for: containers, init containers, sidecars, pod-level requests, overhead, resizes.
+//! How much a pod asks for: containers, init containers, sidecars, pod-level requests, overhead, resizes, ports.
 //!
 //! Follows `k8s.io/component-helpers/resource`: an init container runs beside the sidecars started before it,
 //! sidecars run beside the app containers, and the pod needs the larger of the two at every moment.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::ViewError;
 use super::amount::amount;
+use super::{HostPort, Protocol, ViewError};
 use crate::unit::{Bytes, Millicores, NonZero, ResourceName, Resources};
 
 /// What a container without a CPU request counts for in scoring.
@@ -19,15 +20,18 @@ const DEFAULT_MEMORY: i64 = 200 * 1024 * 1024;
 
 type Amounts = BTreeMap<ResourceName, i64>;
 
-/// What a pod asks for, in the three ways the scheduler counts it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Demand {
+/// What a pod takes of its node: amounts, in the three ways the scheduler counts them, and ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Demand {
     /// What was really asked for.
-    pub(super) requests: Resources,
+    pub requests: Resources,
     /// What a node with this pod is taken to have in use by scorers.
-    pub(super) occupied: NonZero,
+    pub occupied: NonZero,
     /// What the pod itself is taken to need while nodes are scored for it.
-    pub(super) scored: NonZero,
+    pub scored: NonZero,
+    /// Ports of the node that it wants.
+    pub host_ports: Box<[HostPort]>,
 }
 
 /// Requests that containers are taken to have made when they made none.
@@ -51,22 +55,25 @@ struct Statement {
     pod_level_set: bool,
 }
 
-/// Reads what `spec` asks for; `status` is given for pods that already have a node.
-pub(super) fn demand(spec: &api::PodSpec, status: Option<&api::PodStatus>) -> Result<Demand, ViewError> {
-    let statement = Statement::read(spec, status)?;
-    let requests = statement.total(Defaults::default());
-    let always = Defaults { cpu: true, memory: true };
-    let occupied = if statement.pod_level_set {
-        let asked = |name| requests.contains_key(&name);
-        Defaults { cpu: !asked(ResourceName::Cpu), memory: !asked(ResourceName::Memory) }
-    } else {
-        always
-    };
-    Ok(Demand {
-        occupied: non_zero(&statement.total(occupied)),
-        scored: non_zero(&statement.total(always)),
-        requests: resources(requests),
-    })
+impl Demand {
+    /// Reads what `spec` asks for; `status` is given for pods that already have a node.
+    pub(super) fn from_api(spec: &api::PodSpec, status: Option<&api::PodStatus>) -> Result<Self, ViewError> {
+        let statement = Statement::read(spec, status)?;
+        let requests = statement.total(Defaults::default());
+        let always = Defaults { cpu: true, memory: true };
+        let occupied = if statement.pod_level_set {
+            let asked = |name| requests.contains_key(&name);
+            Defaults { cpu: !asked(ResourceName::Cpu), memory: !asked(ResourceName::Memory) }
+        } else {
+            always
+        };
+        Ok(Self {
+            occupied: non_zero(&statement.total(occupied)),
+            scored: non_zero(&statement.total(always)),
+            requests: resources(requests),
+            host_ports: host_ports(spec),
+        })
+    }
 }
 
 /// Reads a list of resources of the API, leaving out names that scheduling does not count.
@@ -221,6 +228,33 @@ fn raise(most: &mut Amounts, other: &Amounts) {
     }
 }
 
+/// Host ports of app containers and sidecars; ordinary init containers are gone when those run.
+fn host_ports(spec: &api::PodSpec) -> Box<[HostPort]> {
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| {
+            let number = u16::try_from(port.host_port?).ok().filter(|number| *number > 0)?;
+            let address = port.host_ip.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
+            Some(HostPort {
+                protocol: match port.protocol.as_deref() {
+                    Some("UDP") => Protocol::Udp,
+                    Some("SCTP") => Protocol::Sctp,
+                    _ => Protocol::Tcp,
+                },
+                address: address.filter(|address| *address != IpAddr::from([0, 0, 0, 0])),
+                port: number,
+            })
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +263,7 @@ mod tests {
     fn read(spec: Value, status: Option<Value>) -> Demand {
         let spec: api::PodSpec = serde_json::from_value(spec).unwrap();
         let status: Option<api::PodStatus> = status.map(|status| serde_json::from_value(status).unwrap());
-        demand(&spec, status.as_ref()).unwrap()
+        Demand::from_api(&spec, status.as_ref()).unwrap()
     }
 
     fn asks(name: &str, cpu: &str) -> Value {
@@ -379,7 +413,7 @@ mod tests {
             let object = json!({"metadata": {"name": "p"}, "spec": {"nodeName": node, "containers": [asks("a", "1")]},
                 "status": {"containerStatuses": [{"name": "a", "image": "i", "imageID": "", "ready": true,
                     "restartCount": 0, "resources": {"requests": {"cpu": "3"}}}]}});
-            crate::testing::pod(object).requests.cpu
+            crate::testing::pod(object).demand.requests.cpu
         };
         assert_eq!((requested(""), requested("n")), (Millicores(1000), Millicores(3000)));
     }

@@ -47,7 +47,7 @@ pub fn run(trace: &Trace, workload: &Workload, profile: Profile) -> Result<Curve
         let milli = Ask::of(&pod).milli();
         arrived += milli;
         // Nobody leaves: where one found no node, the next who wants the same finds none either and need not ask.
-        let wants = (pod.requests.clone(), models(&pod).into_iter().map(str::to_owned).collect());
+        let wants = (pod.demand.requests.clone(), models(&pod).into_iter().map(str::to_owned).collect());
         let chosen = if hopeless.contains(&wants) { None } else { decide(&mut scheduler, pod) };
         match &chosen {
             Some(_) => given += milli,

@@ -38,7 +38,7 @@ impl Fgd {
         let (ask, cpu) = (Ask::of(pod), cpu_left(node));
         let before = measure.of(cpu, devices);
         let score = |picked| {
-            let after = measure.of(cpu - pod.scored.cpu.0, &devices.after(ask, picked));
+            let after = measure.of(cpu - pod.demand.scored.cpu.0, &devices.after(ask, picked));
             let gain = (before - after) / 1000.0;
             (1.0 / (1.0 + (-gain).exp()) * 100.0) as i64
         };

@@ -40,7 +40,7 @@ impl Wants {
             Ask::Share(share) => (share, 1),
             Ask::Whole(count) => (WHOLE, count),
         };
-        Self { cpu: pod.scored.cpu.0, milli, devices, models: gpu::models(pod).join("|") }
+        Self { cpu: pod.demand.scored.cpu.0, milli, devices, models: gpu::models(pod).join("|") }
     }
 }
 

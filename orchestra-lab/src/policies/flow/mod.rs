@@ -107,7 +107,7 @@ impl Flow {
         let mut most: BTreeMap<usize, Resources> = BTreeMap::new();
         for (class, wishes) in classes.iter().zip(&wishes) {
             for (_, position) in wishes {
-                largest(most.entry(*position).or_default(), &class[0].requests);
+                largest(most.entry(*position).or_default(), &class[0].demand.requests);
             }
         }
         let mut network = Network::new();
@@ -126,7 +126,7 @@ impl Flow {
             let mut ways = Vec::with_capacity(wishes.len());
             for (cost, position) in wishes {
                 let Some((place, node)) = places.get(&position) else { continue };
-                let fit = room(node, &class[0].requests).clamp(1, count);
+                let fit = room(node, &class[0].demand.requests).clamp(1, count);
                 ways.push((network.pipe(from, *place, fit, i64::from(cost)), *node));
             }
             pipes.push((class, ways));
@@ -161,7 +161,9 @@ fn classes(waiting: &[Arc<PodView>]) -> Vec<Vec<Arc<PodView>>> {
     let mut classes: Vec<Vec<Arc<PodView>>> = Vec::new();
     for pod in waiting {
         let alike = |class: &&mut Vec<Arc<PodView>>| {
-            class.first().is_some_and(|one| one.requests == pod.requests && one.rules == pod.rules)
+            class
+                .first()
+                .is_some_and(|one| one.demand.requests == pod.demand.requests && one.rules == pod.rules)
         };
         match classes.iter_mut().find(alike) {
             Some(class) => class.push(pod.clone()),
@@ -200,7 +202,7 @@ fn room(node: &NodeView, asked: &Resources) -> u32 {
 
 /// The mean share of what the node offers that would be left, in thousandths.
 fn idle(pod: &PodView, node: &NodeView) -> u32 {
-    let (offered, used, asked) = (&node.facts().allocatable, node.requested(), &pod.requests);
+    let (offered, used, asked) = (&node.facts().allocatable, node.requested(), &pod.demand.requests);
     let of = |resources: &Resources, name: &Arc<str>| resources.scalars.get(name).copied().unwrap_or(0);
     let native =
         [(offered.cpu.0, used.cpu.0, asked.cpu.0), (offered.memory.0, used.memory.0, asked.memory.0)];

@@ -35,7 +35,7 @@ fn a_trace_becomes_nodes_classes_and_pods() {
     );
     let pod = workload.pod(&workload.pods[0]).unwrap();
     assert_eq!(pod.key.to_string(), "default/a");
-    assert_eq!(pod.requests.scalars[MILLI], 460);
+    assert_eq!(pod.demand.requests.scalars[MILLI], 460);
     assert!(pod.rules.admit(facts) && !pod.rules.admit(&workload.nodes[1].facts));
 }
 

@@ -33,8 +33,8 @@ fn rates_and_weights_are_those_asked_for() {
         workload.outages.len() > 4
             && workload.outages.iter().all(|outage| outage.lasts == SimTime::from_secs(10))
     );
-    let scaled = workload.classes.iter().find(|class| class.requests.cpu.0 == 200).unwrap();
-    assert_eq!(scaled.requests.scalars["x.io/y"], 4);
+    let scaled = workload.classes.iter().find(|class| class.demand.requests.cpu.0 == 200).unwrap();
+    assert_eq!(scaled.demand.requests.scalars["x.io/y"], 4);
 }
 
 #[test]

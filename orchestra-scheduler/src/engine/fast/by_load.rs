@@ -49,7 +49,7 @@ impl ByLoad {
             balanced: self.balanced.filter(speaks),
         };
         let asked = Plugins::of(class, profile, &[]);
-        let follows = pod.host_ports.is_empty()
+        let follows = pod.demand.host_ports.is_empty()
             && asked.filter.is_none_or(|fit| fit.filters_by_load(pod))
             && asked.fit.is_none_or(|(fit, _)| fit.scores_by_load(pod))
             && asked.balanced.is_none_or(|(balanced, _)| balanced.scores_by_load(pod));

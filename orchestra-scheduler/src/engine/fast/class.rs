@@ -16,7 +16,7 @@ use crate::plugin::Plugin as _;
 use crate::profile::{Profile, Scorer};
 use crate::unit::{NonZero, Resources};
 use crate::verdict::PreScored;
-use crate::view::{ClusterView, HostPort, Labels, NodeName, PlacementRules, PodAffinity, PodView};
+use crate::view::{ClusterView, Demand, HostPort, Labels, NodeName, PlacementRules, PodAffinity, PodView};
 
 /// In which ways other pods matter to a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,9 +52,7 @@ impl<'a> Traits<'a> {
         // Field by field, so that whoever adds one has to say here whether a plugin of the index looks at it.
         let PodView {
             node,
-            requests,
-            scored,
-            host_ports,
+            demand,
             rules,
             key,
             labels,
@@ -69,11 +67,11 @@ impl<'a> Traits<'a> {
             priority: _,
             started: _,
             preempted: _,
-            occupied: _,
             terminating: _,
             finished: _,
             reported: _,
         } = pod;
+        let Demand { requests, scored, host_ports, occupied: _ } = &**demand;
         let found_by = (!company.is_alone()).then_some((&key.namespace, &**labels));
         let affinity = company.near.then_some(affinity);
         Self { node, requests, scored: *scored, host_ports, rules, found_by, affinity }
@@ -83,7 +81,7 @@ impl<'a> Traits<'a> {
 /// A number that pods of one class share, and pods of different classes seldom do.
 pub(super) fn fingerprint(pod: &PodView, company: Company) -> u64 {
     let (mut hasher, rules) = (DefaultHasher::new(), &pod.rules);
-    (&pod.node, &pod.requests, pod.scored, &pod.host_ports).hash(&mut hasher);
+    (&pod.node, &pod.demand.requests, pod.demand.scored, &pod.demand.host_ports).hash(&mut hasher);
     (&rules.node_selector, &rules.required_affinity, &rules.preferred_affinity).hash(&mut hasher);
     (&rules.tolerations, &rules.owner, &rules.images, rules.spread.len()).hash(&mut hasher);
     company.hash(&mut hasher);
@@ -101,12 +99,12 @@ pub(super) fn wants_devices(cluster: &ClusterView, pod: &PodView) -> bool {
 
 /// Whether nothing but nodes, volumes and other pods matters to the pod.
 pub(super) fn is_tractable(pod: &PodView) -> bool {
-    let requests = &pod.requests;
+    let requests = &pod.demand.requests;
     let native = [requests.cpu.0, requests.memory.0, requests.ephemeral_storage.0];
     // Below nothing, sums and scores leave the range in which the index can be trusted to keep them.
     let negative = native.iter().chain(requests.scalars.values()).any(|amount| *amount < 0)
-        || pod.scored.cpu.0 < 0
-        || pod.scored.memory.0 < 0;
+        || pod.demand.scored.cpu.0 < 0
+        || pod.demand.scored.memory.0 < 0;
     !negative && pod.rules.device_claims.is_empty()
 }
 

@@ -256,7 +256,7 @@ proptest! {
         diagnosis.victims.iter().for_each(|victim| drop(without.take(&victim.uid)));
         prop_assert!(free(&without) >= cpu * 1000);
         for victim in &diagnosis.victims {
-            prop_assert!(free(&without) - victim.requests.cpu.0 < cpu * 1000, "{} may stay", victim.key);
+            prop_assert!(free(&without) - victim.demand.requests.cpu.0 < cpu * 1000, "{} may stay", victim.key);
         }
     }
 }

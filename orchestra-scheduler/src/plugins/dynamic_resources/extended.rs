@@ -52,7 +52,7 @@ impl Extended {
         }
         let mut classes = BTreeMap::new();
         let asked =
-            pod.requests.scalars.iter().filter(|(name, amount)| **amount != 0 && may_be_devices(name));
+            pod.demand.requests.scalars.iter().filter(|(name, amount)| **amount != 0 && may_be_devices(name));
         for (name, _) in asked {
             match (cluster.class_for(name), node.allocatable.scalars.get(name)) {
                 (Some(class), None | Some(0)) => {

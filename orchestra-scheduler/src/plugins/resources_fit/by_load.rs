@@ -16,14 +16,14 @@ const HEAVIEST: i32 = 1 << 15;
 impl NodeResourcesFit {
     /// Whether nothing but CPU, memory and the number of pods decides if this pod fits.
     pub(crate) fn filters_by_load(&self, pod: &PodView) -> bool {
-        let others = pod.requests.scalars.iter().filter(|(name, _)| !self.ignores(name));
-        pod.requests.ephemeral_storage.0 <= 0 && others.into_iter().all(|(_, amount)| *amount <= 0)
+        let others = pod.demand.requests.scalars.iter().filter(|(name, _)| !self.ignores(name));
+        pod.demand.requests.ephemeral_storage.0 <= 0 && others.into_iter().all(|(_, amount)| *amount <= 0)
     }
 
     /// Whether such a pod fits.
     #[inline]
     pub(crate) fn fits_load(&self, pod: &PodView, load: &Load) -> bool {
-        let (asked, offered, used) = (&pod.requests, load.allocatable, load.requested);
+        let (asked, offered, used) = (&pod.demand.requests, load.allocatable, load.requested);
         !is_crowded(load.pods, load.allocatable_pods)
             && !is_short(asked.cpu.0, offered.cpu.0, used.cpu.0)
             && !is_short(asked.memory.0, offered.memory.0, used.memory.0)
@@ -34,14 +34,14 @@ impl NodeResourcesFit {
         self.scored.iter().all(|resource| match resource.name {
             ResourceName::Cpu | ResourceName::Memory => true,
             ResourceName::EphemeralStorage => false,
-            ResourceName::Scalar(_) => pod.requests.amount(&resource.name) == 0,
+            ResourceName::Scalar(_) => pod.demand.requests.amount(&resource.name) == 0,
         })
     }
 
     /// The score of a node with this load for such a pod.
     #[inline]
     pub(crate) fn score_load(&self, pod: &PodView, load: &Load) -> Points {
-        let used = load.occupied.plus(pod.scored);
+        let used = load.occupied.plus(pod.demand.scored);
         self.points(|name| {
             let offered = amount(load.allocatable, name).filter(|offered| *offered != 0)?;
             Some((amount(used, name)?, offered))
@@ -78,12 +78,12 @@ impl FitByLoad {
             i32::try_from(weight).ok().filter(|weight| named.next().is_none() && *weight <= HEAVIEST)
         };
         let weights = [weight(&ResourceName::Cpu)?, weight(&ResourceName::Memory)?];
-        let needed = exact(NonZero { cpu: pod.requests.cpu, memory: pod.requests.memory })?;
+        let needed = exact(NonZero { cpu: pod.demand.requests.cpu, memory: pod.demand.requests.memory })?;
         Some(Self {
             offered: if room { 1.0 } else { 0.0 },
             used: if room { -1.0 } else { 1.0 },
             needed: needed.map(|amount| if amount > 0.0 { amount } else { f64::NEG_INFINITY }),
-            scored: exact(pod.scored)?,
+            scored: exact(pod.demand.scored)?,
             weights,
             share_of_sum: (1 << SHARE_BITS) / i64::from(weights[0] + weights[1]) + 1,
         })
@@ -173,8 +173,9 @@ mod tests {
                 pods: places.1,
             };
             let mut pod = crate::view::PodView::clone(&asking("p", "0", "0"));
-            (pod.requests.cpu, pod.requests.memory) = (Millicores(cpu), Bytes(memory));
-            pod.scored = amounts(scored_cpu, scored_memory);
+            let mut demand = crate::view::Demand { scored: amounts(scored_cpu, scored_memory), ..Default::default() };
+            (demand.requests.cpu, demand.requests.memory) = (Millicores(cpu), Bytes(memory));
+            pod.demand = demand.into();
             let strategy = if most { ScoringStrategy::MostAllocated } else { ScoringStrategy::LeastAllocated };
             let resources = vec![
                 ScoredResource { name: ResourceName::Cpu, weight: weights.0 },
