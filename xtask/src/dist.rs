@@ -20,17 +20,17 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     }
 
     let counting = compiler.build(root, &folder, &format!("-Cprofile-generate={}", counts.display()))?;
-    training::run(&counting, &folder.join("training"))?;
+    training::run(&counting, &folder.join("training"), &counts)?;
     println!("\n-- putting the counts together");
     let mut merge = Command::new(&compiler.profdata);
     succeed(merge.arg("merge").arg("--output").arg(&merged).arg(&counts))?;
-    order::write(&compiler.profdata, &merged, &order)?;
+    order::write(&compiler.profdata, &counts, &order)?;
     let mut flags = format!("-Cprofile-use={}", merged.display());
     // Where the toolchain brings its own linker, which can be told.
     if compiler.host == "x86_64-unknown-linux-gnu" {
         let told =
             format!("-Clink-arg=-Wl,--symbol-ordering-file={},--no-warn-symbol-ordering", order.display());
-        flags = [flags, told].join("\x1f");
+        flags = [flags, told, format!("-Cllvm-args={}", order::NAMES)].join("\x1f");
     }
     let program = compiler.build(root, &folder, &flags)?;
     println!("\n{}", program.display());

@@ -16,21 +16,34 @@ const NODES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Trains `program`, which keeps what it keeps in `folder`.
-pub(super) fn run(program: &Path, folder: &Path) -> Result<(), String> {
+/// How long a server that has nothing to do is watched at that.
+const IDLE: Duration = Duration::from_secs(12);
+
+/// Trains `program`, which keeps what it keeps in `folder`, and what it counts in `counts`: each part it can have in a file of its
+/// own.
+pub(super) fn run(program: &Path, folder: &Path, counts: &Path) -> Result<(), String> {
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(|problem| format!("{}: {problem}", folder.display()))?;
     }
+    println!("\n-- training: nothing to do");
+    idle(&Training::of(program, folder.join("idle"), counts)?)?;
     println!("\n-- training: a whole cluster");
-    whole(&Training::of(program, folder.join("whole"))?)?;
+    whole(&Training::of(program, folder.join("whole"), counts)?)?;
     println!("\n-- training: a server and a scheduler");
-    apart(&Training::of(program, folder.join("apart"))?)
+    apart(&Training::of(program, folder.join("apart"), counts)?)
+}
+
+/// A control plane that nobody asks for anything.
+fn idle(training: &Training) -> Result<(), String> {
+    let _server = training.serve("idle", &["server"])?;
+    sleep(IDLE);
+    Ok(())
 }
 
 /// A Deployment comes, changes and goes on nodes whose containers are made up.
 fn whole(training: &Training) -> Result<(), String> {
     let nodes = NODES.to_string();
-    let _cluster = training.serve(&["up", "--nodes", &nodes, "--runtime", "sim"])?;
+    let _cluster = training.serve("whole", &["up", "--nodes", &nodes, "--runtime", "sim"])?;
     let (all, ready) = (PODS.to_string(), format!("{PODS}/{PODS}"));
     for image in ["web:1", "web:2"] {
         training.apply(&deployment(image))?;
@@ -51,9 +64,9 @@ fn whole(training: &Training) -> Result<(), String> {
 
 /// Clients and a scheduler that reach the server through a socket.
 fn apart(training: &Training) -> Result<(), String> {
-    let _server = training.serve(&["server", "--components", "apiserver"])?;
+    let _server = training.serve("apiserver", &["server", "--components", "apiserver"])?;
     training.apply(&objects())?;
-    let _scheduler = training.start(&["server", "--components", "scheduler"])?;
+    let _scheduler = training.start("scheduler", &["server", "--components", "scheduler"])?;
     training.until(&["get", "pods", "--output", "jsonpath={.items[*].spec.nodeName}"], |nodes| {
         nodes.split_whitespace().count() == PODS
     })?;
@@ -104,23 +117,26 @@ fn objects() -> String {
 struct Training<'a> {
     program: &'a Path,
     folder: PathBuf,
+    counts: &'a Path,
 }
 
 impl<'a> Training<'a> {
-    fn of(program: &'a Path, folder: PathBuf) -> Result<Self, String> {
+    fn of(program: &'a Path, folder: PathBuf, counts: &'a Path) -> Result<Self, String> {
         std::fs::create_dir_all(&folder).map_err(|problem| format!("{}: {problem}", folder.display()))?;
-        Ok(Self { program, folder })
+        Ok(Self { program, folder, counts })
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, part: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command.args(arguments).env("KUBECONFIG", self.folder.join("admin.kubeconfig"));
+        // `%m` stands for the program, so that each run adds to the counts of those before.
+        command.env("LLVM_PROFILE_FILE", self.counts.join(format!("{part}-%m.profraw")));
         command
     }
 
     /// Something that serves, once it does.
-    fn serve(&self, arguments: &[&str]) -> Result<Serving, String> {
-        let mut command = self.command(arguments);
+    fn serve(&self, part: &str, arguments: &[&str]) -> Result<Serving, String> {
+        let mut command = self.command(part, arguments);
         command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&self.folder).stdout(Stdio::piped());
         let mut serving = Serving::of(&mut command)?;
         let lines = serving.0.stdout.take().map(|out| BufReader::new(out).lines()).into_iter().flatten();
@@ -133,18 +149,18 @@ impl<'a> Training<'a> {
     }
 
     /// Something that runs beside it.
-    fn start(&self, arguments: &[&str]) -> Result<Serving, String> {
-        Serving::of(self.command(arguments).stdout(Stdio::null()))
+    fn start(&self, part: &str, arguments: &[&str]) -> Result<Serving, String> {
+        Serving::of(self.command(part, arguments).stdout(Stdio::null()))
     }
 
     fn apply(&self, manifest: &str) -> Result<(), String> {
         let file = self.folder.join("manifest.yaml");
         std::fs::write(&file, manifest).map_err(|problem| format!("{}: {problem}", file.display()))?;
-        succeed(self.command(&["apply", "--filename"]).arg(&file).stdout(Stdio::null()))
+        succeed(self.command("client", &["apply", "--filename"]).arg(&file).stdout(Stdio::null()))
     }
 
     fn told(&self, arguments: &[&str]) -> Result<String, String> {
-        told(&mut self.command(arguments))
+        told(&mut self.command("client", arguments))
     }
 
     /// Asks until the answer is as it should be.
