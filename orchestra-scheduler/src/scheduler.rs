@@ -82,7 +82,7 @@ impl Default for Scheduler {
             backoff: BackoffOptions::default(),
             engine: EngineKind::default(),
             seed: 0,
-            parallel_bindings: 64,
+            parallel_bindings: 32,
             clock: Clock(Arc::new(Timestamp::now)),
             metrics: SchedulerMetrics::default(),
             explain: None,

@@ -38,6 +38,10 @@ use crate::view::{
 /// Pods that have ended occupy nothing; they need not even be sent.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
+/// How many objects are listed at a time. They are held whole until each has been read, and what is kept of them lies between what
+/// is given back: with upstream's 500 a scheduler of many pods keeps room for hundreds of whole ones.
+const PAGE: u32 = 100;
+
 /// How long to wait before a watch that broke is begun again, at first; it doubles, as client-go's reflector does it. Without
 /// chance, for there is one scheduler and its decisions replay.
 const FIRST_PAUSE: Duration = Duration::from_millis(800);
@@ -316,6 +320,7 @@ where
     K: Send + 'static,
     V: Send + 'static,
 {
+    let config = config.page_size(PAGE);
     let events = watcher(Api::<T>::all(client.clone()), config).backoff(Pauses(FIRST_PAUSE));
     events.filter_map(move |event| {
         let change = match event {
