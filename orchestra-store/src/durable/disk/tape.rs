@@ -2,7 +2,7 @@
 //!
 //! Steps are noted before they are done. Stores know nothing of it: a tape is found by the path that is worked on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,8 +57,8 @@ struct Inner {
     fault: Option<Fault>,
     /// Steps that failed, as (place in `done`, path).
     failed: Vec<(usize, PathBuf)>,
-    /// The failing write has let its first half through.
-    is_short: bool,
+    /// Files whose failing write has let its first half through: several threads write at once, each to files of its own.
+    short: BTreeSet<PathBuf>,
     /// How many bytes the disk holds, if that is not without end.
     room: Option<u64>,
     sizes: BTreeMap<PathBuf, u64>,
@@ -203,12 +203,12 @@ pub(super) fn allow_write(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<
     let mut inner = tape.inner();
     let is_due =
         inner.fault.is_some_and(|fault| fault.kind == Kind::Write && fault.after == 0 && fault.times > 0);
-    let count = if is_due && !inner.is_short && bytes.len() > 1 {
-        inner.is_short = true;
+    let count = if is_due && bytes.len() > 1 && !inner.short.contains(path) {
+        inner.short.insert(path.to_owned());
         bytes.len() / 2
     } else {
         if let Some(error) = inner.fails(Kind::Write, path) {
-            inner.is_short = false;
+            inner.short.remove(path);
             return Err(error);
         }
         bytes.len()
