@@ -217,3 +217,21 @@ pub(super) fn allow_write(path: &Path, offset: u64, bytes: &[u8]) -> io::Result<
     inner.note(Done::Write(path.to_owned(), offset, bytes[..count].to_vec()));
     Ok(count)
 }
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_takes_half_of_what_each_file_is_given_whoever_writes_between() {
+        let place = tempfile::tempdir().unwrap();
+        let fault = Fault { kind: Kind::Write, after: 0, times: usize::MAX, errno: 28 };
+        let tape = Recording::of(place.path(), Some(fault));
+        let (one, other) = (place.path().join("one"), place.path().join("other"));
+        assert_eq!(allow_write(&one, 0, &[1; 8]).unwrap(), 4);
+        assert_eq!(allow_write(&other, 0, &[1; 6]).unwrap(), 3);
+        assert!(allow_write(&one, 4, &[1; 4]).is_err());
+        assert!(allow_write(&other, 3, &[1; 3]).is_err());
+        let failed: Vec<PathBuf> = tape.failed().into_iter().map(|(_, path)| path).collect();
+        assert_eq!(failed, [one, other]);
+    }
+}
