@@ -12,6 +12,8 @@ mod shape;
 
 use std::time::Duration;
 
+use serde_path_to_error::{Path, Segment};
+
 use crate::profile::{Profile, Sampling};
 use crate::queue::BackoffOptions;
 use crate::scheduler::Scheduler;
@@ -58,12 +60,36 @@ impl Scheduler {
             return Err(error(1, format!("larger than {LARGEST} bytes")));
         }
         let options = serde_yaml::options! { legacy_octal_numbers: true };
-        let read: Configuration = serde_yaml::from_str_with_options(text, options).map_err(|problem| {
+        let mut field = None;
+        let read = serde_yaml::with_deserializer_from_str_with_options(text, options, |input| {
+            serde_path_to_error::deserialize::<_, Configuration>(input).map_err(|problem| {
+                field = path_of(problem.path());
+                problem.into_inner()
+            })
+        });
+        let read = read.map_err(|problem| {
             let line = problem.location().map_or(1, |location| location.line());
-            error(line, problem.without_snippet().to_string())
+            ConfigError { field: field.take(), ..error(line, problem.without_snippet().to_string()) }
         })?;
         Reader { file, registry }.scheduler(read)
     }
+}
+
+/// The path of a field as users write it: a value whose line is kept is a field `value` to the reader alone, for the configuration has
+/// none of that name.
+fn path_of(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => text.push_str(&format!("[{index}]")),
+            Segment::Map { key } | Segment::Enum { variant: key } if key != "value" => {
+                text.push_str(if text.is_empty() { "" } else { "." });
+                text.push_str(key);
+            }
+            _ => {}
+        }
+    }
+    Some(text).filter(|text| !text.is_empty())
 }
 
 impl Reader<'_> {

@@ -157,7 +157,12 @@ fn unknown_fields_and_broken_yaml_name_their_line() {
     for (body, line, part) in [
         ("profile: []\n", 3, "profile"),
         ("profiles:\n- plugins:\n    scores: {}\n", 5, "scores"),
-        ("parallelism: many\n", 3, ""),
+        ("parallelism: many\n", 3, " parallelism: "),
+        (
+            "profiles:\n- plugins:\n    score:\n      enabled:\n      - name: ImageLocality\n        weight: -2\n",
+            8,
+            " profiles[0].plugins.score.enabled[0].weight: ",
+        ),
         ("profiles: [\n", 3, "unclosed bracket"),
     ] {
         let error = read(body).unwrap_err();
