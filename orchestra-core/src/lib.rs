@@ -13,6 +13,9 @@
 //! * `certificate`: what requests for certificates ask for ([`certificate`]).
 //! * `descriptions`: documents of [`openapi`] describe types and fields, for `kubectl explain`. About 2.4 MB of program.
 
+#[macro_use]
+mod wrapper;
+
 #[cfg(feature = "certificate")]
 pub mod certificate;
 pub mod cron;

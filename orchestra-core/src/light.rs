@@ -9,8 +9,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::{Metadata, Resource};
 use serde::de::value::CowStrDeserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, forward_to_deserialize_any};
@@ -36,26 +34,7 @@ impl<'de, K: Deserialize<'de>> Deserialize<'de> for Light<K> {
     }
 }
 
-impl<K: Resource> Resource for Light<K> {
-    const API_VERSION: &'static str = K::API_VERSION;
-    const GROUP: &'static str = K::GROUP;
-    const KIND: &'static str = K::KIND;
-    const VERSION: &'static str = K::VERSION;
-    const URL_PATH_SEGMENT: &'static str = K::URL_PATH_SEGMENT;
-    type Scope = K::Scope;
-}
-
-impl<K: Metadata<Ty = ObjectMeta>> Metadata for Light<K> {
-    type Ty = ObjectMeta;
-
-    fn metadata(&self) -> &ObjectMeta {
-        self.0.metadata()
-    }
-
-    fn metadata_mut(&mut self) -> &mut ObjectMeta {
-        self.0.metadata_mut()
-    }
-}
+is_what_it_holds!(Light);
 
 /// Where in the object something stands.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! Objects that are sent, and whose answer nobody looks at.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::{Metadata, Resource};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -29,23 +27,4 @@ impl<'de, K: Default> Deserialize<'de> for Unread<K> {
     }
 }
 
-impl<K: Resource> Resource for Unread<K> {
-    const API_VERSION: &'static str = K::API_VERSION;
-    const GROUP: &'static str = K::GROUP;
-    const KIND: &'static str = K::KIND;
-    const VERSION: &'static str = K::VERSION;
-    const URL_PATH_SEGMENT: &'static str = K::URL_PATH_SEGMENT;
-    type Scope = K::Scope;
-}
-
-impl<K: Metadata<Ty = ObjectMeta>> Metadata for Unread<K> {
-    type Ty = ObjectMeta;
-
-    fn metadata(&self) -> &ObjectMeta {
-        self.0.metadata()
-    }
-
-    fn metadata_mut(&mut self) -> &mut ObjectMeta {
-        self.0.metadata_mut()
-    }
-}
+is_what_it_holds!(Unread);
