@@ -49,6 +49,8 @@ const WATCHERS: usize = 100;
 const EVENTS: usize = 1_000;
 
 fn main() {
+    // Of the load, too: what it spends the server does not have.
+    orchestra::apiserver::tls::install();
     let quick = std::env::args().any(|argument| argument == "--quick");
     let share = if quick { 20 } else { 1 };
     let runtime = tokio::runtime::Runtime::new().expect("threads");

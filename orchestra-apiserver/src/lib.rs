@@ -74,6 +74,7 @@ mod status;
 mod storage;
 mod stream;
 mod subresource;
+pub mod tls;
 mod verbs;
 mod warning;
 mod watched;

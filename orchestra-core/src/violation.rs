@@ -24,19 +24,29 @@ impl FieldPath {
     /// The field `name` of what this path leads to.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self(name.to_owned()) } else { self.with([".", name]) }
     }
 
     /// The item at `index` of the list this path leads to.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.with(["[", &index.to_string(), "]"])
     }
 
     /// The value under `key` of the map this path leads to.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.with(["[", key, "]"])
+    }
+
+    /// The path with more text behind it. Paths are made for every field that is checked, whether anything is wrong or not, and
+    /// formatting takes several times as long.
+    fn with<const N: usize>(&self, more: [&str; N]) -> Self {
+        let mut path =
+            String::with_capacity(self.0.len() + more.iter().map(|text| text.len()).sum::<usize>());
+        path.push_str(&self.0);
+        more.iter().for_each(|text| path.push_str(text));
+        Self(path)
     }
 
     /// The path as text; empty for the object itself.

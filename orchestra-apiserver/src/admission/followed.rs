@@ -74,11 +74,12 @@ impl<T> Followed<Vec<T>> {
 }
 
 /// What decides about later writes, by group and plural; an empty plural is all of the group.
-const DECISIVE: [(&str, &str); 5] = [
+const DECISIVE: [(&str, &str); 6] = [
     ("admissionregistration.k8s.io", ""),
     ("", "limitranges"),
     ("", "namespaces"),
     ("", "resourcequotas"),
+    ("", "serviceaccounts"),
     ("scheduling.k8s.io", "priorityclasses"),
 ];
 

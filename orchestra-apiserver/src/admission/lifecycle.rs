@@ -1,11 +1,15 @@
 //! `NamespaceLifecycle`: nothing is made in a namespace that is absent or going, and some namespaces never go.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
 
 use super::known::Known;
 use super::{Admission, AdmissionRequest, Operation};
+use crate::cache::feed::Feed;
+use crate::catalog::Catalog;
 use crate::status::{Cause, GroupResource, StatusError};
 use crate::storage::meta;
 
@@ -19,8 +23,9 @@ pub(super) struct NamespaceLifecycle {
 }
 
 impl NamespaceLifecycle {
-    pub(super) fn new() -> Self {
-        Self { namespaces: Known::new(CORE, "namespaces", meta::is_terminating) }
+    pub(super) fn new(feed: &Arc<Feed>, catalog: &Catalog) -> Option<Self> {
+        let namespaces = Known::new(feed, catalog, (&CORE, "namespaces"), meta::is_terminating)?;
+        Some(Self { namespaces })
     }
 }
 
@@ -44,7 +49,8 @@ impl Admission for NamespaceLifecycle {
             return Ok(());
         }
         let namespaces = GroupResource::new("", "namespaces");
-        let Some(is_going) = self.namespaces.get(request.reader, "", request.namespace).await? else {
+        let name = ("", request.namespace);
+        let Some(is_going) = self.namespaces.get(request.reader, name, |is_going| !is_going).await? else {
             return Err(StatusError::not_found(&namespaces, request.namespace));
         };
         if *is_going {

@@ -191,10 +191,10 @@ pub(crate) fn builtin(parts: Parts<'_>) -> Vec<Arc<dyn Admission>> {
     }
     let Parts { tokens, new_nodes_are_tainted, pod_security, chance, feed, catalog, authorizer } = parts;
     let rules = [
-        erased(lifecycle::NamespaceLifecycle::new()),
+        lifecycle::NamespaceLifecycle::new(feed, catalog).and_then(erased),
         limit_ranger::LimitRanger::new(feed, catalog).and_then(erased),
         erased(certificates::CertificateRequester),
-        erased(service_account::ServiceAccount::new(tokens, chance.clone())),
+        service_account::ServiceAccount::new(tokens, chance.clone(), feed, catalog).and_then(erased),
         erased(node_restriction::NodeRestriction::new(authorizer.clone())),
         new_nodes_are_tainted.then_some(nodes::TaintNodesByCondition).and_then(erased),
         pod_security::PodSecurity::new(pod_security, feed, catalog).and_then(erased),

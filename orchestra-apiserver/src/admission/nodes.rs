@@ -82,10 +82,12 @@ impl Admission for PodTopologyLabels {
     }
 
     async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
-        let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let text = |section: &str, field: &str| {
+            meta::below(object, section, field).and_then(Value::as_str).unwrap_or_default()
+        };
         let node = match request.request.subresource {
-            None => text("/spec/nodeName"),
-            Some(_) if text("/target/kind") == "Node" => text("/target/name"),
+            None => text("spec", "nodeName"),
+            Some(_) if text("target", "kind") == "Node" => text("target", "name"),
             Some(_) => "",
         };
         if node.is_empty() {

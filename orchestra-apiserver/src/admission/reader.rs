@@ -73,8 +73,17 @@ impl Reader {
         name: &str,
     ) -> Result<Option<(Arc<Resource>, Entry)>, StatusError> {
         let resource = self.resource(gv, plural)?;
-        let entry = self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value;
+        let entry = self.stored(&resource, namespace, name).await?;
         Ok(entry.map(|entry| (resource, entry)))
+    }
+
+    pub(super) async fn stored(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Entry>, StatusError> {
+        Ok(self.store.get(&resource.key(Some(namespace), name), ReadAt::Latest).await?.value)
     }
 
     /// What tells one object from others, read without the rest of it.

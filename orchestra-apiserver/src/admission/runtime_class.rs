@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Admission, AdmissionRequest, Operation};
 use crate::status::StatusError;
+use crate::storage::meta;
 
 const NODE: GroupVersion = GroupVersion::new("node.k8s.io", "v1");
 
@@ -16,7 +17,7 @@ pub(super) struct RuntimeClass;
 impl RuntimeClass {
     /// The class of a new pod, if it names one.
     async fn class(&self, request: &AdmissionRequest<'_>, pod: &Value) -> Result<Option<Value>, StatusError> {
-        let Some(name) = pod.pointer("/spec/runtimeClassName").and_then(Value::as_str) else {
+        let Some(name) = meta::below(pod, "spec", "runtimeClassName").and_then(Value::as_str) else {
             return Ok(None);
         };
         let found = request.reader.get(&NODE, "runtimeclasses", "", name).await?;
@@ -55,7 +56,7 @@ impl Admission for RuntimeClass {
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
         let class = self.class(request, object).await?;
-        let own = object.pointer("/spec/overhead").filter(|own| !own.is_null());
+        let own = meta::below(object, "spec", "overhead").filter(|own| !own.is_null());
         let defined = class.as_ref().and_then(|class| class.get("overhead")).filter(|o| o.is_object());
         match (defined, own) {
             (Some(defined), own) if !same(defined.get("podFixed"), own) => {

@@ -9,8 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::known::Known;
 use super::{Admission, AdmissionRequest, Operation};
+use crate::cache::feed::Feed;
+use crate::catalog::Catalog;
 use crate::clock::Chance;
 use crate::status::StatusError;
+use crate::storage::meta;
 
 const CORE: GroupVersion = GroupVersion::new("", "v1");
 const DEFAULT: &str = "default";
@@ -57,14 +60,20 @@ impl Account {
 }
 
 impl ServiceAccount {
-    pub(crate) fn new(tokens: Tokens, chance: Arc<Chance>) -> Self {
-        Self { tokens, chance, accounts: Known::new(CORE, "serviceaccounts", Account::read) }
+    pub(crate) fn new(
+        tokens: Tokens,
+        chance: Arc<Chance>,
+        feed: &Arc<Feed>,
+        catalog: &Catalog,
+    ) -> Option<Self> {
+        let accounts = Known::new(feed, catalog, (&CORE, "serviceaccounts"), Account::read)?;
+        Some(Self { tokens, chance, accounts })
     }
 
     async fn account(&self, request: &AdmissionRequest<'_>, name: &str) -> Result<Arc<Account>, StatusError> {
         let mut tries = if name == DEFAULT { TRIES } else { 1 };
         loop {
-            let found = self.accounts.get(request.reader, request.namespace, name).await?;
+            let found = self.accounts.get(request.reader, (request.namespace, name), |_| true).await?;
             tries -= 1;
             match found {
                 Some(account) => return Ok(account),
@@ -131,12 +140,12 @@ fn may_be_mirror(request: &AdmissionRequest<'_>, pod: &Value) -> Result<(), Stat
 
 /// Whether a pod only shows one that a node runs by itself.
 fn is_mirror(pod: &Value) -> bool {
-    pod.pointer("/metadata/annotations").and_then(|all| all.get(MIRROR)).is_some()
+    meta::below(pod, "metadata", "annotations").is_some_and(|all| all.get(MIRROR).is_some())
 }
 
 /// What a mirror pod has that no pod without an account has. What else a node may not show is said by `NodeRestriction`.
 fn reference_of_mirror(pod: &Value) -> Option<&'static str> {
-    let account = pod.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default();
+    let account = meta::below(pod, "spec", "serviceAccountName").and_then(Value::as_str).unwrap_or_default();
     if !account.is_empty() {
         return Some("reference service accounts");
     }

@@ -45,7 +45,7 @@ pub(super) async fn send(
 }
 
 fn config(spec: &RemoteSpec, front: Option<&FrontProxy>) -> Result<ClientConfig, BoxError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = crate::tls::provider();
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = if spec.is_trusted_blindly {

@@ -11,6 +11,7 @@ use orchestra_store::{Event, Revision};
 use tokio::time::{Duration, Instant};
 
 use super::batch::Batches;
+use super::behind::Behind;
 use super::inbox::{Inbox, Inboxes, Wish};
 use super::object::{Change, Object};
 use crate::metrics::CacheCounts;
@@ -47,6 +48,7 @@ pub(crate) struct Collection {
 #[derive(Debug)]
 struct State {
     objects: BTreeMap<Box<str>, Arc<Object>>,
+    behind: Behind,
     /// The revision of the last change applied, or that of the load.
     last: Revision,
     history: VecDeque<Arc<Change>>,
@@ -80,6 +82,7 @@ impl Collection {
     pub(crate) fn new(resource: Arc<Resource>, counts: Arc<CacheCounts>, pace: Duration) -> Self {
         let state = State {
             objects: BTreeMap::new(),
+            behind: Behind::default(),
             last: Revision::NONE,
             history: VecDeque::new(),
             history_bytes: 0,
@@ -202,6 +205,10 @@ impl Collection {
         (!state.dead).then_some(state.last)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().objects.is_empty()
+    }
+
     /// The object behind the prefix with this key, `name` or `namespace/name`.
     pub(crate) fn get(&self, suffix: &str) -> Option<Arc<Object>> {
         self.state().objects.get(suffix).cloned()
@@ -233,14 +240,10 @@ impl Collection {
         limit: usize,
         matches: Option<Matches<'_>>,
     ) -> Snapshot {
-        let state = self.state();
+        let mut state = self.state();
         let last = state.last;
-        let mut range = state.under(prefix, start);
-        let Some(matches) = matches else {
-            let objects = range.by_ref().take(limit).cloned().collect();
-            return Snapshot { objects, last, remaining: range.count() };
-        };
-        let found: Vec<Arc<Object>> = range.cloned().collect();
+        let Some(matches) = matches else { return state.page(prefix, start, limit) };
+        let found: Vec<Arc<Object>> = state.under(prefix, start).map(|(_, object)| object).cloned().collect();
         // Whoever looks at labels and fields first reads them, which nobody should have to wait for.
         drop(state);
         let mut found = found.into_iter();
@@ -309,7 +312,7 @@ impl Subscription {
 
 impl State {
     /// The objects whose key suffix begins with `prefix`, from `start` on, found without looking at their keys.
-    fn under(&self, prefix: &str, start: &str) -> impl Iterator<Item = &Arc<Object>> {
+    fn under(&self, prefix: &str, start: &str) -> impl Iterator<Item = (&str, &Arc<Object>)> {
         let from = start.max(prefix);
         // `0` is what comes behind a slash.
         let end = prefix.strip_suffix('/').map(|namespace| format!("{namespace}0"));
@@ -317,7 +320,27 @@ impl State {
         let is_there = end.as_deref().is_none_or(|end| from < end);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = is_there.then(|| self.objects.range::<str, _>((Bound::Included(from), end)));
-        range.into_iter().flatten().map(|(_, object)| object)
+        range.into_iter().flatten().map(|(key, object)| (&**key, object))
+    }
+
+    /// The first of them, at most `limit`.
+    fn page(&mut self, prefix: &str, start: &str, limit: usize) -> Snapshot {
+        let known = match (prefix, start) {
+            ("", "") => Some(self.objects.len()),
+            _ => self.behind.count(self.last, prefix, start),
+        };
+        let mut range = self.under(prefix, start);
+        let (mut objects, mut end) = (Vec::new(), None);
+        for (key, object) in range.by_ref().take(limit) {
+            objects.push(object.clone());
+            end = Some(key);
+        }
+        let (end, taken) = (end.map(str::to_owned), objects.len());
+        let remaining = known.map_or_else(|| range.count(), |all| all.saturating_sub(taken));
+        if let Some(end) = end.filter(|_| remaining > 0) {
+            self.behind.remember(self.last, prefix, &end, remaining);
+        }
+        Snapshot { objects, last: self.last, remaining }
     }
 
     fn apply(&mut self, resource: &Resource, revision: Revision, events: &[Event]) {

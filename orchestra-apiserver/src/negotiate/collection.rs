@@ -1,6 +1,9 @@
 //! Whole objects as one list, piece by piece, so that a long one is never in memory twice.
 
+use std::task::Poll;
+
 use bytes::Bytes;
+use futures::Stream;
 use http::{Response, StatusCode};
 use orchestra_core::protobuf;
 
@@ -12,6 +15,8 @@ use crate::status::StatusError;
 
 /// Bodies are handed over in pieces of about this size. With an object of usual size more, it is what a connection takes at once.
 const CHUNK_BYTES: usize = 60 << 10;
+/// Pieces that are sent one by one: more than a page of five hundred objects has.
+const FIRST_CHUNKS: usize = 32;
 
 /// A list as JSON. Items of built-in kinds do not repeat kind and version.
 pub(crate) fn json<O>(renderer: &Renderer, objects: Vec<O>, meta: &ListMeta) -> Response<Body>
@@ -62,7 +67,7 @@ where
 fn respond(
     renderer: &Renderer,
     total: usize,
-    mut chunks: impl Iterator<Item = Bytes> + Send + 'static,
+    chunks: impl Iterator<Item = Bytes> + Send + 'static,
 ) -> Response<Body> {
     let output = renderer.output;
     let media = output.syntax.media();
@@ -71,13 +76,31 @@ fn respond(
         return body::typed(StatusCode::OK, media, whole);
     }
     if output.gzip && total > GZIP_ABOVE_BYTES {
-        let body = body::streamed(futures::stream::iter(gzip(chunks)));
+        let body = body::streamed(begun(gzip(chunks)));
         let mut response = body::respond(StatusCode::OK, media, body);
         mark_gzip(&mut response);
         return response;
     }
-    let chunks = std::iter::from_fn(move || chunks.next());
-    body::respond(StatusCode::OK, media, body::streamed(futures::stream::iter(chunks)))
+    body::respond(StatusCode::OK, media, body::streamed(begun(chunks)))
+}
+
+/// Has each of the first pieces sent before the next is made, so that the client reads while they are: a connection takes several
+/// hundred KiB before it sends any otherwise, and a page would be made whole before any of it is read. Whoever has taken that much is
+/// behind, and would only be woken more often.
+fn begun(
+    mut chunks: impl Iterator<Item = Bytes> + Send + 'static,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    let (mut given, mut is_sent) = (0, true);
+    futures::stream::poll_fn(move |context| {
+        if !std::mem::replace(&mut is_sent, true) {
+            // What waits is sent now, and the connection comes back at once.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        given += 1;
+        is_sent = given > FIRST_CHUNKS;
+        Poll::Ready(chunks.next())
+    })
 }
 
 /// How an object stands in a list.

@@ -169,7 +169,7 @@ impl Pki {
     /// # Errors
     /// When the certificates are not what they should be.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = crate::tls::provider();
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.authority.certificate)?).map_err(made("the cluster's authority"))?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())

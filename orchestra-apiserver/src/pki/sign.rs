@@ -342,7 +342,7 @@ mod tests {
             roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
             std::sync::Arc::new(roots)
         };
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = crate::tls::provider();
         let verifier =
             rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
         let now = std::time::Duration::from_secs(u64::try_from(from.as_second() + 60).unwrap());

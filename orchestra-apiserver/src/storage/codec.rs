@@ -116,6 +116,11 @@ impl Encoded {
         &self.stored
     }
 
+    /// Of its last change.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// About how long the JSON is, never less.
     pub(crate) fn length(&self) -> usize {
         self.stored.len() + VERSION_BYTES

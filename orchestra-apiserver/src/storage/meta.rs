@@ -21,6 +21,11 @@ pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     metadata(object).and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A field of a section such as `spec`. [`Value::pointer`] makes two texts of each step, which is much for what each write is asked.
+pub(crate) fn below<'v>(object: &'v Value, section: &str, field: &str) -> Option<&'v Value> {
+    object.get(section)?.get(field)
+}
+
 pub(crate) fn name(object: &Value) -> &str {
     text(object, "name")
 }

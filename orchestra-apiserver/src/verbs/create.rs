@@ -80,7 +80,6 @@ pub(crate) async fn prepare(
     }
     meta::set(&mut object, "uid", state.chance.uuid());
     meta::set(&mut object, "creationTimestamp", state.stamp());
-    call.resource.complete(&mut object);
     kind.prepare_create(&mut object);
     call.resource.complete(&mut object);
     account.write(&mut object);

@@ -65,7 +65,7 @@ impl Client {
             Some(bundle) => Arc::new(roots(bundle)?),
             None => self.machine.get_or_init(|| Arc::new(machine_roots())).clone(),
         };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = crate::tls::provider();
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?

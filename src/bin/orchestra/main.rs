@@ -73,6 +73,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let command = Orchestra::parse();
+    orchestra::apiserver::tls::install();
     let outcome = start_logging(&command.log).and_then(|()| run(command.verb));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -95,6 +95,11 @@ impl Policy {
     /// By the labels, or else as `defaults` have it. A label that is wrong counts as `restricted` where pods are refused,
     /// and as nothing where that is only said.
     pub(super) fn read(labels: Option<&Map<String, Value>>, defaults: Self) -> (Self, Violations) {
+        // Most namespaces say nothing, and are asked for each pod.
+        let labels = labels.filter(|labels| labels.keys().any(|key| key.starts_with(PREFIX)));
+        if labels.is_none() {
+            return (defaults, Violations::new());
+        }
         let label = |name: &str| labels.and_then(|labels| labels.get(&format!("{PREFIX}{name}"))?.as_str());
         let mut wrong = Violations::new();
         let mut refuse = |name: &str, value: &str, why: &str| {
