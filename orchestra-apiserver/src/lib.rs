@@ -81,8 +81,8 @@ mod watched;
 mod webhook;
 
 pub use admission::{
-    Admission, AdmissionRequest, IntoAdmission, Operation, PodSecurityLevel, PodSecurityOptions, Reader,
-    TypedAdmission, form,
+    Admission, AdmissionRequest, IntoAdmission, Operation, Phases, PodSecurityLevel, PodSecurityOptions,
+    Reader, TypedAdmission, form,
 };
 pub use aggregate::RequestHeaderAuthenticator;
 pub use audit::{AuditLevel, AuditLog, AuditLogOptions, AuditPolicy, AuditRefused, AuditSink, AuditStage};

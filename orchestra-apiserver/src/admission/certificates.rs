@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::status::StatusError;
 
 /// Writes the sender's name, uid, groups and extras into a new `CertificateSigningRequest`; upstream does so in the strategy of
@@ -15,6 +15,10 @@ pub(super) struct CertificateRequester;
 impl Admission for CertificateRequester {
     fn name(&self) -> &str {
         "CertificateRequester"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::Mutation
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -41,10 +45,6 @@ impl Admission for CertificateRequester {
                 spec.insert(field.to_owned(), value);
             }
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
-use super::{Admission, AdmissionRequest};
+use super::{Admission, AdmissionRequest, Phases};
 use crate::metrics::{AdmissionMetrics, Phase};
 use crate::status::StatusError;
 use crate::storage::meta;
@@ -71,14 +71,20 @@ impl Chain {
         keeps_identity(request, object)
     }
 
-    /// The rules to be asked about a request, with their places.
+    /// The rules to be asked about a request in a phase, with their places.
     fn concerned<'a>(
         &'a self,
+        phase: Phase,
         request: &'a AdmissionRequest<'_>,
     ) -> impl Iterator<Item = (usize, &'a Arc<dyn Admission>)> {
-        self.rules.iter().enumerate().filter(|(_, rule)| {
+        let idle = match phase {
+            Phase::Admit => Phases::Validation,
+            Phase::Validate => Phases::Mutation,
+        };
+        self.rules.iter().enumerate().filter(move |(_, rule)| {
             // Who panics here is asked, and does so where it is told.
-            catch_unwind(AssertUnwindSafe(|| rule.concerns(request))).unwrap_or(true)
+            let is_asked = || rule.phases() != idle && rule.concerns(request);
+            catch_unwind(AssertUnwindSafe(is_asked)).unwrap_or(true)
         })
     }
 
@@ -88,7 +94,7 @@ impl Chain {
         object: &mut Value,
     ) -> Result<(), StatusError> {
         let mut laps = self.metrics.laps(Phase::Admit, request.operation);
-        for (at, rule) in self.concerned(request) {
+        for (at, rule) in self.concerned(Phase::Admit, request) {
             let asked = AssertUnwindSafe(async { rule.mutate(request, object).await }).catch_unwind();
             laps.said(at, asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
         }
@@ -116,7 +122,7 @@ impl Chain {
         object: &Value,
     ) -> Result<(), StatusError> {
         let mut laps = self.metrics.laps(Phase::Validate, request.operation);
-        for (at, rule) in self.concerned(request) {
+        for (at, rule) in self.concerned(Phase::Validate, request) {
             let asked = AssertUnwindSafe(async { rule.validate(request, object).await }).catch_unwind();
             laps.said(at, asked.await.unwrap_or_else(|panic| Err(panicked(rule.name(), &*panic))))?;
         }

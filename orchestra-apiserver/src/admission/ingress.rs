@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::status::StatusError;
 use crate::storage::meta;
 
@@ -20,6 +20,10 @@ pub(super) struct DefaultIngressClass;
 impl Admission for DefaultIngressClass {
     fn name(&self) -> &str {
         "DefaultIngressClass"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::Mutation
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -43,10 +47,6 @@ impl Admission for DefaultIngressClass {
         if let Some(class) = classes.first() {
             object["spec"]["ingressClassName"] = meta::name(class).into();
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }

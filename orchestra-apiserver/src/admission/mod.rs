@@ -66,7 +66,7 @@ use crate::status::StatusError;
 /// 4. With `dry_run` nothing is stored; a rule decides as if it were.
 /// 5. A rule that panics fails the request it was asked about, with 500, and is asked about the next one.
 /// 6. `concerns` says whether it is asked at all. It is the same for all of a request, whatever becomes of the object.
-/// 7. `name` is always the same; it stands in metrics and in what is said of a panic.
+/// 7. `name` and `phases` are always the same; the name stands in metrics and in what is said of a panic.
 ///
 /// # Errors
 /// An error refuses the write and is the client's answer; [`AdmissionRequest::refuse`] makes the usual one. Nothing has
@@ -138,6 +138,11 @@ pub trait Admission: Debug + Send + Sync + 'static {
     /// What it is called.
     fn name(&self) -> &str;
 
+    /// In which phases it has something to do: it is asked in no other, and counted in no other.
+    fn phases(&self) -> Phases {
+        Phases::Both
+    }
+
     /// Whether it may have anything to say about such a request. Who is not concerned costs nothing: neither method is
     /// called, and nothing is counted.
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -147,10 +152,27 @@ pub trait Admission: Debug + Send + Sync + 'static {
 
     /// Changes an object that is about to be created or updated. Must be idempotent: a write that meets a conflict
     /// is admitted again.
-    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError>;
+    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+        let _unchanged = (request, object);
+        Ok(())
+    }
 
     /// Refuses by an error. For a removal, `object` is what will be removed.
-    async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError>;
+    async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+        let _allowed = (request, object);
+        Ok(())
+    }
+}
+
+/// In which of the two phases an [`Admission`] has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phases {
+    /// It changes objects and refuses them when they are whole.
+    Both,
+    /// It changes objects, and may refuse while it does.
+    Mutation,
+    /// It only refuses.
+    Validation,
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -158,6 +180,10 @@ pub trait Admission: Debug + Send + Sync + 'static {
 impl<T: Admission + ?Sized> Admission for Arc<T> {
     fn name(&self) -> &str {
         self.as_ref().name()
+    }
+
+    fn phases(&self) -> Phases {
+        self.as_ref().phases()
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Value, json};
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::status::StatusError;
@@ -23,6 +23,10 @@ pub(super) struct TaintNodesByCondition;
 impl Admission for TaintNodesByCondition {
     fn name(&self) -> &str {
         "TaintNodesByCondition"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::Mutation
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -44,10 +48,6 @@ impl Admission for TaintNodesByCondition {
         if !taints.iter().any(|taint| taint["key"] == KEY && taint["effect"] == "NoSchedule") {
             taints.push(json!({"key": KEY, "effect": "NoSchedule"}));
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }
@@ -74,6 +74,10 @@ impl PodTopologyLabels {
 impl Admission for PodTopologyLabels {
     fn name(&self) -> &str {
         "PodTopologyLabels"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::Mutation
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -105,10 +109,6 @@ impl Admission for PodTopologyLabels {
                 labels.entry(key).or_insert_with(|| value.clone());
             }
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use orchestra_core::gvk::GroupVersion;
 use serde_json::{Map, Value, json};
 
 use super::followed::Followed;
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::status::StatusError;
@@ -64,6 +64,10 @@ impl Admission for Priority {
         "Priority"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Mutation
+    }
+
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
         is_pod(request)
     }
@@ -106,10 +110,6 @@ impl Admission for Priority {
         spec.insert("preemptionPolicy".into(), policy.into());
         Ok(())
     }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
-        Ok(())
-    }
 }
 
 /// What a pod was given when it was made, and who writes it now does not name. That it stays the same is checked later.
@@ -130,6 +130,10 @@ pub(super) struct DefaultTolerationSeconds;
 impl Admission for DefaultTolerationSeconds {
     fn name(&self) -> &str {
         "DefaultTolerationSeconds"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::Mutation
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -155,10 +159,6 @@ impl Admission for DefaultTolerationSeconds {
                 }));
             }
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }

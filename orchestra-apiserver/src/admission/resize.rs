@@ -5,7 +5,7 @@ use orchestra_core::gvk::GroupVersion;
 use orchestra_core::quantity::Quantity;
 use serde_json::Value;
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::status::StatusError;
 
 const STORAGE: GroupVersion = GroupVersion::new("storage.k8s.io", "v1");
@@ -20,12 +20,12 @@ impl Admission for PersistentVolumeClaimResize {
         "PersistentVolumeClaimResize"
     }
 
-    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Update && request.is("", "persistentvolumeclaims")
+    fn phases(&self) -> Phases {
+        Phases::Validation
     }
 
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Update && request.is("", "persistentvolumeclaims")
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

@@ -14,7 +14,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer;
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::auth::{AccessRequest, Authorizer, Decision, MASTERS, User};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
 use crate::status::StatusError;
@@ -71,12 +71,12 @@ impl Admission for SignerRights {
         self.name
     }
 
-    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Update && request.is_subresource(GROUP, PLURAL, self.subresource)
+    fn phases(&self) -> Phases {
+        Phases::Validation
     }
 
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Update && request.is_subresource(GROUP, PLURAL, self.subresource)
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
@@ -114,12 +114,12 @@ impl Admission for CertificateSubjectRestriction {
         "CertificateSubjectRestriction"
     }
 
-    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
-        request.operation == Operation::Create && request.is(GROUP, PLURAL)
+    fn phases(&self) -> Phases {
+        Phases::Validation
     }
 
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
+    fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
+        request.operation == Operation::Create && request.is(GROUP, PLURAL)
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

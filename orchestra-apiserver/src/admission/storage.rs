@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::Value;
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::status::StatusError;
 use crate::storage::meta;
 
@@ -22,6 +22,10 @@ impl Admission for StorageObjectInUseProtection {
         "StorageObjectInUseProtection"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Mutation
+    }
+
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
         request.operation == Operation::Create && finalizer(request).is_some()
     }
@@ -33,10 +37,6 @@ impl Admission for StorageObjectInUseProtection {
             finalizers.push(finalizer.to_owned());
             meta::set_finalizers(object, finalizers);
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }
@@ -62,6 +62,10 @@ impl Admission for DefaultStorageClass {
         "DefaultStorageClass"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Mutation
+    }
+
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
         request.operation == Operation::Create && request.is("", "persistentvolumeclaims")
     }
@@ -84,10 +88,6 @@ impl Admission for DefaultStorageClass {
         if let Some(class) = classes.first() {
             spec.insert("storageClassName".into(), meta::name(class).into());
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }

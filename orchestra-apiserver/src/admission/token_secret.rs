@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use orchestra_core::gvk::GroupVersion;
 use serde_json::{Value, json};
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::auth::token::TokenIssuer;
 use crate::auth::token::claims::Bound;
 use crate::auth::token::legacy::{self, ACCOUNT_NAME, ACCOUNT_UID, SECRET_TYPE};
@@ -35,6 +35,10 @@ impl TokenSecrets {
 impl Admission for TokenSecrets {
     fn name(&self) -> &str {
         "TokenSecrets"
+    }
+
+    fn phases(&self) -> Phases {
+        Phases::Mutation
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
@@ -79,10 +83,6 @@ impl Admission for TokenSecrets {
         {
             annotations.insert(ACCOUNT_UID.into(), account.uid.into());
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }

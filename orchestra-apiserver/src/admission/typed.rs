@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::BoxError;
 
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::status::StatusError;
 
 type Change<K> = dyn Fn(&mut K, &AdmissionRequest<'_>) -> Result<(), BoxError> + Send + Sync;
@@ -123,6 +123,13 @@ where
 {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn phases(&self) -> Phases {
+        match self.closure {
+            Closure::Change(_) => Phases::Mutation,
+            Closure::Check(_) => Phases::Validation,
+        }
     }
 
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {

@@ -19,7 +19,7 @@ use crate::admission::followed::Followed;
 use crate::admission::matching::Target;
 use crate::admission::notes::Lane;
 use crate::admission::versions::Versions;
-use crate::admission::{Admission, AdmissionRequest, Operation};
+use crate::admission::{Admission, AdmissionRequest, Operation, Phases};
 use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
@@ -318,6 +318,10 @@ impl Admission for MutatingPolicies {
         "MutatingAdmissionPolicy"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Mutation
+    }
+
     fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
         !self.bindings.is_known_empty()
     }
@@ -355,9 +359,5 @@ impl Admission for MutatingPolicies {
         }
         failures.retain(|failure| !failure.definition.policy.fails_open());
         refusal(request, &failures).map_or(Ok(()), Err)
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
-        Ok(())
     }
 }

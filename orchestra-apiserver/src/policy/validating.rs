@@ -14,7 +14,7 @@ use super::binding::{Binding, Definition, misconfigured};
 use super::{GROUP, about, is_exempt};
 use crate::admission::followed::Followed;
 use crate::admission::versions::Versions;
-use crate::admission::{Admission, AdmissionRequest, Operation};
+use crate::admission::{Admission, AdmissionRequest, Operation, Phases};
 use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
@@ -198,12 +198,12 @@ impl Admission for ValidatingPolicies {
         "ValidatingAdmissionPolicy"
     }
 
-    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
-        !self.bindings.is_known_empty()
+    fn phases(&self) -> Phases {
+        Phases::Validation
     }
 
-    async fn mutate(&self, _: &AdmissionRequest<'_>, _: &mut Value) -> Result<(), StatusError> {
-        Ok(())
+    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
+        !self.bindings.is_known_empty()
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

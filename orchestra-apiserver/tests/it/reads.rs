@@ -252,6 +252,32 @@ async fn pages_since_which_nothing_has_changed_are_those_of_the_whole_list() {
 }
 
 #[tokio::test]
+async fn whoever_reads_pages_at_the_same_time_is_told_what_is_left_of_his_own() {
+    const ALL: &str = "/api/v1/configmaps";
+    let server = server().await;
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        make(&server, name).await;
+    }
+    // What is read, how many at a time, and how many are left behind each page.
+    let mut readers = [(CONFIG_MAPS, 2, vec![5, 3, 1]), (ALL, 3, vec![4, 1]), (ALL, 2, vec![5, 3, 1])]
+        .map(|(path, limit, left)| (format!("{path}?limit={limit}"), left.into_iter(), Some(String::new())));
+    while readers.iter().any(|(_, _, token)| token.is_some()) {
+        for (path, left, next) in &mut readers {
+            let Some(token) = next.take() else { continue };
+            let (code, page) = get(&server, &format!("{path}&continue={token}")).await;
+            assert_eq!(code, 200);
+            let remaining = page["metadata"].get("remainingItemCount").and_then(Value::as_i64);
+            assert_eq!(remaining, left.next(), "{path}");
+            *next = page["metadata"]["continue"].as_str().map(str::to_owned);
+        }
+    }
+    // After a write they are counted anew.
+    make(&server, "h").await;
+    let (_, page) = get(&server, &format!("{ALL}?limit=3")).await;
+    assert_eq!(page["metadata"]["remainingItemCount"], json!(5));
+}
+
+#[tokio::test]
 async fn a_page_has_expired_although_nothing_has_changed_since() {
     let store = Arc::new(MemoryStore::new());
     let server = ApiServer::builder(store.clone()).build().await.unwrap();

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use self::checks::{Finding, Pod};
 pub use self::policy::Level;
 use self::policy::{Policy, Standard};
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::metrics::{PodSecurityMetrics, Subject};
@@ -318,15 +318,15 @@ impl Admission for PodSecurity {
         "PodSecurity"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Validation
+    }
+
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
         let (group, plural) = (request.request.gv.group.as_ref(), request.request.resource.as_str());
         let is_known = MAKERS.iter().any(|(of, kind, _)| (*of, *kind) == (group, plural));
         matches!(request.operation, Operation::Create | Operation::Update)
             && (is_known || matches!((group, plural), ("", "pods" | "namespaces")))
-    }
-
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use self::charge::{Charge, Subject};
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -107,8 +107,8 @@ impl Admission for ResourceQuota {
         "ResourceQuota"
     }
 
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
+    fn phases(&self) -> Phases {
+        Phases::Validation
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

@@ -24,7 +24,7 @@ use super::followed::Followed;
 use super::matching::Target;
 use super::notes::Lane;
 use super::versions::Versions;
-use super::{Admission, AdmissionRequest, Operation};
+use super::{Admission, AdmissionRequest, Operation, Phases};
 use crate::auth::Authorizer;
 use crate::cache::feed::Feed;
 use crate::catalog::Catalog;
@@ -230,6 +230,10 @@ impl Admission for MutatingWebhooks {
         "MutatingAdmissionWebhook"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Mutation
+    }
+
     fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
         !self.hooks.is_known_empty()
     }
@@ -264,10 +268,6 @@ impl Admission for MutatingWebhooks {
         if was_asked {
             rounds.keep(object);
         }
-        Ok(())
-    }
-
-    async fn validate(&self, _request: &AdmissionRequest<'_>, _object: &Value) -> Result<(), StatusError> {
         Ok(())
     }
 }
@@ -322,12 +322,12 @@ impl Admission for ValidatingWebhooks {
         "ValidatingAdmissionWebhook"
     }
 
-    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
-        !self.hooks.is_known_empty()
+    fn phases(&self) -> Phases {
+        Phases::Validation
     }
 
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
+    fn concerns(&self, _request: &AdmissionRequest<'_>) -> bool {
+        !self.hooks.is_known_empty()
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

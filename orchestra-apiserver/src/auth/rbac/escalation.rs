@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::rule::{Rule, missing, quoted};
 use super::{GROUP, Rbac, is_master};
-use crate::admission::{Admission, AdmissionRequest, Operation};
+use crate::admission::{Admission, AdmissionRequest, Operation, Phases};
 use crate::auth::User;
 use crate::auth::authorize::{AccessRequest, Authorizer, Decision};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
@@ -143,15 +143,15 @@ impl Admission for Escalation {
         "Escalation"
     }
 
+    fn phases(&self) -> Phases {
+        Phases::Validation
+    }
+
     fn concerns(&self, request: &AdmissionRequest<'_>) -> bool {
         let is_right = |plural| request.is(GROUP, plural);
         let is_about_rights =
             ["roles", "clusterroles", "rolebindings", "clusterrolebindings"].into_iter().any(is_right);
         is_about_rights && request.operation != Operation::Delete && !is_master(request.user)
-    }
-
-    async fn mutate(&self, _request: &AdmissionRequest<'_>, _object: &mut Value) -> Result<(), StatusError> {
-        Ok(())
     }
 
     async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {

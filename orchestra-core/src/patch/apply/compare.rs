@@ -112,6 +112,7 @@ fn whole(value: &Value, node: Node<'_>) -> FieldSet<'static> {
             }
         }
         Value::Object(object) if node.is_object(Some(value)) => {
+            set.reserve(object.len());
             for (name, value) in object {
                 if let Some(node) = node.field(name) {
                     set.push(|| element::field(name), whole(value, node));

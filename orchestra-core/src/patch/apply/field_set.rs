@@ -42,12 +42,10 @@ impl<'a> FieldSet<'a> {
 
     /// As `fieldsV1`.
     pub fn into_value(self) -> Value {
-        let mut map = Map::new();
-        if self.is_member && !self.children.is_empty() {
-            map.insert(".".into(), Map::new().into());
-        }
-        map.extend(self.children.into_iter().map(|(name, child)| (name.into_owned(), child.into_value())));
-        Value::Object(map)
+        let itself = (self.is_member && !self.children.is_empty()).then(|| (".".into(), Map::new().into()));
+        let children = self.children.into_iter().map(|(name, child)| (name.into_owned(), child.into_value()));
+        // Sorted as they are, they make a map without being looked for in it.
+        Value::Object(itself.into_iter().chain(children).collect())
     }
 
     /// The set without borrowed names.
@@ -104,6 +102,11 @@ impl<'a> FieldSet<'a> {
             changed |= below.is_some_and(|node| child.gather(node));
         }
         changed
+    }
+
+    /// Makes room for so many children more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.children.reserve(more);
     }
 
     /// Adds a child that is not there yet; [`Self::sort`] must follow. Empty ones are left out.
