@@ -27,9 +27,11 @@ pub(super) struct Known<T> {
     feed: Arc<Feed>,
     resource: Arc<Resource>,
     make: fn(&Value) -> T,
-    /// By what stands behind the prefix of the resource in a key.
-    made: Mutex<HashMap<Box<str>, (Revision, Arc<T>)>>,
+    made: Mutex<Made<T>>,
 }
+
+/// What was made of which revision, by what stands behind the prefix of the resource in a key.
+type Made<T> = HashMap<Box<str>, (Revision, Arc<T>)>;
 
 impl<T> fmt::Debug for Known<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +100,7 @@ impl<T> Known<T> {
         made.insert(suffix.into(), (revision, Arc::clone(thing)));
     }
 
-    fn made(&self) -> MutexGuard<'_, HashMap<Box<str>, (Revision, Arc<T>)>> {
+    fn made(&self) -> MutexGuard<'_, Made<T>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
