@@ -15,7 +15,7 @@ use crate::wire::READ_BYTES;
 
 const HOST: &str = "localhost";
 /// An event of a ConfigMap of 1 KiB.
-const EVENT: usize = 1_150;
+pub(crate) const EVENT: usize = 1_150;
 /// Bytes for each row.
 const ALL: usize = 512 << 20;
 

@@ -1,14 +1,19 @@
 //! What a request costs that nothing is done about: the same HTTP and TLS libraries, a runtime of the same kind, an answer of the
-//! same size, and for a write one append that is synced before the answer. No server built of them can take less.
+//! same size, and for a write one append that is synced before the answer; for a watch, a line of the size of an event for each write. No
+//! server built of them can take less.
 
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use futures::Stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
@@ -17,13 +22,16 @@ use hyper_util::server::conn::auto;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsAcceptor;
 
+use crate::bound::EVENT;
 use crate::load::Load;
 use crate::objects;
 use crate::process::Server;
 use crate::report::Report;
+use crate::watchers::{self, KINDS};
 use crate::wire::Wire;
 
 /// The argument that makes this program the server, before the folder it finds its certificate in.
@@ -37,9 +45,26 @@ const LIST: usize = 20_700_000;
 const PAGE: usize = LIST / 20;
 /// Answers are cut from this.
 static ZEROS: LazyLock<Bytes> = LazyLock::new(|| vec![b'0'; LIST].into());
+/// What watchers are sent is cut from these lines: what writers are to write before one of them comes.
+static LINES: LazyLock<Bytes> = LazyLock::new(|| {
+    let line = [&[b'0'; EVENT - 1][..], b"\n"].concat();
+    line.repeat(MOST_EVENTS).into()
+});
+const MOST_EVENTS: usize = 10_000;
+/// As long as the server rests between rounds of a hundred watchers.
+const REST: Duration = Duration::from_millis(5);
+
+/// How much is asked for.
+pub(crate) struct Amount {
+    pub(crate) requests: usize,
+    pub(crate) lists: usize,
+    pub(crate) watchers: usize,
+    pub(crate) events: usize,
+}
 
 /// A row for each sort of request.
-pub(crate) async fn measure(report: &mut Report, connections: usize, count: usize, lists: usize) {
+pub(crate) async fn measure(report: &mut Report, connections: usize, amount: Amount) {
+    let Amount { requests: count, lists, watchers, events } = amount;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
     std::fs::write(folder.path().join("certificate"), made.cert.der()).expect("a folder");
@@ -65,6 +90,9 @@ pub(crate) async fn measure(report: &mut Report, connections: usize, count: usiz
     let load = Load { connections: 1, ..load };
     report.row(&format!("floor: {:.1} MB are read", LIST as f64 / 1e6), &get(&load, lists, LIST).await);
     report.row("floor: a twentieth of it", &get(&load, lists * 20, PAGE).await);
+    let [(what, resource, object), ..] = KINDS;
+    let watched = watchers::run(&wire, &server, resource, object, watchers, events).await;
+    report.row(&format!("floor: {watchers} watchers, {what}: deliveries"), &watched);
     server.stop();
 }
 
@@ -76,7 +104,8 @@ pub(crate) async fn serve(folder: &Path) {
     let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
     let acceptor = TlsAcceptor::from(Arc::new(tls.expect("a key")));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let (journal, appended) = mpsc::channel(WAITING);
+    let (sender, appended) = mpsc::channel(WAITING);
+    let journal = Journal { sender, events: watch::Sender::new(0) };
     let file = File::create(folder.join("journal")).expect("the folder was made");
     std::thread::spawn(move || keep(file, appended));
     let port = listener.local_addr().expect("bound").port();
@@ -89,6 +118,34 @@ pub(crate) async fn serve(folder: &Path) {
 }
 
 type Append = (Bytes, oneshot::Sender<()>);
+
+#[derive(Clone)]
+struct Journal {
+    sender: mpsc::Sender<Append>,
+    /// How many writes there were that watchers are told of.
+    events: watch::Sender<usize>,
+}
+
+impl Journal {
+    async fn append(&self, body: Bytes) {
+        let (done, synced) = oneshot::channel();
+        self.sender.send((body, done)).await.expect("the journal is kept");
+        synced.await.expect("the journal is kept");
+    }
+
+    /// A line for each write from now on, as many at once as there are.
+    fn lines(&self) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + use<> {
+        let events = self.events.subscribe();
+        futures::stream::unfold((events, 0, Instant::now()), |(mut events, seen, rested)| async move {
+            sleep_until(rested).await;
+            // Whoever came first has nothing before it.
+            events.wait_for(|made| *made > seen).await.ok()?;
+            let made = *events.borrow_and_update();
+            let lines = LINES.slice(..(made - seen) * EVENT);
+            Some((Ok(Frame::data(lines)), (events, made, Instant::now() + REST)))
+        })
+    }
+}
 
 /// Writes whatever waits at once, and syncs it once, as the store does.
 fn keep(mut file: File, mut appended: mpsc::Receiver<Append>) {
@@ -107,7 +164,7 @@ fn keep(mut file: File, mut appended: mpsc::Receiver<Append>) {
     }
 }
 
-async fn welcome(stream: TcpStream, acceptor: TlsAcceptor, journal: mpsc::Sender<Append>) {
+async fn welcome(stream: TcpStream, acceptor: TlsAcceptor, journal: Journal) {
     stream.set_nodelay(true).expect("a socket");
     let stream = acceptor.accept(stream).await.expect("a handshake");
     let service = service_fn(|request| answer(request, journal.clone()));
@@ -119,20 +176,24 @@ async fn welcome(stream: TcpStream, acceptor: TlsAcceptor, journal: mpsc::Sender
 
 async fn answer(
     request: Request<Incoming>,
-    journal: mpsc::Sender<Append>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+    journal: Journal,
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
     let path = request.uri().path().trim_start_matches('/').to_owned();
+    let is_watched = path.ends_with("configmaps");
     let body = if request.method() == Method::POST {
         let body = request.into_body().collect().await.expect("a whole request").to_bytes();
-        if path == "synced" {
-            let (done, synced) = oneshot::channel();
-            journal.send((body.clone(), done)).await.expect("the journal is kept");
-            synced.await.expect("the journal is kept");
+        if is_watched || path == "synced" {
+            journal.append(body.clone()).await;
+        }
+        if is_watched {
+            journal.events.send_modify(|made| *made += 1);
         }
         body
+    } else if is_watched {
+        return Ok(Response::new(StreamBody::new(journal.lines()).boxed_unsync()));
     } else {
         let bytes: usize = path.parse().expect("a number of bytes");
         ZEROS.slice(..bytes)
     };
-    Ok(Response::new(Full::new(body)))
+    Ok(Response::new(Full::new(body).boxed_unsync()))
 }

@@ -59,8 +59,9 @@ fn main() {
         return runtime.block_on(floor::serve(folder.as_ref()));
     }
     if only("floor") {
-        let (count, lists) = (GETS / share, (LISTS / share).max(2));
-        return runtime.block_on(floor::measure(&mut Report::new(), CONNECTIONS, count, lists));
+        let (requests, lists) = (GETS / share, (LISTS / share).max(2));
+        let amount = floor::Amount { requests, lists, watchers: WATCHERS, events: (EVENTS / share).max(50) };
+        return runtime.block_on(floor::measure(&mut Report::new(), CONNECTIONS, amount));
     }
     if only("binding") {
         return runtime.block_on(binding::measure(&mut Report::new(), CONNECTIONS, share));
