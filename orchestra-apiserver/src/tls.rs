@@ -1,8 +1,8 @@
 //! The cryptography of connections: that of aws-lc, and for AES the fastest implementation that the processor can run.
 //!
-//! Most of what a long list costs is its encryption. aws-lc has code for the wide vectors of AVX-512 and code of the time before
+//! A third of what a long list cost was its encryption. aws-lc has code for the wide vectors of AVX-512 and code of the time before
 //! any wide vectors; ring has code for those that lie between, and takes about half the time of the latter with them
-//! (`docs/apiserver-performance.md`). Only its cipher is used, for TLS 1.3: the feature `ring` of rustls stays off, because with two
+//! (`docs/adr/0002-two-sources-of-aes.md`). Only its cipher is used, for TLS 1.3: the feature `ring` of rustls stays off, because with two
 //! providers among its features rustls would know no default one for anybody else in the program.
 
 use std::sync::Arc;
