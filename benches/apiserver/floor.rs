@@ -13,8 +13,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -138,9 +137,7 @@ impl Journal {
         let events = self.events.subscribe();
         futures::stream::unfold((events, 0, Instant::now()), |(mut events, seen, rested)| async move {
             sleep_until(rested).await;
-            // Whoever came first has nothing before it.
-            events.wait_for(|made| *made > seen).await.ok()?;
-            let made = *events.borrow_and_update();
+            let made = *events.wait_for(|made| *made > seen).await.ok()?;
             let lines = LINES.slice(..(made - seen) * EVENT);
             Some((Ok(Frame::data(lines)), (events, made, Instant::now() + REST)))
         })

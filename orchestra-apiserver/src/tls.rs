@@ -5,7 +5,7 @@
 //! (`docs/adr/0002-two-sources-of-aes.md`). Only its cipher is used, for TLS 1.3: the feature `ring` of rustls stays off, because with two
 //! providers among its features rustls would know no default one for anybody else in the program.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
@@ -17,6 +17,11 @@ mod vectored;
 /// The servers and clients of this crate use it by themselves.
 #[must_use]
 pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(choose()));
+    Arc::clone(&PROVIDER)
+}
+
+fn choose() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     let suites = &mut provider.cipher_suites;
     // Stable, so that all others stay in their order.
@@ -25,7 +30,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     if vectored::is_fastest() {
         suites.iter_mut().for_each(vectored::replace);
     }
-    Arc::new(provider)
+    provider
 }
 
 /// Makes it what all clients and servers of the process use that are not given another, and does nothing where somebody else has

@@ -205,8 +205,11 @@ impl Collection {
         (!state.dead).then_some(state.last)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.state().objects.is_empty()
+    /// Whether there is anything in a namespace.
+    pub(crate) fn has_any(&self, namespace: &str) -> bool {
+        let state = self.state();
+        // Most resources that each write of a namespace is asked about have nothing at all.
+        !state.objects.is_empty() && state.under(&format!("{namespace}/"), "").next().is_some()
     }
 
     /// The object behind the prefix with this key, `name` or `namespace/name`.

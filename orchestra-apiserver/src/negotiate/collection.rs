@@ -155,3 +155,27 @@ where
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::{StreamExt, poll};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_pieces_are_given_one_by_one_and_all_of_them_in_order() {
+        let all: Vec<Bytes> = (0..FIRST_CHUNKS + 8).map(|at| Bytes::from(at.to_string())).collect();
+        let mut stream = pin!(begun(all.clone().into_iter()));
+        let (mut given, mut waits) = (Vec::new(), 0);
+        loop {
+            match poll!(stream.next()) {
+                Poll::Ready(Some(piece)) => given.push(piece),
+                Poll::Ready(None) => break,
+                Poll::Pending => waits += 1,
+            }
+        }
+        assert_eq!((given, waits), (all, FIRST_CHUNKS));
+    }
+}

@@ -44,7 +44,12 @@ fn suite(theirs: SupportedCipherSuite, cipher: &'static Cipher) -> Option<Tls13C
     let theirs = theirs.tls13()?;
     let CipherSuiteCommon { suite, hash_provider, confidentiality_limit } = theirs.common;
     let common = CipherSuiteCommon { suite, hash_provider, confidentiality_limit };
-    Some(Tls13CipherSuite { common, hkdf_provider: theirs.hkdf_provider, aead_alg: cipher, quic: None })
+    Some(Tls13CipherSuite {
+        common,
+        hkdf_provider: theirs.hkdf_provider,
+        aead_alg: cipher,
+        quic: theirs.quic,
+    })
 }
 
 #[derive(Clone, Copy)]

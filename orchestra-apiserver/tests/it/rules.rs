@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::Request;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use orchestra_apiserver::{
-    Admission, AdmissionRequest, ApiServer, ApiServerBuilder, Operation, StatusError, TypedAdmission,
+    Admission, AdmissionRequest, ApiServer, ApiServerBuilder, Operation, Phases, StatusError, TypedAdmission,
 };
 use orchestra_store::MemoryStore;
 use serde_json::{Value, json};
@@ -138,6 +138,52 @@ async fn a_rule_that_a_request_does_not_concern_is_not_asked_and_not_counted() {
     post(&server, secrets, &map("s")).await;
     delete(&server, &format!("{secrets}/s")).await;
     assert_eq!((witness.take().len(), is_counted().await), (3, true));
+}
+
+/// Has something to do in these phases alone, though it has both methods.
+#[derive(Debug)]
+struct Within(Witness, Phases);
+
+#[async_trait]
+impl Admission for Within {
+    fn name(&self) -> &str {
+        "Within"
+    }
+
+    fn phases(&self) -> Phases {
+        self.1
+    }
+
+    async fn mutate(&self, request: &AdmissionRequest<'_>, object: &mut Value) -> Result<(), StatusError> {
+        self.0.mutate(request, object).await
+    }
+
+    async fn validate(&self, request: &AdmissionRequest<'_>, object: &Value) -> Result<(), StatusError> {
+        self.0.validate(request, object).await
+    }
+}
+
+#[tokio::test]
+async fn a_rule_is_asked_and_counted_in_the_phases_alone_in_which_it_has_something_to_do() {
+    for (phases, asked) in [
+        (Phases::Both, &["mutate", "validate"][..]),
+        (Phases::Mutation, &["mutate"]),
+        (Phases::Validation, &["validate"]),
+    ] {
+        let witness = Witness::default();
+        let server = builder().admission(Within(witness.clone(), phases)).build().await.unwrap();
+        witness.take();
+        post(&server, MAPS, &map("m")).await;
+        let seen = witness.take();
+        let seen: Vec<&str> = seen.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(seen, asked, "{phases:?}");
+        let counts = metrics(&server).await;
+        for (method, phase) in [("mutate", "admit"), ("validate", "validate")] {
+            let labels = format!(r#"{{name="Within",operation="CREATE",rejected="false",type="{phase}"}}"#);
+            let name = format!("apiserver_admission_controller_admission_duration_seconds_count{labels}");
+            assert_eq!(counts.contains_key(&name), asked.contains(&method), "{phases:?} {phase}");
+        }
+    }
 }
 
 #[tokio::test]

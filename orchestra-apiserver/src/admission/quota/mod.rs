@@ -61,12 +61,7 @@ impl ResourceQuota {
     }
 
     async fn has_quota(&self, namespace: &str) -> Result<bool, StatusError> {
-        let collection = self.feed.collection(&self.quotas).await?;
-        if collection.is_empty() {
-            return Ok(false);
-        }
-        let prefix = format!("{namespace}/");
-        Ok(!collection.snapshot(&prefix, "", 1, None).objects.is_empty())
+        Ok(self.feed.collection(&self.quotas).await?.has_any(namespace))
     }
 
     fn lock(&self, namespace: &str) -> Option<&Mutex<()>> {
