@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use orchestra_core::gvk::GroupVersion;
-use orchestra_core::patch::apply::{self, Author, FieldSet, Force, Schema, Target};
+use orchestra_core::patch::apply::{self, Author, FieldSet, Force, Schema, Target, Versions};
 use orchestra_core::schema;
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ fuzz_target!(
         let author = Author { manager: "m", api_version: "v1", subresource: "", now: "2026-01-01T00:00:00Z" };
         let force = if force { Force::Yes } else { Force::No };
         for schema in [Some(ty), None] {
-            let target = Target { schema: schema.map_or(Schema::Unknown, Schema::Builtin), ignored: &[&["status"]] };
-            apply::track(Some(&live), config, author, target);
+            let target = Target { schema: schema.map_or(Schema::Unknown, Schema::Builtin), versions: Versions::Apart, ignored: &[&["status"]] };
+            apply::track(Some(&live), config, author, target).expect("there is one version");
             let Ok(first) = apply::apply(Some(&live), config, author, target, force) else { continue };
             let mut object = first.object;
             if schema::conform(&mut object, ty).is_err() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use orchestra_core::patch::apply::{Schema, Versions as SchemaVersions};
+use orchestra_core::patch::apply::Schema;
 use orchestra_core::policy::access::Authority;
 use orchestra_core::policy::{Inputs, Matched, MutatingPolicy, Mutation, Unmade};
 use orchestra_core::schema;
@@ -86,7 +86,7 @@ impl Shape {
     fn schema(&self) -> Option<Schema<'_>> {
         match (self.ty, self.resource.as_ref().and_then(|resource| resource.custom())) {
             (Some(ty), _) => Some(Schema::Builtin(ty)),
-            (None, Some(kind)) => Some(Schema::Custom(kind.schema(), SchemaVersions::Apart)),
+            (None, Some(kind)) => Some(Schema::Custom(kind.schema())),
             (None, None) => None,
         }
     }

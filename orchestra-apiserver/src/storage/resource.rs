@@ -8,6 +8,7 @@ use orchestra_core::custom::CustomKind;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_core::kind::{Description, Kind, Scope};
 use orchestra_core::kinds::{event, horizontal_pod_autoscaler};
+use orchestra_core::patch::apply::Schema;
 use orchestra_core::schema::{self, ObjectType};
 use orchestra_store::{Entry, Key, KeyRange};
 use serde_json::Value;
@@ -66,6 +67,25 @@ static FORMS: [Form; 2] = [
 ];
 
 impl Form {
+    /// An object, which may be in either form, in that of `api_version`.
+    fn shown(&self, object: &Value, api_version: &str) -> Value {
+        let is_of = |version: &GroupVersion, text: &str| version.to_string() == text;
+        let (served, stored) = (&self.served.0, &self.stored.0);
+        let own = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let mut shown = object.clone();
+        let target = if is_of(served, api_version) { &self.served } else { &self.stored };
+        if is_of(stored, own) && is_of(served, api_version) {
+            shown = (self.from_stored)(shown);
+        } else if is_of(served, own) && is_of(stored, api_version) {
+            shown = (self.into_stored)(shown);
+        }
+        shown["apiVersion"] = api_version.into();
+        if let Some(ty) = schema::of_kind(&target.0, target.1) {
+            schema::complete(&mut shown, ty);
+        }
+        shown
+    }
+
     fn encode(&self, object: &Value) -> bytes::Bytes {
         let (gv, kind) = &self.stored;
         let mut object = (self.into_stored)(object.clone());
@@ -291,6 +311,51 @@ impl Resource {
         };
         let converted = family.convert(vec![Traveller { object, length: 0 }], kind).await?.pop();
         converted.ok_or_else(|| StatusError::internal("an object was lost in conversion"))
+    }
+
+    /// What is known of the fields of the kind.
+    pub(crate) fn schema(&self) -> Schema<'_> {
+        match (self.object_type, self.custom()) {
+            (Some(ty), _) => Schema::Builtin(ty),
+            (None, Some(kind)) => Schema::Custom(kind.schema()),
+            (None, None) => Schema::Unknown,
+        }
+    }
+
+    /// All versions of the kind, where they have fields of their own and [`show`](Self::show) knows them; none otherwise.
+    pub(crate) fn versions(&self) -> Vec<(String, Schema<'_>)> {
+        if let Some((_, family)) = self.converted() {
+            let of = |kind: &'_ Arc<CustomKind>| kind.description().gv.to_string();
+            return family.kinds().iter().map(|kind| (of(kind), Schema::Custom(kind.schema()))).collect();
+        }
+        let Some(form) = self.form() else { return Vec::new() };
+        let both = [&form.served, &form.stored].into_iter();
+        both.filter_map(|(gv, kind)| Some((gv.to_string(), Schema::Builtin(schema::of_kind(gv, kind)?))))
+            .collect()
+    }
+
+    /// Objects of the kind in another of its versions.
+    ///
+    /// # Errors
+    /// The conversion webhook failed, or there is no such version.
+    pub(crate) async fn show(&self, objects: &[Value], api_version: &str) -> Result<Vec<Value>, StatusError> {
+        if let Some((_, family)) = self.converted() {
+            let kind = family.of_version(api_version).ok_or_else(|| {
+                let why = format!("request to convert CR to an invalid group/version: {api_version}");
+                StatusError::unforeseen(why)
+            })?;
+            let travellers = objects.iter().map(|object| Traveller { object: object.clone(), length: 0 });
+            return family.convert(travellers.collect(), kind).await;
+        }
+        let Some(form) = self.form() else { return Ok(objects.to_vec()) };
+        Ok(objects.iter().map(|object| form.shown(object, api_version)).collect())
+    }
+
+    /// The two forms of the kind, of which this is one.
+    fn form(&self) -> Option<&'static Form> {
+        let Description { gv, kind, .. } = self.description();
+        let is_this = |of: &(GroupVersion, &str)| of.0 == *gv && of.1 == kind.as_ref();
+        FORMS.iter().find(|form| is_this(&form.served) || is_this(&form.stored))
     }
 
     /// An object of another version in the form of this one, without asking anybody.

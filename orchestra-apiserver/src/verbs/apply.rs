@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use http::Response;
 use orchestra_core::gvk::GroupVersion;
-use orchestra_core::patch::apply::{self, Applied, ApplyError, Force};
+use orchestra_core::patch::apply::{self, Applied, ApplyError, Force, Target};
 use orchestra_core::schema::{self, Format};
 use orchestra_core::violation::{FieldPath, Violation};
 use serde_json::Value;
 
+use super::create;
 use super::manage::{self, Account};
 use super::update::{self, Part};
-use super::{create, manage::with_target};
 use crate::body::Body;
 use crate::query::FieldValidation;
 use crate::state::{Call, State};
@@ -75,12 +75,15 @@ impl Config {
     }
 
     /// What the configuration makes of an object.
-    fn onto(&self, state: &State, call: &Call, live: Option<&Value>) -> Result<Applied, StatusError> {
+    async fn onto(&self, state: &State, call: &Call, live: Option<&Value>) -> Result<Applied, StatusError> {
         let now = state.stamp();
         let author = manage::author(call, &call.options.field_manager, &now);
         let force = if call.options.force == Some(true) { Force::Yes } else { Force::No };
-        let applied = with_target(call, |target| apply::apply(live, &self.value, author, target, force));
-        applied.map_err(|error| match error {
+        let attempt = |target: Target<'_>| match apply::apply(live, &self.value, author, target, force) {
+            Err(ApplyError::Unseen(question)) => Err(question),
+            outcome => Ok(outcome),
+        };
+        manage::seen(call, attempt).await?.map_err(|error| match error {
             ApplyError::Conflict(conflicts) => StatusError::apply_conflict(&conflicts),
             other => {
                 let (namespace, name) = (meta::text(&self.value, "namespace"), meta::name(&self.value));
@@ -123,8 +126,8 @@ struct ApplyEdit<'a> {
 }
 
 impl ApplyEdit<'_> {
-    fn applied(&self, live: Option<&Value>) -> Result<(Value, Account), StatusError> {
-        let applied = self.config.onto(self.state, self.call, live)?;
+    async fn applied(&self, live: Option<&Value>) -> Result<(Value, Account), StatusError> {
+        let applied = self.config.onto(self.state, self.call, live).await?;
         let mut new = applied.object;
         if let Some(ty) = self.call.resource.object_type() {
             schema::conform(&mut new, ty).map_err(|error| StatusError::unforeseen(error.to_string()))?;
@@ -140,7 +143,7 @@ impl ApplyEdit<'_> {
 #[async_trait]
 impl Edit for ApplyEdit<'_> {
     async fn edit(&self, current: &Value) -> Result<Step, StatusError> {
-        let (new, account) = self.applied(Some(current))?;
+        let (new, account) = self.applied(Some(current)).await?;
         if meta::name(&new) != self.call.name() {
             return Err(other_name(&new, self.call));
         }
@@ -158,7 +161,7 @@ impl Edit for ApplyEdit<'_> {
             );
             return Err(StatusError::conflict(&self.call.resource.gr, self.call.name(), why));
         }
-        let (mut new, account) = self.applied(None)?;
+        let (mut new, account) = self.applied(None).await?;
         if meta::name(&new).is_empty() {
             meta::set(&mut new, "name", self.call.name());
         }

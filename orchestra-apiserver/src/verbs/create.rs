@@ -71,7 +71,7 @@ pub(crate) async fn prepare(
     }
     let kind = &call.resource.kind;
     kind.default(&mut object);
-    let account = account.settle(state, call, None, &mut object);
+    let account = account.settle(state, call, None, &mut object).await;
     call.admit(state, Operation::Create, &mut object, None).await?;
     kind.default(&mut object);
     generate_name(state, &mut object);

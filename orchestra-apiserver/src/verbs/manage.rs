@@ -2,11 +2,12 @@
 
 use http::{HeaderMap, header};
 use orchestra_core::kind::Subresource;
-use orchestra_core::patch::apply::{self, Author, Schema, Target, Versions};
+use orchestra_core::patch::apply::{self, Author, Target, Unseen, Versions, Views};
 use serde_json::Value;
 
 use crate::query::MAX_FIELD_MANAGER;
 use crate::state::{Call, State};
+use crate::status::StatusError;
 use crate::storage::meta;
 
 const FIELD: &str = "managedFields";
@@ -27,7 +28,7 @@ pub(crate) struct Settled(Option<Value>);
 impl Account {
     /// The account of the object as its author wants it, [complete](crate::storage::resource::Resource::complete) and before
     /// admission and the rules of the kind change it. Takes what the client sent along out of the object.
-    pub(crate) fn settle(
+    pub(crate) async fn settle(
         self,
         state: &State,
         call: &Call,
@@ -40,7 +41,14 @@ impl Account {
                 call.resource.complete(object);
                 let now = state.stamp();
                 let manager = manager(call);
-                with_target(call, |target| apply::track(old, object, author(call, &manager, &now), target))
+                let author = author(call, &manager, &now);
+                let track = |target: Target<'_>| apply::track(old, object, author, target);
+                match seen(call, track).await {
+                    Ok(account) => account,
+                    // The write does not need the other versions. Whoever manages fields in them keeps those; that nobody
+                    // converted is counted where it was tried.
+                    Err(_) => track(target(call, Versions::Apart)).ok().flatten(),
+                }
             }
         };
         meta::remove(object, FIELD);
@@ -67,7 +75,7 @@ pub(crate) fn author<'a>(call: &'a Call, manager: &'a str, now: &'a str) -> Auth
 }
 
 /// What the call writes to. Fields the endpoint does not set are nobody's through it.
-pub(crate) fn with_target<T>(call: &Call, then: impl FnOnce(Target<'_>) -> T) -> T {
+fn target<'a>(call: &'a Call, versions: Versions<'a>) -> Target<'a> {
     let has_status = call.resource.description().subresources.contains(&Subresource::Status);
     let ignored: &[&[&str]] = match call.request.subresource.as_deref() {
         Some("status") => &[&["spec"], &["metadata", "ownerReferences"]],
@@ -76,15 +84,36 @@ pub(crate) fn with_target<T>(call: &Call, then: impl FnOnce(Target<'_>) -> T) ->
         None if has_status => &[&["status"]],
         _ => &[],
     };
-    let schema = match (call.resource.object_type(), call.resource.custom()) {
-        (Some(ty), _) => Schema::Builtin(ty),
-        (None, Some(kind)) => {
-            let versions = if call.resource.is_converted() { Versions::Apart } else { Versions::Alike };
-            Schema::Custom(kind.schema(), versions)
+    Target { schema: call.resource.schema(), versions, ignored }
+}
+
+/// Does `attempt` until it has seen the object in all versions it asks for.
+///
+/// # Errors
+/// The object cannot be converted.
+pub(crate) async fn seen<T>(
+    call: &Call,
+    attempt: impl Fn(Target<'_>) -> Result<T, Unseen>,
+) -> Result<T, StatusError> {
+    let resource = &call.resource;
+    let mut views = match resource.versions() {
+        versions if !versions.is_empty() => Views::new(versions),
+        _ => {
+            let versions = if resource.custom().is_some() { Versions::Alike } else { Versions::Apart };
+            return attempt(target(call, versions)).map_err(StatusError::internal);
         }
-        (None, None) => Schema::Unknown,
     };
-    then(Target { schema, ignored })
+    loop {
+        match attempt(target(call, Versions::Seen(&views))) {
+            Ok(done) => return Ok(done),
+            Err(question) => {
+                let converted = resource.show(&question.objects, &question.api_version).await;
+                let failed = |error| StatusError::unforeseen(format!("{}{error}", question.context));
+                let converted = converted.map_err(failed)?;
+                views.add(question, converted);
+            }
+        }
+    }
 }
 
 /// The name of the field manager: as asked for, or the program of the client.

@@ -110,7 +110,7 @@ pub(crate) async fn finish(
     carry_metadata(&mut new, old);
     let kind = &call.resource.kind;
     kind.default(&mut new);
-    let account = account.settle(state, call, Some(old), &mut new);
+    let account = account.settle(state, call, Some(old), &mut new).await;
     match part {
         Part::Scale => scale::admit(state, call, &mut new, old).await?,
         _ => call.admit(state, Operation::Update, &mut new, Some(old)).await?,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Registry;
 use crate::kind::{Kind, Subresource};
-use crate::patch::apply::{self, Applied, Author, Force, Schema, Target};
+use crate::patch::apply::{self, Applied, Author, Force, Schema, Target, Versions};
 use crate::protobuf::{decode_envelope, encode_envelope, encode_envelope_json};
 use crate::schema::sample::{Seed, cases};
 use crate::schema::{self, Format, ObjectType, complete, conform};
@@ -45,7 +45,7 @@ fn writing<T>(kind: &dyn Kind, then: impl FnOnce(Author<'_>, Target<'_>) -> T) -
         Author { manager: "m", api_version: &api_version, subresource: "", now: "2026-01-01T00:00:00Z" };
     let has_status = kind.description().subresources.contains(&Subresource::Status);
     let ignored: &[&[&str]] = if has_status { &[&["status"]] } else { &[] };
-    then(author, Target { schema: Schema::Builtin(shape(kind)), ignored })
+    then(author, Target { schema: Schema::Builtin(shape(kind)), versions: Versions::Apart, ignored })
 }
 
 fn applied(kind: &dyn Kind, live: Option<&Value>, config: &Value) -> Value {
@@ -89,7 +89,7 @@ proptest! {
             for sent in [seed.tidy(ty), Value::Object(seed.object(ty, 0))] {
                 let mut sent = named(kind, sent);
                 conform(&mut sent, ty).expect("samples fit");
-                let account = writing(kind, |author, target| apply::track(None, &sent, author, target));
+                let account = writing(kind, |author, target| apply::track(None, &sent, author, target)).expect("one version");
                 let first = stored(kind, None, sent, account);
 
                 let text = first.to_string();
@@ -99,7 +99,7 @@ proptest! {
                 complete(&mut again, ty);
                 prop_assert_eq!(&again, &first, "{:?}, read", kind);
 
-                let account = writing(kind, |author, target| apply::track(Some(&first), &again, author, target));
+                let account = writing(kind, |author, target| apply::track(Some(&first), &again, author, target)).expect("one version");
                 let second = stored(kind, Some(&first), again, account);
                 prop_assert_eq!(&second, &first, "{:?}, put back", kind);
             }

@@ -5,8 +5,9 @@
 //! applied before and now leaves out, and refuses to change what others manage. [`track`] keeps the account for all
 //! other writes: what a write changes belongs to its writer from then on.
 //!
-//! Behaviour follows `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. One limit: an
-//! entry made through another version of the API, one that has other fields, is left as it is, not converted.
+//! What was set through another version of the API is looked at in that version: [`Views`].
+//!
+//! Behaviour follows `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`.
 
 mod compare;
 mod conflict;
@@ -17,8 +18,10 @@ mod manager;
 mod merge;
 mod node;
 mod overlay;
+mod prune;
 mod remove;
 mod typed;
+mod views;
 
 use std::borrow::Cow;
 
@@ -27,8 +30,9 @@ use serde_json::{Map, Value};
 pub use self::conflict::{Conflict, Conflicts};
 pub use self::field_set::FieldSet;
 use self::manager::{Entry, Ledger, Operation};
-use self::node::Node;
 pub use self::overlay::overlay;
+use self::views::{Effects, Lens, Sight};
+pub use self::views::{Unseen, Versions, Views};
 use crate::schema::{self, ObjectType};
 use crate::structural::Structural;
 
@@ -55,25 +59,17 @@ pub enum Schema<'a> {
     Unknown,
     /// The type of a built-in kind.
     Builtin(&'static ObjectType),
-    /// The schema of a custom kind, and how its versions differ.
-    Custom(&'a Structural, Versions),
-}
-
-/// How the versions of a kind differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Versions {
-    /// Each has fields of its own: what was set through another one is not known here.
-    #[default]
-    Apart,
-    /// By their names only.
-    Alike,
+    /// The schema of a custom kind.
+    Custom(&'a Structural),
 }
 
 /// What is written to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// The kind's schema.
+    /// The kind's schema in the version that is written through.
     pub schema: Schema<'a>,
+    /// How its other versions differ from that.
+    pub versions: Versions<'a>,
     /// Fields that this write cannot set, such as `status` on the main resource, as paths of names.
     pub ignored: &'a [&'a [&'a str]],
 }
@@ -97,6 +93,9 @@ pub enum ApplyError {
     /// Others manage fields it would change: 409.
     #[error("{0}")]
     Conflict(Conflicts),
+    /// Whether it can be is seen in other versions only: it is to be applied again with the answer, see [`Views`].
+    #[error(transparent)]
+    Unseen(#[from] Unseen),
 }
 
 /// What an apply makes.
@@ -111,7 +110,8 @@ pub struct Applied {
 /// Applies `config` to `live` (none: the object is made).
 ///
 /// # Errors
-/// When the configuration does not fit the schema, or when others manage what it changes and `force` is no.
+/// When the configuration does not fit the schema, when others manage what it changes and `force` is no, or when the object
+/// has to be seen in another version.
 pub fn apply(
     live: Option<&Value>,
     config: &Value,
@@ -119,41 +119,38 @@ pub fn apply(
     target: Target<'_>,
     force: Force,
 ) -> Result<Applied, ApplyError> {
-    let root = Node::root(target.schema);
+    let lens = Lens::new(author, target);
+    let root = lens.root;
     typed::check(config, root).map_err(ApplyError::Mistyped)?;
     let mut wanted = typed::fields(config, root);
 
     let empty = empty_object(target.schema);
     let base = live.unwrap_or(&empty);
-    let mut ledger = Ledger::read(base, target.schema);
+    let mut ledger = Ledger::read(base, lens);
     if ledger.is_empty() && live.is_some() {
         let mut found = compare::compare(Some(&empty), Some(base), root).added_or_modified();
         strip(&mut found, &[]);
         ledger.add(Entry::new(BEFORE_FIRST_APPLY, Operation::Update, author, found));
     }
+    ledger.leave(lens, |sight| matches!(sight, Sight::Gone));
     let mut merged = merge::merge(Some(base), config, root);
     without_account(&mut merged);
     let before = ledger.take(author.manager, Operation::Apply, author);
-    if let Some(last) = before.as_ref().filter(|entry| ledger.is_readable(entry, author.api_version)) {
-        let mut kept: Vec<&FieldSet<'_>> = ledger.sets_of(author.api_version).collect();
-        kept.push(&wanted);
-        remove::dropped(&mut merged, &last.set, &kept, root);
+    if let Some(last) = &before {
+        merged = prune::dropped(merged, last, &ledger, &wanted, lens)?;
     }
     // Only now: the name in the configuration is what keeps the metadata.
     strip(&mut wanted, target.ignored);
-    let mut changes = compare::compare(Some(base), Some(&merged), root);
-    changes.strip(target.ignored);
-    let is_same = changes.is_empty();
-    let (taken, removed) = changes.split();
-    let mut conflicts = ledger.conflicts(&taken, author.api_version);
+    let effects = Effects::between(base, &merged, ledger.versions(), lens, target.ignored)?;
+    let is_same = effects.own.is_empty();
+    let mut conflicts = ledger.conflicts(&effects);
     if author.manager == last_applied::MANAGER && force == Force::No && !conflicts.is_empty() {
         last_applied::allow(&mut conflicts, base, root);
     }
     if force == Force::No && !conflicts.is_empty() {
         return Err(ApplyError::Conflict(conflicts.report()));
     }
-    ledger.give_up(&taken, author.api_version);
-    ledger.give_up(&removed, author.api_version);
+    ledger.give_up(&effects);
     let same = before.as_ref().filter(|last| is_same && last.set == wanted);
     let time = same.map(|last| last.time.to_string());
     let mut entry = Entry::new(author.manager, Operation::Apply, author, wanted);
@@ -168,8 +165,16 @@ pub fn apply(
 ///
 /// `new` is the object as the client wants it, complete in the sense of [`schema`]. `live` is the stored one, none
 /// when the object is made. As upstream, an object whose fields nobody manages stays so until it is applied to.
-pub fn track(live: Option<&Value>, new: &Value, author: Author<'_>, target: Target<'_>) -> Option<Value> {
-    let root = Node::root(target.schema);
+///
+/// # Errors
+/// The object has to be seen in another version. Who cannot show it there calls again with [`Versions::Apart`].
+pub fn track(
+    live: Option<&Value>,
+    new: &Value,
+    author: Author<'_>,
+    target: Target<'_>,
+) -> Result<Option<Value>, Unseen> {
+    let lens = Lens::new(author, target);
     let empty;
     let base = match live {
         Some(live) => live,
@@ -178,21 +183,22 @@ pub fn track(live: Option<&Value>, new: &Value, author: Author<'_>, target: Targ
             &empty
         }
     };
-    let mut ledger = Ledger::of_request(base, new, author.subresource, target.schema);
+    let mut ledger = Ledger::of_request(base, new, author.subresource, lens);
     if ledger.is_empty() && live.is_some() {
-        return None;
+        return Ok(None);
     }
-    let mut changes = compare::compare(Some(base), Some(new), root);
-    changes.strip(target.ignored);
-    if !changes.is_empty() {
-        let (taken, removed) = changes.split();
-        ledger.give_up(&taken, author.api_version);
-        ledger.give_up(&removed, author.api_version);
+    // Everything in a new object its maker set just now, through this version.
+    let is_new = live.is_none();
+    ledger.leave(lens, |sight| matches!(sight, Sight::Gone) || (is_new && matches!(sight, Sight::Other(_))));
+    let effects = Effects::between(base, new, ledger.versions(), lens, target.ignored)?;
+    if !effects.own.is_empty() {
+        ledger.give_up(&effects);
+        let taken = effects.own.taken;
         if !taken.is_empty() {
             ledger.record(Entry::new(author.manager, Operation::Update, author, taken));
         }
     }
-    ledger.write()
+    Ok(ledger.write())
 }
 
 /// Whether two accounts say the same but for the times.
@@ -258,3 +264,5 @@ mod every_kind;
 mod property_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;

@@ -94,7 +94,8 @@ impl Family {
         self.kinds.iter().find(|kind| kind.storage() == &kind.description().gv)
     }
 
-    fn of_version(&self, api_version: &str) -> Option<&Arc<CustomKind>> {
+    /// The version of that name.
+    pub(crate) fn of_version(&self, api_version: &str) -> Option<&Arc<CustomKind>> {
         self.kinds.iter().find(|kind| kind.description().gv.to_string() == api_version)
     }
 

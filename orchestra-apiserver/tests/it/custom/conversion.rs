@@ -15,11 +15,11 @@ use crate::harness::{delete, get, patch, post, put, send, server};
 use crate::hook::{Hook, Said};
 
 /// How a webhook converts.
-type Way = Box<dyn Fn(&Value) -> Said + Send>;
+pub(super) type Way = Box<dyn Fn(&Value) -> Said + Send>;
 
-const V1: &str = "/apis/example.com/v1/namespaces/default/doors";
-const V2: &str = "/apis/example.com/v2/namespaces/default/doors";
-const DOORS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/doors.example.com";
+pub(super) const V1: &str = "/apis/example.com/v1/namespaces/default/doors";
+pub(super) const V2: &str = "/apis/example.com/v2/namespaces/default/doors";
+pub(super) const DOORS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/doors.example.com";
 
 /// Two forms of one thing: `spec.hostPort`, or `spec.host` and `spec.port`.
 fn doors(hook: &Hook) -> Value {
@@ -44,7 +44,7 @@ fn doors(hook: &Hook) -> Value {
     })
 }
 
-fn door(name: &str, host_port: &str) -> Value {
+pub(super) fn door(name: &str, host_port: &str) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Door", "metadata": {"name": name}, "spec": {"hostPort": host_port}})
 }
 
@@ -63,16 +63,16 @@ fn converted(object: &Value, desired: &str) -> Value {
     new
 }
 
-fn convert(asked: &Value) -> Vec<Value> {
+pub(super) fn convert(asked: &Value) -> Vec<Value> {
     let desired = asked["desiredAPIVersion"].as_str().unwrap();
     asked["objects"].as_array().unwrap().iter().map(|object| converted(object, desired)).collect()
 }
 
-fn success(objects: Vec<Value>) -> Said {
+pub(super) fn success(objects: Vec<Value>) -> Said {
     Said::Response(json!({"result": {"status": "Success"}, "convertedObjects": objects}))
 }
 
-async fn converting() -> (ApiServer, Hook) {
+pub(super) async fn converting() -> (ApiServer, Hook) {
     let hook = Hook::start(&["127.0.0.1"], |asked| success(convert(asked))).await;
     let server = server().await;
     define(&server, &doors(&hook)).await;
@@ -81,7 +81,7 @@ async fn converting() -> (ApiServer, Hook) {
 }
 
 /// A server, and a webhook that answers as it is told at the moment.
-async fn told() -> (ApiServer, Arc<Mutex<Way>>) {
+pub(super) async fn told() -> (ApiServer, Arc<Mutex<Way>>) {
     let how: Arc<Mutex<Way>> = Arc::new(Mutex::new(Box::new(|asked: &Value| success(convert(asked)))));
     let told = how.clone();
     let hook = Hook::start(&["127.0.0.1"], move |asked| told.lock().unwrap()(asked)).await;

@@ -5,6 +5,7 @@ mod conversion;
 mod definitions;
 mod objects;
 mod rules;
+mod shared_fields;
 mod versions;
 
 use orchestra_apiserver::ApiServer;

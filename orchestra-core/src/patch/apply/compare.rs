@@ -17,10 +17,6 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
-    }
-
     pub(super) fn added_or_modified(self) -> FieldSet<'static> {
         self.added.union(self.modified)
     }

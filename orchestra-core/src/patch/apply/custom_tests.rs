@@ -27,17 +27,16 @@ fn lamps() -> Structural {
 
 struct Desk {
     schema: Structural,
-    versions: Versions,
     live: Option<Value>,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { schema: lamps(), versions: Versions::Alike, live: None }
+        Self { schema: lamps(), live: None }
     }
 
     fn target(&self) -> Target<'_> {
-        Target { schema: Schema::Custom(&self.schema, self.versions), ignored: &[] }
+        Target { schema: Schema::Custom(&self.schema), versions: Versions::Alike, ignored: &[] }
     }
 
     fn write(&mut self, mut object: Value, account: Option<Value>) {

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::node::Node;
 use super::*;
 use crate::kind::Kind;
 use crate::kinds::Registry;
@@ -24,8 +25,13 @@ fn shape(kind: &dyn Kind) -> &'static ObjectType {
 fn put(live: Option<&Value>, manager: &str, config: &Value, kind: &dyn Kind) -> Result<Value, ApplyError> {
     let (api_version, ty) = (kind.description().gv.to_string(), shape(kind));
     let author = Author { manager, api_version: &api_version, subresource: "", now: NOW };
-    let Applied { mut object, account } =
-        apply(live, config, author, Target { schema: Schema::Builtin(ty), ignored: &[] }, Force::No)?;
+    let Applied { mut object, account } = apply(
+        live,
+        config,
+        author,
+        Target { schema: Schema::Builtin(ty), versions: Versions::Apart, ignored: &[] },
+        Force::No,
+    )?;
     schema::conform(&mut object, ty).unwrap();
     schema::complete(&mut object, ty);
     object["metadata"]["managedFields"] = account.unwrap_or_default();

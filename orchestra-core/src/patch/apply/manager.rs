@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::Author;
 use super::conflict::{Conflict, Conflicts};
 use super::element;
 use super::field_set::FieldSet;
-use super::node::Node;
-use super::{Author, Schema, Versions};
+use super::views::{Effect, Effects, Lens, Sight};
 
 /// How many entries of other operations than apply are kept; the oldest above that are put together.
 const MAX_UPDATERS: usize = 10;
@@ -83,8 +83,8 @@ impl<'a> Entry<'a> {
         })
     }
 
-    pub(super) fn is_of_version(&self, api_version: &str) -> bool {
-        self.api_version == api_version
+    pub(super) fn api_version(&self) -> &str {
+        &self.api_version
     }
 
     /// Whether both would be one entry. Who applies has one whatever the version.
@@ -140,8 +140,6 @@ impl<'a> Entry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Ledger<'a> {
     entries: Vec<Entry<'a>>,
-    /// Whether the fields of an object are the same in all its versions.
-    versions: Versions,
 }
 
 /// Who manages what somebody else would change.
@@ -176,55 +174,60 @@ fn account(object: &Value) -> &[Value] {
 
 impl<'a> Ledger<'a> {
     /// The account of a stored object. One that cannot be read counts as none, as upstream.
-    pub(super) fn read(object: &'a Value, root: Schema<'_>) -> Self {
+    pub(super) fn read(object: &'a Value, lens: Lens<'_>) -> Self {
         let mut ledger = Self::parse(account(object)).unwrap_or_default();
-        if let Schema::Custom(_, versions) = root {
-            ledger.versions = versions;
-            let node = Node::root(root);
-            for entry in &mut ledger.entries {
-                if entry.set.gather(node) {
-                    entry.read = None;
-                }
-            }
-        }
+        ledger.fit(lens);
         ledger
     }
 
-    pub(super) fn is_readable(&self, entry: &Entry<'_>, api_version: &str) -> bool {
-        self.versions == Versions::Alike || entry.is_of_version(api_version)
+    /// Fits the entries to what the schema of their version says now.
+    fn fit(&mut self, lens: Lens<'_>) {
+        for entry in self.entries.iter_mut().filter(|_| lens.gathers) {
+            let root = match lens.at(&entry.api_version) {
+                Sight::Same => lens.root,
+                Sight::Other(root) => root,
+                Sight::Hidden | Sight::Gone => continue,
+            };
+            if entry.set.gather(root) {
+                entry.read = None;
+            }
+        }
     }
 
     fn parse(entries: &'a [Value]) -> Option<Self> {
-        Some(Self { entries: entries.iter().map(Entry::parse).collect::<Option<_>>()?, ..Self::default() })
+        Some(Self { entries: entries.iter().map(Entry::parse).collect::<Option<_>>()? })
     }
 
     /// The account an update starts from: the one the client sends along, unless it sends none or goes through a
     /// subresource. A list with one empty entry wipes the account.
-    pub(super) fn of_request(live: &'a Value, new: &'a Value, subresource: &str, root: Schema<'_>) -> Self {
+    pub(super) fn of_request(live: &'a Value, new: &'a Value, subresource: &str, lens: Lens<'_>) -> Self {
         let (ours, theirs) = (account(live), account(new));
         if !subresource.is_empty() || theirs.is_empty() || ours == theirs {
-            return Self::read(live, root);
+            return Self::read(live, lens);
         }
         if let [Value::Object(only)] = theirs
             && only.is_empty()
         {
             return Self::default();
         }
-        let Some(mut ledger) = Self::parse(theirs) else { return Self::read(live, root) };
-        if let Schema::Custom(_, versions) = root {
-            ledger.versions = versions;
-        }
+        let Some(mut ledger) = Self::parse(theirs) else { return Self::read(live, lens) };
         for entry in &mut ledger.entries {
-            let Some(set) = canonical(&entry.set) else { return Self::read(live, root) };
+            let Some(set) = canonical(&entry.set) else { return Self::read(live, lens) };
             entry.set = set;
             entry.read = None;
         }
         ledger.entries.retain(|entry| !entry.set.is_empty());
+        ledger.fit(lens);
         ledger
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Leaves out what was set through versions of which `goes` says so.
+    pub(super) fn leave(&mut self, lens: Lens<'_>, goes: impl Fn(Sight<'_>) -> bool) {
+        self.entries.retain(|entry| !goes(lens.at(&entry.api_version)));
     }
 
     pub(super) fn add(&mut self, entry: Entry<'a>) {
@@ -253,23 +256,35 @@ impl<'a> Ledger<'a> {
         Some(self.entries.remove(at))
     }
 
-    pub(super) fn sets_of(&self, api_version: &str) -> impl Iterator<Item = &FieldSet<'a>> {
-        self.entries.iter().filter(move |entry| self.is_readable(entry, api_version)).map(|entry| &entry.set)
+    /// The versions through which something was set, each as often as somebody did.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(Entry::api_version)
     }
 
-    pub(super) fn conflicts(&self, taken: &FieldSet<'_>, api_version: &str) -> Disputed {
-        let entries = self.entries.iter().filter(|entry| self.is_readable(entry, api_version));
-        let found = entries.filter(|entry| entry.set.meets(taken));
-        Disputed(found.map(|entry| (entry.describe(), entry.set.intersection(taken))).collect())
+    /// What was set through a version.
+    pub(super) fn sets_of(&self, api_version: &str, lens: Lens<'_>) -> impl Iterator<Item = &FieldSet<'a>> {
+        let entries = self.entries.iter();
+        entries.filter(move |entry| lens.are_same(&entry.api_version, api_version)).map(|entry| &entry.set)
     }
 
-    /// Takes fields from everybody who has them.
-    pub(super) fn give_up(&mut self, taken: &FieldSet<'_>, api_version: &str) {
-        let alike = self.versions == Versions::Alike;
+    pub(super) fn conflicts(&self, effects: &Effects<'_>) -> Disputed {
+        let found = self.entries.iter().filter_map(|entry| {
+            let Effect { taken, .. } = effects.of(&entry.api_version)?;
+            entry.set.meets(taken).then(|| (entry.describe(), entry.set.intersection(taken)))
+        });
+        Disputed(found.collect())
+    }
+
+    /// Takes the fields that were set or removed from everybody who has them.
+    pub(super) fn give_up(&mut self, effects: &Effects<'_>) {
         self.entries.retain_mut(|entry| {
-            if (alike || entry.is_of_version(api_version)) && entry.set.meets(taken) {
-                entry.set.subtract(taken);
-                entry.read = None;
+            if let Some(Effect { taken, removed }) = effects.of(&entry.api_version) {
+                for lost in [taken, removed] {
+                    if entry.set.meets(lost) {
+                        entry.set.subtract(lost);
+                        entry.read = None;
+                    }
+                }
             }
             !entry.set.is_empty()
         });

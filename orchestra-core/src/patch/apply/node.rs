@@ -144,7 +144,7 @@ impl<'s> Node<'s> {
         match schema {
             Schema::Unknown => Self::Untyped,
             Schema::Builtin(ty) => Self::Struct(ty),
-            Schema::Custom(schema, _) => {
+            Schema::Custom(schema) => {
                 Place { schema, is_object: true, preserves: schema.preserve_unknown }.node()
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::node::Node;
 use super::*;
 use crate::gvk::GroupVersion;
 
@@ -14,7 +15,7 @@ fn schema() -> &'static ObjectType {
 
 fn put(live: Option<&Value>, manager: &str, config: &Value, force: Force) -> Result<Value, ApplyError> {
     let author = Author { manager, api_version: "v1", subresource: "", now: "2026-01-01T00:00:00Z" };
-    let target = Target { schema: Schema::Builtin(schema()), ignored: &[] };
+    let target = Target { schema: Schema::Builtin(schema()), versions: Versions::Apart, ignored: &[] };
     let Applied { mut object, account } = apply(live, config, author, target, force)?;
     schema::conform(&mut object, schema()).unwrap();
     schema::complete(&mut object, schema());

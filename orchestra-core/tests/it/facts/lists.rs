@@ -1,6 +1,6 @@
 //! How lists and maps come together when they are patched and applied.
 
-use orchestra_core::patch::apply::{self, Author, Force, Schema, Target};
+use orchestra_core::patch::apply::{self, Author, Force, Schema, Target, Versions};
 use orchestra_core::patch::strategic;
 use orchestra_core::schema::{self, Item, ObjectType, Scalar, Shape};
 use serde_json::{Map, Value, json};
@@ -41,7 +41,7 @@ fn items(ty: Option<&'static ObjectType>, item: Item, keys: &[&str]) -> [Value; 
 
 fn applied(ty: &'static ObjectType, live: Option<&Value>, manager: &str, config: &Value) -> Value {
     let author = Author { manager, api_version: "v1", subresource: "", now: "2026-01-01T00:00:00Z" };
-    let target = Target { schema: Schema::Builtin(ty), ignored: &[] };
+    let target = Target { schema: Schema::Builtin(ty), versions: Versions::Apart, ignored: &[] };
     let applied = apply::apply(live, config, author, target, Force::Yes).unwrap();
     let mut object = applied.object;
     object["metadata"]["managedFields"] = applied.account.unwrap_or_default();
