@@ -29,7 +29,7 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, WallClock};
 use crate::custom::{self, Definitions};
 use crate::error::{Error, Result};
-use crate::flow::Flow;
+use crate::flow::{Classes, Flow};
 use crate::health::StoreHealth;
 use crate::limits::Limits;
 use crate::metrics::{
@@ -382,6 +382,7 @@ impl ApiServerBuilder {
         let audit = self.audit.map(|(policy, sink)| {
             Arc::new(Trails::new(policy, sink, self.clock.clone(), metrics.audit.clone()))
         });
+        let classes = Classes::new(&feed, &catalog);
         let state = State {
             writer: Writer::new(self.store.clone()),
             reader,
@@ -407,6 +408,7 @@ impl ApiServerBuilder {
             audit,
             aggregated: Aggregated::new(self.front_proxy),
             flow: Flow::new(&self.limits),
+            classes,
             streams: Tunnels::new(self.limits.streams, shutdown.clone()),
             limits: self.limits,
             leaving: CancellationToken::new(),

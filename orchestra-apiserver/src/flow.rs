@@ -2,7 +2,10 @@
 //!
 //! After upstream's `maxinflight.go` and `request_deadline.go`: reads and writes have a bound each, watches and streams are
 //! not counted, and `system:masters` always come through. As with upstream's priority and fairness, who finds all places taken
-//! waits in turn, unless too many do, for a quarter of the time that a request may take. Levels of priority would go here.
+//! waits in turn, unless too many do, for a quarter of the time that a request may take. Which level of priority a request
+//! has is told ([`Classes`]); bounds for each would go here.
+
+mod class;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,8 @@ use crate::limits::Limits;
 use crate::query::Query;
 use crate::request::{RequestInfo, Verb};
 use crate::status::StatusError;
+
+pub(crate) use class::{Class, Classes};
 
 /// The bounds on requests at once.
 #[derive(Debug)]

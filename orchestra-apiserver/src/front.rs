@@ -12,13 +12,13 @@ use tokio::time::{Instant, timeout_at};
 use crate::audit::Trail;
 use crate::auth::User;
 use crate::body::{self, Body};
-use crate::flow;
+use crate::flow::{self, Class};
 use crate::metrics::Run;
 use crate::negotiate::write::Wish;
 use crate::query::Query;
 use crate::request::RequestInfo;
 use crate::serve::ledger::{Ledger, TakenBy};
-use crate::server::ApiServer;
+use crate::server::{ApiServer, verb};
 use crate::state::State;
 use crate::status::StatusError;
 
@@ -36,10 +36,19 @@ pub(crate) struct Arrival {
     deadline: Instant,
     audit_id: String,
     trail: OnceLock<Trail>,
+    /// Whether it came over a connection. Who is within this process has no use for headers.
+    is_visit: bool,
+    class: OnceLock<Class>,
 }
 
 impl Arrival {
-    fn read(state: &State, parts: &Parts, received: Instant, audit_id: &str) -> Result<Self, StatusError> {
+    fn read(
+        state: &State,
+        parts: &Parts,
+        received: Instant,
+        audit_id: &str,
+        is_visit: bool,
+    ) -> Result<Self, StatusError> {
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query)
             .ok_or_else(|| StatusError::bad_request("the path of the request is not valid"))?;
@@ -48,7 +57,8 @@ impl Arrival {
         let allotted =
             if is_long { state.limits.request_timeout } else { flow::allotted(&state.limits, &query)? };
         let (audit_id, trail) = (audit_id.to_owned(), OnceLock::new());
-        Ok(Self { received, query, info, is_long, deadline: received + allotted, audit_id, trail })
+        let (deadline, class) = (received + allotted, OnceLock::new());
+        Ok(Self { received, query, info, is_long, deadline, audit_id, trail, is_visit, class })
     }
 
     /// What is told of the request, if anything is.
@@ -69,6 +79,20 @@ impl Arrival {
                 let _first = self.trail.set(trail);
             }
             Err(_) => trail.unauthenticated(parts),
+        }
+    }
+
+    /// It is known who asks, and may be told which flow schema that makes it of; streams are of none.
+    pub(crate) async fn classed(&self, state: &State, parts: &Parts, user: &User) {
+        let is_stream = self.is_long && verb(parts, &self.info) != "watch";
+        if !self.is_visit || is_stream {
+            return;
+        }
+        let Some(classes) = &state.classes else { return };
+        let verb = verb(parts, &self.info);
+        if let Some(class) = classes.find(user, &verb, &self.info, parts.uri.path()).await {
+            // There is one user.
+            let _first = self.class.set(class);
         }
     }
 
@@ -110,15 +134,15 @@ impl ApiServer {
         let wish = Wish::read(&parts.headers, parts.uri.query());
         let id = id(&state, &parts);
         let audit_id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let arrival = Arrival::read(&state, &parts, received, audit_id);
-        let mut trail = None;
+        let arrival = Arrival::read(&state, &parts, received, audit_id, visit.is_some());
+        let (mut trail, mut class) = (None, None);
         let (is_long, is_plain) = arrival.as_ref().map_or((false, true), |arrival| {
             (arrival.is_long, matches!(arrival.info, RequestInfo::NonResource(_)))
         });
         let outcome = match arrival {
             Ok(arrival) => {
                 let routed = AssertUnwindSafe(self.route(parts, body, &arrival)).catch_unwind().await;
-                trail = arrival.trail.into_inner();
+                (trail, class) = (arrival.trail.into_inner(), arrival.class.into_inner());
                 routed.unwrap_or_else(|_| {
                     if let Some(trail) = &trail {
                         trail.panicked();
@@ -133,6 +157,9 @@ impl ApiServer {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
         if let Some(id) = id {
             headers.insert(AUDIT_ID, id);
+        }
+        if let Some(class) = class {
+            class.tell(headers);
         }
         if let Some(trail) = trail {
             response = trail.answered(response).await;

@@ -40,7 +40,7 @@ use crate::snapshot;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::resource::Resource;
-use crate::stream::Connection;
+use crate::stream::{Answer, Connection, Socket};
 use crate::subresource::{account_token, binding, component_status, eviction, finalize, log, scale};
 use crate::verbs::update::Part;
 use crate::verbs::{create, delete, delete_collection, get, list, patch, update, watch};
@@ -78,6 +78,7 @@ impl ApiServer {
         // Pinned, what is done is not copied into each future around it; what is seldom done and large is boxed, so that the usual
         // request does not carry its room.
         let user = arrival.in_time(pin!(identify(state, &parts, arrival))).await?;
+        arrival.classed(state, &parts, &user).await;
         let _place = if arrival.is_long {
             None
         } else {
@@ -168,7 +169,13 @@ impl ApiServer {
             let outcome = connection.open(&self.state, &call, &mut parts, body).boxed().await;
             return Ok(noted(&call, outcome));
         }
-        let output = if request.subresource.as_deref() == Some("log") {
+        let is_log = request.subresource.as_deref() == Some("log");
+        let socket = match request.verb {
+            Verb::Watch => Socket::asked(&self.state, &mut parts, Answer::Events)?,
+            Verb::Get if is_log => Socket::asked(&self.state, &mut parts, Answer::Text)?,
+            _ => None,
+        };
+        let output = if is_log {
             Output::plain()
         } else {
             let endpoint = Endpoint::of(&resource);
@@ -199,7 +206,11 @@ impl ApiServer {
         if !matches!(call.request.verb, Verb::Get | Verb::List | Verb::Watch) {
             followed::settle(&self.state, &call.resource).await;
         }
-        Ok(noted(&call, outcome))
+        let response = noted(&call, outcome);
+        Ok(match socket {
+            Some(socket) => socket.carry(&self.state, response),
+            None => response,
+        })
     }
 
     async fn review(
@@ -348,7 +359,7 @@ async fn authorize(state: &State, parts: &Parts, arrival: &Arrival, user: &User)
 }
 
 /// The verb as authorizers know it.
-fn verb<'a>(parts: &Parts, info: &'a RequestInfo) -> Cow<'a, str> {
+pub(crate) fn verb<'a>(parts: &Parts, info: &'a RequestInfo) -> Cow<'a, str> {
     match info {
         RequestInfo::Resource(request) => Cow::Borrowed(request.verb.as_str()),
         RequestInfo::NonResource(_) => Cow::Owned(parts.method.as_str().to_ascii_lowercase()),

@@ -24,7 +24,7 @@ use crate::catalog::{Catalog, Derived};
 use crate::clock::{Chance, Clock, stamp};
 use crate::custom::Definitions;
 use crate::discovery::Discovery;
-use crate::flow::Flow;
+use crate::flow::{Classes, Flow};
 use crate::health::StoreHealth;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -76,6 +76,8 @@ pub(crate) struct State {
     /// Which groups other servers serve.
     pub(crate) aggregated: Aggregated,
     pub(crate) flow: Flow,
+    /// What flow schemas make of requests, where they are served.
+    pub(crate) classes: Option<Classes>,
     /// Where it is written down who asks for what, if it is.
     pub(crate) audit: Option<Arc<Trails>>,
     pub(crate) streams: Tunnels,

@@ -1,6 +1,7 @@
-//! Requests whose connection changes its protocol: exec, attach, port-forward, and what a proxy passes on.
+//! Requests whose connection changes its protocol: exec, attach, port-forward, what a proxy passes on, and watches and logs
+//! over a WebSocket.
 //!
-//! The server speaks none of these protocols. It finds out who may do it and which node it concerns, passes the request
+//! But for the last, the server speaks none of these protocols. It finds out who may do it and which node it concerns, passes the request
 //! on, and once the node has agreed, copies bytes between the two connections. Three rules make that safe:
 //!
 //! - The connection becomes a tunnel only by an answer of 101 to a request that asked for it. Whatever else a node
@@ -12,6 +13,7 @@ mod admit;
 mod page;
 mod pod;
 mod proxy;
+mod socket;
 mod target;
 mod tunnels;
 mod upgrade;
@@ -28,6 +30,7 @@ use crate::storage::resource::Resource;
 
 pub(crate) use page::Place;
 pub(crate) use proxy::{exchange, onward, returned};
+pub(crate) use socket::{Answer, Socket};
 pub(crate) use target::{allowed, ready_endpoints};
 pub(crate) use tunnels::Tunnels;
 pub(crate) use upgrade::{is_asked as is_upgrade, joined};

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tunnels::Place;
 use crate::audit::Tunnelled;
+use crate::auth::token;
 use crate::body::{self, Body};
 use crate::state::State;
 use crate::status::StatusError;
@@ -20,8 +21,6 @@ const BUFFER: usize = 32 * 1024;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// The most of a node's refusal that is shown.
 const MAX_REFUSAL: usize = 64 * 1024;
-/// A subprotocol that is a credential, for browsers; a node has no business with it.
-const BEARER: &str = "base64url.bearer.authorization.k8s.io.";
 
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const ACCEPTED_PROTOCOLS: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
@@ -43,16 +42,20 @@ pub(super) fn handshake(headers: &HeaderMap) -> HeaderMap {
         }
     }
     out.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    for line in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-        let offered = line.to_str().unwrap_or_default().split(',').map(str::trim);
-        let kept: Vec<&str> = offered.filter(|name| !name.starts_with(BEARER)).collect();
-        if let Ok(kept) = HeaderValue::from_str(&kept.join(", "))
-            && !kept.is_empty()
-        {
-            out.append(header::SEC_WEBSOCKET_PROTOCOL, kept);
-        }
+    let offered = protocols(headers).join(", ");
+    if let Ok(offered) = HeaderValue::from_str(&offered)
+        && !offered.is_empty()
+    {
+        out.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
     }
     out
+}
+
+/// The subprotocols that are offered, without credentials: a node has no business with those.
+pub(super) fn protocols(headers: &HeaderMap) -> Vec<&str> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let names = lines.flat_map(|line| line.to_str().unwrap_or_default().split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty() && !name.starts_with(token::SUBPROTOCOL)).collect()
 }
 
 /// The client's answer to what the node answered: the node's agreement, with the connections joined, or a refusal.

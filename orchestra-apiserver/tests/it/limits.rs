@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::post;
+use crate::harness::{get, post};
 use crate::socket::{Gate, Listening, listen};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -241,4 +241,39 @@ async fn who_resets_what_was_just_opened_is_sent_away() {
         rest = &rest[9 + length..];
     };
     assert_eq!(farewell[4..8], 11_u32.to_be_bytes(), "ENHANCE_YOUR_CALM");
+}
+
+#[tokio::test]
+async fn who_asks_is_told_which_flow_schema_and_level_the_request_is_of() {
+    let listening = listen(limits(|_| ()), |builder| builder).await;
+    const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let uid = async |kind: &str, name: &str| {
+        let (code, object) = get(&listening.server, &format!("{FLOWS}/{kind}/{name}")).await;
+        assert_eq!(code, 200, "{object}");
+        object["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let told = async |user: &str, path: &str| {
+        let (parts, _) = listening.ask(user, Request::get(path), "").await;
+        let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        [text("x-kubernetes-pf-flowschema-uid"), text("x-kubernetes-pf-prioritylevel-uid")]
+    };
+    let exempt =
+        [Some(uid("flowschemas", "exempt").await), Some(uid("prioritylevelconfigurations", "exempt").await)];
+    assert_eq!(told("admin", MAPS).await, exempt);
+    let usual = [
+        Some(uid("flowschemas", "global-default").await),
+        Some(uid("prioritylevelconfigurations", "global-default").await),
+    ];
+    assert_eq!(told("jane", MAPS).await, usual, "though she may not");
+    let own = json!({"metadata": {"name": "janes"}, "spec": {
+        "matchingPrecedence": 500, "priorityLevelConfiguration": {"name": "workload-low"},
+        "rules": [{"subjects": [{"kind": "User", "user": {"name": "jane"}}],
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/version"]}]}]}});
+    let (code, made) = post(&listening.server, &format!("{FLOWS}/flowschemas"), &own).await;
+    assert_eq!(code, 201, "{made}");
+    let [schema, level] = told("jane", "/version").await;
+    assert_eq!(schema.as_deref(), made["metadata"]["uid"].as_str());
+    assert_eq!(level, Some(uid("prioritylevelconfigurations", "workload-low").await));
+    let exec = format!("{}/p/exec?command=ls", MAPS.replace("configmaps", "pods"));
+    assert_eq!(told("jane", &exec).await, [None, None], "a stream is of none");
 }

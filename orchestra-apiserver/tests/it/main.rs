@@ -38,4 +38,5 @@ mod streams;
 mod surface;
 mod tokens;
 mod watches;
+mod web_sockets;
 mod webhooks;

@@ -40,7 +40,8 @@ impl BootstrapTokens {
 #[async_trait]
 impl Authenticator for BootstrapTokens {
     async fn authenticate(&self, request: &Parts) -> Result<Option<User>, StatusError> {
-        let Some((id, secret)) = bearer(&request.headers).and_then(parse) else { return Ok(None) };
+        let token = bearer(&request.headers).unwrap_or_default();
+        let Some((id, secret)) = parse(&token) else { return Ok(None) };
         let found = self.reader.get(&CORE, "secrets", NAMESPACE, &format!("bootstrap-token-{id}")).await?;
         Ok(found.as_ref().and_then(|object| user(object, id, secret, self.clock.now())))
     }

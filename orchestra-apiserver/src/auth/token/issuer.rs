@@ -219,7 +219,7 @@ fn is_gone(found: &Identity, now: Timestamp) -> bool {
 impl Authenticator for TokenIssuer {
     async fn authenticate(&self, request: &Parts) -> std::result::Result<Option<User>, StatusError> {
         let Some(token) = bearer(&request.headers) else { return Ok(None) };
-        match self.verify(token, &self.audiences).await {
+        match self.verify(&token, &self.audiences).await {
             Ok(verified) => Ok(Some(verified.user)),
             Err(Problem::Failed(error)) => Err(error),
             Err(Problem::Unknown) => Ok(None),
