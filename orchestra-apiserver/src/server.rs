@@ -239,7 +239,9 @@ impl ApiServer {
         if let Some(answer) = self.state.discovery().serve(&joined, &parts.headers) {
             return answer;
         }
-        if let Some(answer) = self.state.openapi().serve(&joined, query, &parts.headers) {
+        if let Some(answer) =
+            self.state.openapi().serve(&joined, query, &parts.headers, self.state.clock.now())
+        {
             return answer;
         }
         if let Some(answer) = self.state.tokens.documents.serve(&joined) {
