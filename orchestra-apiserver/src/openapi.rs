@@ -28,6 +28,9 @@ use crate::query::Query;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
+/// Where the document of everything is.
+pub(crate) const V2: &str = "openapi/v2";
+
 const MEDIA_TYPE: &str = "application/json";
 
 /// What `/openapi/v2`, `/openapi/v3` and below serve.
@@ -106,17 +109,18 @@ impl OpenApi {
         Self { versions, remote, parts, index: OnceLock::new(), swagger: Swagger::default() }
     }
 
-    /// Answers a path below `/openapi`; `None` when there is nothing.
+    /// Answers [`V2`].
+    pub(crate) fn v2(&self, headers: &HeaderMap, now: Timestamp) -> Response<Body> {
+        self.swagger.answer(headers, now, || self.v2_document())
+    }
+
+    /// Answers a path below `/openapi/v3`; `None` when there is nothing.
     pub(crate) fn serve(
         &self,
         path: &str,
         query: &Query,
         headers: &HeaderMap,
-        now: Timestamp,
     ) -> Option<Result<Response<Body>, StatusError>> {
-        if path == "openapi/v2" {
-            return Some(Ok(self.swagger.answer(headers, now, || self.v2_document())));
-        }
         let below = path.strip_prefix("openapi/v3")?;
         if below.is_empty() {
             return Some(json(headers).map(|()| body::json(StatusCode::OK, self.index())));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::naming::{Extent, Naming};
-use super::operation::{method, operation, path_parameters};
+use super::operation::{available_resources, method, operation, path_parameters};
 use super::resource::{ResourcePaths, Verb};
 use super::schemas::Schemas;
 use crate::gvk::GroupVersion;
@@ -43,6 +43,14 @@ pub fn v3_document(gv: &GroupVersion, resources: &[ResourcePaths]) -> Value {
 pub(super) fn whole(groups: &[Served<'_>]) -> Value {
     let mut paths = Map::new();
     for (gv, resources) in groups {
+        // Of groups of custom kinds upstream describes the kinds alone.
+        if resources.iter().any(|resource| resource.schema.is_none() && resource.subresource.is_none()) {
+            let of = Naming { gv, kind: "APIResources" };
+            paths.insert(
+                format!("/{}/", root(gv)),
+                json!({"get": of.named(available_resources(), of.getter())}),
+            );
+        }
         for resource in *resources {
             let main =
                 resources.iter().find(|main| main.plural == resource.plural && main.subresource.is_none());
@@ -134,16 +142,33 @@ fn add(
 ) {
     let mut item = Map::new();
     for verb in verbs.iter().filter(|verb| resource.verbs.contains(verb)) {
-        let mut operation = operation(resource, *verb);
-        operation["operationId"] = of.operation_id(resource, *verb, extent).into();
-        operation["tags"] = json!([of.tag()]);
-        item.insert(method(*verb).to_owned(), operation);
+        let id = of.operation_id(resource, *verb, extent);
+        item.insert(method(*verb).to_owned(), of.named(operation(resource, *verb), id));
     }
     if !item.is_empty() {
         let in_one_namespace = resource.namespaced && extent != Extent::AllNamespaces;
-        item.insert("parameters".to_owned(), path_parameters(in_one_namespace, extent == Extent::One));
+        let mut parameters = path_parameters(in_one_namespace, extent == Extent::One);
+        parameters.extend(taken_in_common(&mut item));
+        item.insert("parameters".to_owned(), parameters.into());
         paths.insert(path, item.into());
     }
+}
+
+/// Takes the parameters that all operations of a path have out of them; see `findCommonParameters` in
+/// `pkg/builder/openapi.go` of kube-openapi.
+fn taken_in_common(item: &mut Map<String, Value>) -> Vec<Value> {
+    let all = |operation: &Value| {
+        operation.get("parameters").and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let mut lists = item.values().map(all);
+    let mut common = lists.next().unwrap_or_default();
+    lists.for_each(|list| common.retain(|parameter| list.contains(parameter)));
+    for operation in item.values_mut() {
+        if let Some(Value::Array(own)) = operation.get_mut("parameters") {
+            own.retain(|parameter| !common.contains(parameter));
+        }
+    }
+    common
 }
 
 /// Feeds a digest with whatever can be hashed.

@@ -3,6 +3,8 @@
 //! Clients in other languages name their functions so. After `pkg/endpoints/installer.go` of upstream's apiserver, which
 //! makes a name of verb and kind, and `pkg/endpoints/openapi/openapi.go`, which puts group and version into it.
 
+use serde_json::{Value, json};
+
 use super::operation::{is_connection, method};
 use super::resource::{ResourcePaths, Verb};
 use crate::gvk::GroupVersion;
@@ -42,14 +44,28 @@ impl Naming<'_> {
             (_, true) => ("Namespaced", ""),
             (_, false) => ("", ""),
         };
-        let group = capitalized(&joined(self.group()));
-        let version = capitalized(&self.gv.version);
         let below = resource.subresource.as_deref().map(capitalized).unwrap_or_default();
-        format!("{prefix}{group}{version}{action}{scope}{}{below}{suffix}", self.kind)
+        format!("{prefix}{}{action}{scope}{}{below}{suffix}", self.place(), self.kind)
+    }
+
+    /// The name of the operation that gets something that is no resource.
+    pub(super) fn getter(self) -> String {
+        format!("get{}{}", self.place(), self.kind)
+    }
+
+    /// An operation with its name.
+    pub(super) fn named(self, mut operation: Value, id: String) -> Value {
+        operation["operationId"] = id.into();
+        operation["tags"] = json!([self.tag()]);
+        operation
+    }
+
+    fn place(self) -> String {
+        capitalized(&joined(self.group())) + &capitalized(&self.gv.version)
     }
 
     /// What operations are sorted under.
-    pub(super) fn tag(self) -> String {
+    fn tag(self) -> String {
         format!("{}_{}", joined(self.group()), self.gv.version)
     }
 

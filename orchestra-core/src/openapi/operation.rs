@@ -116,7 +116,7 @@ pub(super) fn operation(resource: &ResourcePaths, verb: Verb) -> Value {
 }
 
 /// The parameters all operations of a path share.
-pub(super) fn path_parameters(namespaced: bool, named: bool) -> Value {
+pub(super) fn path_parameters(namespaced: bool, named: bool) -> Vec<Value> {
     let mut all = Vec::new();
     if named {
         all.push(path_parameter("name"));
@@ -125,7 +125,12 @@ pub(super) fn path_parameters(namespaced: bool, named: bool) -> Value {
         all.push(path_parameter("namespace"));
     }
     all.push(query_parameter("pretty", "string"));
-    all.into()
+    all
+}
+
+/// The operation that lists what a group and version serves, without its name.
+pub(super) fn available_resources() -> Value {
+    json!({"responses": responses(Verb::Get, &media_types(Verb::Get, true), &format!("{META}.APIResourceList"), None)})
 }
 
 /// Whether operations open a connection to something behind the server. Their kinds are never sent.

@@ -88,10 +88,7 @@ async fn nothing_is_built_twice_for_one_form() {
     assert_eq!(parts.headers["content-encoding"], "gzip");
     let (_, bytes) = asked.ask(&[accept]).await;
     assert_eq!(plain(&packed.into()), bytes);
-    assert_eq!(
-        bytes,
-        b"\x0a\x032.0\x4a\x12\x0a\x10\x0a\x01A\x12\x0b\xb2\x01\x08\x0a\x06object"
-    );
+    assert_eq!(bytes, b"\x0a\x032.0\x4a\x12\x0a\x10\x0a\x01A\x12\x0b\xb2\x01\x08\x0a\x06object");
     asked.ask(&[]).await;
     assert_eq!(asked.built.get(), 1, "the other form was made of the same tree");
     let other = Asked::new();
