@@ -1,11 +1,10 @@
-//! `/openapi/v3`: the index, and one document for each group and version.
-//!
-//! `/openapi/v2` is there for old clients' sake and names custom kinds and those of other servers only: kubectl looks into it for kinds that no v3 document
-//! has, to find that it has none either, and only then says that there is no such kind.
+//! `/openapi/v3`: the index, and one document for each group and version; `/openapi/v2`: one of everything.
 //!
 //! Documents are large and rarely asked for, so each is built at its first request and kept compressed.
 
-use std::io::{Read as _, Write as _};
+mod swagger;
+
+use std::io::{Read as _, Write};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -13,8 +12,12 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
 use orchestra_core::gvk::GroupVersion;
 use orchestra_core::openapi::{self, Part, ResourcePaths, Verb};
+use serde_json::Value;
+
+use swagger::Swagger;
 
 use crate::aggregate::Table;
 use crate::body::{self, Body};
@@ -25,19 +28,21 @@ use crate::query::Query;
 use crate::status::StatusError;
 use crate::storage::resource::Resource;
 
-const MEDIA_TYPE: &str = "application/json";
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// Where the document of everything is.
+pub(crate) const V2: &str = "openapi/v2";
 
-/// What `/openapi/v3` and below serve.
+const MEDIA_TYPE: &str = "application/json";
+
+/// What `/openapi/v2`, `/openapi/v3` and below serve.
 #[derive(Debug)]
 pub(crate) struct OpenApi {
     versions: Vec<Version>,
     /// Documents of other servers: their path, and what their links are told apart by.
     remote: Vec<(String, String)>,
     /// What other servers say in the older form.
-    swagger: Vec<Arc<Part>>,
+    parts: Vec<Arc<Part>>,
     index: OnceLock<Bytes>,
-    v2: OnceLock<Bytes>,
+    swagger: Swagger,
 }
 
 #[derive(Debug)]
@@ -61,15 +66,26 @@ impl Version {
     fn compressed(&self) -> Bytes {
         let make = || {
             let document = openapi::v3_document(&self.gv, &self.resources);
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            // Writing into memory cannot fail.
-            let _ =
-                serde_json::to_writer(std::io::BufWriter::with_capacity(64 << 10, &mut encoder), &document);
-            let _ = encoder.flush();
-            encoder.finish().unwrap_or_default().into()
+            compressed(|out| {
+                // Writing into memory cannot fail.
+                let _ = serde_json::to_writer(std::io::BufWriter::with_capacity(64 << 10, out), &document);
+            })
         };
         self.compressed.get_or_init(make).clone()
     }
+}
+
+fn compressed(write: impl FnOnce(&mut dyn Write)) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    write(&mut encoder);
+    encoder.finish().unwrap_or_default().into()
+}
+
+/// What was compressed here can be decompressed.
+fn plain(compressed: &Bytes) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let _ = GzDecoder::new(compressed.as_ref()).read_to_end(&mut plain);
+    plain
 }
 
 impl OpenApi {
@@ -89,20 +105,22 @@ impl OpenApi {
             }
         }
         let remote: Vec<_> = table.openapi().map(|(path, hash)| (path, hash.to_owned())).collect();
-        let swagger = table.swagger().collect();
-        Self { versions, remote, swagger, index: OnceLock::new(), v2: OnceLock::new() }
+        let parts = table.swagger().collect();
+        Self { versions, remote, parts, index: OnceLock::new(), swagger: Swagger::default() }
     }
 
-    /// Answers a path below `/openapi`; `None` when there is nothing.
+    /// Answers [`V2`].
+    pub(crate) fn v2(&self, headers: &HeaderMap, now: Timestamp) -> Response<Body> {
+        self.swagger.answer(headers, now, || self.v2_document())
+    }
+
+    /// Answers a path below `/openapi/v3`; `None` when there is nothing.
     pub(crate) fn serve(
         &self,
         path: &str,
         query: &Query,
         headers: &HeaderMap,
     ) -> Option<Result<Response<Body>, StatusError>> {
-        if path == "openapi/v2" {
-            return Some(v2(headers, || self.v2.get_or_init(|| self.v2_document()).clone()));
-        }
         let below = path.strip_prefix("openapi/v3")?;
         if below.is_empty() {
             return Some(json(headers).map(|()| body::json(StatusCode::OK, self.index())));
@@ -112,20 +130,21 @@ impl OpenApi {
         Some(json(headers).map(|()| document(version, query, headers)))
     }
 
-    fn v2_document(&self) -> Bytes {
-        let all: Vec<ResourcePaths> =
-            self.versions.iter().flat_map(|version| &version.resources).cloned().collect();
-        let mut document = openapi::v2_document(&all, crate::health::VERSION);
-        for part in &self.swagger {
+    fn v2_document(&self) -> Value {
+        let mut document = openapi::v2_document(self.groups(), crate::health::VERSION);
+        for part in &self.parts {
             part.merge_into(&mut document);
         }
-        document.to_string().into()
+        document
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (&GroupVersion, &[ResourcePaths])> {
+        self.versions.iter().map(|version| (&version.gv, version.resources.as_slice()))
     }
 
     fn index(&self) -> Bytes {
         let make = || {
-            let groups = self.versions.iter().map(|v| (&v.gv, v.resources.as_slice()));
-            let mut index = openapi::v3_index(groups);
+            let mut index = openapi::v3_index(self.groups());
             for (path, hash) in &self.remote {
                 let place = format!("/openapi/v3/{path}?hash={hash}");
                 index["paths"][path] = serde_json::json!({"serverRelativeURL": place});
@@ -175,30 +194,6 @@ fn json(headers: &HeaderMap) -> Result<(), StatusError> {
     if fits || ranges.is_empty() { Ok(()) } else { Err(StatusError::not_acceptable(&[MEDIA_TYPE])) }
 }
 
-/// The OpenAPI 2.0 document as JSON, or, without any kinds, as the protobuf message `openapi.v2.Document`.
-fn v2(headers: &HeaderMap, document: impl FnOnce() -> Bytes) -> Result<Response<Body>, StatusError> {
-    const TITLE: &str = "Kubernetes";
-    let version = crate::health::VERSION;
-    let ranges = accept::ranges(headers);
-    if ranges.first().is_some_and(|range| range.media == V2_PROTOBUF) {
-        let text = |field: u8, text: &str| {
-            // Both texts are a few letters long, so their lengths take one byte.
-            let length = u8::try_from(text.len()).unwrap_or(0);
-            [&[field << 3 | 2, length], text.as_bytes()].concat()
-        };
-        let info = [text(1, TITLE), text(2, version)].concat();
-        let info_head = [2 << 3 | 2, u8::try_from(info.len()).unwrap_or(0)];
-        let document = [text(1, "2.0"), info_head.to_vec(), info].concat();
-        return Ok(body::typed(
-            StatusCode::OK,
-            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-            document,
-        ));
-    }
-    json(headers)?;
-    Ok(body::json(StatusCode::OK, document()))
-}
-
 fn document(version: &Version, query: &Query, headers: &HeaderMap) -> Response<Body> {
     let asked = query.get("hash");
     if asked.is_some_and(|hash| hash != version.hash()) {
@@ -220,10 +215,7 @@ fn document(version: &Version, query: &Query, headers: &HeaderMap) -> Response<B
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        let mut plain = Vec::new();
-        // What was compressed here can be decompressed.
-        let _ = GzDecoder::new(version.compressed().as_ref()).read_to_end(&mut plain);
-        body::json(StatusCode::OK, plain)
+        body::json(StatusCode::OK, plain(&version.compressed()))
     };
     let out = response.headers_mut();
     if let Some(tag) = tag {

@@ -32,6 +32,7 @@ use crate::health;
 use crate::metrics;
 use crate::negotiate::accept::{Endpoint, Output};
 use crate::negotiate::decode;
+use crate::openapi;
 use crate::projection;
 use crate::query::{Query, WriteOptions};
 use crate::request::{RequestInfo, ResourceRequest, Verb};
@@ -249,6 +250,13 @@ impl ApiServer {
         }
         if let Some(answer) = self.state.discovery().serve(&joined, &parts.headers) {
             return answer;
+        }
+        if joined == openapi::V2 {
+            let (openapi, headers) = (self.state.openapi(), parts.headers.clone());
+            let now = self.state.clock.now();
+            // Everything in one document takes a while to build, in which others are to be answered.
+            let building = tokio::task::spawn_blocking(move || openapi.v2(&headers, now));
+            return building.await.map_err(StatusError::internal);
         }
         if let Some(answer) = self.state.openapi().serve(&joined, query, &parts.headers) {
             return answer;

@@ -10,7 +10,7 @@
 mod decode;
 mod encode;
 mod envelope;
-mod wire;
+pub(crate) mod wire;
 
 pub use decode::decode;
 pub use encode::{encode, encode_json};

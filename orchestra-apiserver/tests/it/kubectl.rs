@@ -30,7 +30,7 @@ struct Answer {
     err: String,
 }
 
-fn find_kubectl() -> Option<PathBuf> {
+pub(crate) fn find_kubectl() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|file| file.is_file())
 }

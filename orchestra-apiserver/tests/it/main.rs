@@ -24,6 +24,7 @@ mod mutating_policies;
 mod node_restriction;
 mod nodes;
 mod objects;
+mod openapi;
 mod options;
 mod parts;
 mod plugins;

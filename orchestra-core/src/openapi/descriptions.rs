@@ -15,10 +15,10 @@ use crate::gvk::GroupVersion;
 
 const DESCRIPTION: &str = "description";
 
-/// Fills in the descriptions of all `schemas` that kinds of the group and version lead to.
-pub(super) fn fill(gv: &GroupVersion, schemas: &mut Map<String, Value>) {
+/// Fills in the descriptions of all `schemas` that kinds of the groups and versions lead to.
+pub(super) fn fill<'a>(versions: impl Iterator<Item = &'a GroupVersion>, schemas: &mut Map<String, Value>) {
     let mut generator = SchemaGenerator::default();
-    register(gv, &mut generator);
+    versions.for_each(|gv| register(gv, &mut generator));
     let mut described = generator.take_definitions(true);
     for (name, schema) in schemas {
         let (Some(schema), Some(Value::Object(source))) = (schema.as_object_mut(), described.get_mut(name))

@@ -5,13 +5,17 @@ use std::hash::Hash;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::operation::{method, operation, path_parameters};
+use super::naming::{Extent, Naming};
+use super::operation::{available_resources, method, operation, path_parameters};
 use super::resource::{ResourcePaths, Verb};
 use super::schemas::Schemas;
 use crate::gvk::GroupVersion;
 
+/// A group and version, and the resources it serves.
+pub(super) type Served<'a> = (&'a GroupVersion, &'a [ResourcePaths]);
+
 /// What `/openapi/v3` answers: where the document of each group and version is, with a hash so that clients can keep it.
-pub fn v3_index<'a>(groups: impl IntoIterator<Item = (&'a GroupVersion, &'a [ResourcePaths])>) -> Value {
+pub fn v3_index<'a>(groups: impl IntoIterator<Item = Served<'a>>) -> Value {
     let paths: Map<String, Value> = groups
         .into_iter()
         .map(|(gv, resources)| {
@@ -32,30 +36,51 @@ pub fn document_hash(gv: &GroupVersion, resources: &[ResourcePaths]) -> String {
 
 /// The document of a group and version that serves `resources`.
 pub fn v3_document(gv: &GroupVersion, resources: &[ResourcePaths]) -> Value {
+    whole(&[(gv, resources)])
+}
+
+/// One document of several groups and versions.
+pub(super) fn whole(groups: &[Served<'_>]) -> Value {
     let mut paths = Map::new();
-    for resource in resources {
-        add_paths(&mut paths, gv, resource);
+    for (gv, resources) in groups {
+        // Of groups of custom kinds upstream describes the kinds alone.
+        if resources.iter().any(|resource| resource.schema.is_none() && resource.subresource.is_none()) {
+            let of = Naming { gv, kind: "APIResources" };
+            paths.insert(
+                format!("/{}/", root(gv)),
+                json!({"get": of.named(available_resources(), of.getter())}),
+            );
+        }
+        for resource in *resources {
+            let main =
+                resources.iter().find(|main| main.plural == resource.plural && main.subresource.is_none());
+            let of = Naming { gv, kind: &main.unwrap_or(resource).kind };
+            add_paths(&mut paths, of, resource);
+        }
     }
-    let mut schemas = Schemas::collect(resources).into_map();
-    describe(gv, &mut schemas);
+    let all = groups.iter().flat_map(|(_, resources)| *resources);
+    let mut schemas = Schemas::collect(all).into_map();
+    describe(groups, &mut schemas);
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": concat!("orchestra-", env!("CARGO_PKG_VERSION"))},
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+            "securitySchemes": {"BearerToken": {
+                "description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header",
+            }},
         },
     })
 }
 
 #[cfg(feature = "descriptions")]
-fn describe(gv: &GroupVersion, schemas: &mut Map<String, Value>) {
-    super::descriptions::fill(gv, schemas);
+fn describe(groups: &[Served<'_>], schemas: &mut Map<String, Value>) {
+    super::descriptions::fill(groups.iter().map(|(gv, _)| *gv), schemas);
 }
 
 #[cfg(not(feature = "descriptions"))]
-fn describe(_: &GroupVersion, _: &mut Map<String, Value>) {}
+fn describe(_: &[Served<'_>], _: &mut Map<String, Value>) {}
 
 /// `api/v1`, `apis/apps/v1`.
 fn root(gv: &GroupVersion) -> String {
@@ -66,8 +91,8 @@ fn root(gv: &GroupVersion) -> String {
     }
 }
 
-fn add_paths(paths: &mut Map<String, Value>, gv: &GroupVersion, resource: &ResourcePaths) {
-    let base = root(gv);
+fn add_paths(paths: &mut Map<String, Value>, of: Naming<'_>, resource: &ResourcePaths) {
+    let base = root(of.gv);
     let plural = &resource.plural;
     let collection = if resource.namespaced {
         format!("/{base}/namespaces/{{namespace}}/{plural}")
@@ -76,39 +101,74 @@ fn add_paths(paths: &mut Map<String, Value>, gv: &GroupVersion, resource: &Resou
     };
     if let Some(below) = &resource.subresource {
         let path = format!("{collection}/{{name}}/{below}");
-        add(paths, path, resource, &[Verb::Get, Verb::Create, Verb::Update, Verb::Patch, Verb::Delete], true);
+        add(
+            paths,
+            path,
+            of,
+            resource,
+            &[Verb::Get, Verb::Create, Verb::Update, Verb::Patch, Verb::Delete],
+            Extent::One,
+        );
         return;
     }
     add(
         paths,
         format!("{collection}/{{name}}"),
+        of,
         resource,
         &[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete],
-        true,
+        Extent::One,
     );
-    add(paths, collection, resource, &[Verb::List, Verb::Create, Verb::DeleteCollection], false);
+    add(
+        paths,
+        collection,
+        of,
+        resource,
+        &[Verb::List, Verb::Create, Verb::DeleteCollection],
+        Extent::Collection,
+    );
     if resource.namespaced {
-        let everywhere = ResourcePaths { namespaced: false, ..resource.clone() };
-        add(paths, format!("/{base}/{plural}"), &everywhere, &[Verb::List], false);
+        add(paths, format!("/{base}/{plural}"), of, resource, &[Verb::List], Extent::AllNamespaces);
     }
 }
 
-fn add(paths: &mut Map<String, Value>, path: String, resource: &ResourcePaths, verbs: &[Verb], named: bool) {
+fn add(
+    paths: &mut Map<String, Value>,
+    path: String,
+    of: Naming<'_>,
+    resource: &ResourcePaths,
+    verbs: &[Verb],
+    extent: Extent,
+) {
     let mut item = Map::new();
     for verb in verbs.iter().filter(|verb| resource.verbs.contains(verb)) {
-        let id = operation_id(method(*verb), &path);
-        item.insert(method(*verb).to_owned(), operation(resource, *verb, &id));
+        let id = of.operation_id(resource, *verb, extent);
+        item.insert(method(*verb).to_owned(), of.named(operation(resource, *verb), id));
     }
     if !item.is_empty() {
-        item.insert("parameters".to_owned(), path_parameters(resource.namespaced, named));
+        let in_one_namespace = resource.namespaced && extent != Extent::AllNamespaces;
+        let mut parameters = path_parameters(in_one_namespace, extent == Extent::One);
+        parameters.extend(taken_in_common(&mut item));
+        item.insert("parameters".to_owned(), parameters.into());
         paths.insert(path, item.into());
     }
 }
 
-/// Unique within the document; upstream's have another form.
-fn operation_id(method: &str, path: &str) -> String {
-    let words = path.split(['/', '.', '{', '}']).filter(|word| !word.is_empty());
-    words.fold(method.to_owned(), |id, word| id + "_" + word)
+/// Takes the parameters that all operations of a path have out of them; see `findCommonParameters` in
+/// `pkg/builder/openapi.go` of kube-openapi.
+fn taken_in_common(item: &mut Map<String, Value>) -> Vec<Value> {
+    let all = |operation: &Value| {
+        operation.get("parameters").and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let mut lists = item.values().map(all);
+    let mut common = lists.next().unwrap_or_default();
+    lists.for_each(|list| common.retain(|parameter| list.contains(parameter)));
+    for operation in item.values_mut() {
+        if let Some(Value::Array(own)) = operation.get_mut("parameters") {
+            own.retain(|parameter| !common.contains(parameter));
+        }
+    }
+    common
 }
 
 /// Feeds a digest with whatever can be hashed.

@@ -11,8 +11,11 @@ use crate::schema;
 pub(super) const GVK: &str = "x-kubernetes-group-version-kind";
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-const MEDIA_TYPES: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+// What custom kinds come in; built-in ones have the others, too.
+const TEXT_TYPES: [&str; 2] = ["application/json", "application/yaml"];
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+const WATCH_TYPES: [&str; 2] =
+    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 const PATCH_TYPES: [&str; 4] = [
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -58,13 +61,20 @@ pub(super) fn method(verb: Verb) -> &'static str {
     }
 }
 
-/// The operation of `verb` on `resource`; `id` makes its `operationId`.
-pub(super) fn operation(resource: &ResourcePaths, verb: Verb, id: &str) -> Value {
+/// The operation of `verb` on `resource`, without its name.
+pub(super) fn operation(resource: &ResourcePaths, verb: Verb) -> Value {
+    if is_connection(resource) {
+        return connection(resource);
+    }
+    let is_builtin = schema::of_kind(&resource.gv, &resource.kind).is_some();
     let action = match verb {
         Verb::List => "list",
         Verb::DeleteCollection => "deletecollection",
         other => method(other),
     };
+    if resource.subresource.as_deref() == Some("log") {
+        return log(resource);
+    }
     let object = schemas::component_name(resource);
     let status = format!("{META}.Status");
     // Deleting a whole collection always answers with a status; so does deleting one object, for most kinds.
@@ -76,21 +86,22 @@ pub(super) fn operation(resource: &ResourcePaths, verb: Verb, id: &str) -> Value
         _ => (object.clone(), None),
     };
     let mut operation = json!({
-        "operationId": id,
-        "tags": [tag(&resource.gv)],
         "parameters": parameters(verb),
-        "responses": responses(verb, &result, accepted),
+        "responses": responses(verb, &media_types(verb, is_builtin), &result, accepted),
         "x-kubernetes-action": action,
         GVK: gvk(&resource.gv, &resource.kind),
     });
     let body = match verb {
-        Verb::Create | Verb::Update => Some(json!({"content": {"*/*": media(&object)}, "required": true})),
+        Verb::Create | Verb::Update if is_builtin => {
+            Some(json!({"content": {"*/*": media(&object)}, "required": true}))
+        }
+        Verb::Create | Verb::Update => {
+            Some(json!({"content": contents(&TEXT_TYPES, &object), "required": true}))
+        }
         Verb::Patch => {
             // Clients choose by this list; strategic merge needs a built-in type.
-            let is_builtin = schema::of_kind(&resource.gv, &resource.kind).is_some();
             let types = PATCH_TYPES.iter().filter(|ty| is_builtin || !ty.contains("strategic"));
-            let content: serde_json::Map<String, Value> =
-                types.map(|ty| ((*ty).to_owned(), media(&format!("{META}.Patch")))).collect();
+            let content = contents(&types.copied().collect::<Vec<_>>(), &format!("{META}.Patch"));
             Some(json!({"content": content, "required": true}))
         }
         Verb::Delete | Verb::DeleteCollection => {
@@ -105,7 +116,7 @@ pub(super) fn operation(resource: &ResourcePaths, verb: Verb, id: &str) -> Value
 }
 
 /// The parameters all operations of a path share.
-pub(super) fn path_parameters(namespaced: bool, named: bool) -> Value {
+pub(super) fn path_parameters(namespaced: bool, named: bool) -> Vec<Value> {
     let mut all = Vec::new();
     if named {
         all.push(path_parameter("name"));
@@ -114,12 +125,49 @@ pub(super) fn path_parameters(namespaced: bool, named: bool) -> Value {
         all.push(path_parameter("namespace"));
     }
     all.push(query_parameter("pretty", "string"));
-    all.into()
+    all
 }
 
-fn tag(gv: &GroupVersion) -> String {
-    let group = gv.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
-    format!("{group}_{}", gv.version)
+/// The operation that lists what a group and version serves, without its name.
+pub(super) fn available_resources() -> Value {
+    json!({"responses": responses(Verb::Get, &media_types(Verb::Get, true), &format!("{META}.APIResourceList"), None)})
+}
+
+/// Whether operations open a connection to something behind the server. Their kinds are never sent.
+pub(super) fn is_connection(resource: &ResourcePaths) -> bool {
+    resource.subresource.is_some() && resource.kind.ends_with("Options")
+}
+
+/// Whatever goes through, nothing is said of it.
+fn connection(resource: &ResourcePaths) -> Value {
+    texts(resource, "connect", &["*/*"])
+}
+
+fn log(resource: &ResourcePaths) -> Value {
+    texts(resource, "get", &["text/plain", TEXT_TYPES[0], TEXT_TYPES[1], PROTOBUF])
+}
+
+fn texts(resource: &ResourcePaths, action: &str, types: &[&str]) -> Value {
+    let content: Value =
+        types.iter().map(|ty| ((*ty).to_owned(), json!({"schema": {"type": "string"}}))).collect();
+    json!({
+        "responses": {
+            "200": {"description": "OK", "content": content}, "401": {"description": "Unauthorized"},
+        },
+        "x-kubernetes-action": action,
+        GVK: gvk(&resource.gv, &resource.kind),
+    })
+}
+
+fn media_types(verb: Verb, is_builtin: bool) -> Vec<&'static str> {
+    let mut types = TEXT_TYPES.to_vec();
+    if is_builtin {
+        types.push(PROTOBUF);
+    }
+    if is_builtin && verb == Verb::List {
+        types.extend(WATCH_TYPES);
+    }
+    types
 }
 
 fn parameters(verb: Verb) -> Value {
@@ -152,9 +200,8 @@ fn path_parameter(name: &str) -> Value {
     json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}})
 }
 
-fn responses(verb: Verb, result: &str, accepted: Option<&str>) -> Value {
-    let content: serde_json::Map<String, Value> =
-        MEDIA_TYPES.iter().map(|ty| ((*ty).to_owned(), media(result))).collect();
+fn responses(verb: Verb, types: &[&str], result: &str, accepted: Option<&str>) -> Value {
+    let content = contents(types, result);
     let answer = |description: &str| json!({"description": description, "content": content});
     let mut all = serde_json::Map::new();
     all.insert("200".to_owned(), answer("OK"));
@@ -166,6 +213,10 @@ fn responses(verb: Verb, result: &str, accepted: Option<&str>) -> Value {
     }
     all.insert("401".to_owned(), json!({"description": "Unauthorized"}));
     all.into()
+}
+
+fn contents(types: &[&str], name: &str) -> Value {
+    types.iter().map(|ty| ((*ty).to_owned(), media(name))).collect()
 }
 
 fn media(name: &str) -> Value {

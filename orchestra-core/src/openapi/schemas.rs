@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::field;
+use super::operation::is_connection;
 use super::resource::ResourcePaths;
 use crate::gvk::GroupVersion;
 use crate::schema::{self, Item, ObjectType};
@@ -20,13 +21,13 @@ pub(super) struct Schemas {
 
 impl Schemas {
     /// The schemas that the paths of `resources` refer to, and those of the kinds every group has.
-    pub(super) fn collect(resources: &[ResourcePaths]) -> Self {
+    pub(super) fn collect<'a>(resources: impl IntoIterator<Item = &'a ResourcePaths>) -> Self {
         let mut schemas = Self::default();
         for kind in ["DeleteOptions", "Status", "WatchEvent", "APIResourceList"] {
             schemas.add_named(&format!("{META}.{kind}"));
         }
         schemas.found.insert(format!("{META}.Patch"), json!({"type": "object"}));
-        for resource in resources {
+        for resource in resources.into_iter().filter(|resource| !is_connection(resource)) {
             if let Some(source) = &resource.schema {
                 schemas.add_custom(resource, source);
                 continue;
@@ -38,13 +39,6 @@ impl Schemas {
             schemas.add(ty);
             schemas.add_named(&format!("{}List", ty.name));
         }
-        schemas
-    }
-
-    /// What the metadata of objects leads to.
-    pub(super) fn metadata() -> Self {
-        let mut schemas = Self::default();
-        schemas.add_named(&format!("{META}.ObjectMeta"));
         schemas
     }
 

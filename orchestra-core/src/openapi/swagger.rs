@@ -1,59 +1,38 @@
-//! The document of OpenAPI 2.0: custom kinds alone, for clients that look for them there.
+//! The document of OpenAPI 2.0: that of 3.0 about all groups and versions, in the older form.
+//!
+//! Custom kinds are not converted but published anew, as upstream does: kubectl of old took much that 3.0 can say
+//! wrongly, so less is said of them.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::document::{self, Served};
+use super::downgrade::downgraded;
 use super::operation::{GVK, gvk};
 use super::resource::ResourcePaths;
-use super::schemas::{self, Schemas};
+use super::schemas;
 use crate::structural::publish::{self, Dialect};
 
-/// What `/openapi/v2` answers: the definitions of custom kinds, and of what they refer to. `version` is that of the server.
-///
-/// Built-in kinds are described in 3.0 only, which every client that can read it asks for first.
-pub fn v2_document(resources: &[ResourcePaths], version: &str) -> Value {
-    let mut definitions = Map::new();
-    let own = resources.iter().filter(|resource| resource.schema.is_some() && resource.subresource.is_none());
-    for resource in own {
-        let source = resource.schema.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let mut schema = publish::component(&source.unwrap_or_default(), Dialect::V2, reference);
-        schema.insert(GVK.to_owned(), json!([gvk(&resource.gv, &resource.kind)]));
-        definitions.insert(schemas::component_name(resource), schema.into());
-    }
-    if !definitions.is_empty() {
-        // Every custom object has metadata, which leads to a few types of its own.
-        let shared =
-            Schemas::metadata().into_map().into_iter().map(|(name, schema)| (name, rewritten(schema)));
-        definitions.extend(shared);
-    }
-    json!({
-        "swagger": "2.0", "info": {"title": "Kubernetes", "version": version}, "paths": {},
-        "definitions": definitions,
-    })
-}
-
-fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/definitions/{name}")})
-}
-
-/// A schema of 3.0 as one of 2.0: references lead elsewhere, and there are no alternatives.
-fn rewritten(schema: Value) -> Value {
-    match schema {
-        Value::Object(map) => {
-            let fields =
-                map.into_iter().filter(|(key, _)| !matches!(key.as_str(), "oneOf" | "anyOf" | "not"));
-            Value::Object(
-                fields
-                    .map(|(key, value)| match value {
-                        Value::String(text) if key == "$ref" => {
-                            let name = text.rsplit('/').next().unwrap_or_default();
-                            (key, format!("#/definitions/{name}").into())
-                        }
-                        other => (key, rewritten(other)),
-                    })
-                    .collect(),
-            )
+/// What `/openapi/v2` answers: one document about all `groups`. `version` is that of the server.
+pub fn v2_document<'a>(groups: impl IntoIterator<Item = Served<'a>>, version: &str) -> Value {
+    let groups: Vec<Served<'_>> = groups.into_iter().collect();
+    let mut document = downgraded(document::whole(&groups));
+    document["info"]["version"] = version.into();
+    let all = groups.iter().flat_map(|(_, resources)| *resources);
+    for resource in all.filter(|resource| resource.subresource.is_none()) {
+        if let Some(source) = &resource.schema {
+            document["definitions"][schemas::component_name(resource)] = custom(resource, source);
         }
-        Value::Array(items) => items.into_iter().map(rewritten).collect(),
-        plain => plain,
     }
+    document
 }
+
+fn custom(resource: &ResourcePaths, source: &str) -> Value {
+    let source = serde_json::from_str(source).unwrap_or_default();
+    let reference = |name: &str| json!({"$ref": format!("#/definitions/{name}")});
+    let mut schema = publish::component(&source, Dialect::V2, reference);
+    schema.insert(GVK.to_owned(), json!([gvk(&resource.gv, &resource.kind)]));
+    schema.into()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -3,13 +3,13 @@
 use super::ProtobufError;
 
 /// Reads one message.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 /// The value of a field as the wire has it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wire<'a> {
+pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32,
@@ -28,12 +28,12 @@ impl Wire<'_> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// The next field and its number.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Wire<'a>)>, ProtobufError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Wire<'a>)>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -93,29 +93,29 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn put_number(out: &mut Vec<u8>, field: u16, value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, field: u16, value: u64) {
     put_varint(out, u64::from(field) << 3);
     put_varint(out, value);
 }
 
-pub(super) fn put_double(out: &mut Vec<u8>, field: u16, value: f64) {
+pub(crate) fn put_double(out: &mut Vec<u8>, field: u16, value: f64) {
     put_varint(out, u64::from(field) << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, field: u16, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u16, bytes: &[u8]) {
     put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// The tag of a field that is bytes, a text or a message.
-pub(super) fn put_tag(out: &mut Vec<u8>, field: u16) {
+pub(crate) fn put_tag(out: &mut Vec<u8>, field: u16) {
     put_varint(out, u64::from(field) << 3 | 2);
 }
 
 /// Puts the length of what stands from `start` on before it.
-pub(super) fn put_length_before(out: &mut Vec<u8>, start: usize) {
+pub(crate) fn put_length_before(out: &mut Vec<u8>, start: usize) {
     let end = out.len();
     put_varint(out, (end - start) as u64);
     let width = out.len() - end;

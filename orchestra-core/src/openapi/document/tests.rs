@@ -42,6 +42,7 @@ fn a_resource_has_the_paths_of_upstream() {
     assert_eq!(
         paths,
         [
+            "/apis/apps/v1/",
             "/apis/apps/v1/deployments",
             "/apis/apps/v1/namespaces/{namespace}/deployments",
             "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
@@ -58,6 +59,26 @@ fn a_resource_has_the_paths_of_upstream() {
         patch["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["dryRun", "fieldManager", "fieldValidation", "force"]);
     assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_some());
+}
+
+/// From upstream's documents.
+#[test]
+fn what_all_operations_of_a_path_take_stands_beside_them() {
+    let document = document();
+    let names = |place: &Value| -> Vec<String> {
+        place["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let everywhere = &document["paths"]["/apis/apps/v1/deployments"];
+    assert!(names(everywhere).contains(&"labelSelector".to_owned()) && names(&everywhere["get"]).is_empty());
+    let one = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
+    assert_eq!(names(one), ["name", "namespace", "pretty"]);
+    let resources = &document["paths"]["/apis/apps/v1/"]["get"];
+    assert_eq!(resources["operationId"], "getAppsV1APIResources");
 }
 
 #[test]
