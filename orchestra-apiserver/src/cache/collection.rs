@@ -350,9 +350,10 @@ impl State {
         if revision <= self.last {
             return;
         }
+        let read = if self.inboxes.look_inside() { Object::looked_into } else { Object::whole };
         for event in events {
             let (key, now) = match event {
-                Event::Put { entry, .. } => match Object::whole(resource, entry) {
+                Event::Put { entry, .. } => match read(resource, entry) {
                     Ok(object) => (&entry.key, Some(Arc::new(object))),
                     Err(error) => {
                         tracing::error!(key = ?entry.key, %error, "an object in the store cannot be read");

@@ -125,6 +125,11 @@ impl Inboxes {
         });
     }
 
+    /// Whether a change is looked into for the boxes it is for: names are at hand without.
+    pub(crate) fn look_inside(&self) -> bool {
+        self.by_field.keys().any(|field| field != "metadata.name")
+    }
+
     /// Puts a change into the boxes it is for.
     pub(crate) fn put(&mut self, resource: &Resource, change: &Arc<Change>) {
         for (field, by_value) in &self.by_field {

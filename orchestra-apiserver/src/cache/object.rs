@@ -69,6 +69,17 @@ impl Object {
         Ok(object)
     }
 
+    /// The same, of which a selector is about to ask: what it looks at is read while the rest is passed over.
+    ///
+    /// # Errors
+    /// As for [`whole`](Self::whole).
+    pub(crate) fn looked_into(resource: &Resource, entry: &Entry) -> Result<Self, StatusError> {
+        let object = Self::of(resource, entry)?;
+        let tree = resource.looked_at().skim(object.encoded.stored()).map_err(StatusError::internal)?;
+        object.traits.get_or_init(|| Traits::of(resource, &tree));
+        Ok(object)
+    }
+
     /// Its key behind the resource's prefix: `name` or `namespace/name`.
     pub(crate) fn key(&self) -> String {
         match &self.namespace {

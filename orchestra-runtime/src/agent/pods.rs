@@ -214,7 +214,9 @@ impl Pods {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (publish, shown) = watch::channel(Shown::default());
         self.table.put(&uid, Some(Listed { pod: pod.clone(), shown: shown.clone() }));
-        let worker = Worker::new(self.context.clone(), &pod, state, (sender.clone(), inbox), publish);
+        // By itself, so that it is not moved about within the task.
+        let worker =
+            Box::new(Worker::new(self.context.clone(), pod, state, (sender.clone(), inbox), publish));
         self.workers.insert(uid.clone(), Handle { notes: sender, shown, has_vanished: false });
         self.tasks.spawn(async move {
             worker.run().await;

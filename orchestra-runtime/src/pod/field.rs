@@ -1,11 +1,12 @@
 //! What `fieldRef` and `resourceFieldRef` point at. Pure.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use orchestra_core::quantity::Quantity;
+
+use super::spec::{Spec, member};
 
 /// Addresses the pod's status may not tell yet.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +68,8 @@ pub(crate) fn resource(
 ) -> Result<String, String> {
     let named = selector.container_name.as_deref().filter(|n| !n.is_empty());
     let container = match named {
-        Some(name) => super::spec::member(pod, name).map(|m| m.container),
-        None => own.map(Cow::Borrowed),
+        Some(name) => member(pod, name).map(|m| m.container),
+        None => own.map(Spec::Given),
     };
     let container = container.ok_or_else(|| format!("container {} not found", named.unwrap_or_default()))?;
     let (table, resource) = selector

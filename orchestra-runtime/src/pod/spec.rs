@@ -1,6 +1,6 @@
 //! Readings of a pod's specification that everything here shares.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod};
 
@@ -40,11 +40,39 @@ impl RestartPolicy {
 /// The reason of containers that the agent ended because it was asked to stop: not their own doing.
 pub(crate) const NODE_SHUTDOWN: &str = "NodeShutdown";
 
+/// A container as the pod's specification has it, or made of what it has. Small either way: members are asked for often, and a
+/// container takes the room of a thousand letters.
+#[derive(Clone, Debug)]
+pub(crate) enum Spec<'a> {
+    Given(&'a Container),
+    Made(Box<Container>),
+}
+
+impl Spec<'_> {
+    pub(crate) fn into_owned(self) -> Container {
+        match self {
+            Self::Given(container) => container.clone(),
+            Self::Made(container) => *container,
+        }
+    }
+}
+
+impl Deref for Spec<'_> {
+    type Target = Container;
+
+    fn deref(&self) -> &Container {
+        match self {
+            Self::Given(container) => container,
+            Self::Made(container) => container,
+        }
+    }
+}
+
 /// A container of a pod with its part.
 #[derive(Clone, Debug)]
 pub(crate) struct Member<'a> {
     pub(crate) role: Role,
-    pub(crate) container: Cow<'a, Container>,
+    pub(crate) container: Spec<'a>,
     pub(crate) policy: RestartPolicy,
 }
 
@@ -81,17 +109,17 @@ pub(crate) fn members(pod: &Pod) -> Vec<Member<'_>> {
     let inits = spec.init_containers.iter().flatten().map(|container| {
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         let role = if sidecar { Role::Sidecar } else { Role::Init };
-        Member { role, policy: policy(container), container: Cow::Borrowed(container) }
+        Member { role, policy: policy(container), container: Spec::Given(container) }
     });
     let mains = spec.containers.iter().map(|container| Member {
         role: Role::Main,
         policy: policy(container),
-        container: Cow::Borrowed(container),
+        container: Spec::Given(container),
     });
     let added = spec.ephemeral_containers.iter().flatten().map(|container| Member {
         role: Role::Ephemeral,
         policy: RestartPolicy::Never,
-        container: Cow::Owned(ordinary(container)),
+        container: Spec::Made(Box::new(ordinary(container))),
     });
     inits.chain(mains).chain(added).collect()
 }

@@ -27,37 +27,66 @@ pub(crate) fn time(at: Timestamp) -> Time {
     Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
 }
 
-/// The status to report, given the one reported last (in `pod`).
-pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timestamp) -> PodStatus {
+/// A pod, and what was said of it last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) last: Option<&'a PodStatus>,
+}
+
+impl<'a> From<&'a Pod> for Told<'a> {
+    fn from(pod: &'a Pod) -> Self {
+        Self { pod, last: pod.status.as_ref() }
+    }
+}
+
+impl<'a> Told<'a> {
+    fn conditions(self) -> &'a [PodCondition] {
+        self.last.and_then(|last| last.conditions.as_deref()).unwrap_or_default()
+    }
+}
+
+/// The status to report, given the one reported last.
+pub(crate) fn status<'a>(
+    told: impl Into<Told<'a>>,
+    state: &PodState,
+    node: &NodeFacts,
+    now: Timestamp,
+) -> PodStatus {
+    let told @ Told { pod, last } = told.into();
     let members = members(pod);
-    let old = pod.status.clone().unwrap_or_default();
     let statuses = |roles: &[Role]| -> Vec<ContainerStatus> {
         let chosen = members.iter().filter(|m| roles.contains(&m.role));
         chosen.map(|m| container_status(pod, m, state, node, now)).collect()
     };
     let (inits, mains) = (statuses(&[Role::Init, Role::Sidecar]), statuses(&[Role::Main]));
     let added = statuses(&[Role::Ephemeral]);
-    let phase = phase(pod, &members, state, &inits, &mains);
+    let phase = phase(told, &members, state, &inits, &mains);
     let addresses = match &state.sandbox {
         Sandbox::Ready { addresses, .. } => addresses.iter().map(ToString::to_string).collect(),
         // An ended pod keeps telling the address it had.
-        _ => old.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect::<Vec<_>>(),
+        _ => last
+            .and_then(|last| last.pod_ips.as_ref())
+            .into_iter()
+            .flatten()
+            .map(|ip| ip.ip.clone())
+            .collect::<Vec<_>>(),
     };
     let mut status = PodStatus {
-        conditions: Some(conditions(pod, &members, state, phase, &inits, &mains, now)),
+        conditions: Some(conditions(told, &members, state, phase, &inits, &mains, now)),
         pod_ip: addresses.first().cloned(),
         pod_ips: (!addresses.is_empty()).then(|| addresses.into_iter().map(|ip| PodIP { ip }).collect()),
         host_ip: Some(node.address.clone()),
         host_ips: Some(vec![HostIP { ip: node.address.clone() }]),
-        start_time: old.start_time.or_else(|| state.start_time.map(time)),
+        start_time: last.and_then(|last| last.start_time.clone()).or_else(|| state.start_time.map(time)),
         phase: Some(phase.to_owned()),
         observed_generation: pod.metadata.generation,
         container_statuses: Some(mains),
         ephemeral_container_statuses: (!added.is_empty()).then_some(added),
         init_container_statuses: (!inits.is_empty()).then_some(inits),
-        qos_class: old.qos_class,
-        reason: old.reason,
-        message: old.message,
+        qos_class: last.and_then(|last| last.qos_class.clone()),
+        reason: last.and_then(|last| last.reason.clone()),
+        message: last.and_then(|last| last.message.clone()),
         ..PodStatus::default()
     };
     match state.stop.as_ref().map(|stop| stop.why) {
@@ -75,14 +104,13 @@ pub(crate) fn status(pod: &Pod, state: &PodState, node: &NodeFacts, now: Timesta
 }
 
 fn phase(
-    pod: &Pod,
+    Told { pod, last }: Told<'_>,
     members: &[Member<'_>],
     state: &PodState,
     inits: &[ContainerStatus],
     mains: &[ContainerStatus],
 ) -> &'static str {
-    let old = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    match old {
+    match last.and_then(|last| last.phase.as_deref()) {
         Some("Succeeded") => return "Succeeded",
         Some("Failed") => return "Failed",
         _ => {}
@@ -281,7 +309,7 @@ struct Finding {
 }
 
 fn conditions(
-    pod: &Pod,
+    told: Told<'_>,
     members: &[Member<'_>],
     state: &PodState,
     phase: &str,
@@ -325,7 +353,7 @@ fn conditions(
     };
     let mut ready = containers("Ready");
     if ready.holds
-        && let Some(message) = gates(pod)
+        && let Some(message) = gates(told)
     {
         ready = because("Ready", "ReadinessGatesNotReady", Some(message));
     }
@@ -346,9 +374,9 @@ fn conditions(
     let ours = |kind: &str| {
         findings.iter().any(|f| f.kind == kind) || matches!(kind, resize::PENDING | resize::IN_PROGRESS)
     };
-    let old: Vec<PodCondition> = pod.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
+    let old = told.conditions();
     let foreign = old.iter().filter(|c| !ours(&c.type_)).cloned();
-    let ours = findings.iter().map(|f| finding(pod, f, &old, now));
+    let ours = findings.iter().map(|f| finding(told.pod, f, old, now));
     ours.chain(foreign).collect()
 }
 
@@ -367,15 +395,15 @@ fn finding(pod: &Pod, finding: &Finding, old: &[PodCondition], now: Timestamp) -
 }
 
 /// What the pod's readiness gates miss.
-fn gates(pod: &Pod) -> Option<String> {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    let problems: Vec<String> = pod
+fn gates(told: Told<'_>) -> Option<String> {
+    let problems: Vec<String> = told
+        .pod
         .spec
         .iter()
         .flat_map(|s| s.readiness_gates.iter().flatten())
         .filter_map(|gate| {
             let kind = &gate.condition_type;
-            match conditions.into_iter().flatten().find(|c| c.type_ == *kind) {
+            match told.conditions().iter().find(|c| c.type_ == *kind) {
                 None => {
                     Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist."))
                 }

@@ -9,11 +9,12 @@ mod probes;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::{mpsc, watch};
@@ -103,7 +104,10 @@ pub(crate) struct ShownContainer {
 /// The worker of one pod.
 pub(crate) struct Worker {
     context: Arc<Context>,
-    pod: Pod,
+    /// As the API has it. Its status there may be older than ours.
+    pod: Arc<Pod>,
+    /// What was said of it last, with what others have added.
+    status: Option<PodStatus>,
     state: PodState,
     /// Addresses and volumes, once they are there.
     home: Option<Home>,
@@ -135,18 +139,19 @@ impl Worker {
     /// A worker for `pod`, of which `state` is known.
     pub(crate) fn new(
         context: Arc<Context>,
-        pod: &Pod,
+        pod: Arc<Pod>,
         state: PodState,
         channel: (mpsc::UnboundedSender<Note>, mpsc::UnboundedReceiver<Note>),
         shown: watch::Sender<Shown>,
     ) -> Self {
-        let references = references(pod);
-        let held = hold(&context, pod, &references);
+        let references = references(&pod);
+        let held = hold(&context, &pod, &references);
         let changes = held.changes();
         let (sender, inbox) = channel;
         let mut worker = Self {
             context,
-            pod: pod.clone(),
+            status: pod.status.clone(),
+            pod,
             state,
             home: None,
             references,
@@ -195,8 +200,8 @@ impl Worker {
     }
 
     /// Looks after the pod until nothing is left of it on this node.
-    pub(crate) async fn run(mut self) {
-        self.adopt().await;
+    pub(crate) async fn run(mut self: Box<Self>) {
+        Box::pin(self.adopt()).await;
         loop {
             let begun = Instant::now();
             let (finish, wake) = self.step();
@@ -210,7 +215,14 @@ impl Worker {
             self.report();
             self.show();
             let now = self.context.clock.now();
-            let pause = wake.map(|at| until(at, now));
+            self.wait(wake.map(|at| until(at, now))).await;
+        }
+    }
+
+    /// Waits until there is something to decide again.
+    async fn wait(&mut self, pause: Option<Duration>) {
+        let mut pause = pin!(sleep(pause));
+        loop {
             tokio::select! {
                 biased;
                 Some(note) = self.inbox.recv() => {
@@ -219,14 +231,16 @@ impl Worker {
                         self.take(note);
                     }
                 }
-                () = sleep(pause) => {
+                () = &mut pause => {
                     if self.renewal().is_some_and(|at| at <= self.context.clock.now()) {
-                        self.refresh().await;
+                        Box::pin(self.refresh()).await;
                     }
                 }
-                Some(()) = self.changes.next() => self.refresh().await,
-                Some(_) = self.jobs.join_next() => {}
+                Some(()) = self.changes.next() => Box::pin(self.refresh()).await,
+                // What came of it was told in a note.
+                Some(_) = self.jobs.join_next() => continue,
             }
+            return;
         }
     }
 
@@ -365,10 +379,11 @@ impl Worker {
 
     fn job(&mut self, job: impl Future<Output = Note> + Send + 'static) {
         let sender = self.sender.clone();
-        self.jobs.spawn(async move {
+        // In a place of its own: tasks are copied as a whole, more than once.
+        self.jobs.spawn(Box::pin(job).map(move |note| {
             // The worker only goes away together with its jobs.
-            let _ = sender.send(job.await);
-        });
+            let _ = sender.send(note);
+        }));
     }
 
     fn run_sandbox(&mut self) {

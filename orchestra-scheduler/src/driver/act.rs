@@ -36,7 +36,8 @@ pub(super) struct Hands {
 
 /// Carries out effects; whatever happens, there is a result, and not too late. Returned are the claims that were made.
 pub(super) async fn guarded(hands: &Hands, effects: Vec<Effect>) -> Result<Vec<NamespacedName>, String> {
-    let work = AssertUnwindSafe(perform(hands, effects)).catch_unwind();
+    // Boxed, because it is handed on twice, and then copied as a whole with the task that it is most of.
+    let work = AssertUnwindSafe(perform(hands, effects).boxed()).catch_unwind();
     match timeout(PATIENCE, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err("the client panicked".to_owned()),

@@ -28,7 +28,7 @@ impl Worker {
                 if self.round == Round::Sync {
                     self.round = Round::Update;
                 }
-                self.changed(&pod);
+                self.changed(pod);
             }
             Note::Vanished => self.must_stop(StopReason::Vanished),
             Note::Shutdown => self.must_stop(StopReason::Shutdown),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Request;
 use kube::{Api, Resource};
-use orchestra_core::light::Light;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Note, Shown, ShownContainer, Worker};
@@ -17,7 +17,7 @@ use crate::pod::resize;
 use crate::pod::spec::{grace_seconds, members, meta};
 use crate::pod::start::leave_network;
 use crate::pod::state::{Container, Life, Sandbox, StopReason, outcome};
-use crate::pod::status::status;
+use crate::pod::status::{Told, status};
 use crate::volume;
 
 /// The conditions the node agent owns.
@@ -46,17 +46,23 @@ impl Worker {
         }
         self.held_until = None;
         let gone = self.state.stop.as_ref().is_some_and(|s| s.why == StopReason::Vanished);
-        let status = status(&self.pod, &self.state, &self.context.facts, now);
-        if gone || self.pod.status.as_ref() == Some(&status) {
+        let status = self.status(now);
+        if gone || self.status.as_ref() == Some(&status) {
             return;
         }
         self.reporting = true;
         self.report_again = None;
-        let (context, pod) = (self.context.clone(), meta_only(&self.pod));
+        let (context, pod) = (self.context.clone(), self.pod.clone());
         self.job(async move {
             let written = write(&context, &pod, &status).await;
             Note::Reported { status: Box::new(status), written }
         });
+    }
+
+    /// What there is to say of the pod.
+    fn status(&self, now: Timestamp) -> PodStatus {
+        let told = Told { pod: &self.pod, last: self.status.as_ref() };
+        status(told, &self.state, &self.context.facts, now)
     }
 
     /// Whether what the pod needs next is being made.
@@ -76,7 +82,7 @@ impl Worker {
     pub(super) fn reported(&mut self, mut status: PodStatus, written: Written) {
         self.reporting = false;
         match written {
-            Written::As(pod) => self.heard.said(&pod),
+            Written::As(version) => self.heard.said(version.as_deref()),
             Written::ToNobody => {}
             Written::Not => {
                 self.report_again = self.context.clock.now().checked_add(AGAIN).ok();
@@ -86,15 +92,14 @@ impl Worker {
         if let Some(conditions) = &mut status.conditions {
             self.heard.overwrite(conditions);
         }
-        self.pod.status = Some(status);
+        self.status = Some(status);
     }
 
     /// The pod changed in the API. Its status there may be older than ours; only what others add to it is taken, and what they
     /// have written over our last report.
-    pub(super) fn changed(&mut self, pod: &Pod) {
-        self.heard.seen(pod);
-        let ours = self.pod.status.take();
-        self.pod = pod.clone();
+    pub(super) fn changed(&mut self, pod: Arc<Pod>) {
+        self.heard.seen(&pod);
+        self.pod = pod;
         let asked = grace_seconds(&self.pod);
         if let Some(stop) = self.state.stop.as_mut().filter(|s| asked < s.grace_seconds) {
             stop.grace_seconds = asked;
@@ -107,16 +112,22 @@ impl Worker {
             let held = super::hold(&self.context, &self.pod, &references);
             (self.changes, self.references, self.held) = (held.changes(), references, Arc::new(held));
         }
-        if let (Some(mut ours), Some(theirs)) = (ours, &pod.status) {
-            let foreign = |c: &&PodCondition| !OURS.contains(&c.type_.as_str());
-            let mut conditions = ours.conditions.take().unwrap_or_default();
-            conditions.retain(|c| !foreign(&c));
-            self.heard.overwrite(&mut conditions);
-            conditions.extend(theirs.conditions.iter().flatten().filter(foreign).cloned());
-            ours.conditions = Some(conditions);
-            ours.qos_class.clone_from(&theirs.qos_class);
-            self.pod.status = Some(ours);
-        }
+        self.status = match (self.status.take(), &self.pod.status) {
+            (Some(ours), Some(theirs)) => Some(self.with_theirs(ours, theirs)),
+            (_, theirs) => theirs.clone(),
+        };
+    }
+
+    /// Our status with what others have added to theirs, and have written over ours.
+    fn with_theirs(&self, mut ours: PodStatus, theirs: &PodStatus) -> PodStatus {
+        let foreign = |c: &&PodCondition| !OURS.contains(&c.type_.as_str());
+        let mut conditions = ours.conditions.take().unwrap_or_default();
+        conditions.retain(|c| !foreign(&c));
+        self.heard.overwrite(&mut conditions);
+        conditions.extend(theirs.conditions.iter().flatten().filter(foreign).cloned());
+        ours.conditions = Some(conditions);
+        ours.qos_class.clone_from(&theirs.qos_class);
+        ours
     }
 
     /// A container that could not be started with its old image is tried with the new one at once.
@@ -156,7 +167,7 @@ impl Worker {
     }
 
     /// The end: the last status, everything of the pod on this node removed, and then the pod itself.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(mut self: Box<Self>) {
         self.show();
         self.held = Default::default();
         let uid = self.pod.metadata.uid.as_deref().unwrap_or_default();
@@ -175,9 +186,9 @@ impl Worker {
         // Hooks of containers that are gone, perhaps; what else could be under way is done again below.
         self.jobs.shutdown().await;
         let why = self.state.stop.as_ref().map(|s| s.why);
-        let last = status(&self.pod, &self.state, &self.context.facts, self.context.clock.now());
+        let last = self.status(self.context.clock.now());
         let shutdown = why == Some(StopReason::Shutdown);
-        if why != Some(StopReason::Vanished) && self.pod.status.as_ref() != Some(&last) {
+        if why != Some(StopReason::Vanished) && self.status.as_ref() != Some(&last) {
             let mut tries = 0;
             // A cluster that stops as a whole does not wait for its API for ever.
             while matches!(write(&self.context, &self.pod, &last).await, Written::Not)
@@ -220,11 +231,6 @@ fn remove_dir(dir: &std::path::Path) -> std::io::Result<()> {
     }
 }
 
-/// Enough of a pod to address its status.
-fn meta_only(pod: &Pod) -> Pod {
-    Pod { metadata: pod.metadata.clone(), ..Pod::default() }
-}
-
 /// Removes every sandbox of a pod with its containers.
 pub(crate) async fn remove_sandboxes(context: &Context, pod: &Pod) {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
@@ -236,7 +242,7 @@ pub(crate) async fn remove_sandboxes(context: &Context, pod: &Pod) {
     }
 }
 
-fn api(context: &Context, pod: &Pod) -> Api<Light<Pod>> {
+fn api(context: &Context, pod: &Pod) -> Api<Pod> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     Api::namespaced(context.client.clone(), namespace)
 }
@@ -244,12 +250,24 @@ fn api(context: &Context, pod: &Pod) -> Api<Light<Pod>> {
 /// What came of a report.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// The pod is so now.
-    As(Box<Pod>),
+    /// The pod has this version now.
+    As(Option<String>),
     /// There is nobody any more whom it is about.
     ToNobody,
     /// It is to be tried again.
     Not,
+}
+
+/// Of the pod that a server answers with, what is read. It is everything that was sent and much more.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    metadata: Versioned,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned {
+    resource_version: Option<String>,
 }
 
 /// Writes a status.
@@ -261,9 +279,14 @@ async fn write(context: &Context, pod: &Pod, status: &PodStatus) -> Written {
     let mut body = json!({"metadata": {"uid": pod.metadata.uid}});
     // Not within the macro, which would copy it.
     body["status"] = patch(status);
-    let params = PatchParams::default();
-    match api(context, pod).patch_status(name, &params, &Patch::Strategic(&body)).await {
-        Ok(Light(now)) => Written::As(Box::new(now)),
+    let request = Request::new(Pod::url_path(&(), pod.metadata.namespace.as_deref()));
+    let asked =
+        match request.patch_subresource("status", name, &PatchParams::default(), &Patch::Strategic(&body)) {
+            Ok(request) => context.client.request::<Answer>(request).await,
+            Err(error) => Err(kube::Error::BuildRequest(error)),
+        };
+    match asked {
+        Ok(answer) => Written::As(answer.metadata.resource_version),
         Err(kube::Error::Api(refused)) if refused.code == 404 => Written::ToNobody,
         // Another pod has the name by now; or somebody else wrote at the same time, and it is to be tried again.
         Err(kube::Error::Api(refused)) if refused.code == 409 => {
