@@ -185,7 +185,7 @@ fn a_stateful_set_that_does_not_wait_is_found() {
 #[test]
 fn a_budget_that_is_read_as_a_smaller_one_is_found() {
     is_found_from(
-        94,
+        120,
         "evictions keep to budgets",
         Some(Kind::PodDisruptionBudget),
         Then::Nothing,
