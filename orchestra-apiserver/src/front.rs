@@ -7,7 +7,7 @@ use futures::FutureExt;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::audit::Trail;
 use crate::auth::User;
@@ -23,6 +23,8 @@ use crate::state::State;
 use crate::status::StatusError;
 
 const AUDIT_ID: &str = "audit-id";
+/// For how long the first requests wait for the flow schemas to be read, where the store is slow: a header is not worth more.
+const CLASSING: Duration = Duration::from_millis(100);
 
 /// A request as it arrived.
 #[derive(Debug)]
@@ -84,13 +86,13 @@ impl Arrival {
 
     /// It is known who asks, and may be told which flow schema that makes it of; streams are of none.
     pub(crate) async fn classed(&self, state: &State, parts: &Parts, user: &User) {
-        let is_stream = self.is_long && verb(parts, &self.info) != "watch";
-        if !self.is_visit || is_stream {
+        let Some(classes) = state.classes.as_ref().filter(|_| self.is_visit) else { return };
+        let verb = verb(parts, &self.info);
+        if self.is_long && verb != "watch" {
             return;
         }
-        let Some(classes) = &state.classes else { return };
-        let verb = verb(parts, &self.info);
-        if let Some(class) = classes.find(user, &verb, &self.info, parts.uri.path()).await {
+        let finding = classes.find(user, &verb, &self.info, parts.uri.path());
+        if let Ok(Some(class)) = timeout(CLASSING, finding).await {
             // There is one user.
             let _first = self.class.set(class);
         }

@@ -68,22 +68,21 @@ static FORMS: [Form; 2] = [
 
 impl Form {
     /// An object, which may be in either form, in that of `api_version`.
-    fn shown(&self, object: &Value, api_version: &str) -> Value {
+    fn shown(&self, mut object: Value, api_version: &str) -> Value {
         let is_of = |version: &GroupVersion, text: &str| version.to_string() == text;
         let (served, stored) = (&self.served.0, &self.stored.0);
         let own = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-        let mut shown = object.clone();
         let target = if is_of(served, api_version) { &self.served } else { &self.stored };
         if is_of(stored, own) && is_of(served, api_version) {
-            shown = (self.from_stored)(shown);
+            object = (self.from_stored)(object);
         } else if is_of(served, own) && is_of(stored, api_version) {
-            shown = (self.into_stored)(shown);
+            object = (self.into_stored)(object);
         }
-        shown["apiVersion"] = api_version.into();
+        object["apiVersion"] = api_version.into();
         if let Some(ty) = schema::of_kind(&target.0, target.1) {
-            schema::complete(&mut shown, ty);
+            schema::complete(&mut object, ty);
         }
-        shown
+        object
     }
 
     fn encode(&self, object: &Value) -> bytes::Bytes {
@@ -348,7 +347,7 @@ impl Resource {
             return family.convert(travellers.collect(), kind).await;
         }
         let Some(form) = self.form() else { return Ok(objects.to_vec()) };
-        Ok(objects.iter().map(|object| form.shown(object, api_version)).collect())
+        Ok(objects.iter().map(|object| form.shown(object.clone(), api_version)).collect())
     }
 
     /// The two forms of the kind, of which this is one.
@@ -360,16 +359,8 @@ impl Resource {
 
     /// An object of another version in the form of this one, without asking anybody.
     fn reformed(&self, mut object: Value) -> Value {
-        let is_of = |form: &&Form| {
-            let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-            let (gv, kind) = &form.served;
-            text("kind") == *kind && text("apiVersion") == gv.to_string()
-        };
-        if let Some(form) = FORMS.iter().find(is_of) {
-            object = (form.into_stored)(object);
-        }
-        if let Some(Translation::Form(form)) = &self.translation {
-            object = (form.from_stored)(object);
+        if let Some(form) = self.form() {
+            return form.shown(object, &self.api_version);
         }
         object["apiVersion"] = self.api_version.as_str().into();
         self.complete(&mut object);

@@ -33,7 +33,7 @@ pub(crate) use proxy::{exchange, onward, returned};
 pub(crate) use socket::{Answer, Socket};
 pub(crate) use target::{allowed, ready_endpoints};
 pub(crate) use tunnels::Tunnels;
-pub(crate) use upgrade::{is_asked as is_upgrade, joined};
+pub(crate) use upgrade::{is_asked as is_upgrade, joined, offered};
 
 /// A subresource that is a way to something else.
 #[derive(Clone, Copy, Debug)]

@@ -159,8 +159,9 @@ pub(crate) fn onward(headers: &HeaderMap, upgrade: bool, path: &str) -> HeaderMa
     if let Some(host) = headers.get(header::HOST) {
         out.insert("x-forwarded-host", host.clone());
     }
+    // There may be a token in it.
+    out.remove(header::SEC_WEBSOCKET_PROTOCOL);
     if upgrade {
-        out.remove(header::SEC_WEBSOCKET_PROTOCOL);
         out.extend(upgrade::handshake(headers).into_iter().filter_map(|(n, v)| Some((n?, v))));
     }
     out
@@ -240,12 +241,15 @@ mod tests {
             ("authorization", "Bearer x"),
             ("impersonate-user", "root"),
             ("x-remote-user", "root"),
+            ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2VjcmV0, mine"),
             ("connection", "close, x-once"),
             ("x-once", "1"),
             ("x-kept", "1"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
+        let upgraded = onward(&headers, true, "/api");
+        assert_eq!(upgraded[header::SEC_WEBSOCKET_PROTOCOL], "mine");
         let onward = onward(&headers, false, "/api");
         let mut names: Vec<&str> = onward.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

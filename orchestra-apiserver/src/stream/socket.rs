@@ -12,6 +12,8 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -155,19 +157,53 @@ async fn send(
     let limits =
         WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await;
+    let is_endless = messages.framing.is_text();
+    let sending = pump(&mut socket, &mut body, &mut messages);
+    let ended = tokio::select! {
+        ended = sending => Some(ended?),
+        () = parting(&shutdown, is_endless) => None,
+    };
+    if ended == Some(End::Gone) {
+        return Ok(());
+    }
+    let farewell = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+    // Who has left what it was sent until now may leave this, too.
+    timeout(upgrade::GOODBYE, socket.close(Some(farewell))).await.unwrap_or(Ok(()))
+}
+
+/// When a server that goes waits no longer: a watch ends by itself, and its end is to arrive; a log has none while it is followed.
+async fn parting(shutdown: &CancellationToken, is_endless: bool) {
+    shutdown.cancelled().await;
+    if !is_endless {
+        tokio::time::sleep(upgrade::GOODBYE).await;
+    }
+}
+
+/// Why no more is sent.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// It was all.
+    Sent,
+    /// Nobody listens.
+    Gone,
+}
+
+async fn pump<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    body: &mut Body,
+    messages: &mut Messages,
+) -> Result<End, Error> {
     if let Some(first) = messages.first() {
         socket.send(first).await?;
     }
     loop {
         tokio::select! {
-            // The end of a watch is in its body; a log has none while it is followed.
-            () = shutdown.cancelled(), if messages.framing.is_text() => break,
             said = socket.next() => match said {
-                None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),
+                None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(End::Gone),
                 Some(Ok(_)) => {}
             },
             frame = body.frame() => {
-                let Some(Ok(frame)) = frame else { break };
+                let Some(Ok(frame)) = frame else { return Ok(End::Sent) };
                 let Ok(piece) = frame.into_data() else { continue };
                 for message in messages.of(piece) {
                     socket.feed(message).await?;
@@ -176,7 +212,6 @@ async fn send(
             }
         }
     }
-    socket.close(Some(CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() })).await
 }
 
 /// Makes messages of the pieces that a body comes in.

@@ -17,8 +17,8 @@ use crate::status::StatusError;
 
 /// How much is held of each direction of a tunnel.
 const BUFFER: usize = 32 * 1024;
-/// How long the two sides of a tunnel may take to hear that it ends.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// How long the sides of a stream may take to hear that it ends.
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 /// The most of a node's refusal that is shown.
 const MAX_REFUSAL: usize = 64 * 1024;
 
@@ -53,9 +53,14 @@ pub(super) fn handshake(headers: &HeaderMap) -> HeaderMap {
 
 /// The subprotocols that are offered, without credentials: a node has no business with those.
 pub(super) fn protocols(headers: &HeaderMap) -> Vec<&str> {
+    offered(headers).filter(|name| !name.starts_with(token::SUBPROTOCOL)).collect()
+}
+
+/// All subprotocols that are offered.
+pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let names = lines.flat_map(|line| line.to_str().unwrap_or_default().split(',')).map(str::trim);
-    names.filter(|name| !name.is_empty() && !name.starts_with(token::SUBPROTOCOL)).collect()
+    names.filter(|name| !name.is_empty())
 }
 
 /// The client's answer to what the node answered: the node's agreement, with the connections joined, or a refusal.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Request;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use orchestra_apiserver::{ApiServer, User};
 use orchestra_store::lease::{Lease, LeaseId, LeaseStatus};
 use orchestra_store::{
@@ -19,6 +20,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::harness::{post, server};
+use crate::socket::serve;
 
 /// Status, content type and text of an answer.
 async fn read(server: &ApiServer, user: Option<User>, path: &str, accept: &str) -> (u16, String, String) {
@@ -132,13 +134,20 @@ async fn metrics_are_not_for_everybody() {
 struct Unwell {
     store: MemoryStore,
     is_unwell: Arc<AtomicBool>,
+    /// Whether it leaves open what it is asked for.
+    is_stuck: Arc<AtomicBool>,
     /// How often it was asked how it is.
     asked: Arc<AtomicUsize>,
 }
 
 impl Unwell {
     fn new() -> Self {
-        Self { store: MemoryStore::new(), is_unwell: Arc::default(), asked: Arc::default() }
+        Self {
+            store: MemoryStore::new(),
+            is_unwell: Arc::default(),
+            is_stuck: Arc::default(),
+            asked: Arc::default(),
+        }
     }
 }
 
@@ -149,6 +158,9 @@ impl Store for Unwell {
     }
 
     async fn range(&self, range: KeyRange, options: RangeOptions) -> Result<Versioned<Page>> {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
         self.store.range(range, options).await
     }
 
@@ -250,6 +262,23 @@ async fn health_follows_the_store_and_tells_strangers_no_reason() {
     assert_eq!(ask("/readyz/ping").await, ok("ok"));
     let (_, _, text) = read(&server, Some(User::admin()), "/metrics", "*/*").await;
     assert_eq!(samples(&text)["orchestra_store_up"], 0.0);
+}
+
+#[tokio::test]
+async fn who_comes_over_a_connection_hears_of_health_while_nothing_can_be_read() {
+    let store = Unwell::new();
+    let server = ApiServer::builder(Arc::new(store.clone())).build().await.unwrap();
+    let listening = serve(server).await;
+    store.is_stuck.store(true, Ordering::Relaxed);
+    let classed = async || {
+        let request = Request::get("/livez").header("host", "test").body(Full::new(Bytes::new())).unwrap();
+        let (parts, _) = listening.connect().await.send_request(request).await.unwrap().into_parts();
+        assert_eq!(parts.status, 200);
+        parts.headers.contains_key("x-kubernetes-pf-flowschema-uid")
+    };
+    assert!(!classed().await, "it cannot be known");
+    store.is_stuck.store(false, Ordering::Relaxed);
+    assert!(classed().await);
 }
 
 #[tokio::test]

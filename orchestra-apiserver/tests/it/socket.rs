@@ -88,7 +88,10 @@ pub(crate) async fn listen(
     more: impl FnOnce(ApiServerBuilder) -> ApiServerBuilder,
 ) -> Listening {
     let builder = ApiServer::builder(Arc::new(MemoryStore::new())).authenticator(ByHeader).limits(limits);
-    let server = more(builder).build().await.unwrap();
+    serve(more(builder).build().await.unwrap()).await
+}
+
+pub(crate) async fn serve(server: ApiServer) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

@@ -102,6 +102,24 @@ async fn a_watch_over_a_web_socket_ends_with_its_client_and_with_the_server() {
     timeout(PATIENCE, listening.serving).await.expect("the server ends").unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_keep_the_server_from_ending() {
+    let mut limits = Limits::default();
+    (limits.stalled, limits.farewell) = (Duration::from_secs(3600), Duration::from_secs(3600));
+    let listening = listen(limits, |builder| builder).await;
+    let mut large = map("");
+    large["data"] = json!({"a": "x".repeat(900_000)});
+    // More than the buffers of a connection hold.
+    for n in 0..24 {
+        large["metadata"]["name"] = format!("m{n}").into();
+        assert_eq!(post(&listening.server, MAPS, &large).await.0, 201);
+    }
+    let path = format!("{MAPS}?watch=true");
+    let (_socket, _) = open(&listening, &path, &[("x-test-user", "admin")]).await.unwrap();
+    listening.shutdown.cancel();
+    timeout(PATIENCE, listening.serving).await.expect("the server ends").unwrap().unwrap();
+}
+
 /// Writes a log of two lines, however it is asked.
 #[derive(Debug)]
 struct Node;

@@ -45,9 +45,8 @@ fn of_web_socket(headers: &HeaderMap) -> Option<String> {
     if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) || !stream::is_upgrade(headers) {
         return None;
     }
-    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter();
-    let offered = lines.flat_map(|line| line.to_str().unwrap_or_default().split(',')).map(str::trim);
-    let (tokens, others): (Vec<&str>, Vec<&str>) = offered.partition(|name| name.starts_with(SUBPROTOCOL));
+    let (tokens, others): (Vec<&str>, Vec<&str>) =
+        stream::offered(headers).partition(|name| name.starts_with(SUBPROTOCOL));
     let encoded = tokens.first()?.strip_prefix(SUBPROTOCOL)?;
     // Another one has to be there, for the answer must name one, and a token is not to be sent back.
     if tokens.len() > 1 || others.is_empty() {
