@@ -3,9 +3,10 @@
 //! After upstream's `maxinflight.go` and `request_deadline.go`: reads and writes have a bound each, watches and streams are
 //! not counted, and `system:masters` always come through. As with upstream's priority and fairness, who finds all places taken
 //! waits in turn, unless too many do, for a quarter of the time that a request may take. Which level of priority a request
-//! has is told ([`Classes`]); bounds for each would go here.
+//! has is told ([`Classes`]); bounds for each would go here. Events let other writes go first ([`Turns`]).
 
 mod class;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::query::Query;
 use crate::request::{RequestInfo, Verb};
 use crate::status::StatusError;
 
+use self::turns::{Turn, Turns};
+
 pub(crate) use class::{Class, Classes};
 
 /// The bounds on requests at once.
@@ -27,6 +30,9 @@ pub(crate) use class::{Class, Classes};
 pub(crate) struct Flow {
     reads: Option<Bound>,
     writes: Option<Bound>,
+    turns: Arc<Turns>,
+    /// Room for events that wait for their turn.
+    stepped_back: Semaphore,
     /// How long a request waits for a place.
     patience: Duration,
 }
@@ -43,6 +49,7 @@ struct Bound {
 #[derive(Debug)]
 pub(crate) struct Place {
     _permit: Option<OwnedSemaphorePermit>,
+    _turn: Option<Turn>,
 }
 
 impl Flow {
@@ -51,8 +58,13 @@ impl Flow {
         let bound = |most: usize| {
             (most > 0).then(|| Bound { places: Arc::new(many(most)), queue: many(limits.waiting) })
         };
-        let patience = limits.request_timeout / 4;
-        Self { reads: bound(limits.reads), writes: bound(limits.writes), patience }
+        Self {
+            reads: bound(limits.reads),
+            writes: bound(limits.writes),
+            turns: Arc::default(),
+            stepped_back: many(limits.waiting),
+            patience: limits.request_timeout / 4,
+        }
     }
 
     /// A place, as soon as there is one.
@@ -66,23 +78,58 @@ impl Flow {
             RequestInfo::Resource(request) => matches!(request.verb, Verb::Get | Verb::List | Verb::Watch),
             RequestInfo::NonResource(_) => matches!(*method, http::Method::GET | http::Method::HEAD),
         };
-        let Some(bound) = (if reads { &self.reads } else { &self.writes }) else {
-            return Ok(Place { _permit: None });
-        };
+        if reads {
+            return Ok(Place { _permit: self.permit(self.reads.as_ref(), user).await?, _turn: None });
+        }
+        let turn = if tells_an_event(info) { self.step_back(user).await? } else { self.turns.other() };
+        Ok(Place { _permit: self.permit(self.writes.as_ref(), user).await?, _turn: Some(turn) })
+    }
+
+    async fn permit(
+        &self,
+        bound: Option<&Bound>,
+        user: &User,
+    ) -> Result<Option<OwnedSemaphorePermit>, StatusError> {
+        let Some(bound) = bound else { return Ok(None) };
         // Those who wait come first: while there are any, no place is free.
         if let Ok(permit) = Arc::clone(&bound.places).try_acquire_owned() {
-            return Ok(Place { _permit: Some(permit) });
+            return Ok(Some(permit));
         }
         if user.is_in(MASTERS) {
-            return Ok(Place { _permit: None });
+            return Ok(None);
         }
         if let Ok(_waits) = bound.queue.try_acquire()
             && let Ok(Ok(permit)) = timeout(self.patience, Arc::clone(&bound.places).acquire_owned()).await
         {
-            return Ok(Place { _permit: Some(permit) });
+            return Ok(Some(permit));
         }
-        Err(StatusError::too_many_requests("Too many requests, please try again later.", 1))
+        Err(too_many())
     }
+
+    /// The turn of an event. Masters wait for it, too, but are not sent away.
+    async fn step_back(&self, user: &User) -> Result<Turn, StatusError> {
+        if let Some(turn) = self.turns.try_event() {
+            return Ok(turn);
+        }
+        if let Ok(_waits) = self.stepped_back.try_acquire()
+            && let Ok(turn) = timeout(self.patience, self.turns.event()).await
+        {
+            return Ok(turn);
+        }
+        if user.is_in(MASTERS) { Ok(self.turns.overdue()) } else { Err(too_many()) }
+    }
+}
+
+fn too_many() -> StatusError {
+    StatusError::too_many_requests("Too many requests, please try again later.", 1)
+}
+
+/// Whether a request writes an event.
+fn tells_an_event(info: &RequestInfo) -> bool {
+    let RequestInfo::Resource(request) = info else { return false };
+    request.resource == "events"
+        && ["", "events.k8s.io"].contains(&request.gv.group.as_ref())
+        && matches!(request.verb, Verb::Create | Verb::Update | Verb::Patch)
 }
 
 /// Whether a request stays open as long as the client likes: watches, logs, and what connects to something else.
@@ -157,6 +204,38 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 15);
         drop(held);
         enter().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_let_other_writes_go_first_and_others_do_not_wait_for_them() {
+        let mut limits = Limits::default();
+        limits.waiting = 1;
+        let flow = Flow::new(&limits);
+        let (post, jane) = (http::Method::POST, User::new("jane", []));
+        let write = info(&post, "/api/v1/namespaces/a/pods");
+        let tell = info(&post, "/apis/events.k8s.io/v1/namespaces/a/events");
+        let mut others = Vec::new();
+        for _ in 0..16 {
+            others.push(flow.enter(&write, &post, &jane).await.unwrap());
+        }
+        let _told = (
+            flow.enter(&tell, &post, &jane).await.unwrap(),
+            flow.enter(&info(&post, "/api/v1/namespaces/a/events"), &post, &jane).await.unwrap(),
+        );
+        let mut waits = Box::pin(flow.enter(&tell, &post, &jane));
+        assert!(futures::poll!(&mut waits).is_pending());
+        assert_eq!(flow.enter(&tell, &post, &jane).await.unwrap_err().code().as_u16(), 429, "too many wait");
+        flow.enter(&tell, &post, &User::admin()).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(waits.await.unwrap_err().code().as_u16(), 429, "it has waited for long enough");
+        assert_eq!(begun.elapsed().as_secs(), 15);
+        others.pop();
+        flow.enter(&tell, &post, &jane).await.unwrap();
+        for path in ["/api/v1/namespaces/a/events", "/apis/events.k8s.io/v1/namespaces/a/events/e"] {
+            assert!(!tells_an_event(&info(&http::Method::DELETE, path)), "{path}");
+            assert!(!tells_an_event(&info(&http::Method::GET, path)), "{path}");
+        }
+        assert!(!tells_an_event(&info(&post, "/apis/example.org/v1/namespaces/a/events")));
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::Patch;
 use kube::{Api, Client, Resource};
 use orchestra_core::unread::Unread;
@@ -42,6 +43,8 @@ pub(crate) struct Recorder {
 }
 
 struct Note {
+    /// When it happened, which may be long before it can be written.
+    at: Timestamp,
     about: ObjectReference,
     component: Cow<'static, str>,
     mood: Mood,
@@ -52,7 +55,6 @@ struct Note {
 /// The other end of a [`Recorder`].
 pub(crate) struct Writer {
     notes: mpsc::Receiver<Note>,
-    clock: Clock,
     numbers: Arc<AtomicU64>,
     correlator: Correlator,
 }
@@ -61,12 +63,7 @@ impl Recorder {
     pub(crate) fn new(clock: Clock) -> (Self, Writer) {
         let (sender, notes) = mpsc::channel(WAITING);
         let numbers = Arc::new(AtomicU64::new(0));
-        let writer = Writer {
-            notes,
-            clock: clock.clone(),
-            numbers: numbers.clone(),
-            correlator: Correlator::default(),
-        };
+        let writer = Writer { notes, numbers: numbers.clone(), correlator: Correlator::default() };
         (Self { sender, clock, numbers }, writer)
     }
 
@@ -90,7 +87,8 @@ impl Recorder {
             resource_version: meta.resource_version.clone(),
             field_path: None,
         };
-        if let Err(refused) = self.sender.try_send(Note { about, component, mood, reason, message }) {
+        let note = Note { at: self.clock.now(), about, component, mood, reason, message };
+        if let Err(refused) = self.sender.try_send(note) {
             let component = refused.into_inner().component;
             debug!(%component, "too many events are waiting; dropped one");
         }
@@ -137,7 +135,7 @@ impl Writer {
             Fate::Held => return,
             Fate::Counted { name, count } => {
                 let patch = json!({
-                    "count": count, "message": verdict.message, "lastTimestamp": self.clock.time(),
+                    "count": count, "message": verdict.message, "lastTimestamp": Time(note.at),
                 });
                 match api.patch(&name, &patch_params(), &Patch::Merge(patch)).await {
                     Ok(_) => return,
@@ -156,10 +154,9 @@ impl Writer {
 
     fn event(&self, note: Note, message: String, namespace: &str) -> Event {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let now = self.clock.now();
-        let stamp = now.as_nanosecond().saturating_add(i128::from(number));
+        let stamp = note.at.as_nanosecond().saturating_add(i128::from(number));
         let name = format!("{}.{stamp:x}", note.about.name.as_deref().unwrap_or_default());
-        let time = self.clock.time();
+        let time = Time(note.at);
         Event {
             metadata: ObjectMeta {
                 name: Some(name),

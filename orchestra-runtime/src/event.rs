@@ -30,10 +30,13 @@ pub(crate) enum Severity {
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     queue: mpsc::Sender<Noted>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug)]
 struct Noted {
+    /// When it happened, which may be long before it can be written.
+    at: Timestamp,
     about: ObjectReference,
     severity: Severity,
     reason: &'static str,
@@ -48,7 +51,7 @@ impl Recorder {
         clock: Arc<dyn Clock>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, inbox) = mpsc::channel(QUEUE);
-        (Self { queue }, write(client, host, clock, inbox))
+        (Self { queue, clock }, write(client, host, inbox))
     }
 
     /// Notes something about `pod`, and about one of its containers when `container` is given.
@@ -82,7 +85,7 @@ impl Recorder {
             message.truncate(end);
             message.push_str("...");
         }
-        if self.queue.try_send(Noted { about, severity, reason, message }).is_err() {
+        if self.queue.try_send(Noted { at: self.clock.now(), about, severity, reason, message }).is_err() {
             tracing::debug!(reason, "an event was dropped");
         }
     }
@@ -90,14 +93,13 @@ impl Recorder {
 
 type Key = (Option<String>, Option<String>, Severity, &'static str, String);
 
-async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: mpsc::Receiver<Noted>) {
+async fn write(client: Client, host: String, mut inbox: mpsc::Receiver<Noted>) {
     let mut written: HashMap<Key, (String, i32)> = HashMap::new();
     // Tells events of the same instant apart, without chance.
     let mut sequence = 0_u8;
     while let Some(noted) = inbox.recv().await {
         let namespace = noted.about.namespace.clone().unwrap_or_default();
         let api: Api<Unread<Event>> = Api::namespaced(client.clone(), &namespace);
-        let now = clock.now();
         let key = (
             noted.about.uid.clone(),
             noted.about.field_path.clone(),
@@ -107,7 +109,7 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
         );
         if let Some((name, count)) = written.get_mut(&key) {
             *count += 1;
-            let again = serde_json::json!({"count": *count, "lastTimestamp": time(now)});
+            let again = serde_json::json!({"count": *count, "lastTimestamp": time(noted.at)});
             if api.patch(name, &PatchParams::default(), &Patch::Merge(&again)).await.is_ok() {
                 continue;
             }
@@ -116,7 +118,7 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
             written.clear();
         }
         sequence = sequence.wrapping_add(1);
-        let event = Unread(event(&noted, &host, now, sequence));
+        let event = Unread(event(&noted, &host, sequence));
         let name = event.0.metadata.name.clone().unwrap_or_default();
         match api.create(&PostParams::default(), &event).await {
             Ok(_) => {
@@ -128,9 +130,9 @@ async fn write(client: Client, host: String, clock: Arc<dyn Clock>, mut inbox: m
     }
 }
 
-fn event(noted: &Noted, host: &str, now: Timestamp, sequence: u8) -> Event {
+fn event(noted: &Noted, host: &str, sequence: u8) -> Event {
     let about = noted.about.name.clone().unwrap_or_default();
-    let stamp = u64::try_from(now.as_nanosecond()).unwrap_or_default();
+    let stamp = u64::try_from(noted.at.as_nanosecond()).unwrap_or_default();
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{about}.{stamp:x}{sequence:02x}")),
@@ -141,8 +143,8 @@ fn event(noted: &Noted, host: &str, now: Timestamp, sequence: u8) -> Event {
         reason: Some(noted.reason.to_owned()),
         message: Some(noted.message.clone()),
         type_: Some(format!("{:?}", noted.severity)),
-        first_timestamp: Some(time(now)),
-        last_timestamp: Some(time(now)),
+        first_timestamp: Some(time(noted.at)),
+        last_timestamp: Some(time(noted.at)),
         count: Some(1),
         source: Some(EventSource { component: Some("kubelet".to_owned()), host: Some(host.to_owned()) }),
         reporting_component: Some("kubelet".to_owned()),

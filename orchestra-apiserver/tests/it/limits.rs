@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
@@ -276,4 +278,39 @@ async fn who_asks_is_told_which_flow_schema_and_level_the_request_is_of() {
     assert_eq!(level, Some(uid("prioritylevelconfigurations", "workload-low").await));
     let exec = format!("{}/p/exec?command=ls", MAPS.replace("configmaps", "pods"));
     assert_eq!(told("jane", &exec).await, [None, None], "a stream is of none");
+}
+
+#[tokio::test]
+async fn an_event_waits_while_many_others_write() {
+    let (gate, mut coming) = Gate::new();
+    let listening = listen(limits(|_| ()), |builder| builder.admission(gate.clone())).await;
+    let write = |path: &'static str, object: serde_json::Value| {
+        listening.ask("admin", Request::post(path), object.to_string())
+    };
+    let event = |name: &str| {
+        let event = json!({"metadata": {"name": name}, "involvedObject": {"namespace": "default"}});
+        write("/api/v1/namespaces/default/events", event)
+    };
+    let others = (0..16).map(|_| write(MAPS, map("held", 1)).left_future());
+    let events = (0..2).map(|_| event("held").right_future());
+    let mut held: FuturesUnordered<_> = others.chain(events).collect();
+    for _ in 0..18 {
+        tokio::select! {
+            _ = held.next() => panic!("it is to wait"),
+            came = coming.recv() => came.unwrap(),
+        }
+    }
+    let third = event("third");
+    tokio::pin!(third);
+    tokio::select! {
+        _ = held.next() => panic!("they are held"),
+        _ = &mut third => panic!("it is to let them go first"),
+        () = tokio::time::sleep(MOMENT) => {}
+    }
+    let (parts, _) = write(MAPS, map("another", 1)).await;
+    assert_eq!(parts.status, 201, "what is no event waits for none");
+    gate.open.add_permits(18);
+    let all = async { held.by_ref().count().await };
+    let (_, (parts, told)) = tokio::join!(all, third);
+    assert_eq!(parts.status, 201, "{told}");
 }

@@ -54,7 +54,7 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) {
     dispatcher.count_into(metrics.clone());
-    let (news, incoming) = report::channels();
+    let (news, incoming) = report::channels(clock.clone());
     let reporter = Reporter::new(client.clone(), clock.clone());
     let (jobs, start) = (Jobs::new(), Instant::now());
     let extenders = dispatcher.extenders().into();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join;
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::Client;
@@ -23,10 +24,11 @@ use crate::view::{NodeName, PodUid, PodView};
 
 /// How many pods without a node are reported on at a time.
 const PARALLEL: usize = 16;
-/// How many good news are told at a time: few, so that a burst of bindings is not held up by the telling.
+/// How many events are written at a time: few, so that a burst of bindings is not held up by the telling.
 const PARALLEL_EVENTS: usize = 4;
-/// With more news than this behind, events are left out, as upstream's broadcaster does with a thousand; conditions never are.
-const BACKLOG: usize = 4096;
+/// With more events than this behind, further ones are left out, as upstream's broadcaster does with a thousand; conditions never
+/// are. The API server lets bindings go first, so that what is to be told of a large Deployment waits until all of it is bound.
+const BACKLOG: usize = 16 << 10;
 /// For how many pods the last failure is remembered, to count it up instead of repeating it.
 const REMEMBERED: usize = 1024;
 
@@ -47,33 +49,36 @@ pub(super) enum News {
 
 /// Brings news to the reporter.
 pub(super) struct Herald {
-    needed: mpsc::UnboundedSender<News>,
-    nice: mpsc::Sender<News>,
+    conditions: mpsc::UnboundedSender<Report>,
+    events: mpsc::Sender<(Timestamp, News)>,
+    clock: Clock,
 }
 
-/// Where news arrive: those that have to be told, and those that are left out when there are too many.
+/// Where news arrive: what has to be said of a pod, and what is left out when there is too much of it, with its time.
 pub(super) struct Incoming {
-    needed: mpsc::UnboundedReceiver<News>,
-    nice: mpsc::Receiver<News>,
+    conditions: mpsc::UnboundedReceiver<Report>,
+    events: mpsc::Receiver<(Timestamp, News)>,
 }
 
 /// Both ends of the way of news.
-pub(super) fn channels() -> (Herald, Incoming) {
-    let (needed, needed_incoming) = mpsc::unbounded_channel();
-    let (nice, nice_incoming) = mpsc::channel(BACKLOG);
-    (Herald { needed, nice }, Incoming { needed: needed_incoming, nice: nice_incoming })
+pub(super) fn channels(clock: Clock) -> (Herald, Incoming) {
+    let (conditions, incoming_conditions) = mpsc::unbounded_channel();
+    let (events, incoming_events) = mpsc::channel(BACKLOG);
+    let incoming = Incoming { conditions: incoming_conditions, events: incoming_events };
+    (Herald { conditions, events, clock }, incoming)
 }
 
 impl Herald {
     pub(super) fn tell(&self, news: News) {
-        let is_told = match news {
-            News::Bound { .. } | News::Announced { .. } | News::Preempted(_) => {
-                self.nice.try_send(news).is_ok()
+        let mut is_heard = true;
+        if let News::Failed(report) = &news {
+            is_heard = self.conditions.send(report.clone()).is_ok();
+            if report.reason == ReportReason::Displaced {
+                return;
             }
-            // The reporter lives as long as the driver.
-            News::Failed(_) | News::Refused(_) => self.needed.send(news).is_ok(),
-        };
-        if !is_told {
+        }
+        is_heard &= self.events.try_send((self.clock.now(), news)).is_ok();
+        if !is_heard {
             tracing::debug!("an event is left out");
         }
     }
@@ -108,55 +113,50 @@ impl Reporter {
 
     /// Reports until the herald is gone.
     pub(super) async fn run(self, incoming: Incoming) {
-        join(self.tell_all(incoming.needed), self.tell_some(incoming.nice)).await;
+        join(self.write_conditions(incoming.conditions), self.write_events(incoming.events)).await;
     }
 
-    async fn tell_all(&self, incoming: mpsc::UnboundedReceiver<News>) {
-        let news = stream::unfold(incoming, |mut incoming| async move {
-            let news = incoming.recv().await?;
-            let behind = incoming.len() > BACKLOG;
-            Some(((news, behind), incoming))
+    async fn write_conditions(&self, incoming: mpsc::UnboundedReceiver<Report>) {
+        let reports = stream::unfold(incoming, |mut incoming| async move {
+            let report = incoming.recv().await?;
+            Some((report, incoming))
         });
-        news.for_each_concurrent(PARALLEL, |(news, behind)| self.one(news, behind)).await;
+        reports.for_each_concurrent(PARALLEL, |report| self.condition(report)).await;
     }
 
-    async fn tell_some(&self, incoming: mpsc::Receiver<News>) {
+    async fn write_events(&self, incoming: mpsc::Receiver<(Timestamp, News)>) {
         let news = stream::unfold(incoming, |mut incoming| async move {
             let news = incoming.recv().await?;
             Some((news, incoming))
         });
-        news.for_each_concurrent(PARALLEL_EVENTS, |news| self.one(news, false)).await;
+        news.for_each_concurrent(PARALLEL_EVENTS, |(at, news)| self.one(at, news)).await;
     }
 
-    async fn one(&self, news: News, behind: bool) {
+    async fn one(&self, at: Timestamp, news: News) {
         match news {
             News::Bound { pod, node } => {
                 let note = format!("Successfully assigned {} to {node}", pod.key);
-                self.event(&pod, Happening::Scheduled, note).await;
+                self.event(at, &pod, Happening::Scheduled, note).await;
             }
             News::Announced { pod, notice } => {
-                self.event(&pod, Happening::Announced { reason: notice.reason }, notice.note).await;
+                self.event(at, &pod, Happening::Announced { reason: notice.reason }, notice.note).await;
             }
             News::Preempted(eviction) => {
                 let remark = if eviction.in_memory { " (in kube-scheduler memory)." } else { "" };
                 let note =
                     format!("Preempted by pod {} on node {}{remark}", eviction.preemptor.uid, eviction.node);
-                self.event(&eviction.victim, Happening::Preempted { by: &eviction.preemptor }, note).await;
+                let happening = Happening::Preempted { by: &eviction.preemptor };
+                self.event(at, &eviction.victim, happening, note).await;
             }
-            News::Refused(refused) => self.refusal(&refused).await,
+            News::Refused(refused) => self.refusal(at, &refused).await,
             News::Failed(report) => {
-                let event = async {
-                    if !behind && report.reason != ReportReason::Displaced {
-                        self.event(&report.pod, Happening::FailedScheduling, report.message.clone()).await;
-                    }
-                };
-                join(self.condition(&report), event).await;
+                self.event(at, &report.pod, Happening::FailedScheduling, report.message).await;
             }
         }
     }
 
-    async fn refusal(&self, refused: &Refused) {
-        let event = Unread(refusal(refused, self.clock.now(), self.serial().await));
+    async fn refusal(&self, at: Timestamp, refused: &Refused) {
+        let event = Unread(refusal(refused, at, self.serial().await));
         let namespace = event.0.metadata.namespace.clone().unwrap_or_default();
         let events: Api<Unread<Event>> = Api::namespaced(self.client.clone(), &namespace);
         if let Err(error) = events.create(&PostParams::default(), &event).await {
@@ -164,7 +164,7 @@ impl Reporter {
         }
     }
 
-    async fn condition(&self, report: &Report) {
+    async fn condition(&self, report: Report) {
         let reason = match report.reason {
             ReportReason::Unschedulable => "Unschedulable",
             ReportReason::SchedulerError => "SchedulerError",
@@ -217,17 +217,16 @@ impl Reporter {
         }
     }
 
-    async fn event(&self, pod: &PodView, happening: Happening<'_>, note: String) {
+    async fn event(&self, at: Timestamp, pod: &PodView, happening: Happening<'_>, note: String) {
         let events: Api<Unread<Event>> = Api::namespaced(self.client.clone(), &pod.key.namespace);
-        let now = self.clock.now();
         let result = match self.repeats(pod, happening, &note).await {
             Some(last) => {
-                let series = json!({"series": {"count": last.count, "lastObservedTime": micros(now)}});
+                let series = json!({"series": {"count": last.count, "lastObservedTime": micros(at)}});
                 let patch = Patch::Merge(series);
                 events.patch(&last.event, &PatchParams::default(), &patch).await.map(drop)
             }
             None => {
-                let event = Unread(compose(pod, happening, &note, now, self.serial().await));
+                let event = Unread(compose(pod, happening, &note, at, self.serial().await));
                 let name = event.0.metadata.name.clone().unwrap_or_default();
                 let created = events.create(&PostParams::default(), &event).await.map(drop);
                 if created.is_ok() && matches!(happening, Happening::FailedScheduling) {
@@ -274,6 +273,6 @@ impl Reporter {
 }
 
 /// A time with microseconds, as events state it.
-fn micros(time: jiff::Timestamp) -> String {
+fn micros(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
