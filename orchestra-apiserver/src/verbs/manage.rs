@@ -43,12 +43,12 @@ impl Account {
                 let manager = manager(call);
                 let author = author(call, &manager, &now);
                 let track = |target: Target<'_>| apply::track(old, object, author, target);
-                match seen(call, track).await {
-                    Ok(account) => account,
-                    // The write does not need the other versions. Whoever manages fields in them keeps those; that nobody
-                    // converted is counted where it was tried.
-                    Err(_) => track(target(call, Versions::Apart)).ok().flatten(),
-                }
+                // Nobody has set anything of a new object through another version.
+                let is_seen = old.is_some() || self::account(object).is_some();
+                let account = if is_seen { seen(call, track).await.ok() } else { None };
+                // The write does not need the other versions. Whoever manages fields in them keeps those; that nobody
+                // converted is counted where it was tried.
+                account.unwrap_or_else(|| track(target(call, Versions::Apart)).ok().flatten())
             }
         };
         meta::remove(object, FIELD);

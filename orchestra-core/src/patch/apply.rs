@@ -12,8 +12,10 @@
 mod compare;
 mod conflict;
 mod element;
+mod empty;
 mod field_set;
 mod last_applied;
+mod made;
 mod manager;
 mod merge;
 mod node;
@@ -25,15 +27,16 @@ mod views;
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use self::conflict::{Conflict, Conflicts};
 pub use self::field_set::FieldSet;
 use self::manager::{Entry, Ledger, Operation};
+use self::node::Node;
 pub use self::overlay::overlay;
 use self::views::{Effects, Lens, Sight};
 pub use self::views::{Unseen, Versions, Views};
-use crate::schema::{self, ObjectType};
+use crate::schema::ObjectType;
 use crate::structural::Structural;
 
 /// The manager to whom the fields go that an object had before anybody applied to it.
@@ -124,11 +127,11 @@ pub fn apply(
     typed::check(config, root).map_err(ApplyError::Mistyped)?;
     let mut wanted = typed::fields(config, root);
 
-    let empty = empty_object(target.schema);
-    let base = live.unwrap_or(&empty);
+    let empty = empty::object(target.schema);
+    let base = live.unwrap_or(empty);
     let mut ledger = Ledger::read(base, lens);
     if ledger.is_empty() && live.is_some() {
-        let mut found = compare::compare(Some(&empty), Some(base), root).added_or_modified();
+        let mut found = compare::compare(Some(empty), Some(base), root).added_or_modified();
         strip(&mut found, &[]);
         ledger.add(Entry::new(BEFORE_FIRST_APPLY, Operation::Update, author, found));
     }
@@ -175,17 +178,10 @@ pub fn track(
     target: Target<'_>,
 ) -> Result<Option<Value>, Unseen> {
     let lens = Lens::new(author, target);
-    let empty;
-    let base = match live {
-        Some(live) => live,
-        None => {
-            empty = empty_object(target.schema);
-            &empty
-        }
-    };
+    let base = live.unwrap_or_else(|| empty::object(target.schema));
     let mut ledger = Ledger::of_request(base, new, author.subresource, lens);
-    if ledger.is_empty() && live.is_some() {
-        return Ok(None);
+    if ledger.is_empty() {
+        return Ok(if live.is_none() { made(base, new, author, target) } else { None });
     }
     // Everything in a new object its maker set just now, through this version.
     let is_new = live.is_none();
@@ -199,6 +195,14 @@ pub fn track(
         }
     }
     Ok(ledger.write())
+}
+
+/// The account of a new object that nobody but its maker has a part in.
+fn made(empty: &Value, new: &Value, author: Author<'_>, target: Target<'_>) -> Option<Value> {
+    let left_out: Vec<&[&str]> = UNMANAGED.iter().chain(target.ignored).copied().collect();
+    let fields = made::fields(new, empty, Node::root(target.schema), &left_out)?;
+    let entry = Entry::new(author.manager, Operation::Update, author, FieldSet::default());
+    Some(Value::Array(vec![entry.with(fields)]))
 }
 
 /// Whether two accounts say the same but for the times.
@@ -215,15 +219,6 @@ pub fn differ_in_time_only(one: &Value, other: &Value) -> bool {
             let entry = plain(entry);
             other.iter().any(|candidate| plain(candidate) == entry)
         })
-}
-
-/// What the type holds before anything is set.
-fn empty_object(schema: Schema<'_>) -> Value {
-    let mut value = Value::Object(Map::new());
-    if let Schema::Builtin(ty) = schema {
-        schema::complete(&mut value, ty);
-    }
-    value
 }
 
 fn without_account(object: &mut Value) {

@@ -8,7 +8,11 @@ use serde_json::{Map, Value};
 use super::node::Items;
 
 pub(super) fn field(name: &str) -> String {
-    ["f:", name].concat()
+    // Each field that anybody manages has such a name, and putting slices together takes twice as long.
+    let mut field = String::with_capacity("f:".len() + name.len());
+    field.push_str("f:");
+    field.push_str(name);
+    field
 }
 
 /// The name of an item of a list of type `set`.

@@ -6,14 +6,14 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::node::Node;
 use super::*;
 use crate::kind::Kind;
 use crate::kinds::Registry;
-use crate::schema::Shape;
 use crate::schema::sample::{Seed, cases};
+use crate::schema::{self, Shape};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 

@@ -95,10 +95,16 @@ impl<'a> Entry<'a> {
             && (self.operation == Operation::Apply || self.api_version == other.api_version)
     }
 
-    fn into_value(self) -> Value {
+    fn into_value(mut self) -> Value {
         if let Some(read) = self.read {
             return read.clone();
         }
+        let set = std::mem::take(&mut self.set);
+        self.with(set.into_value())
+    }
+
+    /// As `managedFields` has it, with these fields in the place of its own.
+    pub(super) fn with(&self, fields: Value) -> Value {
         let mut out = Map::new();
         let mut put = |field: &str, text: &str| {
             if !text.is_empty() {
@@ -111,7 +117,7 @@ impl<'a> Entry<'a> {
         put("time", &self.time);
         put("fieldsType", "FieldsV1");
         put("subresource", &self.subresource);
-        out.insert("fieldsV1".into(), self.set.into_value());
+        out.insert("fieldsV1".into(), fields);
         Value::Object(out)
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::node::Node;
 use super::*;
 use crate::gvk::GroupVersion;
+use crate::schema;
 
 fn schema() -> &'static ObjectType {
     schema::of_kind(&GroupVersion::parse("v1").unwrap(), "Pod").unwrap()

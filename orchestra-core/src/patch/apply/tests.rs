@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::gvk::GroupVersion;
+use crate::schema;
 
 fn schema_of(version: &str, kind: &str) -> &'static ObjectType {
     schema::of_kind(&GroupVersion::parse(version).unwrap(), kind).unwrap()
