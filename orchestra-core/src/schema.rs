@@ -43,7 +43,7 @@ mod scalar;
 mod syntax;
 mod tree;
 
-pub use complete::complete;
+pub use complete::{complete, complete_only};
 pub use conform::{conform, conform_merged};
 pub use decode::{Decoded, Format, decode, decode_untyped};
 pub use index::{by_name, of_kind, types};

@@ -1,8 +1,9 @@
 //! Changing a few fields of an object without making a tree of the rest.
 //!
-//! A change that is known to look at certain fields only, such as that of a binding, sees a tree of those, and where it does not say
-//! which of the metadata, of all that but its largest part, the account of who set what. What is stored in the end is the same text as
-//! if the whole object had been read, changed and written: all that was not looked at is taken over as it stands there.
+//! A change that is known to look at certain fields only, such as that of a binding or of the status of a pod, sees a tree of those, and
+//! where it does not say which of the metadata, of all that but its largest part, the account of who set what. What is stored in the end
+//! is the same text as if the whole object had been read, changed and written: all that was not looked at is taken over as it stands
+//! there.
 
 use std::fmt;
 
@@ -13,9 +14,17 @@ use serde_json::{Map, Value};
 
 use super::codec::Layout;
 
-/// The fields of an object that are looked at, each by the name of what holds it and its own. Where none of the metadata are named,
-/// all of them are but for `managedFields`.
-pub(crate) type Fields = [(&'static str, &'static [&'static str])];
+/// What of an object is looked at, by the names of its fields. Where metadata is not among them, all of it is but for `managedFields`.
+pub(crate) type Fields = [(&'static str, Look)];
+
+/// What of a field is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Look {
+    /// Everything.
+    Whole,
+    /// These fields of it.
+    Only(&'static [&'static str]),
+}
 
 const METADATA: &str = "metadata";
 /// What of the metadata is not looked at.
@@ -137,16 +146,17 @@ impl<'de> Visitor<'de> for Whole {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Narrow<'de>, A::Error> {
         let (mut tree, mut rest) = (Map::new(), Rest::default());
         while let Some(name) = entries.next_key::<&'de str>()? {
-            let named = self.0.iter().find(|(holder, _)| *holder == name);
+            let named = self.0.iter().find(|(field, _)| *field == name);
             let held = match named {
-                Some((holder, of)) => Some((*holder, Holder::Only(of))),
+                Some((holder, Look::Only(of))) => Some((*holder, Holder::Only(of))),
+                Some((_, Look::Whole)) => None,
                 None => (name == METADATA).then_some((METADATA, Holder::AllBut(ACCOUNT))),
             };
             if let Some((holder, part)) = held {
                 let (read, texts) = entries.next_value_seed(part)?;
                 tree.insert(name.to_owned(), read.into());
                 rest.beside.push((holder, texts));
-            } else if Layout::holds(name) {
+            } else if named.is_some() || Layout::holds(name) {
                 tree.insert(name.to_owned(), entries.next_value()?);
             } else {
                 rest.own.push((name, entries.next_value()?));
@@ -206,8 +216,14 @@ mod tests {
 
     use super::*;
 
-    const FIELDS: &Fields = &[("a", &["a", "b"]), ("c", &["b"])];
-    const WITH_METADATA: &Fields = &[("a", &["a", "b"]), ("c", &["b"]), (METADATA, &["b", "x", "z"])];
+    const FIELDS: &Fields = &[("a", Look::Only(&["a", "b"])), ("c", Look::Only(&["b"]))];
+    const WITH_METADATA: &Fields = &[
+        ("a", Look::Only(&["a", "b"])),
+        ("c", Look::Only(&["b"])),
+        (METADATA, Look::Only(&["b", "x", "z"])),
+    ];
+    const WITH_WHOLE: &Fields =
+        &[("a", Look::Only(&["a", "b"])), ("c", Look::Whole), (METADATA, Look::Whole)];
 
     fn layout() -> Layout {
         Layout::new("v1", "Pod")
@@ -259,7 +275,7 @@ mod tests {
             object in objects(),
             changes in prop::collection::vec((prop::sample::select(vec![("a", "a"), ("a", "b"), ("c", "b"), ("metadata", "x"), ("metadata", "z")]), values()), 0..4),
             read_again in any::<bool>(),
-            fields in prop::sample::select(vec![FIELDS, WITH_METADATA]),
+            fields in prop::sample::select(vec![FIELDS, WITH_METADATA, WITH_WHOLE]),
         ) {
             let stored = layout().encode(&object);
             // As a tree that was read from the store has it.
@@ -270,8 +286,13 @@ mod tests {
                 prop_assert!(is_other("a") || is_other("c") || text.contains('\\'), "{}", text);
                 return Ok(());
             };
-            prop_assert!(narrow.tree[METADATA].get(ACCOUNT).is_none());
-            for (holder, of) in fields {
+            let has_account = fields.iter().any(|(name, look)| *name == METADATA && matches!(look, Look::Whole));
+            prop_assert!(has_account || narrow.tree[METADATA].get(ACCOUNT).is_none());
+            for (holder, look) in fields {
+                let Look::Only(of) = look else {
+                    prop_assert_eq!(narrow.tree.get(holder), whole.get(holder));
+                    continue;
+                };
                 for field in *of {
                     prop_assert_eq!(narrow.tree.pointer(&format!("/{holder}/{field}")), whole.pointer(&format!("/{holder}/{field}")));
                 }
@@ -279,7 +300,9 @@ mod tests {
             let mut tree = if read_again { narrow.tree.clone() } else { Narrow::read(&stored, &layout(), fields).unwrap().tree };
             for ((holder, field), value) in changes {
                 for object in [&mut whole, &mut tree] {
-                    object[holder][field] = value.clone();
+                    if object.get(holder).is_none_or(Value::is_object) {
+                        object[holder][field] = value.clone();
+                    }
                 }
             }
             prop_assert_eq!(narrow.write(&tree, &layout()), layout().encode(&whole));

@@ -222,6 +222,13 @@ impl Resource {
         }
     }
 
+    /// [`complete`](Self::complete) for what a write of the status may change.
+    pub(crate) fn complete_status(&self, object: &mut Value) {
+        if let Some(ty) = self.object_type {
+            schema::complete_only(object, ty, &["metadata", "status"]);
+        }
+    }
+
     pub(crate) fn kind_name(&self) -> &str {
         &self.description().kind
     }

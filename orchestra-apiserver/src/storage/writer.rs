@@ -45,6 +45,12 @@ pub(crate) trait Edit: Send + Sync {
         None
     }
 
+    /// Whether what it [looks at](Self::looks_at) is enough for this object. It is asked before the edit, and after it by whoever would
+    /// use its outcome.
+    fn is_enough(&self, _seen: &Value) -> bool {
+        true
+    }
+
     /// What to store when there is no such object; `None` answers "not found".
     async fn create(&self) -> Result<Option<Value>, StatusError>;
 }
@@ -169,7 +175,8 @@ impl Writer {
             };
             let seen = resource.convert_one(entry.clone()).await?;
             if let Some(narrow) = edit.looks_at().and_then(|fields| resource.narrow(&seen, fields))
-                && let Step::Put(new) = edit.edit(&narrow.tree).await?
+                && let Some(step) = edit_narrowly(edit, &narrow.tree).await
+                && let Step::Put(new) = step?
                 && !is_finished(&new)
             {
                 let stored = resource.narrow_to_store(&narrow, &new);
@@ -252,6 +259,15 @@ impl Writer {
         };
         Ok(Some(Written::Stored(encoded(resource, entry.key.clone(), shown, revision)?)))
     }
+}
+
+/// What an edit wants of an object of which it sees a part; `None` where it has to see the whole.
+async fn edit_narrowly(edit: &dyn Edit, seen: &Value) -> Option<Result<Step, StatusError>> {
+    if !edit.is_enough(seen) {
+        return None;
+    }
+    let step = edit.edit(seen).await;
+    edit.is_enough(seen).then_some(step)
 }
 
 /// An object as it was found.

@@ -12,7 +12,7 @@ use crate::negotiate::decode;
 use crate::state::{Call, State};
 use crate::status::{GroupResource, StatusError};
 use crate::storage::meta;
-use crate::storage::narrow::Fields;
+use crate::storage::narrow::{Fields, Look};
 use crate::storage::writer::{Edit, Step};
 use crate::verbs::update;
 
@@ -110,17 +110,17 @@ impl Edit for BindEdit<'_> {
         Some(&[
             (
                 "metadata",
-                &[
+                Look::Only(&[
                     "annotations",
                     "deletionGracePeriodSeconds",
                     "deletionTimestamp",
                     "finalizers",
                     "labels",
                     "uid",
-                ],
+                ]),
             ),
-            ("spec", &["nodeName", "schedulingGates"]),
-            ("status", &["conditions"]),
+            ("spec", Look::Only(&["nodeName", "schedulingGates"])),
+            ("status", Look::Only(&["conditions"])),
         ])
     }
 

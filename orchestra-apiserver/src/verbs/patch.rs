@@ -13,6 +13,8 @@ use crate::body::Body;
 use crate::negotiate::{decode, patched};
 use crate::state::{Call, State};
 use crate::status::StatusError;
+use crate::storage::meta;
+use crate::storage::narrow::{Fields, Look};
 use crate::storage::writer::{Edit, Step};
 
 pub(crate) const JSON: &str = "application/json-patch+json";
@@ -65,6 +67,12 @@ impl Patch {
         patched.map_err(refusal)
     }
 
+    /// Whether it changes no other fields of an object, whatever they are.
+    fn names_only(&self, fields: &[&str]) -> bool {
+        let Self::Strategic(Value::Object(patch)) = self else { return false };
+        patch.keys().all(|field| fields.contains(&field.as_str()))
+    }
+
     fn origin<'a>(&'a self, again: &'a dyn Fn() -> Option<Value>) -> patched::Origin<'a> {
         match self {
             Self::Strategic(patch) => patched::Origin::Strategic(patch),
@@ -115,14 +123,31 @@ impl Edit for PatchEdit<'_> {
         *self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = decoded.warnings;
         let mut new = decoded.value;
         super::create::place(self.call, &mut new)?;
-        if crate::storage::meta::name(&new) != self.call.name() {
+        if meta::name(&new) != self.call.name() {
             return Err(StatusError::bad_request(format!(
                 "the name of the object ({}) does not match the name on the URL ({})",
-                crate::storage::meta::name(&new),
+                meta::name(&new),
                 self.call.name()
             )));
         }
         update::finish(self.state, self.call, self.part, new, current, Account::Track).await.map(Step::Put)
+    }
+
+    /// What a node reports of a pod, which is most of what is patched, changes nothing of its spec. Of that the kind looks at the policy,
+    /// and `NodeRestriction`, alone among the server's own rules, at the node.
+    fn looks_at(&self) -> Option<&'static Fields> {
+        let is_pod_status = self.part == Part::Status && self.call.resource.is("", "pods");
+        (is_pod_status && self.patch.names_only(&["metadata", "status"])).then_some(&[
+            ("metadata", Look::Whole),
+            ("spec", Look::Only(&["nodeName", "restartPolicy"])),
+            ("status", Look::Whole),
+        ])
+    }
+
+    /// Which containers of a pod that is not always restarted may start again, its spec says.
+    fn is_enough(&self, pod: &Value) -> bool {
+        let policy = meta::below(pod, "spec", "restartPolicy").and_then(Value::as_str);
+        policy == Some("Always") && !self.call.concerns_outsiders(self.state, pod)
     }
 
     async fn create(&self) -> Result<Option<Value>, StatusError> {

@@ -126,7 +126,7 @@ pub(crate) async fn finish(
         }
         Part::Status => {
             kind.prepare_status_update(&mut new, old);
-            call.resource.complete(&mut new);
+            call.resource.complete_status(&mut new);
             account.write(&mut new);
             kind.validate_status_update(&new, old)
         }

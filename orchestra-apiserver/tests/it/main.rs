@@ -28,6 +28,7 @@ mod openapi;
 mod options;
 mod parts;
 mod plugins;
+mod pod_status;
 mod policies;
 mod reads;
 mod request_metrics;

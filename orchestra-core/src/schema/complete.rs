@@ -9,13 +9,21 @@ use super::scalar;
 /// Idempotent; what is not an object is left alone.
 pub fn complete(value: &mut Value, ty: &'static ObjectType) {
     let Value::Object(map) = value else { return };
-    for field in fields(ty) {
-        match map.get_mut(field.name) {
-            Some(present) => descend(present, field),
-            None => {
-                if let Some(empty) = empty(field) {
-                    map.insert(field.name.to_owned(), empty);
-                }
+    fields(ty).for_each(|field| complete_field(map, field));
+}
+
+/// [`complete`] for these fields of the object and what is in them. The others are left as they are.
+pub fn complete_only(value: &mut Value, ty: &'static ObjectType, names: &[&str]) {
+    let Value::Object(map) = value else { return };
+    fields(ty).filter(|field| names.contains(&field.name)).for_each(|field| complete_field(map, field));
+}
+
+fn complete_field(map: &mut Map<String, Value>, field: &'static Field) {
+    match map.get_mut(field.name) {
+        Some(present) => descend(present, field),
+        None => {
+            if let Some(empty) = empty(field) {
+                map.insert(field.name.to_owned(), empty);
             }
         }
     }

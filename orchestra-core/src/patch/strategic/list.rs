@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::directive::{self, Directive, PATCH};
-use super::order;
+use super::order::{self, Places};
 use super::{FieldRule, MergeStrategy, merge_objects};
 use crate::patch::PatchError;
 
@@ -63,28 +63,34 @@ fn merge_objects_by_key(
     let Some(key) = rule.merge_key else {
         return Err(PatchError::Internal("cannot merge lists without merge key for struct".to_owned()));
     };
-    let (target, patch) = obey_directives(target, patch, key)?;
-    let mut merged = target.clone();
+    let (mut merged, patch) = obey_directives(target, patch, key)?;
+    // The items themselves go into the merged ones.
+    let known: Vec<Option<Value>> = merged.iter().map(|item| item.get(key).cloned()).collect();
+    let named: Vec<Value> =
+        patch.iter().map(|item| order::key_of(item, key).cloned().unwrap_or_default()).collect();
     let mut places: HashMap<&Value, usize> = HashMap::new();
-    for (at, item) in target.iter().enumerate() {
-        if let Some(name) = item.get(key) {
+    for (at, name) in known.iter().enumerate() {
+        if let Some(name) = name {
             places.entry(name).or_insert(at);
         }
     }
-    for item in &patch {
-        let wanted = order::key_of(item, key)?;
-        match places.get(wanted).and_then(|at| merged.get_mut(*at)) {
-            Some(Value::Object(old)) => {
-                let Value::Object(change) = item else { continue };
-                *old = merge_objects(std::mem::take(old), change.clone(), rule.child)?;
+    for (item, name) in patch.into_iter().zip(&named) {
+        order::key_of(&item, key)?;
+        match (places.get(name).and_then(|at| merged.get_mut(*at)), item) {
+            (Some(Value::Object(old)), Value::Object(change)) => {
+                *old = merge_objects(std::mem::take(old), change, rule.child)?;
             }
-            _ => {
-                places.insert(wanted, merged.len());
-                merged.push(item.clone());
+            (_, item) => {
+                places.insert(name, merged.len());
+                merged.push(item);
             }
         }
     }
-    order::arrange(merged, &patch, &target, Some(key))
+    for item in &merged {
+        order::key_of(item, key)?;
+    }
+    let (named, known) = (Places::of(&named, Some(key)), Places::of(known.iter().flatten(), Some(key)));
+    Ok(order::arrange_by(merged, &named, &known))
 }
 
 // Deletes from the target what the patch's items with `$patch: delete` name; all of it if one says `replace`. Gives

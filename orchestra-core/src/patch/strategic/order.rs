@@ -33,21 +33,26 @@ fn identity<'v>(item: &'v Value, key: Option<&str>) -> &'v Value {
 }
 
 /// Where items stand in a list.
-struct Places<'v> {
+pub(super) struct Places<'v> {
     key: Option<&'v str>,
     first: HashMap<&'v Value, usize>,
 }
 
 impl<'v> Places<'v> {
     fn new(items: &'v [Value], key: Option<&'v str>) -> Self {
-        let mut first = HashMap::with_capacity(items.len());
-        for (at, item) in items.iter().enumerate() {
-            first.entry(identity(item, key)).or_insert(at);
+        Self::of(items.iter().map(|item| identity(item, key)), key)
+    }
+
+    /// Of items that are told apart by these.
+    pub(super) fn of(identities: impl IntoIterator<Item = &'v Value>, key: Option<&'v str>) -> Self {
+        let mut first = HashMap::new();
+        for (at, identity) in identities.into_iter().enumerate() {
+            first.entry(identity).or_insert(at);
         }
         Self { key, first }
     }
 
-    fn of(&self, item: &Value) -> Option<usize> {
+    fn find(&self, item: &Value) -> Option<usize> {
         self.first.get(identity(item, self.key)).copied()
     }
 }
@@ -64,15 +69,19 @@ pub(super) fn arrange(
             key_of(item, key)?;
         }
     }
-    let (named, target) = (Places::new(named, key), Places::new(target, key));
+    Ok(arrange_by(merged, &Places::new(named, key), &Places::new(target, key)))
+}
+
+/// [`arrange`] by what is known of both lists.
+pub(super) fn arrange_by(merged: Vec<Value>, named: &Places<'_>, target: &Places<'_>) -> Vec<Value> {
     let by_place = |row: &mut Vec<Value>, order: &Places<'_>| {
-        row.sort_by_cached_key(|item| order.of(item).unwrap_or(usize::MAX));
+        row.sort_by_cached_key(|item| order.find(item).unwrap_or(usize::MAX));
     };
     let (mut ours, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| named.of(item).is_some());
-    by_place(&mut ours, &named);
-    by_place(&mut others, &target);
-    Ok(weave(others, ours, &target))
+        merged.into_iter().partition(|item| named.find(item).is_some());
+    by_place(&mut ours, named);
+    by_place(&mut others, target);
+    weave(others, ours, target)
 }
 
 fn weave(others: Vec<Value>, ours: Vec<Value>, target: &Places<'_>) -> Vec<Value> {
@@ -80,7 +89,7 @@ fn weave(others: Vec<Value>, ours: Vec<Value>, target: &Places<'_>) -> Vec<Value
     let mut others = others.into_iter().peekable();
     let mut ours = ours.into_iter().peekable();
     while let (Some(other), Some(our)) = (others.peek(), ours.peek()) {
-        let places = target.of(other).zip(target.of(our));
+        let places = target.find(other).zip(target.find(our));
         let from = if places.is_some_and(|(other, our)| other < our) { &mut others } else { &mut ours };
         woven.extend(from.next());
     }

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::schema::{by_name, complete};
+use crate::schema::{by_name, complete, complete_only};
 
 fn deployment() -> &'static ObjectType {
     by_name("io.k8s.api.apps.v1.Deployment").unwrap()
@@ -160,6 +160,13 @@ fn completing_adds_what_go_always_writes() {
     let mut again = value.clone();
     complete(&mut again, deployment());
     assert_eq!(again, value);
+}
+
+#[test]
+fn completing_some_fields_leaves_the_others() {
+    let mut value = json!({"spec":{"template":{}}});
+    complete_only(&mut value, deployment(), &["metadata", "status"]);
+    assert_eq!(value, json!({"metadata":{},"spec":{"template":{}},"status":{}}));
 }
 
 #[test]
