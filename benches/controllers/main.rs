@@ -7,10 +7,12 @@
 //! call the API server without a socket. With `--apart` each component has threads of its own, and the server answers on its
 //! own, so that processor time can be told apart by the names of threads. STEP is one of `idle`, `deployment`,
 //! `rollout`, `start` and `removal` (which need what `deployment` makes), `many`, `namespace`; all of them if none is named.
+//! `floor`, after `deployment`, is what the same pods take in which nothing is decided; it has to be named.
 //!
 //! With `--program` the program there is measured instead, as `orchestra up` in a process of its own, with the pods of one Deployment.
 
 mod count;
+mod floor;
 mod network;
 mod objects;
 mod plant;
@@ -55,6 +57,9 @@ fn main() {
         }
         if runs("idle") && runs("deployment") {
             steps::idle(&plant, "idle, with these pods").await;
+        }
+        if steps.contains(&"floor") {
+            floor::floor(&plant, folder.path()).await;
         }
         if runs("rollout") {
             steps::rollout(&plant).await;

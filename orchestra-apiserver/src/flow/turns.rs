@@ -102,7 +102,7 @@ mod tests {
         under_way.pop();
         assert!(turns.try_event().is_none(), "others have come before");
         let mut waiting = waiting.into_iter();
-        let (mut first, mut second) = (waiting.next().unwrap(), waiting.next().unwrap());
+        let (first, mut second) = (waiting.next().unwrap(), waiting.next().unwrap());
         assert!(poll!(&mut second).is_pending());
         under_way.push(first.await);
         assert!(poll!(&mut second).is_pending(), "it is the next, and finds no room");
