@@ -47,7 +47,7 @@ pub(crate) async fn floor(plant: &Plant, folder: &Path) {
         (Deed::Parse, "  and each text parsed and written once".to_owned()),
         (Deed::Read, format!("  and {} typed readings of the pod", READERS.iter().sum::<usize>())),
     ] {
-        let store = DurableStore::open(folder.join(format!("{deed:?}"))).expect("a store");
+        let store = Arc::new(DurableStore::open(folder.join(format!("{deed:?}"))).expect("a store"));
         let (begin, before) = (Instant::now(), usage::cpu());
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
