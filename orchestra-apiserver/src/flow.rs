@@ -208,8 +208,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn events_let_other_writes_go_first_and_others_do_not_wait_for_them() {
-        let mut limits = Limits::default();
-        limits.waiting = 1;
+        let limits = Limits { waiting: 1, ..Limits::default() };
         let flow = Flow::new(&limits);
         let (post, jane) = (http::Method::POST, User::new("jane", []));
         let write = info(&post, "/api/v1/namespaces/a/pods");
