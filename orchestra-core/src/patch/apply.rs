@@ -166,7 +166,7 @@ pub fn apply(
 
 /// Gives what a write other than apply changes to its author, and returns the new `managedFields`; `None` for none.
 ///
-/// `new` is the object as the client wants it, complete in the sense of [`schema`]. `live` is the stored one, none
+/// `new` is the object as the client wants it, complete in the sense of [`schema`](crate::schema). `live` is the stored one, none
 /// when the object is made. As upstream, an object whose fields nobody manages stays so until it is applied to.
 ///
 /// # Errors
