@@ -368,9 +368,6 @@ impl ApiServerBuilder {
             mutating_policies,
             validating_policies,
         };
-        let bindings = [&slots.mutating_policies, &slots.validating_policies];
-        let hooks = [&slots.mutating_webhooks, &slots.validating_webhooks];
-        let outsiders = bindings.into_iter().chain(hooks).flatten().chain(&self.admission).cloned().collect();
         let admission = Chain::new(admission, self.admission, slots);
         let shutdown = CancellationToken::new();
         let conversions = client.conversions.clone();
@@ -402,7 +399,6 @@ impl ApiServerBuilder {
             tokens,
             authorizer,
             admission,
-            outsiders,
             nodes: self.nodes,
             projections: Projections::new(self.projections),
             network: ServiceNetwork { cidr: self.service_cidr.trunc(), node_ports: self.node_ports },

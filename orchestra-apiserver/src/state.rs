@@ -1,6 +1,5 @@
 //! What every request handler works with.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::chain::Chain;
 use crate::admission::notes::{Notes, Rounds};
-use crate::admission::{Admission, AdmissionRequest, Asked, Operation, Reader};
+use crate::admission::{AdmissionRequest, Asked, Operation, Reader};
 use crate::aggregate::Aggregated;
 use crate::audit::Trails;
 use crate::auth::token::TokenIssuer;
@@ -60,8 +59,6 @@ pub(crate) struct State {
     pub(crate) tokens: Arc<TokenIssuer>,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) admission: Chain,
-    /// Those of its rules that are not the server's own, so that nobody knows what of an object they look at.
-    pub(crate) outsiders: Vec<Arc<dyn Admission>>,
     pub(crate) nodes: Option<Arc<dyn NodeTransport>>,
     /// Resources that are made of others.
     pub(crate) projections: Projections,
@@ -228,11 +225,7 @@ impl Call {
         let rounds = Rounds::default();
         let mut request = self.admission_request(state, Operation::Update, self.own_kind(), &rounds);
         request.old = Some(old);
-        // Who panics here is asked, and does so where it is told.
-        let is_asked = |rule: &Arc<dyn Admission>| {
-            catch_unwind(AssertUnwindSafe(|| rule.concerns(&request))).unwrap_or(true)
-        };
-        state.outsiders.iter().any(is_asked)
+        state.admission.concerns_outsiders(&request)
     }
 
     fn own_kind(&self) -> (&GroupVersion, &str) {

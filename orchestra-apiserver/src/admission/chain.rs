@@ -5,6 +5,7 @@
 //! comes last, so that nothing is charged that somebody else refuses.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 pub(crate) struct Chain {
     rules: Vec<Arc<dyn Admission>>,
+    /// Those of them that are not the server's own, so that nobody knows what of an object they look at.
+    outsiders: Range<usize>,
     /// Of those that change, whom a removal concerns as well.
     removals: Option<Arc<dyn Admission>>,
     metrics: AdmissionMetrics,
@@ -47,11 +50,14 @@ impl Chain {
         let Slots { mutating_policies, mutating_webhooks, validating_policies, validating_webhooks, quota } =
             slots;
         let removals = mutating_webhooks.clone();
-        let last = [mutating_policies, mutating_webhooks, validating_policies, validating_webhooks, quota]
-            .into_iter();
-        let rules: Vec<_> = builtin.into_iter().chain(own).chain(last.flatten()).collect();
+        let hooks = [mutating_policies, mutating_webhooks, validating_policies, validating_webhooks];
+        let mut rules = builtin;
+        let begin = rules.len();
+        rules.extend(own.into_iter().chain(hooks.into_iter().flatten()));
+        let outsiders = begin..rules.len();
+        rules.extend(quota);
         let metrics = AdmissionMetrics::new(&rules);
-        Self { rules, removals, metrics }
+        Self { rules, outsiders, removals, metrics }
     }
 
     pub(crate) fn metrics(&self) -> &AdmissionMetrics {
@@ -81,11 +87,16 @@ impl Chain {
             Phase::Admit => Phases::Validation,
             Phase::Validate => Phases::Mutation,
         };
-        self.rules.iter().enumerate().filter(move |(_, rule)| {
-            // Who panics here is asked, and does so where it is told.
-            let is_asked = || rule.phases() != idle && rule.concerns(request);
-            catch_unwind(AssertUnwindSafe(is_asked)).unwrap_or(true)
-        })
+        self.rules
+            .iter()
+            .enumerate()
+            .filter(move |(_, rule)| is_asked(|| rule.phases() != idle && rule.concerns(request)))
+    }
+
+    /// Whether rules that are not the server's own have a say in a request.
+    pub(crate) fn concerns_outsiders(&self, request: &AdmissionRequest<'_>) -> bool {
+        let outsiders = self.rules.get(self.outsiders.clone());
+        outsiders.into_iter().flatten().any(|rule| is_asked(|| rule.concerns(request)))
     }
 
     async fn mutate_once(
@@ -129,6 +140,11 @@ impl Chain {
         laps.end();
         Ok(())
     }
+}
+
+/// Whether a rule says so. Who panics here is asked, and does so where it is told.
+fn is_asked(says: impl FnOnce() -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(says)).unwrap_or(true)
 }
 
 /// No rule makes another object of the one that the request is about.
